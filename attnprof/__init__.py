@@ -1,0 +1,32 @@
+"""attnprof: what attention costs, and how the cost grows with length.
+
+The public names are imported when they are first used: `import attnprof` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnprof.api import compare, estimate
+    from attnprof.pattern import AttentionPattern, AttentionStack
+    from attnprof.records import ResultTable
+    from attnprof.workload import Workload
+
+__all__ = ["AttentionPattern", "AttentionStack", "ResultTable", "Workload", "compare", "estimate"]
+
+_HOMES = {
+    "AttentionPattern": "attnprof.pattern",
+    "AttentionStack": "attnprof.pattern",
+    "ResultTable": "attnprof.records",
+    "Workload": "attnprof.workload",
+    "compare": "attnprof.api",
+    "estimate": "attnprof.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,6 @@
+"""`python -m attnprof`."""
+
+from attnprof.cli import app
+
+if __name__ == "__main__":
+    app(prog_name="attnprof")

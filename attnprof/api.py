@@ -1,0 +1,188 @@
+"""What the package and the command line share: options in, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Unpack
+
+from attnprof import kernels, runner
+from attnprof.errors import UsageError
+from attnprof.outputs import Format, OutputOptions, Outputs, Renderer
+from attnprof.plan import Case, GridOptions, read_cases
+from attnprof.records import ResultTable
+from attnprof.runner import Measurements, Observer
+
+if TYPE_CHECKING:
+    from attnprof.environment import Environment
+
+DEFAULT_MAX_SECONDS = 15.0
+
+
+class EstimateOptions(GridOptions, OutputOptions, total=False):
+    """Options of `attnprof estimate`."""
+
+
+class CompareOptions(EstimateOptions, total=False):
+    """Options of `attnprof compare`."""
+
+    no_count: bool
+    no_time: bool
+    no_memory: bool
+    max_seconds: float
+
+
+@dataclass(slots=True)
+class Request:
+    """One command's work, checked and ready to run.
+
+    Attributes:
+        cases: what to cost.
+        outputs: where results go.
+        measurements: what to measure; None for closed forms only.
+        environment: of the measuring machine; None for closed forms only.
+        table: the results so far; it keeps them when `run` is interrupted.
+    """
+
+    cases: tuple[Case, ...]
+    outputs: Outputs
+    measurements: Measurements | None = None
+    environment: Environment | None = None
+    table: ResultTable = field(default_factory=ResultTable)
+
+    def run(self, observe: Observer = lambda activity, done: None) -> ResultTable:
+        """Do the work; results are saved as they come, and whatever ends it."""
+        try:
+            for record in self._records(observe):
+                self.table.add(record)
+                if self.measurements:
+                    self.outputs.save_soon(self.table)
+        finally:
+            if self.table.num_rows:
+                self.outputs.save(self.table)
+        return self.table
+
+    @property
+    def machine(self) -> str:
+        """The measuring machine in a line; empty for closed forms only."""
+        return self.environment.describe(self.cases[0].workload.device) if self.environment else ""
+
+    def _records(self, observe: Observer) -> Iterator[runner.Record]:
+        if self.measurements is None:
+            return runner.estimate(self.cases)
+        return runner.measure(self.cases, self.measurements, observe)
+
+
+def prepare_estimate(options: EstimateOptions) -> Request:
+    """Check the options of an estimate.
+
+    `device` `auto` is `cpu` here: an estimate does not look at the machine.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    device = options.get("device") or "auto"
+    cases = read_cases(options, "cpu" if device == "auto" else device)  # type: ignore[arg-type]
+    return Request(cases, Outputs.read(options, _renderers(None)))
+
+
+def prepare_compare(options: CompareOptions) -> Request:
+    """Check the options of a comparison, the cheap ones before torch is loaded.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    measurements = Measurements(
+        count=not options.get("no_count"),
+        time=not options.get("no_time"),
+        memory=not options.get("no_memory"),
+        max_seconds=options.get("max_seconds", DEFAULT_MAX_SECONDS),
+    )
+    if not 0 < measurements.max_seconds < float("inf"):
+        raise UsageError("max_seconds", measurements.max_seconds, "a positive number of seconds")
+    read_cases(options, "cpu")
+    Outputs.read(options, {})
+    from attnprof import environment
+
+    device = environment.resolve_device(options.get("device") or "auto")
+    here = environment.capture()
+    cases = read_cases(options, device)
+    return Request(cases, Outputs.read(options, _renderers(here)), measurements, here)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelListing:
+    """A kernel, and why it cannot be built; `obstacle` is empty where it can."""
+
+    name: str
+    summary: str
+    obstacle: str
+
+
+def prepare_kernels(options: GridOptions) -> list[KernelListing]:
+    """All kernels, asked whether they take what the options describe.
+
+    Of several lengths or patterns, the first that a kernel refuses decides.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    from attnprof import environment
+
+    device = environment.resolve_device(options.get("device") or "auto")
+    cases = read_cases({**options, "kernel": kernels.names()}, device)
+    listings: list[KernelListing] = []
+    for name in kernels.names():
+        kernel = kernels.find(name)
+        reasons = (kernel.supports(case.workload) for case in cases if case.kernel == name)
+        obstacle = next((reason for reason in reasons if reason), "")
+        listings.append(KernelListing(name, kernel.summary, obstacle))
+    return listings
+
+
+def _renderers(environment: Environment | None) -> Mapping[Format, Renderer]:
+    """How each format is made; what is heavy is loaded when it is used."""
+    is_measured = environment is not None
+    facts = environment.as_dict() if environment else None
+
+    def markdown(table: ResultTable) -> str:
+        from attnprof.render.markdown import render_markdown
+        from attnprof.render.table import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+
+        return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
+
+    def png(table: ResultTable) -> bytes:
+        from attnprof.render.chart import render_png
+
+        return render_png(table)
+
+    return {
+        "csv": ResultTable.to_csv,
+        "json": lambda table: table.to_json(facts),
+        "markdown": markdown,
+        "png": png,
+    }
+
+
+def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
+    """Cost attention by closed forms: instant, without torch, at any length.
+
+    Takes the options of `attnprof estimate` as keyword arguments, as text or as numbers:
+    `estimate(len=[512, "4k"], window=256, dilation="1x10:4x2")`.
+
+    Raises:
+        UsageError: for the first option that cannot be used, before any work.
+    """
+    return prepare_estimate(options).run()
+
+
+def compare(**options: Unpack[CompareOptions]) -> ResultTable:
+    """Estimate, count, time and measure the memory of real kernels.
+
+    Takes the options of `attnprof compare` as keyword arguments:
+    `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`.
+
+    Raises:
+        UsageError: for the first option that cannot be used, before any work.
+    """
+    return prepare_compare(options).run()

@@ -1,0 +1,42 @@
+"""The command line: one file for each command, no arithmetic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from attnprof.cli import compare, estimate, kernels
+from attnprof.cli.group import OneLineErrors
+from attnprof.cli.variadic import VariadicCommand
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+for name, command in (
+    ("estimate", estimate.estimate),
+    ("compare", compare.compare),
+    ("kernels", kernels.kernels),
+):
+    app.command(name, cls=VariadicCommand)(command)
+
+
+@app.callback(invoke_without_command=True)
+def attnprof(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """What attention costs, and how the cost grows with length.
+
+    MACs by formula, by ptflops and at operator level, peak memory and time, for dense BERT
+    attention and the Longformer variants.
+    """
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"attnprof {version_of('attnprof')}")
+    elif ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

@@ -1,0 +1,50 @@
+"""`attnprof estimate`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import typer
+
+from attnprof.api import EstimateOptions, prepare_estimate
+from attnprof.cli import options
+
+MAX_ROWS_BESIDE_A_FILE = 200
+"""A table longer than this is not shown where a file has it."""
+
+
+def estimate(
+    ctx: typer.Context,
+    len: options.Len = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    kernel: options.Kernel = None,
+    model: options.Model = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    device: options.Device = None,
+    mode: options.Mode = None,
+    csv: options.Csv = None,
+    json: options.Json = None,
+    markdown: options.Markdown = None,
+    png: options.Png = None,
+) -> None:
+    """Cost attention by closed forms: instant, no torch, any length.
+
+    [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
+    """
+    request = prepare_estimate(cast("EstimateOptions", ctx.params))
+    table = request.run()
+    if request.outputs.takes_stdout:
+        return
+    from attnprof.cli.screen import say, show_results
+    from attnprof.render.table import ESTIMATE_COLUMNS
+
+    files, rows = request.outputs.files, table.num_rows
+    if files and rows > MAX_ROWS_BESIDE_A_FILE:
+        say(f"{rows:,} rows written to {', '.join(files)}")
+        return
+    show_results(table, ESTIMATE_COLUMNS)

@@ -1,0 +1,61 @@
+"""Errors as one line on stderr, with the exit code of their kind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from attnprof.errors import AttnprofError, UsageError
+
+# Arguments of the package that have another name on the command line.
+_OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
+
+
+class OneLineErrors(TyperGroup):
+    """A group whose commands end with a line that names the option, and no traceback or frame."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and turn errors into exit codes as the design's contract has them."""
+        try:
+            code = super().main(
+                args=args,
+                prog_name=prog_name,
+                complete_var=complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+        except AttnprofError as error:
+            code = _tell(_describe(error), error.exit_code)
+        except typer.TyperException as error:
+            format_message = getattr(error, "format_message", error.__str__)
+            code = _tell(format_message(), getattr(error, "exit_code", 2))
+        except typer.Abort:
+            code = 130
+        if standalone_mode:
+            sys.exit(code or 0)
+        return code
+
+
+def _describe(error: AttnprofError) -> str:
+    if not isinstance(error, UsageError):
+        return str(error)
+    option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
+    return f"--{option} {error.value}: {error.expected}"
+
+
+def _tell(message: str, exit_code: int) -> int:
+    typer.echo(f"attnprof: {' '.join(message.split())}", err=True)
+    return exit_code

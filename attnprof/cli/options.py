@@ -1,0 +1,157 @@
+"""The options that commands share, with their help; values are read by `attnprof.plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_WHAT = "What to cost"
+_MEASURE = "Measuring"
+_OUTPUT = "Output"
+
+Len = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--len",
+        metavar="N...",
+        help="Lengths in tokens: 512 1024, 4k (k is 1,024, M is 1,048,576), 512:8192:x2, "
+        "512:4096:+512. [dim]default: 512 1024 4096[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Window = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        metavar="W...",
+        help="Keys around a query, half on each side. 32:64:128 is a stack of three layers. "
+        "[dim]default: 512[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Dilation = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dilation",
+        metavar="D...",
+        help="Stride between the keys that a head reads. 1x10:4x2 is ten heads at 1, two at 4. "
+        "[dim]default: 1[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+GlobalTokens = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--global-tokens",
+        metavar="G...",
+        help="How many first tokens are global; @0:17:40 names positions. [dim]default: 1[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Kernel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        metavar="NAME...",
+        help="What to run, see [bold]attnprof kernels[/]. "
+        "[dim]default: bert-eager bert-sdpa longformer-hf[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A named shape: bert-base, bert-large, longformer-base-4096, longformer-large-4096, "
+        "longformer-char-lm. Other options override it. [dim]default: bert-base[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+HiddenSize = Annotated[
+    int | None,
+    typer.Option("--hidden-size", help="Width of a layer.", rich_help_panel=_WHAT),
+]
+NumHeads = Annotated[
+    int | None,
+    typer.Option("--num-heads", help="Heads of a layer.", rich_help_panel=_WHAT),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", help="Sequences in one call. [dim]default: 1[/]", rich_help_panel=_WHAT
+    ),
+]
+DType = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        help="float32, float64, bfloat16 or float16. [dim]default: float32[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        metavar="NAME",
+        help="inference, or training: forward and backward. [dim]default: inference[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+NoCount = Annotated[
+    bool, typer.Option("--no-count", help="Run no counters.", rich_help_panel=_MEASURE)
+]
+NoTime = Annotated[bool, typer.Option("--no-time", help="Time nothing.", rich_help_panel=_MEASURE)]
+NoMemory = Annotated[
+    bool, typer.Option("--no-memory", help="Measure no peak memory.", rich_help_panel=_MEASURE)
+]
+MaxSeconds = Annotated[
+    float,
+    typer.Option(
+        "--max-seconds",
+        help="Time for the timed rounds of one length, all kernels together.",
+        rich_help_panel=_MEASURE,
+    ),
+]
+Csv = Annotated[
+    str | None,
+    typer.Option(
+        "--csv",
+        metavar="PATH",
+        help="One row for each kernel and workload.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="PATH", help="The rows and the machine.", rich_help_panel=_OUTPUT
+    ),
+]
+Markdown = Annotated[
+    str | None,
+    typer.Option(
+        "--markdown", metavar="PATH", help="The table and what follows.", rich_help_panel=_OUTPUT
+    ),
+]
+Png = Annotated[
+    str | None,
+    typer.Option(
+        "--png",
+        metavar="PATH",
+        help="The picture. For all four formats, - is stdout.",
+        rich_help_panel=_OUTPUT,
+    ),
+]

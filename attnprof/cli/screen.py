@@ -1,0 +1,88 @@
+"""What a person sees: tables and findings on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+
+from attnprof import findings
+from attnprof.render.table import WIDE, Column, render_table
+from attnprof.render.words import describe_findings, describe_notes, describe_setting
+
+if TYPE_CHECKING:
+    from attnprof.records import ResultTable
+    from attnprof.runner import Observer
+
+_UNBOUNDED = 10_000
+_PROSE_WIDTH = 100
+
+
+def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
+    """The table, what follows from it, and notes on single rows."""
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _UNBOUNDED
+    rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
+    prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
+    prose = Console(width=prose_width, highlight=False)
+    prose.print(f"[bold]Self-attention[/]: {describe_setting(table)}", markup=True)
+    if machine:
+        prose.print(machine, style="dim", markup=False)
+    print_whole(rendered)
+    for heading, lines in describe_findings(findings.find(table)):
+        prose.print(f"\n[bold]{heading}[/]")
+        for line in lines:
+            _print_item(prose, line)
+    notes = describe_notes(table)
+    if notes:
+        prose.print("\n[bold]Notes[/]")
+        for note in notes:
+            _print_item(prose, note)
+
+
+def _print_item(console: Console, text: str) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
+def print_whole(renderable: RenderableType) -> None:
+    """Print a table as wide as its content: no cell is cut, in a terminal or in a pipe."""
+    console = Console(highlight=False)
+    needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
+    console.width = max(needed, 1)
+    console.print(renderable)
+
+
+def say(message: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"{message}\n")
+
+
+@contextmanager
+def progress() -> Iterator[Observer]:
+    """An observer that draws a bar on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda activity, done: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    # A descriptor of its own: the memory meter turns the usual one away while it measures.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as stream:
+        bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(file=stream),
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("starting", total=1.0)
+            yield lambda activity, done: bar.update(task, completed=done, description=activity)

@@ -1,0 +1,42 @@
+"""One module for each way of counting MACs.
+
+A module whose name does not begin with `_` is a counter: it has the attributes of `Counter`. Each
+count gets a fresh call, since counters leave hooks on modules, and some patch torch while they run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Protocol, cast
+
+from attnprof.call import Build
+
+
+class Counter(Protocol):
+    """What a counter module has."""
+
+    quantity: str
+    """The column that the count goes to."""
+
+    def count(self, build: Build) -> int:
+        """MACs of one call that `build` makes.
+
+        Raises:
+            MeasurementError: with the reason, when the counter cannot count it.
+        """
+        ...
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The counters there are, by the names of their files; none of them is imported."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(name for name in modules if not name.startswith("_"))
+
+
+@cache
+def find(name: str) -> Counter:
+    """The counter of that name, one of `names`."""
+    return cast("Counter", importlib.import_module(f"{__name__}.{name}"))

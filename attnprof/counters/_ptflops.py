@@ -1,0 +1,42 @@
+"""What both backends of ptflops share: the call that a user would make by hand, kept quiet."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Literal
+
+import torch
+from ptflops import get_model_complexity_info
+
+from attnprof.call import Call
+from attnprof.errors import MeasurementError
+
+
+def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
+    """MACs by `get_model_complexity_info`: of the forward pass, which is all that ptflops runs.
+
+    Raises:
+        MeasurementError: where ptflops gives up; it prints why, and that is the message.
+    """
+    # ptflops prints warnings and failures to the real stdout, whatever stream it is given.
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed), torch.no_grad():
+        macs, _ = get_model_complexity_info(
+            call.module,
+            tuple(call.kwargs["hidden_states"].shape[1:]),
+            input_constructor=lambda _: call.kwargs,
+            print_per_layer_stat=False,
+            as_strings=False,
+            ost=printed,
+            backend=backend,
+        )
+    if macs is None:
+        raise MeasurementError(f"ptflops ({backend}) gave up: {_reason(printed.getvalue())}")
+    return int(macs)
+
+
+def _reason(printed: str) -> str:
+    """The exception in what ptflops printed: the line before the traceback."""
+    before_traceback = printed.split("Traceback", maxsplit=1)[0].strip()
+    return before_traceback.splitlines()[-1] if before_traceback else "no reason given"

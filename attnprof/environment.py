@@ -1,0 +1,121 @@
+"""The machine that measures: what it is, what runs on it, and how much memory is free."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from attnprof.errors import UsageError
+from attnprof.workload import Device
+
+_PACKAGES = ("attnprof", "torch", "transformers", "ptflops")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where numbers were measured; stored beside them."""
+
+    processor: str
+    cores: int
+    threads: int | None
+    memory_bytes: int
+    gpu: str | None
+    system: str
+    python: str
+    packages: dict[str, str]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+    def describe(self, device: Device) -> str:
+        """The device and the versions in a line."""
+        versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
+        if device == "cuda":
+            return f"{self.gpu}; {versions}"
+        threads = f", {self.threads} threads" if self.threads else ""
+        return f"{self.processor}, {self.cores} cores{threads}; {versions}"
+
+
+def capture() -> Environment:
+    """The environment of this process; loads torch to ask for threads and GPU."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return Environment(
+        processor=_processor(),
+        cores=_cores(),
+        threads=torch.get_num_threads(),
+        memory_bytes=psutil.virtual_memory().total,
+        gpu=gpu,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages={name: _version(name) for name in _PACKAGES},
+    )
+
+
+def resolve_device(device: str) -> Device:
+    """`auto` is CUDA where there is one, else CPU.
+
+    Raises:
+        UsageError: for CUDA where torch sees none, or for a device of another kind.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device", device, "torch sees no CUDA device here; use cpu or auto")
+    if device not in ("cpu", "cuda"):
+        raise UsageError("device", device, "choose from auto, cpu, cuda")
+    return device
+
+
+def available_bytes(device: Device) -> int:
+    """Memory that a call may still take on the device without being killed for it."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    free = int(psutil.virtual_memory().available)
+    limit = _number(_CGROUP / "memory.max")
+    used = _number(_CGROUP / "memory.current")
+    return free if limit is None or used is None else min(free, max(0, limit - used))
+
+
+def _number(path: Path) -> int | None:
+    """What a control group's file says; None where there is no such limit."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, else as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

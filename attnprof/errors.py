@@ -1,0 +1,40 @@
+"""What can go wrong, in the words of the person who asked, with the exit code of each kind."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class AttnprofError(Exception):
+    """An error that is told in one line and ends the command with `exit_code`."""
+
+    exit_code = 3
+
+
+class UsageError(AttnprofError, ValueError):
+    """A value that cannot be used; `argument` is its Python name, as `window` or `hidden_size`."""
+
+    exit_code = 2
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        self.argument = argument
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{argument} {value}: {expected}")
+
+
+class MeasurementError(AttnprofError):
+    """A count, a time or a memory peak that could not be taken; the message is the reason."""
+
+    exit_code = 3
+
+
+def near(name: str, choices: Iterable[str]) -> str:
+    """Words for an unknown name: what is near it, or else all there is."""
+    known = sorted(choices)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"

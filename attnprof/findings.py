@@ -1,0 +1,183 @@
+"""What follows from a table: how costs grow, from where a sparse kernel pays, what ptflops missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from attnprof.growth import (
+    Cost,
+    Growth,
+    doubling_exponent,
+    measured_crossing,
+    pays_from,
+    solve_growth,
+)
+from attnprof.kernels import Kernel
+from attnprof.records import ResultTable
+from attnprof.series import Series, series_of
+from attnprof.workload import Workload
+
+Resource = Literal["MACs", "memory", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthFinding:
+    """How the executed MACs of a series grow, and what the n^2 term makes up at the longest length."""
+
+    label: str
+    growth: Growth
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayFinding:
+    """Where a sparse series costs less than a dense one.
+
+    Attributes:
+        label: the sparse series.
+        reference: the dense series.
+        resource: what is compared.
+        crossing: the lengths between which it begins to pay: the second pays, the first does not;
+            None where it does not pay at the longest.
+        longest: the longest length that both have.
+        ratio: the sparse cost at the longest length in units of the dense one.
+    """
+
+    label: str
+    reference: str
+    resource: Resource
+    crossing: tuple[int, int] | None
+    longest: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class CounterFinding:
+    """What a backend of ptflops counted of a series at its longest counted length.
+
+    Attributes:
+        label: the series.
+        backend: `pytorch` or `aten`.
+        seq_len: the length.
+        counted_macs: what ptflops says.
+        executed_macs: what is multiplied.
+        unseen: the operation whose products ptflops does not see, where it is known.
+        shorter: the length before, None where there is one length only.
+        counted_exponent: growth of the counts between the two lengths, as n to this power.
+        executed_exponent: growth of what is multiplied.
+    """
+
+    label: str
+    backend: Literal["pytorch", "aten"]
+    seq_len: int
+    counted_macs: int
+    executed_macs: int
+    unseen: str
+    shorter: int | None
+    counted_exponent: float
+    executed_exponent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that follows from a table."""
+
+    growth: tuple[GrowthFinding, ...]
+    pays: tuple[PayFinding, ...]
+    counters: tuple[CounterFinding, ...]
+
+
+def find(table: ResultTable) -> Findings:
+    """What follows from a table, in the order of its series."""
+    everything = [series for series in series_of(table) if series.is_supported]
+    dense = [series for series in everything if series.kernel.attends == "dense"]
+    sparse = [series for series in everything if series.kernel.attends == "pattern"]
+    pays = [
+        finding
+        for one in sparse
+        for other in dense
+        if one.workload.densified().at(1) == other.workload.at(1)
+        for finding in _pays(one, other)
+    ]
+    counters = [finding for series in everything for finding in _counters(series)]
+    growth = tuple(_growth(series) for series in everything)
+    return Findings(growth=growth, pays=tuple(pays), counters=tuple(counters))
+
+
+def _cost(series: Series, of: Callable[[Kernel, Workload], int]) -> Cost:
+    """A closed form as a function of length; constant below the last global position."""
+    kernel, workload = series.kernel, series.workload
+    shortest = 1 + max(layer.last_position for layer in workload.layers)
+    return lambda seq_len: of(kernel, workload.at(max(seq_len, shortest)))
+
+
+def _executed(kernel: Kernel, workload: Workload) -> int:
+    return kernel.executed_macs(workload)
+
+
+def _peak(kernel: Kernel, workload: Workload) -> int:
+    return kernel.peak_bytes(workload)
+
+
+def _growth(series: Series) -> GrowthFinding:
+    """Solved at four multiples of the longest length, itself rounded up to what the kernel pads to."""
+    longest = series.workload.seq_len
+    step = series.kernel.length_step(series.workload)
+    base = -(-longest // step) * step
+    lengths = (base, 2 * base, 3 * base, 4 * base)
+    return GrowthFinding(series.label, solve_growth(_cost(series, _executed), lengths), longest)
+
+
+def _pays(one: Series, other: Series) -> list[PayFinding]:
+    longest = one.workload.seq_len
+    step = one.kernel.length_step(one.workload)
+    findings: list[PayFinding] = []
+    for resource, of in (("MACs", _executed), ("memory", _peak)):
+        cost, reference = _cost(one, of), _cost(other, of)
+        first = pays_from(cost, reference, step, longest)
+        findings.append(
+            PayFinding(
+                one.label,
+                other.label,
+                resource,
+                None if first is None else (first - 1, first),
+                longest,
+                cost(longest) / reference(longest),
+            )
+        )
+    times, reference_times = one.points("time_ns"), dict(other.points("time_ns"))
+    shared = [(length, time) for length, time in times if length in reference_times]
+    if shared:
+        last, time = shared[-1]
+        crossing = measured_crossing(times, other.points("time_ns"))
+        ratio = time / reference_times[last]
+        findings.append(PayFinding(one.label, other.label, "time", crossing, last, ratio))
+    return findings
+
+
+def _counters(series: Series) -> list[CounterFinding]:
+    findings: list[CounterFinding] = []
+    executed = dict(series.points("executed_macs"))
+    for backend in ("pytorch", "aten"):
+        points = series.points(f"ptflops_{backend}_macs")
+        if not points:
+            continue
+        seq_len, counted = points[-1]
+        before = points[-2] if len(points) > 1 else None
+        true = (seq_len, executed[seq_len])
+        findings.append(
+            CounterFinding(
+                series.label,
+                backend,
+                seq_len,
+                counted,
+                executed[seq_len],
+                series.kernel.unseen_by_ptflops,
+                before[0] if before else None,
+                doubling_exponent(before, points[-1]) if before else 0.0,
+                doubling_exponent((before[0], executed[before[0]]), true) if before else 0.0,
+            )
+        )
+    return findings

@@ -1,0 +1,81 @@
+"""One module for each implementation that can be built, counted and timed.
+
+A module whose name does not begin with `_` is a kernel: `bert_sdpa.py` is `bert-sdpa`. It has the
+attributes of `Kernel` and imports torch and transformers only inside `build`, so that closed forms
+and lists need neither. The loader imports the module that is asked for and no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Literal, Protocol, cast
+
+from attnprof.call import Call
+from attnprof.errors import UsageError, near
+from attnprof.workload import Workload
+
+
+class Kernel(Protocol):
+    """What a kernel module has. Costs are those of one call of the whole workload."""
+
+    name: str
+    summary: str
+    attends: Literal["dense", "pattern"]
+    """Whether it computes dense attention whatever the pattern, or the pattern."""
+    unseen_by_ptflops: str
+    """The operation in which ptflops' default backend sees no MACs; empty where it sees all."""
+
+    def supports(self, workload: Workload) -> str | None:
+        """Why it cannot take the workload, None if it can."""
+        ...
+
+    def build(self, workload: Workload) -> Call:
+        """A fresh module with seeded random weights, and seeded random inputs."""
+        ...
+
+    def length_step(self, workload: Workload) -> int:
+        """It pads lengths to multiples of this many tokens; 1 where it pads none."""
+        ...
+
+    def parameters(self, workload: Workload) -> int:
+        """Parameters of the module."""
+        ...
+
+    def executed_macs(self, workload: Workload) -> int:
+        """MACs that it multiplies, in closed form: equal to an operator-level count of a run."""
+        ...
+
+    def peak_bytes(self, workload: Workload) -> int:
+        """The most bytes that a call allocates at one time, in closed form."""
+        ...
+
+    def held_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters and inputs, which live outside the call."""
+        ...
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The kernels there are, by the names of their files; none of them is imported."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(name.replace("_", "-") for name in modules if not name.startswith("_"))
+
+
+@cache
+def find(name: str) -> Kernel:
+    """The kernel of that name.
+
+    Raises:
+        UsageError: when there is none; says what is near.
+    """
+    if name not in names():
+        raise UsageError("kernel", name, f"unknown; {near(name, names())}")
+    return cast("Kernel", importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
+    """The length that a kernel computes, in tokens."""
+    step = kernel.length_step(workload)
+    return -(-workload.seq_len // step) * step

@@ -1,0 +1,53 @@
+"""What the two kernels of transformers' `BertSelfAttention` share.
+
+Source: transformers, models/bert/modeling_bert.py, class BertSelfAttention.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attnprof import formulas
+from attnprof.call import Call
+from attnprof.kernels._building import build_call
+from attnprof.kernels._memory import activation_bytes
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+PROJECTIONS = 3
+
+
+def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
+    """`BertSelfAttention` with that attention implementation and without dropout."""
+    from transformers import BertConfig
+    from transformers.models.bert.modeling_bert import BertSelfAttention
+
+    def make_layer(index: int, layer: AttentionPattern) -> Any:
+        config = BertConfig(
+            hidden_size=workload.hidden_size,
+            num_attention_heads=workload.num_heads,
+            attention_probs_dropout_prob=0.0,
+            attn_implementation=implementation,
+        )
+        return BertSelfAttention(config)
+
+    return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
+
+
+def supports(workload: Workload) -> str | None:
+    """Dense attention only."""
+    if not workload.is_dense:
+        return "computes dense attention, not a sliding window"
+    return None
+
+
+def parameters(workload: Workload) -> int:
+    """Three projections a layer."""
+    return len(workload.layers) * formulas.projection_parameters(workload, PROJECTIONS)
+
+
+def held_bytes(workload: Workload) -> int:
+    """Parameters and hidden states."""
+    return parameters(workload) * workload.dtype_bytes + activation_bytes(
+        workload, workload.seq_len
+    )

@@ -1,0 +1,88 @@
+"""transformers' `BertSelfAttention` as written out: the scores are a tensor of n^2 numbers a head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attnprof import formulas
+from attnprof.call import Call
+from attnprof.kernels import _bert
+from attnprof.kernels._bert import held_bytes, parameters, supports
+from attnprof.kernels._memory import (
+    LayerMemory,
+    activation_bytes,
+    projection_backward_bytes,
+    stack_peak_bytes,
+    weight_bytes,
+)
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+__all__ = [
+    "attends",
+    "build",
+    "executed_macs",
+    "held_bytes",
+    "length_step",
+    "name",
+    "parameters",
+    "peak_bytes",
+    "summary",
+    "supports",
+    "unseen_by_ptflops",
+]
+
+name = "bert-eager"
+summary = "dense; transformers' BertSelfAttention, scores materialised"
+attends: Literal["dense", "pattern"] = "dense"
+unseen_by_ptflops = ""
+
+
+def build(workload: Workload) -> Call:
+    """`BertSelfAttention` under `eager`."""
+    return _bert.build(workload, "eager")
+
+
+def length_step(workload: Workload) -> int:
+    """Pads nothing."""
+    return 1
+
+
+def executed_macs(workload: Workload) -> int:
+    """What dense attention needs, and nothing more: 3 b n D^2 + 2 b n^2 D a layer."""
+    return formulas.useful_macs(workload)
+
+
+def peak_bytes(workload: Workload) -> int:
+    """About two tensors of scores, three in training."""
+    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+
+
+def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    activation = activation_bytes(workload, workload.seq_len)
+    scores = workload.batch_size * workload.num_heads * workload.seq_len**2 * workload.dtype_bytes
+    weight = weight_bytes(workload)
+    # `matmul` folds batch and heads into one dimension; with several of both it has to copy.
+    copies = workload.batch_size > 1 and workload.num_heads > 1
+    forward = max(
+        # query, key, value; the scores, scaled or turned into probabilities: old and new
+        (5 if copies and workload.mode == "training" else 3) * activation + 2 * scores,
+        # probabilities; the context and its transpose, or a copy of the values
+        (7 if copies and workload.mode == "training" else 5) * activation + scores,
+    )
+    return LayerMemory(
+        forward=forward,
+        # query, key, value, output; probabilities
+        saved=4 * activation + scores,
+        attention_backward=max(
+            # query, key, output, its gradient, gradient of value; the probabilities, their
+            # gradient and that of the scores
+            5 * activation + 3 * scores,
+            # value, and the output's gradient in a layout that `bmm` takes
+            (7 if copies else 6) * activation + 2 * scores,
+            # gradients of query and key as well
+            7 * activation + scores,
+        ),
+        projection_backward=projection_backward_bytes(activation, weight),
+        gradients=_bert.PROJECTIONS * weight,
+    )

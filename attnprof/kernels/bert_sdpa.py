@@ -1,0 +1,86 @@
+"""transformers' `BertSelfAttention` on torch's fused attention: no tensor of n^2 numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attnprof import formulas
+from attnprof.call import Call
+from attnprof.kernels import _bert
+from attnprof.kernels._bert import held_bytes, parameters, supports
+from attnprof.kernels._memory import (
+    LayerMemory,
+    activation_bytes,
+    flash_cpu_backward_bytes,
+    flash_cpu_forward_bytes,
+    log_sum_exp_bytes,
+    projection_backward_bytes,
+    stack_peak_bytes,
+    weight_bytes,
+)
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+__all__ = [
+    "attends",
+    "build",
+    "executed_macs",
+    "held_bytes",
+    "length_step",
+    "name",
+    "parameters",
+    "peak_bytes",
+    "summary",
+    "supports",
+    "unseen_by_ptflops",
+]
+
+name = "bert-sdpa"
+summary = "dense; transformers' BertSelfAttention on torch's fused attention"
+attends: Literal["dense", "pattern"] = "dense"
+unseen_by_ptflops = "scaled_dot_product_attention"
+
+
+def build(workload: Workload) -> Call:
+    """`BertSelfAttention` under `sdpa`."""
+    return _bert.build(workload, "sdpa")
+
+
+def length_step(workload: Workload) -> int:
+    """Pads nothing."""
+    return 1
+
+
+def executed_macs(workload: Workload) -> int:
+    """What dense attention needs; in training the fused backward multiplies the scores once more."""
+    useful = formulas.useful_macs(workload)
+    if workload.mode == "inference":
+        return useful
+    attention = sum(formulas.attention_macs(workload, layer) for layer in workload.layers)
+    return useful + attention // 2
+
+
+def peak_bytes(workload: Workload) -> int:
+    """Query, key, value and output, and the buffers inside the fused operator."""
+    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+
+
+def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    n = workload.seq_len
+    activation = activation_bytes(workload, n)
+    weight = weight_bytes(workload)
+    statistics = log_sum_exp_bytes(workload, n)
+    on_cpu = workload.device == "cpu"
+    return LayerMemory(
+        # query, key, value, output
+        forward=4 * activation
+        + (flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics),
+        saved=4 * activation + statistics,
+        # the same four, the output's gradient, and those of query, key and value
+        attention_backward=8 * activation
+        + statistics
+        + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
+        projection_backward=projection_backward_bytes(activation, weight),
+        output_is_saved=True,
+        gradients=_bert.PROJECTIONS * weight,
+    )

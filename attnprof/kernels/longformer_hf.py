@@ -1,0 +1,255 @@
+"""transformers' `LongformerSelfAttention`: overlapping chunks of w by w, padded to the window.
+
+Source: transformers, models/longformer/modeling_longformer.py, class LongformerSelfAttention; the
+names of the moments below are those of its local variables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from attnprof import formulas
+from attnprof.call import Call
+from attnprof.kernels._building import build_call
+from attnprof.kernels._memory import (
+    LayerMemory,
+    activation_bytes,
+    projection_backward_bytes,
+    stack_peak_bytes,
+    weight_bytes,
+)
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+name = "longformer-hf"
+summary = "sliding window and globals; transformers' LongformerSelfAttention, no dilation"
+attends: Literal["dense", "pattern"] = "pattern"
+unseen_by_ptflops = "einsum"
+
+_PROJECTIONS = 6
+_MASKED = -10_000.0
+_GLOBAL = 10_000.0
+
+
+def supports(workload: Workload) -> str | None:
+    """Sliding windows of 4 keys or more without dilation, all dividing the widest of them."""
+    windows = [layer.window for layer in workload.layers if layer.window is not None]
+    if len(windows) < len(workload.layers):
+        return "computes a sliding window, not dense attention"
+    if any(stride > 1 for layer in workload.layers for stride in layer.dilation):
+        return "transformers' module has no dilation"
+    if min(windows) < 4:
+        return "transformers' module fails with a window of 2"
+    odd_one = next((window for window in windows if max(windows) % window), None)
+    if odd_one:
+        return (
+            f"pads to the widest window, {max(windows)}, which is no multiple of window {odd_one}"
+        )
+    return None
+
+
+def length_step(workload: Workload) -> int:
+    """The widest window, as `LongformerModel` pads."""
+    return max(layer.window or 1 for layer in workload.layers)
+
+
+def _padded(workload: Workload) -> int:
+    step = length_step(workload)
+    return -(-workload.seq_len // step) * step
+
+
+def parameters(workload: Workload) -> int:
+    """Six projections a layer; the global ones are there even when no token is global."""
+    return len(workload.layers) * formulas.projection_parameters(workload, _PROJECTIONS)
+
+
+def build(workload: Workload) -> Call:
+    """`LongformerSelfAttention` and the masks that `LongformerModel` hands to it, without dropout."""
+    from transformers import LongformerConfig
+    from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
+
+    config = LongformerConfig(
+        hidden_size=workload.hidden_size,
+        num_attention_heads=workload.num_heads,
+        num_hidden_layers=len(workload.layers),
+        attention_window=[layer.window or 0 for layer in workload.layers],
+        attention_probs_dropout_prob=0.0,
+    )
+    global_positions = workload.layers[0].global_positions
+
+    def make_layer(index: int, layer: AttentionPattern) -> Any:
+        return LongformerSelfAttention(config, index)
+
+    def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
+        mask = hidden_states.new_zeros(hidden_states.shape[:2])
+        mask[:, workload.seq_len :] = _MASKED
+        mask[:, list(global_positions)] = _GLOBAL
+        return {
+            "attention_mask": mask,
+            "is_index_masked": mask < 0,
+            "is_index_global_attn": mask > 0,
+            "is_global_attn": bool(global_positions),
+        }
+
+    return build_call(workload, _padded(workload), make_layer, make_kwargs)
+
+
+def executed_macs(workload: Workload) -> int:
+    """Projections, chunks of 2 x w/2 by w, and the globals: DESIGN's b D (3.5 w n - w^2) a layer.
+
+    Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries by 3w/2
+    values. A global token reads n keys and is read by n queries, each in two products.
+    """
+    n, batch, width = _padded(workload), workload.batch_size, workload.hidden_size
+    macs = 0
+    for layer in workload.layers:
+        w, g = layer.window or 0, len(layer.global_positions)
+        chunks = (2 * n - w) * w + 3 * n * w // 2
+        macs += batch * width * (chunks + 4 * g * n)
+        macs += formulas.projection_macs(workload.at(n), layer)
+    return macs * (formulas.TRAINING_FACTOR if workload.mode == "training" else 1)
+
+
+def held_bytes(workload: Workload) -> int:
+    """Parameters, hidden states, and the attention mask with its two boolean readings."""
+    n = _padded(workload)
+    masks = workload.batch_size * n * (workload.dtype_bytes + 2)
+    return parameters(workload) * workload.dtype_bytes + activation_bytes(workload, n) + masks
+
+
+def peak_bytes(workload: Workload) -> int:
+    """The chunked scores twice over, or the band of probabilities laid out twice with its values."""
+    return stack_peak_bytes(workload, _padded(workload), _layer_memory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    """Bytes of the module's larger tensors; each name says which of its variables is meant."""
+
+    activation: int
+    weight: int
+    chunked: int
+    chunked_scores: int
+    padded_scores: int
+    band: int
+    band_and_global: int
+    float_band: int
+    diagonal_mask: int
+    padded_probs: int
+    cut_probs: int
+    padded_value: int
+    chunked_value: int
+    border_masks: int
+    indices: int
+
+    @classmethod
+    def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
+        n, w, g = _padded(workload), layer.window or 0, len(layer.global_positions)
+        size, batch, heads = workload.dtype_bytes, workload.batch_size, workload.num_heads
+        chunks = 2 * n // w - 1
+        row = batch * heads * n
+        value_numbers = batch * (n + w) * workload.hidden_size
+        chunked_value_numbers = 3 * batch * n * workload.hidden_size
+        return cls(
+            activation=activation_bytes(workload, n),
+            weight=weight_bytes(workload),
+            chunked=batch * chunks * w * workload.hidden_size * size,
+            chunked_scores=batch * heads * chunks * w * w * size,
+            padded_scores=batch * heads * chunks * w * (w + 1) * size,
+            band=row * (w + 1) * size,
+            band_and_global=row * (w + 1 + g) * size,
+            # the softmax is computed in float32 whatever the type
+            float_band=row * (w + 1 + g) * 4,
+            diagonal_mask=batch * n * (w + 1) * size,
+            padded_probs=row * (3 * w // 2 + 2) * size,
+            cut_probs=row * (3 * w // 2) * size,
+            padded_value=value_numbers * size,
+            chunked_value=chunked_value_numbers * size,
+            # two boolean corners of w/2 by w/2 + 1, for each head
+            border_masks=2 * batch * heads * (w // 2) * (w // 2 + 1),
+            # `as_strided` goes backward with 64-bit indices of its input and of its output
+            indices=8 * (value_numbers + chunked_value_numbers),
+        )
+
+
+def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    t = _Tensors.of(workload, layer)
+    has_globals = bool(layer.global_positions)
+    used = _PROJECTIONS if has_globals else 3
+    # With several sequences, views of (batch, heads) have to be copied into one dimension.
+    is_batch = workload.batch_size > 1
+    has_chunks = _padded(workload) > (layer.window or 0)
+    # What the context is computed from: the band without the columns of the globals, its output
+    # beside that of the globals, and a copy of the band in the layout of the chunks.
+    band_for_context = has_globals * (t.activation + t.band)
+    band_copy = is_batch * t.band
+    projected = 3 * t.activation
+    if workload.mode == "inference":
+        probabilities = projected + t.diagonal_mask + t.band_and_global
+        context = probabilities + band_for_context + t.padded_value + t.padded_probs
+        return LayerMemory(
+            forward=max(
+                projected + t.chunked_scores + t.padded_scores,
+                projected + t.padded_scores + t.band,
+                probabilities + (3 if workload.dtype_bytes < 4 else 2) * t.float_band,
+                context + band_copy,
+                context + t.chunked_value + t.activation,
+            )
+        )
+    # Each projection keeps a copy of its transposed input; upper layers get theirs in that layout.
+    copied_inputs = is_batch and index == 0
+    inputs = copied_inputs * 3 * t.activation
+    chunks = has_chunks * 2 * t.chunked
+    kept = inputs + t.border_masks
+    # The globals' keys and values, and the window's scores, which chunks would have copied.
+    global_activations = (2 + has_chunks) * t.activation
+    saved = (
+        kept
+        # chunked query and key, which are query and key themselves where there is one chunk
+        + 2 * t.chunked
+        + t.padded_probs
+        + t.chunked_value
+        + t.band_and_global
+        + t.activation
+        + has_globals * global_activations
+    )
+    global_inputs = copied_inputs * has_globals * 2 * t.activation
+    probabilities = kept + projected + chunks + t.diagonal_mask + 2 * t.band_and_global
+    context = probabilities + band_for_context + t.padded_value + t.padded_probs
+    of_globals = has_globals * (global_activations + 3 * t.weight)
+    return LayerMemory(
+        forward=max(
+            kept + projected + chunks + t.chunked_scores + t.padded_scores,
+            context + band_copy,
+            context + t.chunked_value + t.activation,
+            saved + global_inputs + t.diagonal_mask + t.band_and_global,
+        ),
+        saved=saved + global_inputs,
+        attention_backward=max(
+            # gradients of the chunked values and probabilities
+            saved + has_globals * 3 * t.weight + 2 * t.activation + t.chunked_value + t.cut_probs,
+            # the chunked values folded back
+            kept
+            + 2 * t.chunked
+            + t.chunked_value
+            + t.padded_value
+            + t.indices
+            + t.band
+            + t.band_and_global
+            + 2 * t.activation
+            + of_globals,
+            # the band folded back into chunks of scores
+            kept
+            + 2 * t.chunked
+            + 3 * t.activation
+            + t.band
+            + 5 * t.padded_scores // 2
+            + of_globals,
+        ),
+        projection_backward=projection_backward_bytes(t.activation, t.weight, used),
+        gradients=used * t.weight,
+    )

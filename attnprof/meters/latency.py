@@ -1,0 +1,135 @@
+"""Wall time of calls in interleaved rounds: each call once a round, in a fresh random order.
+
+Drift of a shared machine hits all calls of a round alike, so ratios from paired rounds stay honest.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from attnprof.meters.statistics import median_interval
+
+Key = TypeVar("Key")
+Run = Callable[[], object]
+Timer = Callable[[Run], int]
+"""Runs a function once and returns the nanoseconds that it took."""
+
+MIN_ROUNDS = 5
+"""Rounds before the intervals are asked whether they are narrow enough."""
+MIN_ROUNDS_BEYOND_BUDGET = 3
+"""Rounds that run whatever they take: an interval of fewer says nothing."""
+MAX_ROUNDS = 500
+PRECISION = 0.02
+"""Narrow enough: every interval is smaller than this part of its median."""
+SECOND_WARM_UP_WITHIN = 0.1
+"""A call is warmed up twice where the first took less than this part of the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long the rounds of one measurement may take together, and the clock that says so."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+
+
+def measure_rounds(
+    runs: Mapping[Key, Run],
+    timer: Timer,
+    budget: Budget,
+    *,
+    on_round: Callable[[float], None] = lambda _: None,
+    order: random.Random | None = None,
+) -> tuple[dict[Key, list[int]], dict[Key, Exception]]:
+    """Time all runs in rounds until their intervals are narrow or the budget is spent.
+
+    A run that raises is left out from then on; the others go on.
+
+    Args:
+        runs: what to time, by name.
+        timer: see `cpu_timer` and `cuda_timer`.
+        budget: for the rounds; the warm-up comes before.
+        on_round: told the part of the budget that is spent, 0 to 1, after each round.
+        order: shuffles the runs of a round.
+
+    Returns:
+        nanoseconds by name, in rounds that all of these names ran; and the exceptions by name.
+    """
+    order = order or random.Random()
+    failures: dict[Key, Exception] = {}
+
+    def attempt(key: Key) -> int | None:
+        try:
+            return timer(runs[key])
+        except Exception as error:
+            # A failing kernel is a result of its own; the others go on.
+            failures[key] = error
+            return None
+
+    for key in runs:
+        taken_ns = attempt(key)
+        if taken_ns is not None and taken_ns < SECOND_WARM_UP_WITHIN * budget.seconds * 1e9:
+            attempt(key)
+    rounds: list[dict[Key, int]] = []
+    begun = budget.clock()
+    next_check = MIN_ROUNDS
+    while len(rounds) < MAX_ROUNDS:
+        keys = [key for key in runs if key not in failures]
+        if not keys:
+            break
+        order.shuffle(keys)
+        times = {key: attempt(key) for key in keys}
+        rounds.append({key: taken for key, taken in times.items() if taken is not None})
+        spent = budget.clock() - begun
+        on_round(min(1.0, spent / budget.seconds))
+        if spent >= budget.seconds and len(rounds) >= MIN_ROUNDS_BEYOND_BUDGET:
+            break
+        if len(rounds) >= next_check:
+            next_check = len(rounds) + max(1, len(rounds) // 4)
+            by_key = _by_key(rounds, failures)
+            if all(median_interval(t).relative_width < PRECISION for t in by_key.values()):
+                break
+    return _by_key(rounds, failures), failures
+
+
+def _by_key(
+    rounds: list[dict[Key, int]], failures: Mapping[Key, Exception]
+) -> dict[Key, list[int]]:
+    keys = [key for key in rounds[0] if key not in failures] if rounds else []
+    return {key: [times[key] for times in rounds] for key in keys}
+
+
+def cpu_timer(run: Run) -> int:
+    """Nanoseconds of one call on the CPU."""
+    begun = time.perf_counter_ns()
+    run()
+    return time.perf_counter_ns() - begun
+
+
+def cuda_timer() -> Timer:
+    """A timer for CUDA: events around the call, the L2 cache flushed before it.
+
+    The flush writes a buffer of twice the cache, as an earlier call's data would otherwise be read
+    from the cache, which a network's other layers would have overwritten.
+    """
+    import torch
+
+    cache_bytes = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+    flush = torch.empty(2 * cache_bytes, dtype=torch.int8, device="cuda")
+
+    def timer(run: Run) -> int:
+        flush.zero_()
+        begin = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        begin.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        return round(begin.elapsed_time(end) * 1e6)
+
+    return timer

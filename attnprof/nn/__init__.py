@@ -1,0 +1,1 @@
+"""Attention modules that anyone may use; they know nothing of profiling."""

@@ -1,0 +1,168 @@
+"""Files that results go to: checked before any work, replaced atomically, saved as rows come in."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypedDict, cast
+
+from attnprof.errors import MeasurementError, UsageError
+from attnprof.records import ResultTable
+
+Format = Literal["csv", "json", "markdown", "png"]
+Renderer = Callable[[ResultTable], str | bytes]
+
+FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
+STDOUT = "-"
+SECONDS_BETWEEN_SAVES = 2.0
+
+
+class OutputOptions(TypedDict, total=False):
+    """Where results go, by format: a path, or `-` for stdout."""
+
+    csv: str | None
+    json: str | None
+    markdown: str | None
+    png: str | None
+
+
+@dataclass(slots=True)
+class Outputs:
+    """The files and streams that one command writes.
+
+    Attributes:
+        paths: by format, `-` for stdout.
+        renderers: by format.
+    """
+
+    paths: dict[Format, str]
+    renderers: Mapping[Format, Renderer]
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer]) -> Outputs:
+        """The outputs that options name, each of them checked.
+
+        Raises:
+            UsageError: for a path that cannot be written, or that two formats share.
+        """
+        paths = {form: path for form in FORMATS if (path := cast("str | None", options.get(form)))}
+        taken: dict[str, Format] = {}
+        for form, path in paths.items():
+            real = path if path == STDOUT else str(Path(path).resolve())
+            if real in taken:
+                raise UsageError(form, path, f"is what {taken[real]} is written to")
+            taken[real] = form
+            if path != STDOUT:
+                _check_writable(form, Path(path))
+            elif form == "png" and sys.stdout.isatty():
+                raise UsageError(form, path, "a terminal shows no PNG; name a file")
+        return cls(paths, renderers)
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether one of the formats goes to stdout, which then has nothing else on it."""
+        return STDOUT in self.paths.values()
+
+    @property
+    def files(self) -> list[str]:
+        """The paths that are files."""
+        return [path for path in self.paths.values() if path != STDOUT]
+
+    def save_soon(self, table: ResultTable) -> None:
+        """Save the text files if the last time is a while ago: what is finished is on disk."""
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
+            self._save_files(table, [form for form in self.paths if form != "png"])
+            self._saved_at = time.monotonic()
+
+    def save(self, table: ResultTable) -> None:
+        """Save all files, and write what goes to stdout.
+
+        Raises:
+            MeasurementError: for a file that can no longer be written, after all the others.
+        """
+        self._save_files(table, list(self.paths))
+        for form, path in self.paths.items():
+            if path == STDOUT:
+                _write_stdout(self.renderers[form](table))
+
+    def _save_files(self, table: ResultTable, forms: list[Format]) -> None:
+        failures: list[str] = []
+        for form in forms:
+            path = self.paths[form]
+            if path == STDOUT:
+                continue
+            content = self.renderers[form](table)
+            try:
+                _replace(Path(path), content.encode() if isinstance(content, str) else content)
+            except OSError as error:
+                failures.append(f"--{form} {path}: could not be written ({error.strerror})")
+        if failures:
+            raise MeasurementError("; ".join(failures))
+
+
+def _check_writable(form: Format, path: Path) -> None:
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise UsageError(form, path, "is a folder; name a file")
+    if not folder.is_dir():
+        raise UsageError(form, path, f"there is no folder {path.parent}")
+    if _is_special(path):
+        return
+    try:
+        # Replacing a file needs a new one beside it: whether that works is tried, not guessed.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            form, path, f"folder {path.parent} cannot be written ({error.strerror})"
+        ) from error
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UsageError(form, path, "is read-only")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether the path is a device or pipe, such as /dev/null, which nothing should replace."""
+    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, whatever happens meanwhile."""
+    if _is_special(path):
+        path.write_bytes(content)
+        return
+    target = path.resolve()
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(target)
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_stdout(content: str | bytes) -> None:
+    if isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content)
+    sys.stdout.flush()

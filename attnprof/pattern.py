@@ -1,0 +1,228 @@
+"""Which keys each query reads: dense, or a sliding window with dilation and global positions.
+
+The definition is `AttentionPattern.mask_rows`; `AttentionPattern.pairs` counts the same pairs in
+closed form. Source: Longformer, arXiv 2004.05150, section 3.1.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from attnprof.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def _whole(argument: str, value: object, least: int, expected: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(argument, value, expected)
+
+
+class Pattern(Protocol):
+    """One layer or a stack of them: what a workload needs to know of either."""
+
+    @property
+    def layers(self) -> tuple[AttentionPattern, ...]:
+        """The layers, bottom first."""
+        ...
+
+    @property
+    def num_heads(self) -> int:
+        """Heads of each layer."""
+        ...
+
+    def pairs(self, seq_len: int) -> int:
+        """The (head, query, key) triples of all layers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionPattern:
+    """One layer's pattern; made by `dense` or `sliding`.
+
+    Attributes:
+        num_heads: heads of the layer.
+        window: keys read around a query, w/2 on each side, the query's own position not counted
+            (as in the paper and in transformers); None where all tokens read all tokens.
+        dilation: the stride between the keys that a head reads, one per head; 1 is none.
+        global_positions: positions that read all tokens and that all tokens read, ascending.
+
+    Raises:
+        UsageError: when a value is outside what its description says.
+    """
+
+    num_heads: int
+    window: int | None
+    dilation: tuple[int, ...]
+    global_positions: tuple[int, ...]
+
+    @classmethod
+    def dense(cls, num_heads: int = 12) -> AttentionPattern:
+        """Every query reads every key."""
+        _whole("num_heads", num_heads, 1, "a positive whole number of heads")
+        return cls(num_heads=num_heads, window=None, dilation=(1,) * num_heads, global_positions=())
+
+    @classmethod
+    def sliding(
+        cls,
+        window: int = 512,
+        dilation: int | Sequence[int] = 1,
+        global_positions: Sequence[int] = (),
+        num_heads: int = 12,
+    ) -> AttentionPattern:
+        """A query reads w/2 keys on each side, `dilation` apart, itself, and the global positions."""
+        _whole("num_heads", num_heads, 1, "a positive whole number of heads")
+        strides = tuple(dilation) if isinstance(dilation, Sequence) else (dilation,) * num_heads
+        return cls(
+            num_heads=num_heads,
+            window=window,
+            dilation=strides,
+            global_positions=tuple(sorted(set(global_positions))),
+        )
+
+    def __post_init__(self) -> None:
+        if self.window is not None:
+            expected = "an even number of keys, 2 or more: half of them lie on each side of a query"
+            _whole("window", self.window, 2, expected)
+            if self.window % 2:
+                raise UsageError("window", self.window, expected)
+        for stride in self.dilation:
+            _whole("dilation", stride, 1, "a stride of 1 (no dilation) or more for each head")
+        if len(self.dilation) != self.num_heads:
+            spelled = ":".join(map(str, self.dilation))
+            raise UsageError(
+                "dilation",
+                spelled,
+                f"names {len(self.dilation)} heads; give one stride, or one for each of "
+                f"{self.num_heads} heads",
+            )
+        for position in self.global_positions:
+            _whole("global_positions", position, 0, "positions count from 0")
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every query reads every key by definition."""
+        return self.window is None
+
+    @property
+    def layers(self) -> tuple[AttentionPattern, ...]:
+        """This layer alone."""
+        return (self,)
+
+    @property
+    def last_position(self) -> int:
+        """The largest position that the pattern names, -1 if none."""
+        return self.global_positions[-1] if self.global_positions else -1
+
+    def pairs(self, seq_len: int) -> int:
+        """The (head, query, key) triples that are let through, exactly, in time independent of length.
+
+        Raises:
+            UsageError: when a global position lies outside the sequence.
+        """
+        self._check_length(seq_len)
+        if self.window is None:
+            return self.num_heads * seq_len**2
+        heads_by_stride = Counter(self.dilation)
+        return sum(
+            heads * self._pairs_of_head(seq_len, self.window // 2, stride)
+            for stride, heads in heads_by_stride.items()
+        )
+
+    def mask(self, seq_len: int) -> NDArray[np.bool_]:
+        """The pattern itself, enumerated: bool `(num_heads, seq_len, seq_len)`, query by key."""
+        return self.mask_rows(seq_len, 0, seq_len)
+
+    def mask_rows(self, seq_len: int, start: int, stop: int) -> NDArray[np.bool_]:
+        """The queries `start` to `stop` of `mask`: bool `(num_heads, stop - start, seq_len)`."""
+        import numpy as np
+
+        self._check_length(seq_len)
+        if self.window is None:
+            return np.ones((self.num_heads, stop - start, seq_len), dtype=np.bool_)
+        queries = np.arange(start, stop, dtype=np.int64)[:, None]
+        keys = np.arange(seq_len, dtype=np.int64)[None, :]
+        distance = np.abs(queries - keys)
+        rows = np.stack(
+            [
+                (distance % stride == 0) & (distance <= self.window // 2 * stride)
+                for stride in self.dilation
+            ]
+        )
+        everywhere = np.array(self.global_positions, dtype=np.int64)
+        rows[:, :, everywhere] = True
+        rows[:, np.isin(queries[:, 0], everywhere), :] = True
+        return rows
+
+    def _check_length(self, seq_len: int) -> None:
+        _whole("seq_len", seq_len, 1, "a positive whole number of tokens")
+        if self.last_position >= seq_len:
+            raise UsageError(
+                "global_positions",
+                self.last_position,
+                f"outside a sequence of {seq_len:,} tokens, whose positions are 0 to {seq_len - 1:,}",
+            )
+
+    def _pairs_of_head(self, seq_len: int, reach: int, stride: int) -> int:
+        """|window + rows of G + columns of G|, each pair once, by inclusion and exclusion."""
+        # n + 2 * sum over k = 1..K of (n - s*k), where K stops at the last key inside the sequence.
+        steps = min(reach, (seq_len - 1) // stride)
+        window_pairs = seq_len + 2 * steps * seq_len - stride * steps * (steps + 1)
+        chosen = self.global_positions
+        rows_and_columns = len(chosen) * (2 * seq_len - len(chosen))
+        # A global row and the column of the same position meet the window in equally many pairs.
+        rows_in_window = sum(
+            1 + min(reach, position // stride) + min(reach, (seq_len - 1 - position) // stride)
+            for position in chosen
+        )
+        shared = 2 * rows_in_window - self._global_pairs_in_window(reach, stride)
+        return window_pairs + rows_and_columns - shared
+
+    def _global_pairs_in_window(self, reach: int, stride: int) -> int:
+        """Ordered pairs of global positions (a position with itself too) that the window lets through."""
+        by_residue: dict[int, list[int]] = {}
+        for position in self.global_positions:
+            by_residue.setdefault(position % stride, []).append(position)
+        pairs = 0
+        for same_residue in by_residue.values():
+            for index, position in enumerate(same_residue):
+                following = bisect_right(same_residue, position + reach * stride) - index - 1
+                pairs += 1 + 2 * following
+        return pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionStack:
+    """Layers that run one after the other, each with its own pattern, such as a window per layer.
+
+    Raises:
+        UsageError: when there is no layer, or the layers differ in their number of heads or in
+            their global positions, which belong to the tokens and so to all layers.
+    """
+
+    layers: tuple[AttentionPattern, ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise UsageError("layers", "()", "a stack has one layer or more")
+        if len({layer.num_heads for layer in self.layers}) > 1:
+            heads = ":".join(str(layer.num_heads) for layer in self.layers)
+            raise UsageError("num_heads", heads, "the layers of a stack have equally many heads")
+        if len({layer.global_positions for layer in self.layers}) > 1:
+            raise UsageError("global_positions", "differ", "are the same in all layers of a stack")
+
+    @property
+    def num_heads(self) -> int:
+        """Heads of each layer."""
+        return self.layers[0].num_heads
+
+    def pairs(self, seq_len: int) -> int:
+        """The (head, query, key) triples of all layers together."""
+        layers = Counter(self.layers)
+        return sum(count * layer.pairs(seq_len) for layer, count in layers.items())

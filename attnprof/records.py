@@ -1,0 +1,217 @@
+"""What was estimated, counted and measured: long records inside, wide rows when shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "error"]
+Value = int | float
+Cell = int | float | str | None
+
+FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "error"})
+"""Statuses of a measurement that was begun and failed."""
+
+UNITS = {
+    "padded_seq_len": "tokens",
+    "params": "parameters",
+    "useful_macs": "MAC",
+    "executed_macs": "MAC",
+    "ptflops_pytorch_macs": "MAC",
+    "ptflops_aten_macs": "MAC",
+    "torch_macs": "MAC",
+    "operator_macs": "MAC",
+    "predicted_peak_bytes": "B",
+    "peak_bytes": "B",
+    "time_ns": "ns",
+    "time_low_ns": "ns",
+    "time_high_ns": "ns",
+    "speedup": "1",
+}
+"""Quantities in the order of their columns, with their units."""
+
+CASE = "case"
+"""The quantity of the record that closes a case: it has a status and no value."""
+
+_BEFORE = (
+    "kernel",
+    "seq_len",
+    "padded_seq_len",
+    "window",
+    "dilation",
+    "global_tokens",
+    "hidden_size",
+    "num_heads",
+    "batch_size",
+    "dtype",
+    "device",
+    "mode",
+    "status",
+    "detail",
+)
+COLUMNS = (*_BEFORE, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
+"""The columns of CSV and pandas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One quantity of one kernel on one workload.
+
+    Attributes:
+        kernel: the kernel's name.
+        workload: the call that was costed.
+        quantity: one of `UNITS`, or `CASE`.
+        value: in the unit of the quantity; None where there is none.
+        status: how it came about.
+        detail: why there is no value, or what to know about it.
+    """
+
+    kernel: str
+    workload: Workload
+    quantity: str
+    value: Value | None = None
+    status: Status = "ok"
+    detail: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value."""
+        return UNITS.get(self.quantity, "")
+
+
+@dataclass(slots=True)
+class Row:
+    """One kernel on one workload, with all that is known of it."""
+
+    kernel: str
+    workload: Workload
+    status: Status = "skipped"
+    details: list[str] = field(default_factory=list[str])
+    values: dict[str, Value] = field(default_factory=dict[str, Value])
+    is_finished: bool = False
+
+    @property
+    def detail(self) -> str:
+        """Why cells are empty, and what to know about the others."""
+        if not self.is_finished:
+            return "; ".join([*self.details, "interrupted before it was finished"])
+        return "; ".join(self.details)
+
+    def integer(self, quantity: str) -> int | None:
+        """A value that is a count of something."""
+        value = self.values.get(quantity)
+        return None if value is None else int(value)
+
+    def cells(self) -> dict[str, Cell]:
+        """The row by column, in the order of `COLUMNS`; raw integers, None where there is no value."""
+        workload = self.workload
+        return {
+            "kernel": self.kernel,
+            "seq_len": workload.seq_len,
+            "padded_seq_len": self.integer("padded_seq_len"),
+            "window": format_window(workload.pattern),
+            "dilation": format_dilation(workload.pattern),
+            "global_tokens": format_global_tokens(workload.pattern),
+            "hidden_size": workload.hidden_size,
+            "num_heads": workload.num_heads,
+            "batch_size": workload.batch_size,
+            "dtype": workload.dtype,
+            "device": workload.device,
+            "mode": workload.mode,
+            "status": self.status,
+            "detail": self.detail,
+            **{column: self.values.get(column) for column in COLUMNS[len(_BEFORE) :]},
+        }
+
+
+class ResultTable:
+    """Records in the order in which they came, and the rows that they make up."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._rows: dict[tuple[str, Workload], Row] = {}
+        self.records: list[Record] = []
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Take in one record."""
+        self.records.append(record)
+        key = (record.kernel, record.workload)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = Row(record.kernel, record.workload)
+        if record.value is not None:
+            row.values[record.quantity] = record.value
+        if record.detail:
+            row.details.append(record.detail)
+        if record.quantity == CASE:
+            row.status = record.status
+            row.is_finished = True
+
+    @property
+    def rows(self) -> list[Row]:
+        """One for each kernel and workload, in the order of their first records."""
+        return list(self._rows.values())
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether some measurement was begun and failed."""
+        return any(row.status in FAILURES for row in self._rows.values())
+
+    def to_csv(self) -> str:
+        """RFC 4180, one row a line under a header; empty cells where there is no value."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row.cells().values() for row in self._rows.values())
+        return text.getvalue()
+
+    def to_json(self, environment: Mapping[str, object] | None = None) -> str:
+        """An object with `environment` and `rows`, which have the names of the CSV's columns."""
+        document = {
+            "schema": 1,
+            "environment": environment,
+            "rows": [row.cells() for row in self._rows.values()],
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def to_json_lines(self) -> str:
+        """One record a line: kernel, workload, quantity, value, unit, status, detail."""
+        identity = _BEFORE[1:2] + _BEFORE[3:12]
+        lines: list[str] = []
+        for record in self.records:
+            cells = Row(record.kernel, record.workload).cells()
+            line = {
+                "kernel": record.kernel,
+                **{column: cells[column] for column in identity},
+                "quantity": record.quantity,
+                "value": record.value,
+                "unit": record.unit,
+                "status": record.status,
+                "detail": record.detail,
+            }
+            lines.append(json.dumps(line, ensure_ascii=False))
+        return "".join(f"{line}\n" for line in lines)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a frame with `COLUMNS`; integers are nullable `Int64`, so none turns to a float."""
+        import pandas as pd
+
+        frame = pd.DataFrame([row.cells() for row in self._rows.values()], columns=list(COLUMNS))
+        integers = [column for column in UNITS if column != "speedup"]
+        return frame.astype({**dict.fromkeys(integers, "Int64"), "speedup": "Float64"})

@@ -1,0 +1,1 @@
+"""Tables, words and pictures, made from results; nothing here runs anything."""

@@ -1,0 +1,37 @@
+"""A report in Markdown: the setting, the table, the findings."""
+
+from __future__ import annotations
+
+from attnprof import findings
+from attnprof.records import ResultTable, Row
+from attnprof.render.table import Column
+from attnprof.render.words import describe_findings, describe_notes, describe_setting
+from attnprof.series import labels
+from attnprof.units import format_count
+
+
+def render_markdown(table: ResultTable, columns: tuple[Column, ...]) -> str:
+    """GitHub-flavoured Markdown, all columns."""
+    label_of = labels(table)
+    headings = ["tokens", "kernel", *(column.heading.replace("\n", " ") for column in columns)]
+    lines = [
+        f"Self-attention: {describe_setting(table)}.",
+        "",
+        _line(headings),
+        _line(["---:", "---", *["---:"] * len(columns)]),
+        *(_line(_cells(row, label_of(row), columns)) for row in table.rows),
+    ]
+    for heading, sentences in describe_findings(findings.find(table)):
+        lines += ["", f"**{heading}**", "", *(f"- {sentence}" for sentence in sentences)]
+    notes = describe_notes(table)
+    if notes:
+        lines += ["", "**Notes**", "", *(f"- {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, label: str, columns: tuple[Column, ...]) -> list[str]:
+    return [format_count(row.workload.seq_len), label, *(column.show(row) for column in columns)]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,124 @@
+"""Findings in plain words, one sentence a line."""
+
+from __future__ import annotations
+
+from attnprof.findings import CounterFinding, Findings, GrowthFinding, PayFinding
+from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.records import ResultTable, Row
+from attnprof.series import labels
+from attnprof.units import format_count, format_macs, format_ratio, format_share
+from attnprof.workload import Workload
+
+
+def describe_setting(table: ResultTable) -> str:
+    """The shape and pattern that the rows share, in a line."""
+    rows = table.rows
+    if not rows:
+        return "nothing to cost"
+    workload = rows[0].workload
+    patterns = [row.workload for row in rows if not row.workload.is_dense]
+    pattern = _shared_pattern(patterns) if patterns else "dense"
+    layers = max(len(row.workload.layers) for row in rows)
+    stack = f"stack of {layers} layers, " if layers > 1 else ""
+    return (
+        f"{stack}hidden {workload.hidden_size}, {workload.num_heads} heads, "
+        f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}; "
+        f"{pattern}"
+    )
+
+
+def _shared_pattern(workloads: list[Workload]) -> str:
+    parts = (
+        ("window", {format_window(workload.pattern) for workload in workloads}),
+        ("dilation", {format_dilation(workload.pattern) for workload in workloads}),
+        ("global tokens", {format_global_tokens(workload.pattern) for workload in workloads}),
+    )
+    return ", ".join(f"{name} {values.pop()}" for name, values in parts if len(values) == 1)
+
+
+def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
+    """Headings, each with its sentences; headings without any are left out."""
+    sections = [
+        ("Growth of the MACs executed", _growth_lines(findings.growth)),
+        ("From which length it pays", _pay_lines(findings.pays)),
+        ("What ptflops counted", [_counter_line(finding) for finding in findings.counters]),
+    ]
+    return [(heading, lines) for heading, lines in sections if lines]
+
+
+def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
+    """Series that grow alike share a line."""
+    by_text: dict[str, list[str]] = {}
+    for finding in growth:
+        by_text.setdefault(_growth_text(finding), []).append(finding.label)
+    return [f"{', '.join(names)}: {text}" for text, names in by_text.items()]
+
+
+def _growth_text(finding: GrowthFinding) -> str:
+    growth = finding.growth
+    if growth.residual:
+        return "no polynomial of degree 2 in n"
+    if growth.law != "n²":
+        return f"as {growth.law}; no n² term."
+    share = 100 * growth.quadratic_share(finding.longest)
+    overtakes = growth.quadratic_overtakes_at
+    at = f", more than the linear one from {format_count(overtakes)} on" if overtakes else ""
+    return f"as n². The n² term is {share:.1f} % at {format_count(finding.longest)} tokens{at}."
+
+
+def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
+    by_pair: dict[tuple[str, str], list[PayFinding]] = {}
+    for finding in pays:
+        by_pair.setdefault((finding.label, finding.reference), []).append(finding)
+    return [
+        f"{label} against {reference}: {'; '.join(_pay_text(finding) for finding in findings)}."
+        for (label, reference), findings in by_pair.items()
+    ]
+
+
+def _pay_text(finding: PayFinding) -> str:
+    at = f"{format_ratio(finding.ratio)} at {format_count(finding.longest)}"
+    if finding.crossing is None:
+        return f"{finding.resource} at none of these lengths ({at})"
+    before, first = finding.crossing
+    if before == 0:
+        where = "at all of these lengths" if finding.resource == "time" else "at every length"
+    elif before + 1 == first:
+        where = f"from {format_count(first)} tokens on"
+    else:
+        where = f"from a length between {format_count(before)} and {format_count(first)} tokens on"
+    return f"{finding.resource} {where} ({at})"
+
+
+def _counter_line(finding: CounterFinding) -> str:
+    share = format_share(finding.counted_macs, finding.executed_macs)
+    missing = finding.executed_macs - finding.counted_macs
+    line = (
+        f"{finding.label}, {finding.backend} backend: {share} of the MACs executed at "
+        f"{format_count(finding.seq_len)} tokens"
+    )
+    if missing > 0:
+        blind = f" inside {finding.unseen}" if finding.unseen else ""
+        line += f"; {format_macs(missing)} missed{blind}"
+    else:
+        line += "; the surplus is bias and elementwise work, which is no MACs"
+    if finding.shorter and abs(finding.counted_exponent - finding.executed_exponent) > 0.05:
+        line += (
+            f". From {format_count(finding.shorter)} tokens on its count grows as "
+            f"n^{finding.counted_exponent:.2f}, the MACs as n^{finding.executed_exponent:.2f}"
+        )
+    return f"{line}."
+
+
+def describe_notes(table: ResultTable) -> list[str]:
+    """What is to be said of single rows: why cells are empty, which times are noisy."""
+    label_of = labels(table)
+    by_text: dict[tuple[str, str], list[Row]] = {}
+    for row in table.rows:
+        if row.detail:
+            status = "" if row.status == "ok" else f"{row.status}: "
+            by_text.setdefault((label_of(row), status + row.detail), []).append(row)
+    return [
+        f"{label} at {', '.join(format_count(row.workload.seq_len) for row in rows)}: {text}"
+        for (label, text), rows in by_text.items()
+    ]

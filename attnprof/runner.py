@@ -1,0 +1,248 @@
+"""The only place where kernels, counters and meters meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from attnprof import counters, formulas, kernels
+from attnprof.environment import available_bytes
+from attnprof.errors import MeasurementError
+from attnprof.plan import Case
+from attnprof.records import CASE, Record, Status, Value
+from attnprof.units import format_bytes, format_count
+from attnprof.workload import Device
+
+if TYPE_CHECKING:
+    from attnprof.call import Call
+
+REFERENCE = "bert-sdpa"
+"""The kernel that `speedup` is against, at the same length in the same run."""
+
+NOISY = 0.2
+"""An interval wider than this part of its median is called noisy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """What to measure beside the closed forms.
+
+    Attributes:
+        count: MACs, by every counter.
+        time: wall time.
+        memory: peak memory.
+        max_seconds: for the timed rounds of one length, all kernels together.
+    """
+
+    count: bool = True
+    time: bool = True
+    memory: bool = True
+    max_seconds: float = 15.0
+
+
+Observer = Callable[[str, float], None]
+"""Told what is being done now, and which part of all work is done, 0 to 1."""
+
+
+def _ignore(activity: str, done: float) -> None:
+    """Observes nothing."""
+
+
+def estimate(cases: Iterable[Case]) -> Iterator[Record]:
+    """Closed forms only: needs neither torch nor memory, whatever the length."""
+    for case in cases:
+        yield from _closed_forms(case)
+        reason = kernels.find(case.kernel).supports(case.workload)
+        yield _closed(case, "unsupported" if reason else "ok", reason or "")
+
+
+def measure(
+    cases: Sequence[Case], measurements: Measurements, observe: Observer = _ignore
+) -> Iterator[Record]:
+    """Closed forms, counts, memory and time, length by length; records come as they are taken.
+
+    A case that cannot be run has a status and a reason; the others go on.
+    """
+    seen = 0
+    for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
+        here = list(group)
+        of_all = partial(_progress, seen / len(cases), len(here) / len(cases))
+        yield from _measure_length(here, measurements, _Steps(seq_len, observe, of_all))
+        seen += len(here)
+    observe("done", 1.0)
+
+
+def _progress(begin: float, span: float, part: float) -> float:
+    return begin + span * part
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Tells the observer how far one length is."""
+
+    seq_len: int
+    observe: Observer
+    of_all: Callable[[float], float]
+
+    def __call__(self, activity: str, part: float) -> None:
+        self.observe(f"{format_count(self.seq_len)} tokens: {activity}", self.of_all(part))
+
+
+_TIMING_FROM = 0.5
+"""Counting and memory are taken for the first half of a length's work, for the progress display."""
+
+
+def _measure_length(
+    cases: Sequence[Case], measurements: Measurements, step: _Steps
+) -> Iterator[Record]:
+    running: list[Case] = []
+    for case in cases:
+        yield from _closed_forms(case)
+        status, reason = _obstacle(case)
+        if status == "ok":
+            running.append(case)
+        else:
+            yield _closed(case, status, reason)
+    failed: set[Case] = set()
+    for index, case in enumerate(running):
+        part = _TIMING_FROM * index / len(running)
+        try:
+            if measurements.count:
+                for name in counters.names():
+                    step(f"counting {case.kernel} with {name}", part)
+                    yield _counted(case, name)
+            if measurements.memory:
+                step(f"memory of {case.kernel}", part)
+                yield _peak(case)
+        except Exception as error:
+            failed.add(case)
+            yield _failed(case, error)
+    alive = [case for case in running if case not in failed]
+    if measurements.time and alive:
+        yield from _timed(
+            alive,
+            measurements.max_seconds,
+            lambda spent: step(
+                f"timing {len(alive)} kernels in turn", _TIMING_FROM + (1 - _TIMING_FROM) * spent
+            ),
+        )
+    else:
+        for case in alive:
+            yield _closed(case, "ok", "")
+
+
+def _closed_forms(case: Case) -> Iterator[Record]:
+    """What is known without running anything."""
+    kernel, workload = kernels.find(case.kernel), case.workload
+    values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
+    if kernel.supports(workload) is None:
+        values |= {
+            "padded_seq_len": kernels.padded_seq_len(kernel, workload),
+            "params": kernel.parameters(workload),
+            "executed_macs": kernel.executed_macs(workload),
+            "predicted_peak_bytes": kernel.peak_bytes(workload),
+        }
+    for quantity, value in values.items():
+        yield Record(case.kernel, workload, quantity, value)
+
+
+def _obstacle(case: Case) -> tuple[Status, str]:
+    """`ok`, or why the case is not begun."""
+    kernel = kernels.find(case.kernel)
+    reason = kernel.supports(case.workload)
+    if reason:
+        return "unsupported", reason
+    needed = kernel.peak_bytes(case.workload) + kernel.held_bytes(case.workload)
+    available = available_bytes(case.workload.device)
+    if needed > available:
+        return (
+            "skipped",
+            f"needs {format_bytes(needed)} ({needed} bytes), "
+            f"{format_bytes(available)} ({available} bytes) available",
+        )
+    return "ok", ""
+
+
+def _build(case: Case) -> Call:
+    return kernels.find(case.kernel).build(case.workload)
+
+
+def _counted(case: Case, counter: str) -> Record:
+    """One count, or an empty cell and the reason."""
+    module = counters.find(counter)
+    try:
+        macs = module.count(partial(_build, case))
+    except MeasurementError as error:
+        detail = f"{module.quantity} is empty: {error}"
+        return Record(case.kernel, case.workload, module.quantity, None, "error", detail)
+    return Record(case.kernel, case.workload, module.quantity, macs)
+
+
+def _peak(case: Case) -> Record:
+    from attnprof.meters.memory import measure_peak_bytes
+
+    peak = measure_peak_bytes(_build(case).run, case.workload.device)
+    return Record(case.kernel, case.workload, "peak_bytes", peak)
+
+
+def _timed(
+    cases: Sequence[Case], max_seconds: float, on_round: Callable[[float], None]
+) -> Iterator[Record]:
+    """Time, and speed against the reference, of cases that run at one length."""
+    from attnprof.meters.latency import Budget, cpu_timer, cuda_timer, measure_rounds
+    from attnprof.meters.statistics import median_interval, paired_ratio
+
+    device: Device = cases[0].workload.device
+    runs = {case: _build(case).run for case in cases}
+    on_round(0.0)
+    times, failures = measure_rounds(
+        runs,
+        cuda_timer() if device == "cuda" else cpu_timer,
+        Budget(max_seconds),
+        on_round=on_round,
+    )
+    for case, error in failures.items():
+        yield _failed(case, error)
+    for case, samples in times.items():
+        interval = median_interval(samples)
+        values: dict[str, Value] = {
+            "time_ns": round(interval.median),
+            "time_low_ns": round(interval.low),
+            "time_high_ns": round(interval.high),
+        }
+        reference = Case(REFERENCE, case.workload.densified())
+        if reference in times:
+            values["speedup"] = round(paired_ratio(times[reference], samples).median, 4)
+        for quantity, value in values.items():
+            yield Record(case.kernel, case.workload, quantity, value)
+        yield _closed(case, "ok", _noise(interval.relative_width, len(samples)))
+
+
+def _noise(relative_width: float, rounds: int) -> str:
+    if relative_width <= NOISY:
+        return ""
+    return (
+        f"time is noisy: its 99 % interval spans {100 * relative_width:.0f} % of the median of "
+        f"{rounds} rounds; raise --max-seconds or quieten the machine"
+    )
+
+
+def _closed(case: Case, status: Status, detail: str) -> Record:
+    return Record(case.kernel, case.workload, CASE, None, status, detail)
+
+
+def _failed(case: Case, error: Exception) -> Record:
+    """The case ends here: out of memory, or an error in the words of whoever raised it."""
+    import torch
+
+    message = " ".join(str(error).split()) or type(error).__name__
+    # The CPU allocator raises a plain RuntimeError.
+    ran_out = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "not enough memory" in message or "can't allocate memory" in message
+    )
+    if ran_out:
+        return _closed(case, "oom", f"ran out of memory: {message}")
+    return _closed(case, "error", f"{type(error).__name__}: {message}")

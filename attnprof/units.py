@@ -1,0 +1,122 @@
+"""The one place that turns MACs, bytes and nanoseconds into text, and text such as `4k` into lengths."""
+
+from __future__ import annotations
+
+import re
+
+from attnprof.errors import UsageError
+
+MAX_RANGE_LENGTHS = 100_000
+"""A range that spells out more lengths than this is taken for a slip of the keyboard."""
+
+_DECIMAL = ("", "K", "M", "G", "T", "P", "E")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+# In lengths k and M are binary, as the field speaks of them: a 4k model reads 4,096 tokens.
+_LENGTH_FACTORS = {"": 1, "k": 1024, "m": 1024**2}
+_LENGTH = re.compile(r"(\d+)([km]?)", re.IGNORECASE)
+_RANGE = re.compile(r"([^:]+):([^:]+):([x+])([^:]+)")
+_LENGTH_FORMS = (
+    "lengths are positive whole numbers: 512, 4k (4,096), 1M or a range such as 512:8192:x2"
+)
+
+
+def _scaled(value: float, base: int, suffixes: tuple[str, ...]) -> tuple[float, str]:
+    step = 0
+    # 999.95 would print as "1000.0": it already belongs to the next unit.
+    while abs(value) >= base - 0.05 and step < len(suffixes) - 1:
+        value /= base
+        step += 1
+    return value, suffixes[step]
+
+
+def _three_digits(value: float) -> str:
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def format_macs(macs: int, unit: str = "Mac") -> str:
+    """MACs to four digits with a decimal unit: `3_422_552_064` is `3.423 GMac`."""
+    if macs < 1000:
+        return f"{macs} {unit}".rstrip()
+    value, prefix = _scaled(macs, 1000, _DECIMAL)
+    digits = 1 if value >= 99.995 else 2 if value >= 9.9995 else 3
+    return f"{value:.{digits}f} {prefix}{unit}"
+
+
+def format_bytes(count: int) -> str:
+    """Bytes to three digits with a binary unit: `1_648_361_472` is `1.54 GiB`."""
+    value, suffix = _scaled(count, 1024, _BINARY)
+    return f"{count} B" if suffix == "B" else f"{_three_digits(value)} {suffix}"
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Nanoseconds to three digits: `1_020_000_000` is `1.02 s`."""
+    for factor, suffix in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
+        if nanoseconds >= factor * 0.9995:
+            return f"{_three_digits(nanoseconds / factor)} {suffix}"
+    return f"{nanoseconds} ns"
+
+
+def format_ratio(ratio: float) -> str:
+    """A ratio to three digits: `0.45x`, `12.5x`, `1,204x`."""
+    return f"{_three_digits(ratio)}x"
+
+
+def format_share(part: int, whole: int) -> str:
+    """A share in per cent to one digit: `52.9 %`."""
+    return f"{100 * part / whole:.1f} %"
+
+
+def format_count(count: int) -> str:
+    """An integer in full, with thousands set off: `10,000,000`."""
+    return f"{count:,}"
+
+
+def parse_count(text: str, argument: str, expected: str) -> int:
+    """A positive whole number; raises `UsageError` in the words of `expected`."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise UsageError(argument, text, expected)
+    return int(text)
+
+
+def _parse_length(text: str, whole: str) -> int:
+    match = _LENGTH.fullmatch(text.strip())
+    length = int(match[1]) * _LENGTH_FACTORS[match[2].lower()] if match and text.isascii() else 0
+    if length < 1:
+        raise UsageError("len", whole, _LENGTH_FORMS)
+    return length
+
+
+def _parse_range(match: re.Match[str], whole: str) -> list[int]:
+    start, stop = _parse_length(match[1], whole), _parse_length(match[2], whole)
+    step = _parse_length(match[4], whole)
+    grows_by_factor = match[3] == "x"
+    if start > stop:
+        raise UsageError("len", whole, f"a range runs upwards: {stop}:{start}:{match[3]}{match[4]}")
+    if grows_by_factor and step < 2:
+        raise UsageError("len", whole, "the factor of a range is 2 or more, as in 512:8192:x2")
+    lengths: list[int] = []
+    length = start
+    while length <= stop:
+        lengths.append(length)
+        if len(lengths) > MAX_RANGE_LENGTHS:
+            raise UsageError("len", whole, f"a range has at most {MAX_RANGE_LENGTHS:,} lengths")
+        length = length * step if grows_by_factor else length + step
+    return lengths
+
+
+def parse_lengths(text: str) -> list[int]:
+    """Lengths in tokens from one word of `--len`.
+
+    `512`, `4k` (k is 1,024 and M is 1,048,576), lists with commas, ranges by a factor
+    (`512:8192:x2`) and by a step (`512:4096:+512`), both ends included where the steps reach them.
+
+    Raises:
+        UsageError: for anything else, naming the word.
+    """
+    lengths: list[int] = []
+    for word in text.split(","):
+        match = _RANGE.fullmatch(word)
+        lengths += _parse_range(match, word) if match else [_parse_length(word, word or text)]
+    return lengths

@@ -1,0 +1,104 @@
+"""One attention call to be costed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from attnprof.errors import UsageError, near
+from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
+
+Mode = Literal["inference", "training"]
+Device = Literal["cpu", "cuda"]
+DType = Literal["float32", "float64", "bfloat16", "float16"]
+
+DTYPE_BYTES: dict[DType, int] = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
+
+
+def _choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(argument, value, near(str(value), choices))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One attention call: a pattern at a length, in a shape, on a device.
+
+    Attributes:
+        pattern: an `AttentionPattern`, or an `AttentionStack` of them.
+        seq_len: tokens in the sequence.
+        hidden_size: width of the layer, a multiple of the pattern's heads.
+        batch_size: sequences in one call.
+        dtype: `float32`, `float64`, `bfloat16` or `float16`.
+        device: `cpu` or `cuda`.
+        mode: `inference` (eval, no gradients) or `training` (forward and backward; the input
+            needs a gradient too, as it does inside a network).
+
+    Raises:
+        UsageError: when a value is outside what its description says.
+    """
+
+    pattern: Pattern
+    seq_len: int
+    hidden_size: int = 768
+    batch_size: int = 1
+    dtype: DType = "float32"
+    device: Device = "cpu"
+    mode: Mode = "inference"
+
+    def __post_init__(self) -> None:
+        for argument in ("seq_len", "hidden_size", "batch_size"):
+            value = getattr(self, argument)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(argument, value, "a positive whole number")
+        if self.hidden_size % self.pattern.num_heads:
+            raise UsageError(
+                "num_heads",
+                self.pattern.num_heads,
+                f"does not divide hidden_size {self.hidden_size}",
+            )
+        _choice("dtype", self.dtype, get_args(DType))
+        _choice("device", self.device, get_args(Device))
+        _choice("mode", self.mode, get_args(Mode))
+        last = max(layer.last_position for layer in self.pattern.layers)
+        if last >= self.seq_len:
+            raise UsageError(
+                "global_positions", last, f"outside a sequence of {self.seq_len:,} tokens"
+            )
+
+    @property
+    def num_heads(self) -> int:
+        """Heads of each layer."""
+        return self.pattern.num_heads
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.hidden_size // self.num_heads
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes of one number."""
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def layers(self) -> tuple[AttentionPattern, ...]:
+        """The pattern of each layer, bottom first."""
+        return self.pattern.layers
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every layer is dense by definition."""
+        return all(layer.is_dense for layer in self.layers)
+
+    def densified(self) -> Workload:
+        """The same call with dense attention in every layer: what a sparse pattern is compared with."""
+        dense = AttentionPattern.dense(self.num_heads)
+        pattern: Pattern = dense
+        if len(self.layers) > 1:
+            pattern = AttentionStack(layers=(dense,) * len(self.layers))
+        return replace(self, pattern=pattern)
+
+    def at(self, seq_len: int) -> Workload:
+        """The same call at another length."""
+        return replace(self, seq_len=seq_len)
