@@ -19,7 +19,7 @@ class Call:
 
     Attributes:
         module: in eval mode for inference, in train mode for training.
-        kwargs: the keyword arguments of its `forward`; `hidden_states` is `(batch, seq_len, hidden)`.
+        kwargs: of its `forward`; `hidden_states` among them is `(batch, seq_len, hidden)`.
         mode: whether `run` also goes backward.
     """
 
@@ -28,7 +28,7 @@ class Call:
     mode: Mode
 
     def forward(self) -> torch.Tensor:
-        """The layer's output `(batch, seq_len, hidden)`, first of what transformers' layers return."""
+        """The output `(batch, seq_len, hidden)`, first of what transformers' layers return."""
         output = self.module(**self.kwargs)
         return output[0] if isinstance(output, tuple) else output
 

@@ -1,14 +1,14 @@
-"""The machine that measures: what it is, what runs on it, and how much memory is free."""
+"""The machine that measures: what it is, what runs on it, and how much memory is free.
+
+What takes time to import is imported where it is used: estimates and help need none of it.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import psutil
 
 from attnprof.errors import UsageError
 from attnprof.workload import Device
@@ -45,6 +45,7 @@ class Environment:
 
 def capture() -> Environment:
     """The environment of this process; loads torch to ask for threads and GPU."""
+    import psutil
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -83,6 +84,8 @@ def available_bytes(device: Device) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
     free = int(psutil.virtual_memory().available)
     limit = _number(_CGROUP / "memory.max")
     used = _number(_CGROUP / "memory.current")
@@ -115,6 +118,8 @@ def _cores() -> int:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

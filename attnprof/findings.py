@@ -1,4 +1,4 @@
-"""What follows from a table: how costs grow, from where a sparse kernel pays, what ptflops missed."""
+"""What follows from a table: growth of costs, where a sparse kernel pays, what ptflops missed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Resource = Literal["MACs", "memory", "time"]
 
 @dataclass(frozen=True, slots=True)
 class GrowthFinding:
-    """How the executed MACs of a series grow, and what the n^2 term makes up at the longest length."""
+    """How the executed MACs of a series grow."""
 
     label: str
     growth: Growth
@@ -122,7 +122,7 @@ def _peak(kernel: Kernel, workload: Workload) -> int:
 
 
 def _growth(series: Series) -> GrowthFinding:
-    """Solved at four multiples of the longest length, itself rounded up to what the kernel pads to."""
+    """Solved at four multiples of the longest length, rounded up to what the kernel pads to."""
     longest = series.workload.seq_len
     step = series.kernel.length_step(series.workload)
     base = -(-longest // step) * step
@@ -134,7 +134,11 @@ def _pays(one: Series, other: Series) -> list[PayFinding]:
     longest = one.workload.seq_len
     step = one.kernel.length_step(one.workload)
     findings: list[PayFinding] = []
-    for resource, of in (("MACs", _executed), ("memory", _peak)):
+    closed_forms: tuple[tuple[Resource, Callable[[Kernel, Workload], int]], ...] = (
+        ("MACs", _executed),
+        ("memory", _peak),
+    )
+    for resource, of in closed_forms:
         cost, reference = _cost(one, of), _cost(other, of)
         first = pays_from(cost, reference, step, longest)
         findings.append(

@@ -1,4 +1,4 @@
-"""How a cost grows with length, solved in exact arithmetic; and from which length on one cost is less."""
+"""How a cost grows with length, in exact arithmetic, and from where on it is below another."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def doubling_exponent(shorter: tuple[int, int], longer: tuple[int, int]) -> floa
 
 
 def pays_from(cost: Cost, reference: Cost, step: int, longest: int) -> int | None:
-    """The first length from which `cost` stays below `reference`, up to `longest`; None if it never does.
+    """The first length from which `cost` is below `reference` up to `longest`; None if none is.
 
     `step` is the multiple to which `cost` pads its lengths, 1 if it pads none: inside a step `cost`
     is constant. `reference` must rise with length. Where the two differ by a function that is

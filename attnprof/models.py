@@ -1,4 +1,4 @@
-"""Named shapes: models whose attention people ask about, by the numbers of their papers and configs."""
+"""Named shapes: models whose attention people ask about, by the numbers of their papers."""
 
 from __future__ import annotations
 

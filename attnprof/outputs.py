@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Literal, TypedDict
 
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.records import ResultTable
@@ -53,7 +53,10 @@ class Outputs:
         Raises:
             UsageError: for a path that cannot be written, or that two formats share.
         """
-        paths = {form: path for form in FORMATS if (path := cast("str | None", options.get(form)))}
+        paths: dict[Format, str] = {}
+        for form in FORMATS:
+            if path := options.get(form):
+                paths[form] = path
         taken: dict[str, Format] = {}
         for form, path in paths.items():
             real = path if path == STDOUT else str(Path(path).resolve())

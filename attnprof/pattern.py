@@ -76,7 +76,7 @@ class AttentionPattern:
         global_positions: Sequence[int] = (),
         num_heads: int = 12,
     ) -> AttentionPattern:
-        """A query reads w/2 keys on each side, `dilation` apart, itself, and the global positions."""
+        """A query reads w/2 keys on each side, `dilation` apart, itself, and global positions."""
         _whole("num_heads", num_heads, 1, "a positive whole number of heads")
         strides = tuple(dilation) if isinstance(dilation, Sequence) else (dilation,) * num_heads
         return cls(
@@ -121,7 +121,7 @@ class AttentionPattern:
         return self.global_positions[-1] if self.global_positions else -1
 
     def pairs(self, seq_len: int) -> int:
-        """The (head, query, key) triples that are let through, exactly, in time independent of length.
+        """The (head, query, key) triples let through, exactly, in time independent of length.
 
         Raises:
             UsageError: when a global position lies outside the sequence.
@@ -166,7 +166,7 @@ class AttentionPattern:
             raise UsageError(
                 "global_positions",
                 self.last_position,
-                f"outside a sequence of {seq_len:,} tokens, whose positions are 0 to {seq_len - 1:,}",
+                f"outside a sequence of {seq_len:,} tokens",
             )
 
     def _pairs_of_head(self, seq_len: int, reach: int, stride: int) -> int:
@@ -185,7 +185,7 @@ class AttentionPattern:
         return window_pairs + rows_and_columns - shared
 
     def _global_pairs_in_window(self, reach: int, stride: int) -> int:
-        """Ordered pairs of global positions (a position with itself too) that the window lets through."""
+        """Ordered pairs of globals, one with itself too, that the window lets through."""
         by_residue: dict[int, list[int]] = {}
         for position in self.global_positions:
             by_residue.setdefault(position % stride, []).append(position)

@@ -113,7 +113,7 @@ class Row:
         return None if value is None else int(value)
 
     def cells(self) -> dict[str, Cell]:
-        """The row by column, in the order of `COLUMNS`; raw integers, None where there is no value."""
+        """The row by column, in the order of `COLUMNS`; None where there is no value."""
         workload = self.workload
         return {
             "kernel": self.kernel,
@@ -209,7 +209,7 @@ class ResultTable:
         return "".join(f"{line}\n" for line in lines)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The rows as a frame with `COLUMNS`; integers are nullable `Int64`, so none turns to a float."""
+        """The rows as a frame with `COLUMNS`; nullable `Int64`, so no integer turns to a float."""
         import pandas as pd
 
         frame = pd.DataFrame([row.cells() for row in self._rows.values()], columns=list(COLUMNS))

@@ -158,10 +158,9 @@ def _obstacle(case: Case) -> tuple[Status, str]:
     needed = kernel.peak_bytes(case.workload) + kernel.held_bytes(case.workload)
     available = available_bytes(case.workload.device)
     if needed > available:
-        return (
-            "skipped",
+        return "skipped", (
             f"needs {format_bytes(needed)} ({needed} bytes), "
-            f"{format_bytes(available)} ({available} bytes) available",
+            f"{format_bytes(available)} ({available} bytes) available"
         )
     return "ok", ""
 

@@ -1,4 +1,4 @@
-"""The one place that turns MACs, bytes and nanoseconds into text, and text such as `4k` into lengths."""
+"""The one place that turns MACs, bytes and time into text, and text such as `4k` into lengths."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Workload:
         return all(layer.is_dense for layer in self.layers)
 
     def densified(self) -> Workload:
-        """The same call with dense attention in every layer: what a sparse pattern is compared with."""
+        """The same call with dense attention in every layer, to compare a sparse pattern with."""
         dense = AttentionPattern.dense(self.num_heads)
         pattern: Pattern = dense
         if len(self.layers) > 1:

@@ -31,8 +31,8 @@ def attnprof(
 ) -> None:
     """What attention costs, and how the cost grows with length.
 
-    MACs by formula, by ptflops and at operator level, peak memory and time, for dense BERT
-    attention and the Longformer variants.
+    MACs by formula, by ptflops and at operator level, peak memory and time,
+    for dense BERT attention and the Longformer variants.
     """
     if version:
         from importlib.metadata import version as version_of

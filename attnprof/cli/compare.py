@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import typer
 
-from attnprof.api import DEFAULT_MAX_SECONDS, CompareOptions, prepare_compare
+from attnprof.api import DEFAULT_MAX_SECONDS, prepare_compare
 from attnprof.cli import options
 from attnprof.errors import MeasurementError
 
@@ -43,7 +41,7 @@ def compare(
     from attnprof.cli.screen import progress, say, show_results
     from attnprof.render.table import COMPARE_COLUMNS
 
-    request = prepare_compare(cast("CompareOptions", ctx.params))
+    request = prepare_compare(options.given(ctx))
     exit_code = 0
     try:
         with progress() as observe:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import typer
 
-from attnprof.api import EstimateOptions, prepare_estimate
+from attnprof.api import prepare_estimate
 from attnprof.cli import options
 
 MAX_ROWS_BESIDE_A_FILE = 200
@@ -36,7 +34,7 @@ def estimate(
 
     [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    request = prepare_estimate(cast("EstimateOptions", ctx.params))
+    request = prepare_estimate(options.given(ctx))
     table = request.run()
     if request.outputs.takes_stdout:
         return

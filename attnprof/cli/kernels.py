@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import typer
 
 from attnprof.api import prepare_kernels
 from attnprof.cli import options
-from attnprof.plan import GridOptions
 
 
 def kernels(
@@ -36,6 +33,6 @@ def kernels(
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
     for heading in ("kernel", "what it is", "can be built"):
         table.add_column(heading, no_wrap=True)
-    for listing in prepare_kernels(cast("GridOptions", ctx.params)):
+    for listing in prepare_kernels(options.given(ctx)):
         table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
     print_whole(table)

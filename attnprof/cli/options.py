@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def given(ctx: typer.Context) -> Any:
+    """The options that were given, by their names in Python; lists that were not are empty."""
+    return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+
 
 _WHAT = "What to cost"
 _MEASURE = "Measuring"

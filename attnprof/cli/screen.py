@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Observer]:
+def progress() -> Generator[Observer]:
     """An observer that draws a bar on stderr, on a terminal only."""
     if not sys.stderr.isatty():
         yield lambda activity, done: None

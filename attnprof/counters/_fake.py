@@ -2,7 +2,8 @@
 
 A count at operator level depends on shapes alone, so it is the same on fake tensors, in
 milliseconds and without memory. Not so for modules whose shapes depend on data, such as
-transformers' Longformer with global tokens, which looks for them with `nonzero`: these run for real.
+transformers' Longformer with global tokens, which looks for them with `nonzero`: these run for
+real.
 """
 
 from __future__ import annotations

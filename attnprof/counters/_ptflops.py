@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from ptflops import get_model_complexity_info
@@ -21,11 +21,15 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
     """
     # ptflops prints warnings and failures to the real stdout, whatever stream it is given.
     printed = io.StringIO()
+
+    def inputs(shape: tuple[int, ...]) -> dict[str, Any]:
+        return call.kwargs
+
     with redirect_stdout(printed), redirect_stderr(printed), torch.no_grad():
         macs, _ = get_model_complexity_info(
             call.module,
             tuple(call.kwargs["hidden_states"].shape[1:]),
-            input_constructor=lambda _: call.kwargs,
+            input_constructor=inputs,
             print_per_layer_stat=False,
             as_strings=False,
             ost=printed,

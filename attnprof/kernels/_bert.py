@@ -27,8 +27,8 @@ def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
             hidden_size=workload.hidden_size,
             num_attention_heads=workload.num_heads,
             attention_probs_dropout_prob=0.0,
-            attn_implementation=implementation,
         )
+        config._attn_implementation = implementation
         return BertSelfAttention(config)
 
     return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})

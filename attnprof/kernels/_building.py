@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ SEED = 20200410
 
 
 @contextmanager
-def _defaults(workload: Workload) -> Iterator[None]:
+def _defaults(workload: Workload) -> Generator[None]:
     """Parameters made inside have the workload's type and device from the start."""
     import torch
 

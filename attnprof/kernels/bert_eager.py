@@ -1,4 +1,4 @@
-"""transformers' `BertSelfAttention` as written out: the scores are a tensor of n^2 numbers a head."""
+"""transformers' `BertSelfAttention` as written out: n^2 scores a head are a tensor."""
 
 from __future__ import annotations
 

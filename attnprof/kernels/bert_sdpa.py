@@ -52,7 +52,7 @@ def length_step(workload: Workload) -> int:
 
 
 def executed_macs(workload: Workload) -> int:
-    """What dense attention needs; in training the fused backward multiplies the scores once more."""
+    """What dense attention needs; the fused backward multiplies the scores once more."""
     useful = formulas.useful_macs(workload)
     if workload.mode == "inference":
         return useful

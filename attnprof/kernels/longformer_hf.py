@@ -68,7 +68,7 @@ def parameters(workload: Workload) -> int:
 
 
 def build(workload: Workload) -> Call:
-    """`LongformerSelfAttention` and the masks that `LongformerModel` hands to it, without dropout."""
+    """`LongformerSelfAttention` with the masks that `LongformerModel` hands to it; no dropout."""
     from transformers import LongformerConfig
     from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
 
@@ -122,7 +122,7 @@ def held_bytes(workload: Workload) -> int:
 
 
 def peak_bytes(workload: Workload) -> int:
-    """The chunked scores twice over, or the band of probabilities laid out twice with its values."""
+    """The chunked scores twice over, or the band of probabilities laid out twice."""
     return stack_peak_bytes(workload, _padded(workload), _layer_memory)
 
 

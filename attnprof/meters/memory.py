@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, Literal
@@ -54,7 +54,7 @@ def _cuda_peak_bytes(run: Callable[[], object]) -> int:
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _quiet_stderr() -> Generator[None]:
     """File descriptor 2 leads nowhere meanwhile: torch's profiler writes `USDT:` lines to it."""
     kept = os.dup(_STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)

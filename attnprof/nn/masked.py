@@ -45,7 +45,7 @@ class MaskedSelfAttention(nn.Module):
             self.key_global = nn.Linear(hidden_size, hidden_size)
             self.value_global = nn.Linear(hidden_size, hidden_size)
         positions = torch.tensor(tuple(global_positions), dtype=torch.int64)
-        # Fused attention takes masks of four dimensions; with three, torch falls back to plain products.
+        # Fused attention takes masks of four dimensions; with three, torch falls back.
         self.register_buffer("mask", mask.unsqueeze(0), persistent=False)
         self.register_buffer("global_positions", positions, persistent=False)
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from attnprof.growth import doubling_exponent
 from attnprof.records import ResultTable
@@ -38,6 +40,15 @@ class _Panel:
     quantity: str
     form: Callable[[int], str]
     counted: str | None = None
+
+    def tick(self, value: float, _: int) -> str:
+        """A label of the vertical axis: a round number, so without decimals."""
+        number, unit = self.form(round(value)).split(" ")
+        return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
+
+
+def _count_tick(value: float, _: int) -> str:
+    return format_count(round(value))
 
 
 _PANELS = (
@@ -75,6 +86,7 @@ def render_png(table: ResultTable) -> bytes:
     _legend(figure, has_counts=any(one.points("ptflops_pytorch_macs") for one in series))
     for axes, panel in zip(grid[0], panels, strict=False):
         _label_ends(axes, panel, series)
+        _label_guides(axes, _all_points(panel, series))
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
@@ -97,18 +109,10 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
         everything += points + counted
         style = _style(index)
         if points:
-            axes.plot(*zip(*points, strict=True), linewidth=1.8, markersize=5.5, **style)
+            axes.plot(*_columns(points), linewidth=1.8, markersize=5.5, **style)
         if counted:
-            hollow = {**style, "linestyle": (0, (1, 2.2))}
-            axes.plot(
-                *zip(*counted, strict=True),
-                linewidth=1.1,
-                markersize=7.5,
-                markerfacecolor="white",
-                markeredgewidth=1.1,
-                zorder=1.8,
-                **hollow,
-            )
+            style |= {"linestyle": (0, (1, 2.2)), "markerfacecolor": "white", "markersize": 7.5}
+            axes.plot(*_columns(counted), linewidth=1.1, markeredgewidth=1.1, zorder=1.8, **style)
     lengths = sorted({length for length, _ in everything})
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2 if panel.form is format_bytes else 10)
@@ -116,9 +120,9 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     axes.set_xlabel("sequence length (tokens)", fontsize=9)
     _frame(axes, everything, lengths)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(lengths)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(round(value))))
+    axes.xaxis.set_major_formatter(FuncFormatter(_count_tick))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: panel.form(round(value))))
+    axes.yaxis.set_major_formatter(FuncFormatter(panel.tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
     if panel.form is format_bytes:
         axes.yaxis.set_major_locator(LogLocator(base=2, numticks=8))
@@ -127,6 +131,16 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _all_points(panel: _Panel, series: Sequence[Series]) -> list[list[tuple[int, int]]]:
+    quantities = [panel.quantity, *([panel.counted] if panel.counted else [])]
+    lines = [one.points(quantity) for one in series for quantity in quantities]
+    return [points for points in lines if points]
+
+
+def _columns(points: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [length for length, _ in points], [value for _, value in points]
 
 
 def _frame(axes: Axes, points: Sequence[tuple[int, int]], lengths: Sequence[int]) -> None:
@@ -142,16 +156,36 @@ def _frame(axes: Axes, points: Sequence[tuple[int, int]], lengths: Sequence[int]
     for power, name in ((1, "n"), (2, "n²")):
         end = min(last, first * (axes.get_ylim()[1] / begin) ** (1 / power))
         values = (begin, begin * (end / first) ** power)
-        axes.plot((first, end), values, color=_GUIDE, linewidth=1.0, zorder=1)
-        middle = (first**0.22) * (end**0.78)
-        axes.annotate(
-            name,
-            (middle, begin * (middle / first) ** power),
-            xytext=(5, -9),
-            textcoords="offset points",
-            fontsize=9,
-            color="#8A8A8A",
+        axes.plot((first, end), values, color=_GUIDE, linewidth=1.0, zorder=1, label=name)
+
+
+def _label_guides(axes: Axes, series_points: Sequence[Sequence[tuple[int, int]]]) -> None:
+    """Name the guides, each at the place on it that is farthest from every other line."""
+    guides = [line for line in axes.lines if line.get_label() in ("n", "n²")]
+    lines = [_on_screen(axes, points) for points in series_points]
+    for guide in guides:
+        own = _on_screen(axes, list(guide.get_xydata()))  # type: ignore[arg-type]
+        others = [
+            _on_screen(axes, list(other.get_xydata()))  # type: ignore[arg-type]
+            for other in guides
+            if other is not guide
+        ]
+        offset = np.array((10.0, -14.0))
+        obstacles = np.concatenate([*lines, *others])
+        places = own[len(own) // 5 : -len(own) // 10] + offset
+        distances = np.linalg.norm(places[:, None] - obstacles[None], axis=2).min(axis=1)
+        x, y = axes.transData.inverted().transform(places[int(distances.argmax())])
+        axes.text(
+            x, y, str(guide.get_label()), fontsize=9, color="#8A8A8A", ha="center", va="center"
         )
+
+
+def _on_screen(axes: Axes, points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """A line's points in pixels, with more of them between each two: `(count, 2)`."""
+    pixels = np.asarray(axes.transData.transform(points), dtype=np.float64)
+    steps = np.linspace(0, len(pixels) - 1, 60)
+    index = np.arange(len(pixels))
+    return np.stack([np.interp(steps, index, pixels[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _ticks(lengths: Sequence[int]) -> list[int]:
@@ -163,7 +197,7 @@ def _ticks(lengths: Sequence[int]) -> list[int]:
 
 
 def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
-    """Each line's name and last-doubling exponent to its right, moved apart where they would overlap."""
+    """Each line's name and last exponent to its right, moved apart where they would overlap."""
     ends: list[tuple[float, str, int, tuple[int, int]]] = []
     for index, one in enumerate(series):
         points = one.points(panel.quantity)

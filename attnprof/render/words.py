@@ -41,7 +41,7 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
     sections = [
         ("Growth of the MACs executed", _growth_lines(findings.growth)),
         ("From which length it pays", _pay_lines(findings.pays)),
-        ("What ptflops counted", [_counter_line(finding) for finding in findings.counters]),
+        ("What ptflops counted", _counter_lines(findings.counters)),
     ]
     return [(heading, lines) for heading, lines in sections if lines]
 
@@ -90,13 +90,22 @@ def _pay_text(finding: PayFinding) -> str:
     return f"{finding.resource} {where} ({at})"
 
 
-def _counter_line(finding: CounterFinding) -> str:
+def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:
+    """Backends that count alike share a line."""
+    by_text: dict[tuple[str, str], list[str]] = {}
+    for finding in counters:
+        key = finding.label, _counter_text(finding)
+        by_text.setdefault(key, []).append(finding.backend)
+    return [
+        f"{label}, {' and '.join(backends)} backend{'s' * (len(backends) > 1)}: {text}"
+        for (label, text), backends in by_text.items()
+    ]
+
+
+def _counter_text(finding: CounterFinding) -> str:
     share = format_share(finding.counted_macs, finding.executed_macs)
     missing = finding.executed_macs - finding.counted_macs
-    line = (
-        f"{finding.label}, {finding.backend} backend: {share} of the MACs executed at "
-        f"{format_count(finding.seq_len)} tokens"
-    )
+    line = f"{share} of the MACs executed at {format_count(finding.seq_len)} tokens"
     if missing > 0:
         blind = f" inside {finding.unseen}" if finding.unseen else ""
         line += f"; {format_macs(missing)} missed{blind}"
@@ -104,8 +113,9 @@ def _counter_line(finding: CounterFinding) -> str:
         line += "; the surplus is bias and elementwise work, which is no MACs"
     if finding.shorter and abs(finding.counted_exponent - finding.executed_exponent) > 0.05:
         line += (
-            f". From {format_count(finding.shorter)} tokens on its count grows as "
-            f"n^{finding.counted_exponent:.2f}, the MACs as n^{finding.executed_exponent:.2f}"
+            f". From {format_count(finding.shorter)} to {format_count(finding.seq_len)} tokens "
+            f"its count grows as n^{finding.counted_exponent:.2f}, the MACs as "
+            f"n^{finding.executed_exponent:.2f}"
         )
     return f"{line}."
 
