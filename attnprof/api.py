@@ -146,8 +146,8 @@ def _renderers(environment: Environment | None) -> Mapping[Format, Renderer]:
     facts = environment.as_dict() if environment else None
 
     def markdown(table: ResultTable) -> str:
+        from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
         from attnprof.render.markdown import render_markdown
-        from attnprof.render.table import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 
         return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 

@@ -192,7 +192,7 @@ def _timed(
 ) -> Iterator[Record]:
     """Time, and speed against the reference, of cases that run at one length."""
     from attnprof.meters.latency import Budget, cpu_timer, cuda_timer, measure_rounds
-    from attnprof.meters.statistics import median_interval, paired_ratio
+    from attnprof.statistics import median_interval, paired_ratio
 
     device: Device = cases[0].workload.device
     runs = {case: _build(case).run for case in cases}

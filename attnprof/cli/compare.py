@@ -39,7 +39,7 @@ def compare(
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
     from attnprof.cli.screen import progress, say, show_results
-    from attnprof.render.table import COMPARE_COLUMNS
+    from attnprof.columns import COMPARE_COLUMNS
 
     request = prepare_compare(options.given(ctx))
     exit_code = 0

@@ -39,7 +39,7 @@ def estimate(
     if request.outputs.takes_stdout:
         return
     from attnprof.cli.screen import say, show_results
-    from attnprof.render.table import ESTIMATE_COLUMNS
+    from attnprof.columns import ESTIMATE_COLUMNS
 
     files, rows = request.outputs.files, table.num_rows
     if files and rows > MAX_ROWS_BESIDE_A_FILE:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 
 from attnprof import findings
-from attnprof.render.table import WIDE, Column, render_table
-from attnprof.render.words import describe_findings, describe_notes, describe_setting
+from attnprof.columns import WIDE, Column
+from attnprof.render.table import render_table
+from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 if TYPE_CHECKING:
     from attnprof.records import ResultTable

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from attnprof.meters.statistics import median_interval
+from attnprof.statistics import median_interval
 
 Key = TypeVar("Key")
 Run = Callable[[], object]

@@ -16,10 +16,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from numpy.typing import NDArray
 
 from attnprof.growth import doubling_exponent
+from attnprof.placing import apart, densified, farthest
 from attnprof.records import ResultTable
-from attnprof.render.words import describe_setting
 from attnprof.series import Series, series_of
 from attnprof.units import format_bytes, format_count, format_duration, format_macs
+from attnprof.wording import describe_setting
 
 # Okabe and Ito's palette without its yellow; marker and dash repeat what the colour says, for
 # readers and printers that see none.
@@ -28,10 +29,13 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 
 _GUIDE = "#B8B8B8"
+_GUIDES = {"n": 1, "n²": 2}
 _LABEL_POINTS = 8.5
 _LINE_HEIGHT = 1.45
 """Distance between two labels, in units of their letters' size."""
 _MAX_TICKS = 6
+_GUIDE_LABEL_OFFSET = (10.0, -14.0)
+"""From a guide to its name, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +69,82 @@ def render_png(table: ResultTable) -> bytes:
     panels = [panel for panel in _PANELS if any(one.points(panel.quantity) for one in series)]
     if any(panel.quantity == "peak_bytes" for panel in panels):
         panels = [panel for panel in panels if panel.quantity != "predicted_peak_bytes"]
-    figure = Figure(figsize=(4.9 * max(1, len(panels)) + 0.3, 4.7), dpi=150)
-    FigureCanvasAgg(figure)
-    grid: Any = figure.subplots(1, max(1, len(panels)), squeeze=False)
-    figure.subplots_adjust(left=0.062, right=0.885, top=0.80, bottom=0.19, wspace=0.74)
-    for axes, panel in zip(grid[0], panels, strict=False):
+    figure, grid = _lay_out(panels, series)
+    for axes, panel in zip(grid, panels, strict=True):
         _draw(axes, panel, series)
+        _label_ends(axes, panel, series)
+        _label_guides(axes, _all_points(panel, series))
     if not panels:
-        grid[0][0].set_axis_off()
-        grid[0][0].text(0.5, 0.5, "no kernel could be run", ha="center", va="center")
-    figure.suptitle(
+        figure.text(0.5, 0.5, "no kernel could be run", ha="center", va="center")
+    height = figure.get_figheight()
+    figure.text(
+        _EDGE / figure.get_figwidth(),
+        1 - 0.3 / height,
         "What attention costs, and how the cost grows with length",
-        x=0.012,
-        y=0.965,
-        ha="left",
         fontsize=13,
         fontweight="bold",
     )
-    figure.text(0.012, 0.885, describe_setting(table), ha="left", fontsize=9, color="#555555")
+    figure.text(
+        _EDGE / figure.get_figwidth(),
+        1 - 0.55 / height,
+        describe_setting(table),
+        fontsize=9,
+        color="#555555",
+    )
     _legend(figure, has_counts=any(one.points("ptflops_pytorch_macs") for one in series))
-    for axes, panel in zip(grid[0], panels, strict=False):
-        _label_ends(axes, panel, series)
-        _label_guides(axes, _all_points(panel, series))
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
+
+
+# The layout, in inches: a panel is its axes, the numbers left of them and the labels right of them.
+_EDGE = 0.1
+_AXES_WIDTH, _MIN_AXES_HEIGHT = 2.9, 3.0
+_NUMBERS, _ABOVE, _BELOW = 0.85, 0.95, 0.95
+_LETTER = 0.55 * _LABEL_POINTS / 72
+_LABEL_GAP = 0.3
+_MIN_WIDTH = 8.6
+
+
+def _lay_out(panels: Sequence[_Panel], series: Sequence[Series]) -> tuple[Figure, list[Axes]]:
+    """A figure whose axes leave room for the longest label, and for all labels in a column."""
+    ends = [_end_label(one, panel) for panel in panels for one in series]
+    longest = max((len(line) for text in ends for line in text.split("\n")), default=0)
+    lines = max((sum(_lines(_end_label(one, p)) for one in series) for p in panels), default=0)
+    gutter = _LABEL_GAP + longest * _LETTER
+    axes_height = max(_MIN_AXES_HEIGHT, lines * _LABEL_POINTS * _LINE_HEIGHT / 72)
+    panel_width = _NUMBERS + _AXES_WIDTH + gutter
+    width = max(_MIN_WIDTH, _EDGE + panel_width * len(panels))
+    height = _ABOVE + axes_height + _BELOW
+    figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
+    grid = [
+        figure.add_axes(
+            (
+                (_EDGE + _NUMBERS + panel_width * index) / width,
+                _BELOW / height,
+                _AXES_WIDTH / width,
+                axes_height / height,
+            )
+        )
+        for index in range(len(panels))
+    ]
+    return figure, grid
+
+
+def _lines(text: str) -> int:
+    return 1 + text.count("\n") if text else 0
+
+
+def _end_label(one: Series, panel: _Panel) -> str:
+    """A series' name and its growth over the last two lengths; empty without values."""
+    points = one.points(panel.quantity)
+    if not points:
+        return ""
+    text = one.label.replace(" ", "\n", 1)
+    if len(points) > 1 and points[-2][1] and points[-1][1]:
+        text += f"  n^{doubling_exponent(points[-2], points[-1]):.2f}"
+    return text
 
 
 def _style(index: int) -> dict[str, Any]:
@@ -153,39 +208,28 @@ def _frame(axes: Axes, points: Sequence[tuple[int, int]], lengths: Sequence[int]
     axes.set_ylim(begin / 1.3, max(high * 1.8, low * 8))
     if last == first:
         return
-    for power, name in ((1, "n"), (2, "n²")):
+    for name, power in _GUIDES.items():
         end = min(last, first * (axes.get_ylim()[1] / begin) ** (1 / power))
         values = (begin, begin * (end / first) ** power)
         axes.plot((first, end), values, color=_GUIDE, linewidth=1.0, zorder=1, label=name)
 
 
-def _label_guides(axes: Axes, series_points: Sequence[Sequence[tuple[int, int]]]) -> None:
-    """Name the guides, each at the place on it that is farthest from every other line."""
-    guides = [line for line in axes.lines if line.get_label() in ("n", "n²")]
-    lines = [_on_screen(axes, points) for points in series_points]
-    for guide in guides:
-        own = _on_screen(axes, list(guide.get_xydata()))  # type: ignore[arg-type]
-        others = [
-            _on_screen(axes, list(other.get_xydata()))  # type: ignore[arg-type]
-            for other in guides
-            if other is not guide
-        ]
-        offset = np.array((10.0, -14.0))
-        obstacles = np.concatenate([*lines, *others])
-        places = own[len(own) // 5 : -len(own) // 10] + offset
-        distances = np.linalg.norm(places[:, None] - obstacles[None], axis=2).min(axis=1)
-        x, y = axes.transData.inverted().transform(places[int(distances.argmax())])
-        axes.text(
-            x, y, str(guide.get_label()), fontsize=9, color="#8A8A8A", ha="center", va="center"
-        )
+def _label_guides(axes: Axes, lines: Sequence[Sequence[tuple[int, int]]]) -> None:
+    """Name the guides, each at the place beside it that is farthest from every other line."""
 
+    def pixels(points: Any) -> NDArray[np.float64]:
+        return densified(axes.transData.transform(points))
 
-def _on_screen(axes: Axes, points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """A line's points in pixels, with more of them between each two: `(count, 2)`."""
-    pixels = np.asarray(axes.transData.transform(points), dtype=np.float64)
-    steps = np.linspace(0, len(pixels) - 1, 60)
-    index = np.arange(len(pixels))
-    return np.stack([np.interp(steps, index, pixels[:, axis]) for axis in (0, 1)], axis=1)
+    guides = {
+        str(line.get_label()): pixels(line.get_xydata())
+        for line in axes.lines
+        if line.get_label() in _GUIDES
+    }
+    for name, own in guides.items():
+        others = [line for label, line in guides.items() if label != name]
+        place = farthest(own + _GUIDE_LABEL_OFFSET, [*map(pixels, lines), *others])
+        x, y = axes.transData.inverted().transform(place)
+        axes.text(x, y, name, fontsize=9, color="#8A8A8A", ha="center", va="center")
 
 
 def _ticks(lengths: Sequence[int]) -> list[int]:
@@ -200,18 +244,17 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     """Each line's name and last exponent to its right, moved apart where they would overlap."""
     ends: list[tuple[float, str, int, tuple[int, int]]] = []
     for index, one in enumerate(series):
-        points = one.points(panel.quantity)
-        if points:
-            text = one.label.replace(" ", "\n", 1)
-            if len(points) > 1 and points[-2][1] and points[-1][1]:
-                text += f"  n^{doubling_exponent(points[-2], points[-1]):.2f}"
-            height = float(axes.transData.transform(points[-1])[1])
-            ends.append((height, text, index, points[-1]))
+        text = _end_label(one, panel)
+        if text:
+            point = one.points(panel.quantity)[-1]
+            ends.append((float(axes.transData.transform(point)[1]), text, index, point))
     ends.sort()
-    pixels = _LABEL_POINTS * _LINE_HEIGHT * axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
-    heights = _apart(
+    line_height = _LABEL_POINTS * _LINE_HEIGHT * axes.figure.dpi / 72
+    bottom, top = (float(axes.transAxes.transform((0, y))[1]) for y in (0, 1))
+    heights = apart(
         [height for height, *_ in ends],
-        [pixels * (1 + text.count("\n")) for _, text, *_ in ends],
+        [line_height * _lines(text) for _, text, *_ in ends],
+        (bottom, top),
     )
     to_axes = axes.transAxes.inverted()
     for height, (_, text, index, point) in zip(heights, ends, strict=True):
@@ -225,38 +268,14 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
             color=_COLOURS[index % len(_COLOURS)],
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.7, "shrinkB": 4},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "#BBBBBB",
+                "linewidth": 0.7,
+                "shrinkB": 4,
+                "relpos": (0, 0.5),
+            },
         )
-
-
-def _apart(heights: Sequence[float], sizes: Sequence[float]) -> list[float]:
-    """Ascending heights moved as little as it takes for labels of these sizes not to overlap.
-
-    Labels that touch form a block around the mean of where its labels want to be.
-    """
-    blocks: list[tuple[list[float], list[float]]] = []
-
-    def place(wanted: Sequence[float], own: Sequence[float]) -> list[float]:
-        offsets, top = [], 0.0
-        for size in own:
-            offsets.append(top + size / 2)
-            top += size
-        shift = sum(w - o for w, o in zip(wanted, offsets, strict=True)) / len(wanted)
-        return [offset + shift for offset in offsets]
-
-    def end(block: tuple[list[float], list[float]]) -> float:
-        return place(*block)[-1] + block[1][-1] / 2
-
-    def begin(block: tuple[list[float], list[float]]) -> float:
-        return place(*block)[0] - block[1][0] / 2
-
-    for height, size in zip(heights, sizes, strict=True):
-        blocks.append(([height], [size]))
-        while len(blocks) > 1 and end(blocks[-2]) > begin(blocks[-1]):
-            upper = blocks.pop()
-            lower = blocks.pop()
-            blocks.append((lower[0] + upper[0], lower[1] + upper[1]))
-    return [height for block in blocks for height in place(*block)]
 
 
 def _legend(figure: Figure, *, has_counts: bool) -> None:
@@ -283,7 +302,7 @@ def _legend(figure: Figure, *, has_counts: bool) -> None:
         handles,
         names,
         loc="lower left",
-        bbox_to_anchor=(0.006, 0.0),
+        bbox_to_anchor=(0.0, 0.0),
         ncols=3,
         fontsize=8.5,
         frameon=False,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from attnprof import findings
+from attnprof.columns import Column
 from attnprof.records import ResultTable, Row
-from attnprof.render.table import Column
-from attnprof.render.words import describe_findings, describe_notes, describe_setting
 from attnprof.series import labels
 from attnprof.units import format_count
+from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 
 def render_markdown(table: ResultTable, columns: tuple[Column, ...]) -> str:

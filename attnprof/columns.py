@@ -1,0 +1,96 @@
+"""The columns that a person is shown, in a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attnprof.records import Row
+from attnprof.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_macs,
+    format_ratio,
+    format_share,
+)
+
+WIDE = 110
+"""Columns from which on both backends of ptflops have theirs."""
+
+EMPTY = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, what a row shows in it, and whether only wide tables have it."""
+
+    heading: str
+    show: Callable[[Row], str]
+    is_for_wide: bool = False
+
+
+def _number(quantity: str, form: Callable[[int], str]) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.integer(quantity)
+        return EMPTY if value is None else form(value)
+
+    return show
+
+
+def _macs(quantity: str) -> Callable[[Row], str]:
+    return _number(quantity, lambda macs: format_macs(macs, unit=""))
+
+
+def _share(quantity: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        counted, executed = row.integer(quantity), row.integer("executed_macs")
+        return EMPTY if counted is None or not executed else format_share(counted, executed)
+
+    return show
+
+
+def _time(row: Row) -> str:
+    value = row.integer("time_ns")
+    if value is not None:
+        return format_duration(value)
+    return EMPTY if row.status == "ok" else row.status
+
+
+def _speed(row: Row) -> str:
+    value = row.values.get("speedup")
+    return EMPTY if value is None else format_ratio(value)
+
+
+def _overhead(row: Row) -> str:
+    useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
+    return EMPTY if not useful or executed is None else format_ratio(executed / useful)
+
+
+def _status(row: Row) -> str:
+    return row.status
+
+
+_MACS = (
+    Column("useful\nMACs", _macs("useful_macs")),
+    Column("executed\nMACs", _macs("executed_macs")),
+)
+COMPARE_COLUMNS = (
+    *_MACS,
+    Column("ptflops\ncounts", _macs("ptflops_pytorch_macs")),
+    Column("it saw", _share("ptflops_pytorch_macs")),
+    Column("ptflops\naten", _macs("ptflops_aten_macs"), is_for_wide=True),
+    Column("aten saw", _share("ptflops_aten_macs"), is_for_wide=True),
+    Column("operator\nMACs", _macs("operator_macs"), is_for_wide=True),
+    Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes), is_for_wide=True),
+    Column("peak\nmemory", _number("peak_bytes", format_bytes)),
+    Column("time", _time),
+    Column("speed", _speed),
+)
+ESTIMATE_COLUMNS = (
+    *_MACS,
+    Column("executed\n/ useful", _overhead),
+    Column("parameters", _number("params", format_count)),
+    Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
+    Column("status", _status),
+)
