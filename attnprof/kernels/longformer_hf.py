@@ -191,11 +191,14 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     if workload.mode == "inference":
         probabilities = projected + t.diagonal_mask + t.band_and_global
         context = probabilities + band_for_context + t.padded_value + t.padded_probs
+        # Probabilities before and after masking; scores of a lower precision that were not put
+        # together with those of globals are converted in a tensor of their own.
+        float_bands = 3 if workload.dtype_bytes < 4 and not has_globals else 2
         return LayerMemory(
             forward=max(
                 projected + t.chunked_scores + t.padded_scores,
                 projected + t.padded_scores + t.band,
-                probabilities + (3 if workload.dtype_bytes < 4 else 2) * t.float_band,
+                probabilities + float_bands * t.float_band,
                 context + band_copy,
                 context + t.chunked_value + t.activation,
             )

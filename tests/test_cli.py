@@ -1,0 +1,287 @@
+"""The command line, mostly through the installed entry point."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from attnprof.cli import app
+from attnprof.kernels import names
+
+ATTNPROF = str(Path(sys.executable).parent / "attnprof")
+SMALL = ("--hidden-size", "32", "--num-heads", "4", "--window", "16", "--device", "cpu")
+QUICK = (*SMALL, "--max-seconds", "0.05")
+
+
+def attnprof(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ATTNPROF, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def lengths_of(text: str) -> list[int]:
+    return [int(row["seq_len"]) for row in csv.DictReader(io.StringIO(text))]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text()))) if path.exists() else []
+
+
+LENGTHS = [
+    (("--len", "512", "1024", "4096"), [512, 1024, 4096]),
+    (("--len", "512,1024"), [512, 1024]),
+    (("--len=512,1024",), [512, 1024]),
+    (("--len=512", "1024"), [512, 1024]),
+    (("--len", "4k"), [4096]),
+    (("--len", "1M"), [1048576]),
+    (("--len", "512:8192:x2"), [512, 1024, 2048, 4096, 8192]),
+    (("--len", "512", "--batch-size", "2", "--len", "1024", "64"), [64, 512, 1024]),
+    (("--len", "1024", "512", "1024"), [512, 1024]),
+]
+
+
+@pytest.mark.parametrize(("words", "lengths"), LENGTHS)
+def test_lengths_are_read_in_the_shell_and_under_typers_runner(
+    words: tuple[str, ...], lengths: list[int]
+) -> None:
+    arguments = ["estimate", *words, "--kernel", "bert-sdpa", "--csv", "-"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert lengths_of(result.stdout) == lengths
+    done = attnprof(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lengths_of(done.stdout) == lengths
+
+
+BAD_INPUT = [
+    ("--len 0", "--len 0"),
+    ("--len -5", "--len -5"),
+    ("--len abc", "--len abc"),
+    ("--len 1.5", "--len 1.5"),
+    ("--len", "--len"),
+    ("--len --window 4", "--len"),
+    ("--len 8192:512:x2", "512:8192:x2"),
+    ("--window 511", "--window 511"),
+    ("--window 0", "--window 0"),
+    ("--window -2", "--window -2"),
+    ("--dilation 0", "--dilation 0"),
+    ("--dilation 1x5:4x2", "7 heads where the layer has 12"),
+    ("--len 512 --global-tokens 600", "--global-tokens 600"),
+    ("--global-tokens @9000", "--global-tokens @9000"),
+    ("--num-heads 7", "--num-heads 7"),
+    ("--num-heads 0", "--num-heads 0"),
+    ("--kernel bert-sdp", "did you mean bert-sdpa"),
+    ("--model bert-bse", "did you mean bert-base"),
+    ("--dtype float3", "did you mean float32"),
+    ("--mode trainin", "did you mean training"),
+    ("--windw 5", "--window"),
+    ("--csv /nowhere/at/all.csv", "--csv /nowhere/at/all.csv"),
+    ("--png /nowhere/at/all.png", "--png /nowhere/at/all.png"),
+    ("--csv /proc/x.csv", "--csv /proc/x.csv"),
+    ("--csv - --json -", "--json -"),
+    ("--batch-size 0", "--batch-size 0"),
+    ("--batch-size two", "--batch-size"),
+    ("--hidden-size 0", "--hidden-size 0"),
+    ("--max-seconds 0", "--max-seconds 0"),
+    ("--device gpu", "--device gpu"),
+    ("stray", "stray"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), BAD_INPUT, ids=[words for words, _ in BAD_INPUT])
+def test_bad_input_is_one_line_that_names_the_option(words: str, named: str) -> None:
+    done = attnprof("compare", *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("attnprof: ")
+    assert named in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda_is_refused() -> None:
+    done = attnprof("compare", "--device", "cuda")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--device cuda: torch sees no CUDA device here" in done.stderr
+
+
+def test_unknown_command_says_what_is_near() -> None:
+    done = attnprof("compar")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "compare" in done.stderr
+
+
+def test_compare_writes_every_format(tmp_path: Path) -> None:
+    paths = {form: str(tmp_path / f"out.{form}") for form in ("csv", "json", "markdown", "png")}
+    options = [word for form, path in paths.items() for word in (f"--{form}", path)]
+    done = attnprof("compare", *QUICK, "--len", "64", "128", *options)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(Path(paths["csv"]))
+    document = json.loads(Path(paths["json"]).read_text())
+    assert [row["kernel"] for row in rows] == [row["kernel"] for row in document["rows"]]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert document["environment"]["packages"]["ptflops"]
+    assert "From which length it pays" in Path(paths["markdown"]).read_text()
+    assert Path(paths["png"]).read_bytes().startswith(b"\x89PNG")
+    for row in rows:
+        assert row["operator_macs"] == row["executed_macs"]
+    assert "What ptflops counted" in done.stdout
+    assert done.stderr.splitlines() == [f"written: {path}" for path in paths.values()]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "png"])
+def test_dash_is_stdout_and_nothing_else_is_on_it(form: str) -> None:
+    done = subprocess.run(
+        [ATTNPROF, "compare", *QUICK, "--len", "64", f"--{form}", "-"],
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stderr == b""
+    if form == "csv":
+        assert lengths_of(done.stdout.decode()) == [64] * 3
+    elif form == "json":
+        assert len(json.loads(done.stdout)["rows"]) == 3
+    elif form == "markdown":
+        assert done.stdout.startswith(b"Self-attention: ")
+    else:
+        assert done.stdout.startswith(b"\x89PNG")
+        assert done.stdout.endswith(b"IEND\xaeB`\x82")
+
+
+def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
+    done = attnprof("compare", *QUICK, "--len", "64", COLUMNS="40")
+    assert "…" not in done.stdout
+    assert "\x1b" not in done.stdout
+    for heading in ("useful", "executed", "aten saw", "operator", "predicted", "speed"):
+        assert heading in done.stdout
+
+
+def on_terminal(*words: str, **environment: str) -> str:
+    """What a command writes when stdout and stderr are a terminal."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [ATTNPROF, *words],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )
+    os.close(side)
+    written = b""
+    while True:
+        try:
+            part = os.read(main, 4096)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(main)
+    assert process.wait(timeout=60) == 0
+    return written.decode()
+
+
+def test_a_terminal_gets_progress_and_bold_and_no_color_is_respected() -> None:
+    words = ("compare", *QUICK, "--len", "64")
+    coloured = on_terminal(*words, COLUMNS="100")
+    assert "counting bert-eager" in coloured
+    assert "\x1b[1m" in coloured
+    plain = on_terminal("estimate", "--len", "64", "--window", "16", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
+
+
+def test_failed_measurements_exit_with_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnprof import kernels
+
+    def fails(workload: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(kernels.find("bert-eager"), "build", fails)
+    result = CliRunner().invoke(app, ["compare", *QUICK, "--len", "64", "--csv", "-"])
+    assert result.exit_code == 3
+    assert "RuntimeError: it broke" in result.stdout
+
+
+def test_a_full_disk_is_one_line_and_exit_three() -> None:
+    done = attnprof("estimate", "--len", "64", "--csv", "/dev/full")
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("attnprof: --csv /dev/full: could not be written")
+
+
+def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    words = ["compare", *SMALL, "--len", "64", "128", "2048", "--max-seconds", "300"]
+    process = subprocess.Popen(
+        [ATTNPROF, *words, "--csv", str(path), "--kernel", "bert-sdpa"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while "ok" not in [row["status"] for row in rows_of(path)] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[0] == "attnprof: interrupted; what was finished is kept"
+    assert "64 tokens" in out
+    rows = rows_of(path)
+    assert rows[0]["status"] == "ok"
+    assert rows[0]["time_ns"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_kernels_lists_what_can_be_built_and_why_not() -> None:
+    done = attnprof("kernels", "--dilation", "4")
+    assert done.returncode == 0
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert set(lines) == {"kernel", *names()}
+    assert lines["bert-sdpa"].rstrip().endswith("yes")
+    assert "no dilation" in lines["longformer-hf"]
+
+
+def test_help_of_every_command_and_version() -> None:
+    for command in ("estimate", "compare", "kernels"):
+        text = attnprof(command, "--help").stdout
+        assert "--len" in text
+        assert "--global-tokens" in text
+    assert attnprof("--version").stdout.startswith("attnprof 0.")
+    assert "estimate" in attnprof().stdout
+
+
+def test_module_is_run_as_the_entry_point() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "attnprof", "estimate", "--len", "64", "--csv", "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert lengths_of(done.stdout) == [64] * 3
+
+
+def test_a_large_grid_goes_to_its_file_only(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    done = attnprof("estimate", "--len", "512:51200:+512", "--window", "64,512", "--csv", str(path))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"400 rows written to {path}\n"
+    assert len(lengths_of(path.read_text())) == 400

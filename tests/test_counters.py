@@ -1,0 +1,123 @@
+"""Counters against calls made by hand, and against one another where they must agree."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from ptflops import get_model_complexity_info
+from shapes import PATTERNS, sliding
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnprof import AttentionPattern, Workload, counters, kernels
+from attnprof.call import Build, Call
+from attnprof.errors import MeasurementError
+
+WORKLOADS = [
+    (name, Workload(pattern, 96, 64, batch_size=batch))
+    for name in kernels.names()
+    for pattern in PATTERNS
+    for batch in (1, 2)
+    if kernels.find(name).supports(Workload(pattern, 96, 64)) is None
+]
+
+
+@pytest.fixture(params=WORKLOADS, ids=lambda pair: f"{pair[0]}_{WORKLOADS.index(pair)}")
+def build(request: pytest.FixtureRequest) -> Build:
+    name, workload = request.param
+    return partial(kernels.find(name).build, workload)
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "aten"])
+def test_ptflops_says_what_it_says_by_hand(
+    build: Build, backend: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counted = counters.find(f"ptflops_{backend}").count(build)
+    assert capfd.readouterr() == ("", ""), "what a counter prints reaches neither stream"
+    call = build()
+    by_hand, _ = get_model_complexity_info(
+        call.module,
+        (96, 64),
+        as_strings=False,
+        print_per_layer_stat=False,
+        input_constructor=lambda _: call.kwargs,
+        backend=backend,
+    )
+    assert counted == by_hand
+
+
+def test_torch_says_what_it_says_by_hand(build: Build) -> None:
+    call = build()
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        call.module(**call.kwargs)
+    assert counters.find("torch").count(build) * 2 == flops.get_total_flops()
+
+
+def test_operator_counts_on_fake_tensors_as_on_real_ones(build: Build) -> None:
+    from attnprof.counters import operator
+
+    assert operator.count(build) == operator._count(build())
+
+
+def test_every_counter_names_its_own_column() -> None:
+    quantities = [counters.find(name).quantity for name in counters.names()]
+    assert sorted(quantities) == [
+        "operator_macs",
+        "ptflops_aten_macs",
+        "ptflops_pytorch_macs",
+        "torch_macs",
+    ]
+
+
+@pytest.mark.parametrize("seq_len", [512, 1024])
+def test_tutorial_sees_projections_only(seq_len: int) -> None:
+    """The tutorial's 905.97 MMac and 1.81 GMac are the projections, without ptflops' bias adds."""
+    build = partial(kernels.find("bert-sdpa").build, Workload(AttentionPattern.dense(), seq_len))
+    projections = 3 * seq_len * 768**2
+    bias_adds = 3 * seq_len * 768
+    assert projections == {512: 905_969_664, 1024: 1_811_939_328}[seq_len]
+    assert counters.find("ptflops_pytorch").count(build) == projections + bias_adds
+    assert counters.find("torch").count(build) == projections
+
+
+def test_training_is_counted_forward_and_backward() -> None:
+    build = partial(
+        kernels.find("bert-eager").build, Workload(PATTERNS[0], 40, 64, mode="training")
+    )
+    inference = partial(kernels.find("bert-eager").build, Workload(PATTERNS[0], 40, 64))
+    operator = counters.find("operator")
+    assert operator.count(build) == 3 * operator.count(inference)
+
+
+class Failing(torch.nn.Module):
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("this module is broken")
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "aten"])
+def test_ptflops_giving_up_is_an_error_with_its_reason(
+    backend: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from attnprof.counters._ptflops import complexity
+
+    call = Call(Failing(), {"hidden_states": torch.zeros(1, 4, 4)}, "inference")
+    with pytest.raises(MeasurementError, match="this module is broken"):
+        complexity(call, backend)  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_counting_leaves_torch_unpatched(build: Build) -> None:
+    before: list[Any] = [torch.matmul, torch.bmm, torch.nn.functional.softmax, torch.Tensor.add]
+    for name in counters.names():
+        counters.find(name).count(build)
+    after = [torch.matmul, torch.bmm, torch.nn.functional.softmax, torch.Tensor.add]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+
+
+def test_shapes_that_depend_on_data_are_counted_for_real() -> None:
+    build = partial(
+        kernels.find("longformer-hf").build, Workload(sliding(16, positions=(0, 5)), 96, 64)
+    )
+    assert counters.find("ptflops_aten").count(build) > 0

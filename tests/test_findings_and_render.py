@@ -1,0 +1,222 @@
+"""What tables say in words and pictures, on literal results."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import attnprof
+from attnprof import ResultTable, findings
+from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+from attnprof.placing import apart, densified, farthest
+from attnprof.plan import Case, read_cases
+from attnprof.records import CASE, Record
+from attnprof.render.chart import render_png
+from attnprof.render.markdown import render_markdown
+from attnprof.render.table import render_table
+from attnprof.runner import estimate
+from attnprof.series import series_of
+from attnprof.wording import describe_findings, describe_notes, describe_setting
+
+
+def measured(**measurements: dict[tuple[str, int], int]) -> ResultTable:
+    """The default estimate, with measurements for some kernels and lengths."""
+    cases = read_cases({}, "cpu")
+    table = ResultTable(estimate(cases))
+    for quantity, values in measurements.items():
+        for (kernel, seq_len), value in values.items():
+            (case,) = (
+                case for case in cases if (case.kernel, case.workload.seq_len) == (kernel, seq_len)
+            )
+            table.add(Record(kernel, case.workload, quantity, value))
+    return table
+
+
+def times(**by_kernel: list[int]) -> dict[tuple[str, int], int]:
+    return {
+        (kernel.replace("_", "-"), seq_len): value
+        for kernel, values in by_kernel.items()
+        for seq_len, value in zip((512, 1024, 4096), values, strict=True)
+    }
+
+
+def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
+    growth = {finding.label: finding.growth for finding in findings.find(measured()).growth}
+    width = 768
+    assert growth["bert-eager"].c2 == growth["bert-sdpa"].c2 == 2 * width
+    assert growth["bert-sdpa"].c1 == 3 * width**2
+    assert growth["bert-sdpa"].quadratic_overtakes_at == 1152
+    hugging_face = growth["longformer-hf"]
+    assert hugging_face.law == "n"
+    assert hugging_face.c1 == 5 * width**2 + width * (3.5 * 512 + 4)
+    assert all(one.residual == 0 for one in growth.values())
+
+
+def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
+    (case,) = read_cases({"len": 4096, "kernel": "longformer-hf"}, "cpu")
+    sparse, dense = attnprof.kernels.find("longformer-hf"), attnprof.kernels.find("bert-sdpa")
+
+    def pays(n: int) -> bool:
+        workload = case.workload.at(n)
+        return sparse.executed_macs(workload) < dense.executed_macs(workload.densified())
+
+    expected = max(n for n in range(1, 4097) if not pays(n)) + 1
+    (finding,) = (
+        finding
+        for finding in findings.find(measured()).pays
+        if (finding.reference, finding.resource) == ("bert-sdpa", "MACs")
+    )
+    assert finding.crossing == (expected - 1, expected)
+
+
+def test_crossing_in_time_is_between_measured_lengths() -> None:
+    table = measured(time_ns=times(bert_sdpa=[10, 30, 400], longformer_hf=[40, 60, 300]))
+    (finding,) = (finding for finding in findings.find(table).pays if finding.resource == "time")
+    assert (finding.crossing, finding.ratio) == ((1024, 4096), 0.75)
+    text = dict(describe_findings(findings.find(table)))["From which length it pays"]
+    assert "time from a length between 1,024 and 4,096 tokens on (0.75x at 4,096)" in text[-1]
+
+
+def test_no_crossing_is_said_in_words() -> None:
+    table = measured(time_ns=times(bert_sdpa=[1, 2, 3], longformer_hf=[4, 5, 6]))
+    text = dict(describe_findings(findings.find(table)))["From which length it pays"]
+    assert "time at none of these lengths (2.00x at 4,096)" in text[-1]
+
+
+def test_what_ptflops_missed_is_said_with_its_growth() -> None:
+    table = measured(
+        ptflops_pytorch_macs=times(
+            bert_sdpa=[907_149_312, 1_814_298_624, 7_257_194_496],
+            bert_eager=[1_312_948_224, 3_437_494_272, 33_228_324_864],
+        )
+    )
+    lines = dict(describe_findings(findings.find(table)))["What ptflops counted"]
+    assert lines == [
+        (
+            "bert-eager, pytorch backend: 100.6 % of the MACs executed at 4,096 tokens; the "
+            "surplus is bias and elementwise work, which is no MACs."
+        ),
+        (
+            "bert-sdpa, pytorch backend: 22.0 % of the MACs executed at 4,096 tokens; 25.76 GMac "
+            "missed inside scaled_dot_product_attention. From 1,024 to 4,096 tokens its count "
+            "grows as n^1.00, the MACs as n^1.64."
+        ),
+    ]
+
+
+def test_labels_say_only_what_differs() -> None:
+    table = attnprof.estimate(
+        len=[512, 1024], window=[64, 128], kernel=["bert-sdpa", "longformer-hf"]
+    )
+    assert [series.label for series in series_of(table)] == [
+        "bert-sdpa",
+        "longformer-hf window 64",
+        "longformer-hf window 128",
+    ]
+    assert describe_setting(table).endswith("inference; dilation 1, global tokens 1")
+
+
+def test_notes_tell_reasons_once_for_all_lengths() -> None:
+    table = attnprof.estimate(len=[512, 1024], dilation=2, kernel="longformer-hf")
+    assert describe_notes(table) == [
+        "longformer-hf at 512, 1,024: unsupported: transformers' module has no dilation"
+    ]
+
+
+def rendered(table: ResultTable, width: int, *, is_wide: bool) -> str:
+    console = Console(width=width, record=True, file=None, quiet=False, color_system=None)
+    with console.capture() as capture:
+        console.print(render_table(table, COMPARE_COLUMNS, is_wide=is_wide))
+    return capture.get()
+
+
+def test_the_default_table_fits_eighty_columns_uncut() -> None:
+    table = measured(
+        ptflops_pytorch_macs=times(bert_eager=[1, 2, 33_228_324_864], longformer_hf=[1, 2, 3]),
+        peak_bytes=times(bert_eager=[1, 2, 1_648_361_484]),
+        time_ns=times(bert_eager=[1, 2, 2_630_850_428]),
+    )
+    text = rendered(table, 80, is_wide=False)
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    for cell in ("33.02 G", "33.23 G", "100.6 %", "1.54 GiB", "2.63 s"):
+        assert cell in text
+
+
+def test_rows_that_failed_show_their_status_in_the_place_of_time() -> None:
+    case = read_cases({"len": 64, "kernel": "bert-sdpa"}, "cpu")[0]
+    table = ResultTable([Record(case.kernel, case.workload, CASE, None, "oom", "too much")])
+    assert "oom" in rendered(table, 80, is_wide=False)
+
+
+def test_markdown_is_a_table_with_findings() -> None:
+    text = render_markdown(measured(), ESTIMATE_COLUMNS)
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 9
+    assert len({line.count("|") for line in table}) == 1
+    assert "| 4,096 | longformer-hf | 15.22 G | 17.53 G |" in text
+    assert "**From which length it pays**" in text
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", png[16:24])  # type: ignore[return-value]
+
+
+def test_png_has_a_panel_for_each_quantity_there_is() -> None:
+    estimated = size_of(render_png(measured()))
+    timed = size_of(render_png(measured(time_ns=times(bert_sdpa=[10, 30, 400]))))
+    assert estimated[0] < timed[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"len": 512},
+        {"len": [512, 513]},
+        {"len": "64:65536:x2"},
+        {"len": 512, "kernel": "longformer-hf", "dilation": 2},
+        {
+            "len": "1k:8k:x2",
+            "window": [64, 128, 256, 512],
+            "kernel": ["bert-sdpa", "longformer-hf"],
+        },
+    ],
+)
+def test_png_is_drawn_for_every_kind_of_table(options: dict[str, object]) -> None:
+    width, height = size_of(render_png(attnprof.estimate(**options)))  # type: ignore[arg-type]
+    assert width > 600
+    assert height > 400
+
+
+@given(st.lists(st.tuples(st.floats(-50, 150), st.floats(1, 8)), min_size=1, max_size=12))
+def test_labels_never_overlap_nor_leave_the_picture(labels: list[tuple[float, float]]) -> None:
+    labels.sort()
+    sizes = [size for _, size in labels]
+    places = apart([height for height, _ in labels], sizes, (0, 100))
+    edges = [(p - size / 2, p + size / 2) for p, size in zip(places, sizes, strict=True)]
+    for (_, top), (bottom, _) in pairwise(edges):
+        assert bottom >= top - 1e-9
+    assert edges[0][0] >= -1e-9
+    assert edges[-1][1] <= 100 + 1e-9
+
+
+def test_labels_with_room_stay_where_they_want_to_be() -> None:
+    assert apart([10, 50, 90], [5, 5, 5], (0, 100)) == [10, 50, 90]
+
+
+def test_a_guides_name_goes_where_nothing_is() -> None:
+    line = densified([(0, 0), (100, 0)])
+    place = farthest(line, [np.array([(20.0, 0.0), (40.0, 0.0)])])
+    assert place[0] > 80
+
+
+def test_case_is_hashable_by_value() -> None:
+    cases = read_cases({"len": 64, "window": 16}, "cpu")
+    assert Case(cases[0].kernel, cases[0].workload) in set(cases)

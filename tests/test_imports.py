@@ -1,0 +1,63 @@
+"""What is loaded when: commands that need no torch do not wait for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "ptflops", "pandas", "matplotlib", "numpy")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Heavy packages that a fresh process has loaded after running code."""
+    report = f"import sys; print('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def command(*words: str) -> str:
+    return (
+        "from typer.testing import CliRunner; from attnprof.cli import app\n"
+        f"result = CliRunner().invoke(app, {list(words)!r}); assert result.exit_code == 0, result"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import attnprof",
+        "from attnprof import AttentionPattern, Workload, ResultTable",
+        "import attnprof; attnprof.estimate(len=512)",
+        command("--help"),
+        command("compare", "--help"),
+        command("estimate", "--len", "512", "1024", "--csv", "-"),
+        command("estimate", "--len", "512"),
+    ],
+)
+def test_nothing_heavy_is_loaded(code: str) -> None:
+    assert loaded_by(code) == set()
+
+
+def test_every_kernel_is_described_without_torch() -> None:
+    code = (
+        "from attnprof import kernels, AttentionPattern, Workload\n"
+        "for name in kernels.names():\n"
+        "    k = kernels.find(name)\n"
+        "    w = Workload(AttentionPattern.sliding(), 4096)\n"
+        "    w = w.densified() if k.supports(w) else w\n"
+        "    assert k.peak_bytes(w) > 0 and k.executed_macs(w) > 0"
+    )
+    assert loaded_by(code) == set()
+
+
+def test_public_names_are_there_and_others_are_not() -> None:
+    import attnprof
+
+    for name in attnprof.__all__:
+        assert getattr(attnprof, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        attnprof.nonsense  # noqa: B018

@@ -1,0 +1,254 @@
+"""Every kernel in the folder against the mask, the operators of a run, and the allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from shapes import HEADS, HIDDEN, PATTERNS, WORKLOADS, describe, sliding
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from attnprof import AttentionPattern, AttentionStack, Workload, kernels
+from attnprof.meters.memory import measure_peak_bytes
+
+aten = torch.ops.aten
+
+
+class ProductCounter(TorchDispatchMode):
+    """Counts MACs of matrix products as torch dispatches them; knows nothing of attnprof."""
+
+    macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        operator = func.overloadpacket
+        if operator in (aten.mm, aten.bmm):
+            self.macs += out.numel() * args[0].shape[-1]
+        elif operator in (aten.addmm, aten.baddbmm):
+            self.macs += out.numel() * args[1].shape[-1]
+        elif operator is aten._scaled_dot_product_flash_attention_for_cpu:
+            self.macs += 2 * self._scores(args[0], args[1])
+        elif operator is aten._scaled_dot_product_flash_attention_for_cpu_backward:
+            self.macs += 5 * self._scores(args[1], args[2])
+        else:
+            name = str(operator)
+            assert not any(word in name for word in ("attention", "conv", "linear")), name
+        return out
+
+    @staticmethod
+    def _scores(query: torch.Tensor, key: torch.Tensor) -> int:
+        batch, heads, queries, width = query.shape
+        return batch * heads * queries * key.shape[2] * width
+
+
+def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
+    with ProductCounter() as counter:
+        kernel.build(workload).run()
+    return counter.macs
+
+
+def reference_layer(
+    state: dict[str, torch.Tensor], hidden: torch.Tensor, layer: AttentionPattern
+) -> torch.Tensor:
+    """Dense attention under the enumerated mask; global rows by their own projections."""
+
+    def project(name: str) -> torch.Tensor:
+        rows = hidden @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+        return rows.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        mask = torch.tensor(layer.mask(hidden.shape[1]))
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
+        return (weights @ value).transpose(1, 2).flatten(2)
+
+    output = attend(project("query"), project("key"), project("value"))
+    if layer.global_positions:
+        rows = attend(project("query_global"), project("key_global"), project("value_global"))
+        chosen = list(layer.global_positions)
+        output[:, chosen] = rows[:, chosen]
+    return output
+
+
+def reference(module: torch.nn.Module, hidden: torch.Tensor, workload: Workload) -> torch.Tensor:
+    state = {name: value.detach().double() for name, value in module.state_dict().items()}
+    hidden = hidden.detach().double()
+    for index, layer in enumerate(workload.layers):
+        prefix = f"layers.{index}." if len(workload.layers) > 1 else ""
+        own = {name.removeprefix(prefix): value for name, value in state.items()}
+        hidden = reference_layer(own, hidden, layer)
+    return hidden
+
+
+def supported(workloads: Iterable[Workload]) -> list[Any]:
+    """Every kernel in the folder with every workload that it takes."""
+    return [
+        pytest.param(kernels.find(name), workload, id=f"{name}_{describe(workload)}")
+        for name in kernels.names()
+        for workload in workloads
+        if kernels.find(name).supports(workload) is None
+    ]
+
+
+on_all_workloads = pytest.mark.parametrize(("kernel", "workload"), supported(WORKLOADS))
+
+
+@pytest.fixture(params=kernels.names())
+def kernel(request: pytest.FixtureRequest) -> kernels.Kernel:
+    return kernels.find(request.param)
+
+
+def test_kernel_is_named_as_its_file_and_takes_something(kernel: kernels.Kernel) -> None:
+    assert kernel.name in kernels.names()
+    assert any(kernel.supports(Workload(pattern, 96, HIDDEN)) is None for pattern in PATTERNS)
+
+
+@on_all_workloads
+def test_output_is_dense_attention_under_the_mask(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    output = call.run()[:, : workload.seq_len]
+    hidden = call.kwargs["hidden_states"][:, : workload.seq_len]
+    expected = reference(call.module, hidden, workload)
+    assert float((output.double() - expected).abs().max()) < 1e-5
+
+
+@on_all_workloads
+def test_executed_macs_equal_the_operators_of_a_real_run(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    assert kernel.executed_macs(workload) == executed_by_operators(kernel, workload)
+
+
+@on_all_workloads
+def test_parameters_and_held_bytes_are_the_modules(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    assert kernel.parameters(workload) == sum(p.numel() for p in call.module.parameters())
+    tensors = [
+        *call.module.parameters(),
+        *call.module.buffers(),
+        *(value for value in call.kwargs.values() if isinstance(value, torch.Tensor)),
+    ]
+    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert kernel.held_bytes(workload) == pytest.approx(held, rel=0.02)
+
+
+@on_all_workloads
+def test_training_leaves_gradients_of_all_that_is_used(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    call.run()
+    is_training = workload.mode == "training"
+    assert (call.kwargs["hidden_states"].grad is not None) == is_training
+    has_globals = bool(workload.layers[0].global_positions)
+    for name, parameter in call.module.named_parameters():
+        expected = is_training and (has_globals or "_global" not in name)
+        assert (parameter.grad is not None) == expected, name
+
+
+# Peaks: shapes in which one tensor or another decides, several widths of heads among them.
+PEAKS = [
+    Workload(pattern, seq_len, hidden, batch_size=batch, dtype=dtype, mode=mode)
+    for pattern, hidden in (
+        (AttentionPattern.dense(HEADS), 128),
+        (AttentionPattern.dense(12), 768),
+        (AttentionStack(layers=(AttentionPattern.dense(HEADS),) * 3), 256),
+        (sliding(64), 128),
+        (sliding(256, positions=range(5)), 128),
+        (sliding(64, dilation=(1, 1, 2, 2), positions=(0,)), 128),
+        (AttentionPattern.sliding(64, 1, (0, 9)), 768),
+        (AttentionStack(layers=(sliding(32), sliding(64), sliding(128))), 256),
+    )
+    for seq_len, batch in ((64, 1), (700, 2))
+    for dtype in ("float32", "bfloat16")
+    for mode in ("inference", "training")
+    if dtype == "float32" or (mode == "inference" and hidden == 128)
+]
+
+
+@pytest.mark.parametrize(("kernel", "workload"), supported(PEAKS))
+def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    measured = measure_peak_bytes(call.run, "cpu")
+    assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
+
+
+def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
+    workload = Workload(
+        sliding(8) if kernel.attends == "pattern" else AttentionPattern.dense(HEADS), 40, HIDDEN
+    )
+    state = torch.random.get_rng_state()
+    outputs = [kernel.build(workload).run() for _ in range(2)]
+    assert torch.equal(*outputs)
+    assert torch.equal(state, torch.random.get_rng_state()), "the caller's random state is kept"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> None:
+    pattern = sliding(8, positions=(0,)) if kernel.attends == "pattern" else PATTERNS[0]
+    output = kernel.build(Workload(pattern, 40, HIDDEN, dtype=dtype)).run()
+    assert output.dtype == getattr(torch, dtype)
+    assert bool(torch.isfinite(output).all())
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "reason"),
+    [
+        ("bert-eager", sliding(8), "not a sliding window"),
+        ("bert-sdpa", sliding(8), "not a sliding window"),
+        ("longformer-hf", PATTERNS[0], "not dense"),
+        ("longformer-hf", sliding(8, dilation=2), "no dilation"),
+        ("longformer-hf", sliding(2), "window of 2"),
+        ("longformer-hf", AttentionStack(layers=(sliding(48), sliding(64))), "no multiple"),
+        ("longformer-masked", PATTERNS[0], "not dense"),
+    ],
+)
+def test_refusals_say_why(
+    name: str, pattern: AttentionPattern | AttentionStack, reason: str
+) -> None:
+    refusal = kernels.find(name).supports(Workload(pattern, 96, HIDDEN))
+    assert refusal is not None
+    assert reason in refusal
+
+
+def test_transformers_still_fails_with_a_window_of_two() -> None:
+    """The refusal above is true: should transformers mend it, this says so."""
+    kernel = kernels.find("longformer-hf")
+    with pytest.raises(RuntimeError):
+        kernel.build(Workload(sliding(2), 96, HIDDEN)).run()
+
+
+@pytest.mark.parametrize(("seq_len", "padded"), [(1, 16), (16, 16), (17, 32), (96, 96)])
+def test_hugging_face_pads_to_the_window(seq_len: int, padded: int) -> None:
+    kernel = kernels.find("longformer-hf")
+    workload = Workload(sliding(16), seq_len, HIDDEN)
+    assert kernels.padded_seq_len(kernel, workload) == padded
+    assert kernel.build(workload).kwargs["hidden_states"].shape[1] == padded
+
+
+@pytest.mark.parametrize(
+    ("positions", "macs"), [((), 12_683_575_296), ((0,), 17_528_586_240)], ids=["none", "one"]
+)
+def test_hugging_face_example_of_the_design(positions: tuple[int, ...], macs: int) -> None:
+    workload = Workload(AttentionPattern.sliding(512, 1, positions), 4096)
+    assert kernels.find("longformer-hf").executed_macs(workload) == macs
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernel_runs_on_cuda(kernel: kernels.Kernel) -> None:
+    pattern = sliding(16, positions=(0,)) if kernel.attends == "pattern" else PATTERNS[0]
+    workload = Workload(pattern, 96, HIDDEN, device="cuda")
+    call = kernel.build(workload)
+    output = call.run()[:, :96].cpu()
+    module, hidden = call.module.cpu(), call.kwargs["hidden_states"][:, :96].cpu()
+    assert float((output.double() - reference(module, hidden, workload)).abs().max()) < 1e-4
+    assert measure_peak_bytes(kernel.build(workload).run, "cuda") > 0

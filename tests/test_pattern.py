@@ -1,0 +1,132 @@
+"""`pairs` in closed form against the enumerated definition."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnprof import AttentionPattern, AttentionStack
+from attnprof.errors import UsageError
+
+
+@st.composite
+def patterns_with_lengths(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
+    seq_len = draw(st.integers(1, 60))
+    heads = draw(st.integers(1, 3))
+    return (
+        AttentionPattern.sliding(
+            window=2 * draw(st.integers(1, 40)),
+            dilation=draw(st.lists(st.integers(1, 70), min_size=heads, max_size=heads)),
+            global_positions=draw(st.lists(st.integers(0, seq_len - 1), max_size=8)),
+            num_heads=heads,
+        ),
+        seq_len,
+    )
+
+
+def reads(pattern: AttentionPattern, head: int, query: int, key: int) -> bool:
+    """The paper's section 3.1 in words, one pair at a time."""
+    assert pattern.window is not None
+    if query in pattern.global_positions or key in pattern.global_positions:
+        return True
+    steps, rest = divmod(abs(query - key), pattern.dilation[head])
+    return rest == 0 and steps <= pattern.window // 2
+
+
+@given(patterns_with_lengths())
+def test_pairs_equals_the_enumerated_mask(drawn: tuple[AttentionPattern, int]) -> None:
+    pattern, seq_len = drawn
+    assert pattern.pairs(seq_len) == int(pattern.mask(seq_len).sum())
+
+
+@given(patterns_with_lengths())
+def test_mask_equals_the_definition_pair_by_pair(drawn: tuple[AttentionPattern, int]) -> None:
+    pattern, seq_len = drawn
+    expected = [
+        [[reads(pattern, head, i, j) for j in range(seq_len)] for i in range(seq_len)]
+        for head in range(pattern.num_heads)
+    ]
+    assert np.array_equal(pattern.mask(seq_len), np.array(expected))
+
+
+@given(patterns_with_lengths(), st.integers(0, 60), st.integers(0, 60))
+def test_mask_rows_is_a_part_of_mask(
+    drawn: tuple[AttentionPattern, int], first: int, second: int
+) -> None:
+    pattern, seq_len = drawn
+    start, stop = sorted((min(first, seq_len), min(second, seq_len)))
+    rows = pattern.mask_rows(seq_len, start, stop)
+    assert np.array_equal(rows, pattern.mask(seq_len)[:, start:stop])
+
+
+def test_example_of_the_design() -> None:
+    assert AttentionPattern.sliding(512, num_heads=1).pairs(4096) == 2_035_456
+
+
+def test_dense_reads_everything() -> None:
+    assert AttentionPattern.dense(3).pairs(50) == 3 * 50 * 50
+    assert AttentionPattern.dense(3).mask(5).all()
+
+
+def test_positions_are_sorted_and_said_once() -> None:
+    assert AttentionPattern.sliding(4, 1, (7, 2, 7)).global_positions == (2, 7)
+
+
+def test_ten_million_tokens_with_many_globals_take_under_ten_milliseconds() -> None:
+    pattern = AttentionPattern.sliding(512, [1] * 10 + [4] * 2, range(64))
+    best = min(_seconds(pattern, 10_000_000) for _ in range(5))
+    assert best < 0.010
+
+
+def _seconds(pattern: AttentionPattern, seq_len: int) -> float:
+    begun = time.perf_counter()
+    pattern.pairs(seq_len)
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"window": 511}, "window"),
+        ({"window": 0}, "window"),
+        ({"window": -2}, "window"),
+        ({"window": 3.0}, "window"),
+        ({"dilation": 0}, "dilation"),
+        ({"dilation": [1, 2]}, "dilation"),
+        ({"global_positions": [-1]}, "global_positions"),
+        ({"num_heads": 0}, "num_heads"),
+        ({"num_heads": True}, "num_heads"),
+    ],
+)
+def test_illegal_patterns_name_their_argument(arguments: dict[str, object], argument: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        AttentionPattern.sliding(**arguments)  # type: ignore[arg-type]
+    assert raised.value.argument == argument
+
+
+@pytest.mark.parametrize("method", ["pairs", "mask"])
+def test_positions_outside_the_sequence_are_refused(method: str) -> None:
+    pattern = AttentionPattern.sliding(4, 1, (10,))
+    getattr(pattern, method)(11)
+    with pytest.raises(UsageError, match="outside a sequence of 10"):
+        getattr(pattern, method)(10)
+
+
+def test_stack_adds_up_its_layers() -> None:
+    layers = tuple(AttentionPattern.sliding(w, num_heads=2) for w in (2, 4, 4))
+    stack = AttentionStack(layers=layers)
+    assert stack.pairs(9) == sum(int(layer.mask(9).sum()) for layer in layers)
+
+
+def test_layers_of_a_stack_agree_on_heads_and_positions() -> None:
+    two, three = AttentionPattern.dense(2), AttentionPattern.dense(3)
+    with pytest.raises(UsageError, match="equally many heads"):
+        AttentionStack(layers=(two, three))
+    with pytest.raises(UsageError, match="the same in all layers"):
+        AttentionStack(layers=(AttentionPattern.sliding(4, 1, (0,), 2), two))
+    with pytest.raises(UsageError, match="one layer or more"):
+        AttentionStack(layers=())

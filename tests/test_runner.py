@@ -1,0 +1,215 @@
+"""Cases through the runner: what a table holds when kernels work, refuse, fail or do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import attnprof
+from attnprof import ResultTable, kernels, runner
+from attnprof.errors import MeasurementError, UsageError
+from attnprof.plan import Case, read_cases
+from attnprof.records import Row
+from attnprof.runner import Measurements
+
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
+QUICK = Measurements(max_seconds=0.05)
+
+
+def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
+    cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
+    return ResultTable(runner.measure(cases, measurements)).rows
+
+
+def test_a_measured_row_agrees_with_itself() -> None:
+    rows = run(len="64,128", kernel=list(kernels.names()))
+    assert [(row.workload.seq_len, row.kernel) for row in rows] == [
+        (n, name) for n in (64, 128) for name in kernels.names()
+    ]
+    for row in rows:
+        assert row.status == "ok"
+        assert row.values["operator_macs"] == row.values["executed_macs"]
+        assert row.values["torch_macs"] <= row.values["operator_macs"]
+        assert row.values["peak_bytes"] == pytest.approx(
+            row.values["predicted_peak_bytes"], rel=0.02
+        )
+        assert 0 < row.values["time_low_ns"] <= row.values["time_ns"] <= row.values["time_high_ns"]
+        assert row.values["speedup"] > 0
+    assert {row.values["speedup"] for row in rows if row.kernel == "bert-sdpa"} == {1}
+
+
+@pytest.mark.parametrize(
+    ("measurements", "missing"),
+    [
+        (Measurements(count=False, max_seconds=0.05), {"operator_macs", "ptflops_aten_macs"}),
+        (Measurements(time=False), {"time_ns", "speedup"}),
+        (Measurements(memory=False, max_seconds=0.05), {"peak_bytes"}),
+    ],
+)
+def test_what_is_not_asked_for_is_not_measured(
+    measurements: Measurements, missing: set[str]
+) -> None:
+    (row,) = run(measurements, len=64, kernel="bert-sdpa")
+    everything = {"operator_macs", "ptflops_aten_macs", "time_ns", "speedup", "peak_bytes"}
+    assert row.status == "ok"
+    assert everything - set(row.values) == missing
+
+
+def test_without_the_reference_there_is_no_speedup() -> None:
+    (row,) = run(len=64, kernel="bert-eager")
+    assert "speedup" not in row.values
+    assert "time_ns" in row.values
+
+
+def test_a_refusing_kernel_is_a_row_with_its_reason_and_no_other_stands_in() -> None:
+    rows = run(len=64, kernel=["longformer-hf", "longformer-masked"], dilation=2)
+    assert [(row.kernel, row.status) for row in rows] == [
+        ("longformer-hf", "unsupported"),
+        ("longformer-masked", "ok"),
+    ]
+    assert rows[0].detail == "transformers' module has no dilation"
+    assert set(rows[0].values) == {"useful_macs"}
+
+
+def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "available_bytes", lambda device: 2**23)
+    rows = run(len="64,1024", kernel=["bert-eager", "bert-sdpa"])
+    assert [row.status for row in rows] == ["ok", "ok", "skipped", "ok"]
+    needed = rows[2].values["predicted_peak_bytes"]
+    assert needed > 2**23
+    assert rows[2].detail.startswith("needs ")
+    assert "8.00 MiB (8388608 bytes) available" in rows[2].detail
+    assert "executed_macs" in rows[2].values
+    assert "operator_macs" not in rows[2].values
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "detail"),
+    [
+        (RuntimeError("it broke\nbadly"), "error", "RuntimeError: it broke badly"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom", "ran out of memory"),
+        (MemoryError(), "oom", "ran out of memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+            "oom",
+            "not enough memory",
+        ),
+    ],
+)
+def test_a_failing_kernel_becomes_a_row_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, detail: str
+) -> None:
+    def fails(workload: object) -> None:
+        raise error
+
+    monkeypatch.setattr(kernels.find("bert-eager"), "build", fails)
+    rows = run(len=64, kernel=["bert-eager", "bert-sdpa"])
+    assert [row.status for row in rows] == [status, "ok"]
+    assert detail in rows[0].detail
+    assert "\n" not in rows[0].detail
+
+
+def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from attnprof.counters import ptflops_aten
+
+    def fails(build: object) -> int:
+        raise MeasurementError("no idea")
+
+    monkeypatch.setattr(ptflops_aten, "count", fails)
+    (row,) = run(len=64, kernel="bert-sdpa")
+    assert row.status == "ok"
+    assert "ptflops_aten_macs" not in row.values
+    assert {"ptflops_pytorch_macs", "time_ns"} <= set(row.values)
+    assert "ptflops_aten_macs is empty: no idea" in row.detail
+
+
+def test_observer_is_told_ever_more_up_to_everything() -> None:
+    told: list[float] = []
+    cases = read_cases({**SMALL, "len": "64,96"}, "cpu")  # type: ignore[typeddict-item]
+    list(runner.measure(cases, QUICK, lambda activity, done: told.append(done)))
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0.0, 1.0)
+
+
+def test_dense_kernels_run_once_whatever_the_patterns() -> None:
+    cases = read_cases({"len": 512, "window": [64, 128], "dilation": [1, 2]}, "cpu")
+    assert [case.kernel for case in cases].count("bert-sdpa") == 1
+    assert [case.kernel for case in cases].count("longformer-hf") == 4
+
+
+def test_options_are_read_as_text_or_as_numbers() -> None:
+    as_numbers = read_cases({"len": [512, 1024], "window": 64, "global_tokens": 2}, "cpu")
+    as_text = read_cases({"len": "512,1024", "window": "64", "global_tokens": "@0:1"}, "cpu")
+    assert as_numbers == as_text
+    assert read_cases({"len": [1024, 512, 512]}, "cpu") == read_cases({"len": "512 ,1024"}, "cpu")
+
+
+def test_defaults_are_the_designs() -> None:
+    cases = read_cases({}, "cpu")
+    assert list(dict.fromkeys(case.workload.seq_len for case in cases)) == [512, 1024, 4096]
+    assert list(dict.fromkeys(case.kernel for case in cases)) == [
+        "bert-eager",
+        "bert-sdpa",
+        "longformer-hf",
+    ]
+    workload = cases[-1].workload
+    assert (workload.hidden_size, workload.num_heads, workload.batch_size) == (768, 12, 1)
+    assert workload.layers[0] == attnprof.AttentionPattern.sliding(512, 1, (0,), 12)
+    assert (workload.dtype, workload.mode) == ("float32", "inference")
+
+
+def test_a_stack_is_compared_with_a_stack_of_dense_layers() -> None:
+    cases = read_cases({"len": 512, "window": "32:64:128"}, "cpu")
+    assert {(case.kernel, len(case.workload.layers)) for case in cases} == {
+        ("bert-eager", 3),
+        ("bert-sdpa", 3),
+        ("longformer-hf", 3),
+    }
+
+
+def test_model_of_the_paper_is_a_stack_with_dilated_heads_at_the_top() -> None:
+    (case,) = read_cases({"model": "longformer-char-lm", "kernel": "longformer-masked"}, "cpu")[:1]
+    layers = case.workload.layers
+    assert len(layers) == 12
+    assert [max(layer.dilation) for layer in layers] == [1] * 6 + [2, 2, 3, 3, 4, 4]
+    assert all(layer.dilation.count(1) >= 6 for layer in layers)
+    assert (layers[0].window, layers[-1].window) == (32, 512)
+
+
+def test_named_options_win_over_the_models() -> None:
+    (case,) = read_cases(
+        {"model": "bert-large", "len": 64, "kernel": "bert-sdpa", "hidden_size": 64}, "cpu"
+    )
+    assert (case.workload.hidden_size, case.workload.num_heads) == (64, 16)
+
+
+def test_compare_and_estimate_agree_and_write_files(tmp_path: Path) -> None:
+    options: Any = {**SMALL, "len": 64, "kernel": "bert-sdpa"}
+    estimated = attnprof.estimate(**options, csv=str(tmp_path / "a.csv"))
+    compared = attnprof.compare(**options, no_time=True, device="cpu", csv=str(tmp_path / "b.csv"))
+    assert (tmp_path / "a.csv").read_text() == estimated.to_csv()
+    assert (tmp_path / "b.csv").read_text() == compared.to_csv()
+    for quantity, value in estimated.rows[0].values.items():
+        assert compared.rows[0].values[quantity] == value
+
+
+def test_errors_of_the_api_name_the_argument() -> None:
+    with pytest.raises(UsageError, match="window 511"):
+        attnprof.estimate(window=511)
+    with pytest.raises(UsageError, match="max_seconds"):
+        attnprof.compare(max_seconds=0)
+    with pytest.raises(UsageError, match="len"):
+        attnprof.estimate(len=[])
+
+
+def test_a_case_is_its_kernel_and_workload() -> None:
+    first, second = (read_cases({"len": 64, "window": 16}, "cpu") for _ in range(2))
+    assert {*first} == {*second}
+    assert isinstance(first[0], Case)

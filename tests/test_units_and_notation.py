@@ -1,0 +1,178 @@
+"""Text to numbers and back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnprof import AttentionPattern, AttentionStack
+from attnprof.errors import UsageError
+from attnprof.notation import (
+    format_dilation,
+    format_global_tokens,
+    format_window,
+    parse_dilation,
+    parse_global_tokens,
+    parse_window,
+)
+from attnprof.units import (
+    format_bytes,
+    format_duration,
+    format_macs,
+    format_ratio,
+    parse_lengths,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("512", [512]),
+        ("4k", [4096]),
+        ("4K", [4096]),
+        ("1M", [1024 * 1024]),
+        ("512,1024", [512, 1024]),
+        ("512:8192:x2", [512, 1024, 2048, 4096, 8192]),
+        ("512:9000:x4", [512, 2048, 8192]),
+        ("1k:4k:+1k", [1024, 2048, 3072, 4096]),
+        ("10,2k:4k:x2", [10, 2048, 4096]),
+    ],
+)
+def test_lengths_are_read(text: str, lengths: list[int]) -> None:
+    assert parse_lengths(text) == lengths
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "-5",
+        "abc",
+        "1.5",
+        "8192:512:x2",
+        "512:8192:x1",
+        "512:8192",
+        "1:2:3",
+        "1G",
+        "٥",
+        "5 6",
+    ],
+)
+def test_other_lengths_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_lengths(text)
+    assert raised.value.argument == "len"
+
+
+@pytest.mark.parametrize(
+    ("macs", "text"),
+    [
+        (0, "0 Mac"),
+        (999, "999 Mac"),
+        (905_969_664, "906.0 MMac"),
+        (999_960_000, "1.000 GMac"),
+        (3_422_552_064, "3.423 GMac"),
+        (33_017_561_088, "33.02 GMac"),
+    ],
+)
+def test_macs_have_four_digits(macs: int, text: str) -> None:
+    assert format_macs(macs) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (1_648_361_472, "1.54 GiB"),
+        (51_712_000, "49.3 MiB"),
+        (1024**2 - 1, "1.00 MiB"),
+    ],
+)
+def test_bytes_have_three_digits(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (5, "5 ns"),
+        (1_500, "1.50 µs"),
+        (999_999, "1.00 ms"),
+        (55_300_000, "55.3 ms"),
+        (1_020_000_000, "1.02 s"),
+        (3_600_000_000_000, "3,600 s"),
+    ],
+)
+def test_times_have_three_digits(nanoseconds: int, text: str) -> None:
+    assert format_duration(nanoseconds) == text
+
+
+def test_ratios_have_three_digits() -> None:
+    assert [format_ratio(r) for r in (0.454, 9.996, 12.34, 1204.4)] == [
+        "0.45x",
+        "10.0x",
+        "12.3x",
+        "1,204x",
+    ]
+
+
+windows = st.lists(st.integers(1, 6).map(lambda half: 2 * half), min_size=1, max_size=6)
+strides = st.lists(st.integers(1, 4), min_size=4, max_size=4)
+
+
+@given(windows, st.data(), st.lists(st.integers(0, 30), max_size=4))
+def test_patterns_written_are_read_back(
+    chosen: list[int], data: st.DataObject, positions: list[int]
+) -> None:
+    layers = tuple(
+        AttentionPattern.sliding(window, data.draw(strides), positions, num_heads=4)
+        for window in chosen
+    )
+    pattern = layers[0] if len(layers) == 1 else AttentionStack(layers=layers)
+    assert parse_window(format_window(pattern)) == tuple(chosen)
+    read = parse_dilation(format_dilation(pattern), 4, len(layers))
+    assert read == tuple(layer.dilation for layer in layers)
+    assert parse_global_tokens(format_global_tokens(pattern)) == layers[0].global_positions
+
+
+def test_notation_of_the_design() -> None:
+    assert parse_window("32:64:128") == (32, 64, 128)
+    assert parse_dilation("1x10:4x2", 12, 1) == ((1,) * 10 + (4, 4),)
+    assert parse_dilation("4", 3, 2) == ((4, 4, 4), (4, 4, 4))
+    assert parse_global_tokens("1") == (0,)
+    assert parse_global_tokens("0") == ()
+    assert parse_global_tokens("@0:17:40") == (0, 17, 40)
+
+
+def test_dense_layers_have_no_notation() -> None:
+    dense = AttentionPattern.dense(4)
+    assert (format_window(dense), format_dilation(dense), format_global_tokens(dense)) == (
+        "",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize("text", ["511", "0", "-2", "", "32:", "32:63", "a", "8x99999999", "8x0"])
+def test_bad_windows_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_window(text)
+    assert raised.value.argument == "window"
+
+
+@pytest.mark.parametrize("text", ["0", "1x5:4x2", "", "-1", "1/2", "1x12/1x12/1x12"])
+def test_bad_dilations_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_dilation(text, num_heads=12, num_layers=1)
+    assert raised.value.argument == "dilation"
+
+
+@pytest.mark.parametrize("text", ["-1", "@", "@1:", "@-3", "x", ""])
+def test_bad_global_tokens_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_global_tokens(text)
+    assert raised.value.argument == "global_tokens"
