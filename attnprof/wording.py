@@ -107,8 +107,9 @@ def _counter_text(finding: CounterFinding) -> str:
     missing = finding.executed_macs - finding.counted_macs
     line = f"{share} of the MACs executed at {format_count(finding.seq_len)} tokens"
     if missing > 0:
-        blind = f" inside {finding.unseen}" if finding.unseen else ""
-        line += f"; {format_macs(missing)} missed{blind}"
+        line += f", {format_macs(missing)} short"
+        if finding.unseen:
+            line += f": it sees no MACs in {finding.unseen}"
     else:
         line += "; the surplus is bias and elementwise work, which is no MACs"
     if finding.shorter and abs(finding.counted_exponent - finding.executed_exponent) > 0.05:

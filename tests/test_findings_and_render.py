@@ -103,9 +103,9 @@ def test_what_ptflops_missed_is_said_with_its_growth() -> None:
             "surplus is bias and elementwise work, which is no MACs."
         ),
         (
-            "bert-sdpa, pytorch backend: 22.0 % of the MACs executed at 4,096 tokens; 25.76 GMac "
-            "missed inside scaled_dot_product_attention. From 1,024 to 4,096 tokens its count "
-            "grows as n^1.00, the MACs as n^1.64."
+            "bert-sdpa, pytorch backend: 22.0 % of the MACs executed at 4,096 tokens, 25.76 GMac "
+            "short: it sees no MACs in scaled_dot_product_attention. From 1,024 to 4,096 tokens "
+            "its count grows as n^1.00, the MACs as n^1.64."
         ),
     ]
 
