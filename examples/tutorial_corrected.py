@@ -71,9 +71,10 @@ def main() -> None:
     attention = multiplied[-1] - projections[-1]
     ratio = tutorial_macs(1024, "eager") / tutorial_macs(1024, "sdpa")
     print(
-        f"\nUnder 'sdpa' ptflops sees the projections, which are linear in length, and their bias"
-        f"\nadds. Of the attention, which is quadratic, it sees nothing: {format_count(attention)} MACs"
-        f"\nat 1,024 tokens. Under 'eager' the same layer, multiplying the same, counts {ratio:.2f}x as much."
+        "\nUnder 'sdpa' ptflops sees the projections, which are linear in length, and their bias"
+        "\nadds. Of the attention, which is quadratic, it sees nothing: "
+        f"{format_count(attention)} MACs\nat 1,024 tokens. Under 'eager' the same layer, "
+        f"multiplying the same, counts {ratio:.2f}x as much."
     )
 
 
