@@ -99,11 +99,13 @@ def _measure_length(
     cases: Sequence[Case], measurements: Measurements, step: _Steps
 ) -> Iterator[Record]:
     running: list[Case] = []
+    held_bytes = 0
     for case in cases:
         yield from _closed_forms(case)
-        status, reason = _obstacle(case)
+        status, reason = _obstacle(case, held_bytes)
         if status == "ok":
             running.append(case)
+            held_bytes += kernels.find(case.kernel).held_bytes(case.workload)
         else:
             yield _closed(case, status, reason)
     failed: set[Case] = set()
@@ -149,13 +151,16 @@ def _closed_forms(case: Case) -> Iterator[Record]:
         yield Record(case.kernel, workload, quantity, value)
 
 
-def _obstacle(case: Case) -> tuple[Status, str]:
-    """`ok`, or why the case is not begun."""
+def _obstacle(case: Case, held_bytes: int) -> tuple[Status, str]:
+    """`ok`, or why the case is not begun.
+
+    `held_bytes` are those of the cases before it at its length: timed in turn, all of them live.
+    """
     kernel = kernels.find(case.kernel)
     reason = kernel.supports(case.workload)
     if reason:
         return "unsupported", reason
-    needed = kernel.peak_bytes(case.workload) + kernel.held_bytes(case.workload)
+    needed = held_bytes + kernel.held_bytes(case.workload) + kernel.peak_bytes(case.workload)
     available = available_bytes(case.workload.device)
     if needed > available:
         return "skipped", (
@@ -195,7 +200,12 @@ def _timed(
     from attnprof.statistics import median_interval, paired_ratio
 
     device: Device = cases[0].workload.device
-    runs = {case: _build(case).run for case in cases}
+    runs: dict[Case, Callable[[], object]] = {}
+    for case in cases:
+        try:
+            runs[case] = _build(case).run
+        except Exception as error:
+            yield _failed(case, error)
     on_round(0.0)
     times, failures = measure_rounds(
         runs,

@@ -114,6 +114,28 @@ def test_a_failing_kernel_becomes_a_row_and_the_others_go_on(
     assert "\n" not in rows[0].detail
 
 
+def test_a_kernel_that_fails_only_when_it_is_timed_is_a_row_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(workload: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(kernels.find("bert-eager"), "build", fails)
+    only_time = Measurements(count=False, memory=False, max_seconds=0.05)
+    rows = run(only_time, len=64, kernel=["bert-eager", "bert-sdpa"])
+    assert [row.status for row in rows] == ["error", "ok"]
+
+
+def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = {"len": 256, "kernel": "longformer-masked", "window": [16, 32, 64]}
+    (first, *_) = read_cases({**SMALL, **patterns}, "cpu")  # type: ignore[typeddict-item]
+    kernel = kernels.find("longformer-masked")
+    held, peak = kernel.held_bytes(first.workload), kernel.peak_bytes(first.workload)
+    monkeypatch.setattr(runner, "available_bytes", lambda device: 2 * held + peak)
+    rows = run(**patterns)
+    assert [row.status for row in rows] == ["ok", "ok", "skipped"]
+
+
 def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
