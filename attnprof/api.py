@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Unpack
 
 from attnprof import kernels, runner
-from attnprof.errors import UsageError
 from attnprof.outputs import Format, OutputOptions, Outputs, Renderer
-from attnprof.plan import Case, GridOptions, read_cases
-from attnprof.records import ResultTable
+from attnprof.plan import Case, GridOptions, check_names, read_cases, read_seconds
+from attnprof.records import CASE, ResultTable
 from attnprof.runner import Measurements, Observer
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class CompareOptions(EstimateOptions, total=False):
     no_count: bool
     no_time: bool
     no_memory: bool
-    max_seconds: float
+    max_seconds: float | None
 
 
 @dataclass(slots=True)
@@ -55,10 +54,13 @@ class Request:
         try:
             for record in self._records(observe):
                 self.table.add(record)
-                if self.measurements:
-                    self.outputs.save_soon(self.table)
+                if self.measurements and record.quantity == CASE:
+                    self.outputs.save_files(self.table)
+        except KeyboardInterrupt:
+            self.table.close("error", "interrupted before it was finished")
+            raise
         finally:
-            if self.table.num_rows:
+            if self.table.rows:
                 self.outputs.save(self.table)
         return self.table
 
@@ -81,6 +83,7 @@ def prepare_estimate(options: EstimateOptions) -> Request:
     Raises:
         UsageError: for the first option that cannot be used.
     """
+    check_names(options, EstimateOptions)
     device = options.get("device") or "auto"
     cases = read_cases(options, "cpu" if device == "auto" else device)  # type: ignore[arg-type]
     return Request(cases, Outputs.read(options, _renderers(None)))
@@ -92,14 +95,13 @@ def prepare_compare(options: CompareOptions) -> Request:
     Raises:
         UsageError: for the first option that cannot be used.
     """
+    check_names(options, CompareOptions)
     measurements = Measurements(
         count=not options.get("no_count"),
         time=not options.get("no_time"),
         memory=not options.get("no_memory"),
-        max_seconds=options.get("max_seconds", DEFAULT_MAX_SECONDS),
+        max_seconds=read_seconds(options.get("max_seconds"), DEFAULT_MAX_SECONDS),
     )
-    if not 0 < measurements.max_seconds < float("inf"):
-        raise UsageError("max_seconds", measurements.max_seconds, "a positive number of seconds")
     read_cases(options, "cpu")
     Outputs.read(options, {})
     from attnprof import environment
@@ -107,6 +109,7 @@ def prepare_compare(options: CompareOptions) -> Request:
     device = environment.resolve_device(options.get("device") or "auto")
     here = environment.capture()
     cases = read_cases(options, device)
+    runner.load(cases)
     return Request(cases, Outputs.read(options, _renderers(here)), measurements, here)
 
 
@@ -129,6 +132,7 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     """
     from attnprof import environment
 
+    check_names(options, GridOptions)
     device = environment.resolve_device(options.get("device") or "auto")
     cases = read_cases({**options, "kernel": kernels.names()}, device)
     listings: list[KernelListing] = []

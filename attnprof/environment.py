@@ -89,7 +89,19 @@ def available_bytes(device: Device) -> int:
     free = int(psutil.virtual_memory().available)
     limit = _number(_CGROUP / "memory.max")
     used = _number(_CGROUP / "memory.current")
-    return free if limit is None or used is None else min(free, max(0, limit - used))
+    if limit is None or used is None:
+        return free
+    return min(free, max(0, limit - used + _reclaimable_bytes()))
+
+
+def _reclaimable_bytes() -> int:
+    """Files that the control group caches, which give way to whoever needs memory."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    counts = dict(line.split() for line in lines)
+    return int(counts.get("inactive_file", 0))
 
 
 def _number(path: Path) -> int | None:

@@ -15,7 +15,7 @@ from attnprof.growth import (
     solve_growth,
 )
 from attnprof.kernels import Kernel
-from attnprof.records import ResultTable
+from attnprof.records import RATIO, ResultTable
 from attnprof.series import Series, series_of
 from attnprof.workload import Workload
 
@@ -24,11 +24,19 @@ Resource = Literal["MACs", "memory", "time"]
 
 @dataclass(frozen=True, slots=True)
 class GrowthFinding:
-    """How the executed MACs of a series grow."""
+    """How the executed MACs of a series grow.
+
+    Attributes:
+        label: the series.
+        growth: solved at multiples of `step`.
+        longest: the longest length of the series.
+        step: the multiple that the kernel pads lengths to.
+    """
 
     label: str
     growth: Growth
     longest: int
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class PayFinding:
             None where it does not pay at the longest.
         longest: the longest length that both have.
         ratio: the sparse cost at the longest length in units of the dense one.
+        interval: of a measured ratio; None where it is exact.
     """
 
     label: str
@@ -51,6 +60,7 @@ class PayFinding:
     crossing: tuple[int, int] | None
     longest: int
     ratio: float
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class CounterFinding:
         counted_macs: what ptflops says.
         executed_macs: what is multiplied.
         unseen: the operation whose products ptflops does not see, where it is known.
+        is_training: whether the MACs executed are those of forward and backward.
         shorter: the length before, None where there is one length only.
         counted_exponent: growth of the counts between the two lengths, as n to this power.
         executed_exponent: growth of what is multiplied.
@@ -75,6 +86,7 @@ class CounterFinding:
     counted_macs: int
     executed_macs: int
     unseen: str
+    is_training: bool
     shorter: int | None
     counted_exponent: float
     executed_exponent: float
@@ -127,7 +139,9 @@ def _growth(series: Series) -> GrowthFinding:
     step = series.kernel.length_step(series.workload)
     base = -(-longest // step) * step
     lengths = (base, 2 * base, 3 * base, 4 * base)
-    return GrowthFinding(series.label, solve_growth(_cost(series, _executed), lengths), longest)
+    return GrowthFinding(
+        series.label, solve_growth(_cost(series, _executed), lengths), longest, step
+    )
 
 
 def _pays(one: Series, other: Series) -> list[PayFinding]:
@@ -151,14 +165,29 @@ def _pays(one: Series, other: Series) -> list[PayFinding]:
                 cost(longest) / reference(longest),
             )
         )
-    times, reference_times = one.points("time_ns"), dict(other.points("time_ns"))
-    shared = [(length, time) for length, time in times if length in reference_times]
-    if shared:
-        last, time = shared[-1]
-        crossing = measured_crossing(times, other.points("time_ns"))
-        ratio = time / reference_times[last]
-        findings.append(PayFinding(one.label, other.label, "time", crossing, last, ratio))
-    return findings
+    return findings + _pays_in_time(one, other)
+
+
+def _pays_in_time(one: Series, other: Series) -> list[PayFinding]:
+    """From ratios of paired rounds, not from two medians: drift hits both of a pair alike."""
+    name = other.rows[0].kernel
+    timed = [row for row in one.rows if f"{RATIO}:{name}" in row.values]
+    if not timed:
+        return []
+    ratios = [(row.workload.seq_len, float(row.values[f"{RATIO}:{name}"])) for row in timed]
+    low, high = (timed[-1].values[f"{RATIO}_{end}:{name}"] for end in ("low", "high"))
+    longest, ratio = ratios[-1]
+    return [
+        PayFinding(
+            one.label,
+            other.label,
+            "time",
+            measured_crossing(ratios),
+            longest,
+            ratio,
+            (float(low), float(high)),
+        )
+    ]
 
 
 def _counters(series: Series) -> list[CounterFinding]:
@@ -179,6 +208,7 @@ def _counters(series: Series) -> list[CounterFinding]:
                 counted,
                 executed[seq_len],
                 series.kernel.unseen_by_ptflops,
+                series.workload.mode == "training",
                 before[0] if before else None,
                 doubling_exponent(before, points[-1]) if before else 0.0,
                 doubling_exponent((before[0], executed[before[0]]), true) if before else 0.0,

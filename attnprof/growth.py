@@ -39,8 +39,8 @@ class Growth:
 
     @property
     def quadratic_overtakes_at(self) -> int | None:
-        """The first length at which c2 n^2 is at least c1 n; None without an n^2 term."""
-        return math.ceil(self.c1 / self.c2) if self.c2 > 0 else None
+        """The first length at which c2 n^2 is more than c1 n; None without an n^2 term."""
+        return math.floor(self.c1 / self.c2) + 1 if self.c2 > 0 else None
 
 
 def solve_growth(cost: Cost, lengths: Sequence[int]) -> Growth:
@@ -113,19 +113,15 @@ def _bisect(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
     return holding
 
 
-def measured_crossing(
-    points: Sequence[tuple[int, int]], reference: Sequence[tuple[int, int]]
-) -> tuple[int, int] | None:
-    """The neighbouring measured lengths between which `points` falls below `reference` for good.
+def measured_crossing(ratios: Sequence[tuple[int, float]]) -> tuple[int, int] | None:
+    """The neighbouring measured lengths between which a ratio falls below 1 for good.
 
-    Both are (length, cost) in ascending lengths; only lengths that both have count. Returns
-    (0, first) where it is below at every length, None where it is not below at the longest.
+    `ratios` are (length, cost in units of the reference) in ascending lengths. Returns (0, first)
+    where all are below 1, None where the last is not.
     """
-    other = dict(reference)
-    shared = [(length, cost < other[length]) for length, cost in points if length in other]
-    if not shared or not shared[-1][1]:
+    if not ratios or ratios[-1][1] >= 1:
         return None
-    last_above = max((i for i, (_, below) in enumerate(shared) if not below), default=None)
-    if last_above is None:
-        return 0, shared[0][0]
-    return shared[last_above][0], shared[last_above + 1][0]
+    above = [index for index, (_, ratio) in enumerate(ratios) if ratio >= 1]
+    if not above:
+        return 0, ratios[0][0]
+    return ratios[above[-1]][0], ratios[above[-1] + 1][0]

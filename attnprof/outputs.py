@@ -6,10 +6,9 @@ import os
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -21,7 +20,6 @@ Renderer = Callable[[ResultTable], str | bytes]
 
 FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
 STDOUT = "-"
-SECONDS_BETWEEN_SAVES = 2.0
 
 
 class OutputOptions(TypedDict, total=False):
@@ -44,7 +42,6 @@ class Outputs:
 
     paths: dict[Format, str]
     renderers: Mapping[Format, Renderer]
-    _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer]) -> Outputs:
@@ -55,8 +52,11 @@ class Outputs:
         """
         paths: dict[Format, str] = {}
         for form in FORMATS:
-            if path := options.get(form):
-                paths[form] = path
+            path = options.get(form)
+            if path == "":
+                raise UsageError(form, "(nothing)", "name a file, or - for stdout")
+            if path is not None:
+                paths[form] = STDOUT if path == "/dev/stdout" else path
         taken: dict[str, Format] = {}
         for form, path in paths.items():
             real = path if path == STDOUT else str(Path(path).resolve())
@@ -79,11 +79,16 @@ class Outputs:
         """The paths that are files."""
         return [path for path in self.paths.values() if path != STDOUT]
 
-    def save_soon(self, table: ResultTable) -> None:
-        """Save the text files if the last time is a while ago: what is finished is on disk."""
-        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
-            self._save_files(table, [form for form in self.paths if form != "png"])
-            self._saved_at = time.monotonic()
+    def save_files(self, table: ResultTable) -> None:
+        """Save what can be replaced while rows come in: text, in files that are no device."""
+        self._save_files(
+            table,
+            [
+                form
+                for form, path in self.paths.items()
+                if form != "png" and not _is_special(Path(path))
+            ],
+        )
 
     def save(self, table: ResultTable) -> None:
         """Save all files, and write what goes to stdout.

@@ -51,7 +51,8 @@ class AttentionPattern:
         window: keys read around a query, w/2 on each side, the query's own position not counted
             (as in the paper and in transformers); None where all tokens read all tokens.
         dilation: the stride between the keys that a head reads, one per head; 1 is none.
-        global_positions: positions that read all tokens and that all tokens read, ascending.
+        global_positions: positions that read all tokens and that all tokens read; kept ascending,
+            each once.
 
     Raises:
         UsageError: when a value is outside what its description says.
@@ -83,7 +84,7 @@ class AttentionPattern:
             num_heads=num_heads,
             window=window,
             dilation=strides,
-            global_positions=tuple(sorted(set(global_positions))),
+            global_positions=tuple(global_positions),
         )
 
     def __post_init__(self) -> None:
@@ -104,6 +105,7 @@ class AttentionPattern:
             )
         for position in self.global_positions:
             _whole("global_positions", position, 0, "positions count from 0")
+        object.__setattr__(self, "global_positions", tuple(sorted(set(self.global_positions))))
 
     @property
     def is_dense(self) -> bool:

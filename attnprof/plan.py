@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from attnprof import kernels
-from attnprof.errors import UsageError
+from attnprof.errors import UsageError, near
 from attnprof.models import find_model
 from attnprof.notation import parse_dilation, parse_global_tokens, parse_window
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
@@ -56,9 +56,18 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
         UsageError: for the first value that cannot be used, by the name of its option.
     """
     model = find_model(options.get("model") or DEFAULT_MODEL)
-    num_heads = _or_default(options.get("num_heads"), model.num_heads)
-    if num_heads < 1:
-        raise UsageError("num_heads", num_heads, "a positive whole number")
+    num_heads = _whole_number(options, "num_heads", model.num_heads)
+    hidden_size = _whole_number(options, "hidden_size", model.hidden_size)
+    batch_size = _whole_number(options, "batch_size", 1)
+    if hidden_size % num_heads:
+        is_width_named = options.get("num_heads") is None
+        raise (
+            UsageError("hidden_size", hidden_size, f"no multiple of {num_heads} heads")
+            if is_width_named
+            else UsageError("num_heads", num_heads, f"does not divide hidden_size {hidden_size}")
+        )
+    # A model's dilations go with its own layers and heads.
+    own_layers = options.get("window") is None and options.get("num_heads") is None
     lengths = sorted(
         {n for word in _words(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
     )
@@ -66,7 +75,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     chosen = [(name, kernels.find(name)) for name in names]
     patterns = _patterns(
         windows=_words(options, "window", (model.window,)),
-        dilations=_words(options, "dilation", (model.dilation,)),
+        dilations=_words(options, "dilation", (model.dilation if own_layers else "1",)),
         global_tokens=_words(options, "global_tokens", (model.global_tokens,)),
         num_heads=num_heads,
         shortest=lengths[0],
@@ -77,8 +86,8 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
             Workload(
                 pattern,
                 seq_len,
-                hidden_size=_or_default(options.get("hidden_size"), model.hidden_size),
-                batch_size=_or_default(options.get("batch_size"), 1),
+                hidden_size=hidden_size,
+                batch_size=batch_size,
                 dtype=cast("DType", options.get("dtype") or "float32"),
                 device=device,
                 mode=cast("Mode", options.get("mode") or "inference"),
@@ -92,8 +101,42 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _or_default(value: int | None, default: int) -> int:
-    return default if value is None else value
+def check_names(options: Mapping[str, object], known: type) -> None:
+    """Refuse options that a command does not have.
+
+    Raises:
+        UsageError: for the first of them; says what is near.
+    """
+    names = known.__annotations__.keys()
+    for name, value in options.items():
+        if name not in names:
+            raise UsageError(name, value, f"there is no such option; {near(name, names)}")
+
+
+def read_seconds(value: object, default: float) -> float:
+    """A positive number of seconds, from a number or its text.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    try:
+        seconds = default if value is None else float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError("max_seconds", value, "a positive number of seconds")
+    return seconds
+
+
+def _whole_number(options: GridOptions, name: str, default: int) -> int:
+    """A positive whole number, from an int or its text."""
+    value: object = options.get(name)
+    if value is None:
+        return default
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise UsageError(name, value, "a positive whole number")
+    return int(text)
 
 
 def _words(options: GridOptions, name: str, default: Iterable[int | str]) -> list[str]:
@@ -101,9 +144,14 @@ def _words(options: GridOptions, name: str, default: Iterable[int | str]) -> lis
     values = cast("Values | None", options.get(name))
     if values is None:
         values = tuple(default)
-    elif isinstance(values, int | str):
+    elif isinstance(values, str) or not isinstance(values, Iterable):
         values = (values,)
-    words = [word.strip() for value in values for word in str(value).split(",")]
+    words: list[str] = []
+    for value in values:
+        parts = [part.strip() for part in str(value).split(",")]
+        if "" in parts:
+            raise UsageError(name, value or "(nothing)", "has an empty value")
+        words += parts
     if not words:
         raise UsageError(name, "(nothing)", "needs one value or more")
     return words

@@ -40,8 +40,16 @@ UNITS = {
 }
 """Quantities in the order of their columns, with their units."""
 
+RATIO = "time_ratio"
+"""The quantities `time_ratio:NAME`, `time_ratio_low:NAME` and `time_ratio_high:NAME` are the time
+in units of kernel NAME's at the same length, from paired rounds, with its interval; findings use
+them, and no column shows them."""
+
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
+
+_ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
+_MEASURED = UNITS.keys() - set(_ESTIMATED)
 
 _BEFORE = (
     "kernel",
@@ -95,7 +103,7 @@ class Row:
 
     kernel: str
     workload: Workload
-    status: Status = "skipped"
+    status: Status = "ok"
     details: list[str] = field(default_factory=list[str])
     values: dict[str, Value] = field(default_factory=dict[str, Value])
     is_finished: bool = False
@@ -103,9 +111,10 @@ class Row:
     @property
     def detail(self) -> str:
         """Why cells are empty, and what to know about the others."""
-        if not self.is_finished:
-            return "; ".join([*self.details, "interrupted before it was finished"])
-        return "; ".join(self.details)
+        layers = len(self.workload.layers)
+        # The windows of a sparse stack say that it is one; a dense stack has none to say it.
+        stack = [f"stack of {layers} layers"] if layers > 1 and self.workload.is_dense else []
+        return "; ".join(dict.fromkeys([*stack, *self.details]))
 
     def integer(self, quantity: str) -> int | None:
         """A value that is a count of something."""
@@ -158,27 +167,33 @@ class ResultTable:
             row.status = record.status
             row.is_finished = True
 
+    def close(self, status: Status, detail: str) -> None:
+        """End the cases of which something was measured and that no record has closed."""
+        for row in [row for row in self._rows.values() if not row.is_finished]:
+            if row.values.keys() & _MEASURED:
+                self.add(Record(row.kernel, row.workload, CASE, None, status, detail))
+
     @property
     def rows(self) -> list[Row]:
-        """One for each kernel and workload, in the order of their first records."""
-        return list(self._rows.values())
+        """One for each closed case, in the order of their first records."""
+        return [row for row in self._rows.values() if row.is_finished]
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
-        return len(self._rows)
+        """How many cases are closed."""
+        return sum(row.is_finished for row in self._rows.values())
 
     @property
     def has_failures(self) -> bool:
         """Whether some measurement was begun and failed."""
-        return any(row.status in FAILURES for row in self._rows.values())
+        return any(row.status in FAILURES for row in self.rows)
 
     def to_csv(self) -> str:
         """RFC 4180, one row a line under a header; empty cells where there is no value."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(row.cells().values() for row in self._rows.values())
+        writer.writerows(row.cells().values() for row in self.rows)
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
@@ -186,7 +201,7 @@ class ResultTable:
         document = {
             "schema": 1,
             "environment": environment,
-            "rows": [row.cells() for row in self._rows.values()],
+            "rows": [row.cells() for row in self.rows],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -212,6 +227,6 @@ class ResultTable:
         """The rows as a frame with `COLUMNS`; nullable `Int64`, so no integer turns to a float."""
         import pandas as pd
 
-        frame = pd.DataFrame([row.cells() for row in self._rows.values()], columns=list(COLUMNS))
+        frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))
         integers = [column for column in UNITS if column != "speedup"]
         return frame.astype({**dict.fromkeys(integers, "Int64"), "speedup": "Float64"})

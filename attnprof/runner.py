@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -12,7 +13,7 @@ from attnprof import counters, formulas, kernels
 from attnprof.environment import available_bytes
 from attnprof.errors import MeasurementError
 from attnprof.plan import Case
-from attnprof.records import CASE, Record, Status, Value
+from attnprof.records import CASE, RATIO, Record, Status, Value
 from attnprof.units import format_bytes, format_count
 from attnprof.workload import Device
 
@@ -69,26 +70,39 @@ def measure(
     seen = 0
     for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
         here = list(group)
-        of_all = partial(_progress, seen / len(cases), len(here) / len(cases))
-        yield from _measure_length(here, measurements, _Steps(seq_len, observe, of_all))
+        begin, share = seen / len(cases), len(here) / len(cases)
+        step = _Step(f"{format_count(seq_len)} tokens", observe, begin, share)
+        yield from _measure_length(here, measurements, step)
         seen += len(here)
     observe("done", 1.0)
 
 
-def _progress(begin: float, span: float, part: float) -> float:
-    return begin + span * part
+def load(cases: Iterable[Case]) -> None:
+    """Import all that measuring needs, by building each kernel once at its shortest.
+
+    Some packages swallow an interrupt that reaches them while they are imported; so it is done
+    before anything is measured. What fails here fails again, and is told, when it is measured.
+    """
+    for name in counters.names():
+        counters.find(name)
+    for case in {case.kernel: case for case in cases}.values():
+        shortest = 1 + max(layer.last_position for layer in case.workload.layers)
+        if kernels.find(case.kernel).supports(case.workload) is None:
+            with suppress(Exception):
+                kernels.find(case.kernel).build(case.workload.at(shortest))
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
-    """Tells the observer how far one length is."""
+class _Step:
+    """Tells the observer how far one length is, whose work has a share of all of it."""
 
-    seq_len: int
+    length: str
     observe: Observer
-    of_all: Callable[[float], float]
+    begin: float
+    share: float
 
     def __call__(self, activity: str, part: float) -> None:
-        self.observe(f"{format_count(self.seq_len)} tokens: {activity}", self.of_all(part))
+        self.observe(f"{self.length}: {activity}", self.begin + self.share * part)
 
 
 _TIMING_FROM = 0.5
@@ -96,7 +110,7 @@ _TIMING_FROM = 0.5
 
 
 def _measure_length(
-    cases: Sequence[Case], measurements: Measurements, step: _Steps
+    cases: Sequence[Case], measurements: Measurements, step: _Step
 ) -> Iterator[Record]:
     running: list[Case] = []
     held_bytes = 0
@@ -119,7 +133,8 @@ def _measure_length(
             if measurements.memory:
                 step(f"memory of {case.kernel}", part)
                 yield _peak(case)
-        except Exception as error:
+        except _CaseEndError as ending:
+            error = ending.error
             failed.add(case)
             yield _failed(case, error)
     alive = [case for case in running if case not in failed]
@@ -170,26 +185,47 @@ def _obstacle(case: Case, held_bytes: int) -> tuple[Status, str]:
     return "ok", ""
 
 
+class _CaseEndError(Exception):
+    """An error after which nothing more of a case can be measured."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def _build(case: Case) -> Call:
-    return kernels.find(case.kernel).build(case.workload)
+    try:
+        return kernels.find(case.kernel).build(case.workload)
+    except Exception as error:
+        raise _CaseEndError(error) from error
 
 
 def _counted(case: Case, counter: str) -> Record:
     """One count, or an empty cell and the reason."""
     module = counters.find(counter)
-    try:
-        macs = module.count(partial(_build, case))
-    except MeasurementError as error:
-        detail = f"{module.quantity} is empty: {error}"
-        return Record(case.kernel, case.workload, module.quantity, None, "error", detail)
-    return Record(case.kernel, case.workload, module.quantity, macs)
+    return _taken(case, module.quantity, lambda: module.count(partial(_build, case)))
 
 
 def _peak(case: Case) -> Record:
+    """The peak, or an empty cell and the reason."""
     from attnprof.meters.memory import measure_peak_bytes
 
-    peak = measure_peak_bytes(_build(case).run, case.workload.device)
-    return Record(case.kernel, case.workload, "peak_bytes", peak)
+    call = _build(case)
+    return _taken(case, "peak_bytes", lambda: measure_peak_bytes(call.run, case.workload.device))
+
+
+def _taken(case: Case, quantity: str, take: Callable[[], int]) -> Record:
+    """One quantity, or an empty cell and the reason: what else there is can still be measured."""
+    try:
+        return Record(case.kernel, case.workload, quantity, take())
+    except _CaseEndError:
+        raise
+    except Exception as error:
+        if _ran_out_of_memory(error):
+            raise _CaseEndError(error) from error
+        reason = str(error) if isinstance(error, MeasurementError) else _describe(error)
+        detail = f"{quantity} is empty: {reason}"
+        return Record(case.kernel, case.workload, quantity, None, "error", detail)
 
 
 def _timed(
@@ -204,15 +240,11 @@ def _timed(
     for case in cases:
         try:
             runs[case] = _build(case).run
-        except Exception as error:
-            yield _failed(case, error)
+        except _CaseEndError as ending:
+            yield _failed(case, ending.error)
     on_round(0.0)
-    times, failures = measure_rounds(
-        runs,
-        cuda_timer() if device == "cuda" else cpu_timer,
-        Budget(max_seconds),
-        on_round=on_round,
-    )
+    timer = cuda_timer() if device == "cuda" else cpu_timer
+    times, failures = measure_rounds(runs, timer, Budget(max_seconds), on_round=on_round)
     for case, error in failures.items():
         yield _failed(case, error)
     for case, samples in times.items():
@@ -222,9 +254,15 @@ def _timed(
             "time_low_ns": round(interval.low),
             "time_high_ns": round(interval.high),
         }
-        reference = Case(REFERENCE, case.workload.densified())
-        if reference in times:
-            values["speedup"] = round(paired_ratio(times[reference], samples).median, 4)
+        for other in times:
+            if other.workload != case.workload.densified():
+                continue
+            ratio = paired_ratio(times[case], times[other])
+            values[f"{RATIO}:{other.kernel}"] = ratio.median
+            values[f"{RATIO}_low:{other.kernel}"] = ratio.low
+            values[f"{RATIO}_high:{other.kernel}"] = ratio.high
+            if other.kernel == REFERENCE:
+                values["speedup"] = round(paired_ratio(times[other], samples).median, 4)
         for quantity, value in values.items():
             yield Record(case.kernel, case.workload, quantity, value)
         yield _closed(case, "ok", _noise(interval.relative_width, len(samples)))
@@ -245,13 +283,21 @@ def _closed(case: Case, status: Status, detail: str) -> Record:
 
 def _failed(case: Case, error: Exception) -> Record:
     """The case ends here: out of memory, or an error in the words of whoever raised it."""
+    if _ran_out_of_memory(error):
+        return _closed(case, "oom", f"ran out of memory: {_describe(error)}")
+    return _closed(case, "error", _describe(error))
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
     import torch
 
-    message = " ".join(str(error).split()) or type(error).__name__
     # The CPU allocator raises a plain RuntimeError.
-    ran_out = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "not enough memory" in message or "can't allocate memory" in message
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "not enough memory" in str(error) or "can't allocate memory" in str(error)
     )
-    if ran_out:
-        return _closed(case, "oom", f"ran out of memory: {message}")
-    return _closed(case, "error", f"{type(error).__name__}: {message}")
+
+
+def _describe(error: Exception) -> str:
+    """The error's type and message in one line."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -20,10 +20,12 @@ _LENGTH_FORMS = (
 )
 
 
-def _scaled(value: float, base: int, suffixes: tuple[str, ...]) -> tuple[float, str]:
+def _scaled(
+    value: float, base: int, suffixes: tuple[str, ...], rounding: float
+) -> tuple[float, str]:
     step = 0
-    # 999.95 would print as "1000.0": it already belongs to the next unit.
-    while abs(value) >= base - 0.05 and step < len(suffixes) - 1:
+    # What would round up to the base already belongs to the next unit.
+    while abs(value) >= base - rounding and step < len(suffixes) - 1:
         value /= base
         step += 1
     return value, suffixes[step]
@@ -39,14 +41,14 @@ def format_macs(macs: int, unit: str = "Mac") -> str:
     """MACs to four digits with a decimal unit: `3_422_552_064` is `3.423 GMac`."""
     if macs < 1000:
         return f"{macs} {unit}".rstrip()
-    value, prefix = _scaled(macs, 1000, _DECIMAL)
+    value, prefix = _scaled(macs, 1000, _DECIMAL, rounding=0.05)
     digits = 1 if value >= 99.995 else 2 if value >= 9.9995 else 3
     return f"{value:.{digits}f} {prefix}{unit}"
 
 
 def format_bytes(count: int) -> str:
     """Bytes to three digits with a binary unit: `1_648_361_472` is `1.54 GiB`."""
-    value, suffix = _scaled(count, 1024, _BINARY)
+    value, suffix = _scaled(count, 1024, _BINARY, rounding=0.5)
     return f"{count} B" if suffix == "B" else f"{_three_digits(value)} {suffix}"
 
 
@@ -71,13 +73,6 @@ def format_share(part: int, whole: int) -> str:
 def format_count(count: int) -> str:
     """An integer in full, with thousands set off: `10,000,000`."""
     return f"{count:,}"
-
-
-def parse_count(text: str, argument: str, expected: str) -> int:
-    """A positive whole number; raises `UsageError` in the words of `expected`."""
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise UsageError(argument, text, expected)
-    return int(text)
 
 
 def _parse_length(text: str, whole: str) -> int:
@@ -109,14 +104,11 @@ def _parse_range(match: re.Match[str], whole: str) -> list[int]:
 def parse_lengths(text: str) -> list[int]:
     """Lengths in tokens from one word of `--len`.
 
-    `512`, `4k` (k is 1,024 and M is 1,048,576), lists with commas, ranges by a factor
-    (`512:8192:x2`) and by a step (`512:4096:+512`), both ends included where the steps reach them.
+    `512`, `4k` (k is 1,024 and M is 1,048,576), ranges by a factor (`512:8192:x2`) and by a step
+    (`512:4096:+512`), both ends included where the steps reach them.
 
     Raises:
         UsageError: for anything else, naming the word.
     """
-    lengths: list[int] = []
-    for word in text.split(","):
-        match = _RANGE.fullmatch(word)
-        lengths += _parse_range(match, word) if match else [_parse_length(word, word or text)]
-    return lengths
+    match = _RANGE.fullmatch(text)
+    return _parse_range(match, text) if match else [_parse_length(text, text)]

@@ -56,14 +56,17 @@ def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
 
 def _growth_text(finding: GrowthFinding) -> str:
     growth = finding.growth
+    steps = f", in steps of {format_count(finding.step)} tokens (padding)" * (finding.step > 1)
     if growth.residual:
-        return "no polynomial of degree 2 in n"
+        return f"not as a polynomial of degree 2 or less{steps}."
     if growth.law != "n²":
-        return f"as {growth.law}; no n² term."
+        return f"as {growth.law}{steps}; no n² term."
     share = 100 * growth.quadratic_share(finding.longest)
     overtakes = growth.quadratic_overtakes_at
     at = f", more than the linear one from {format_count(overtakes)} on" if overtakes else ""
-    return f"as n². The n² term is {share:.1f} % at {format_count(finding.longest)} tokens{at}."
+    return (
+        f"as n²{steps}. The n² term is {share:.1f} % at {format_count(finding.longest)} tokens{at}."
+    )
 
 
 def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
@@ -76,18 +79,32 @@ def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
     ]
 
 
+_LESS = {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "less time"}
+_AS_MUCH = {"MACs": "as many", "memory": "as much", "time": "as long"}
+
+
 def _pay_text(finding: PayFinding) -> str:
-    at = f"{format_ratio(finding.ratio)} at {format_count(finding.longest)}"
+    less = _LESS[finding.resource]
+    at = (
+        f"({format_ratio(finding.ratio)} {_AS_MUCH[finding.resource]} at "
+        f"{format_count(finding.longest)})"
+    )
+    if finding.interval and finding.interval[0] <= 1 <= finding.interval[1]:
+        low, high = (format_ratio(end) for end in finding.interval)
+        return (
+            f"no clear difference in time at {format_count(finding.longest)} tokens "
+            f"(99 % interval {low} to {high} as long)"
+        )
     if finding.crossing is None:
-        return f"{finding.resource} at none of these lengths ({at})"
+        return f"no {less} within these lengths {at}"
     before, first = finding.crossing
     if before == 0:
-        where = "at all of these lengths" if finding.resource == "time" else "at every length"
+        where = "at all of these lengths"
     elif before + 1 == first:
         where = f"from {format_count(first)} tokens on"
     else:
-        where = f"from a length between {format_count(before)} and {format_count(first)} tokens on"
-    return f"{finding.resource} {where} ({at})"
+        where = f"from between {format_count(before)} and {format_count(first)} tokens on"
+    return f"{less} {where} {at}"
 
 
 def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:
@@ -106,6 +123,8 @@ def _counter_text(finding: CounterFinding) -> str:
     share = format_share(finding.counted_macs, finding.executed_macs)
     missing = finding.executed_macs - finding.counted_macs
     line = f"{share} of the MACs executed at {format_count(finding.seq_len)} tokens"
+    if finding.is_training:
+        return f"{line}, forward and backward: it counts the forward pass only."
     if missing > 0:
         line += f", {format_macs(missing)} short"
         if finding.unseen:

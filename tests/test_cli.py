@@ -8,8 +8,10 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,10 @@ BAD_INPUT = [
     ("--png /nowhere/at/all.png", "--png /nowhere/at/all.png"),
     ("--csv /proc/x.csv", "--csv /proc/x.csv"),
     ("--csv - --json -", "--json -"),
+    ("--csv --len 64", "--csv"),
+    ("--csv=", "--csv"),
+    ("--len 512,,1024", "--len 512,,1024"),
+    ("--hidden-size 770", "--hidden-size 770"),
     ("--batch-size 0", "--batch-size 0"),
     ("--batch-size two", "--batch-size"),
     ("--hidden-size 0", "--hidden-size 0"),
@@ -265,6 +271,42 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     assert (row["seq_len"], row["status"]) == ("64", "ok")
     assert row["time_ns"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_an_interrupt_before_anything_is_measured_is_one_line() -> None:
+    for moment in (0.45, 0.9, 1.8):
+        process = subprocess.Popen(
+            [ATTNPROF, "compare", *QUICK, "--len", "64"], stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "Traceback" not in err
+        assert len(err.splitlines()) == 1
+
+
+def test_streams_that_lack_signs_or_room_or_readers_are_no_traceback() -> None:
+    words = ["estimate", "--len", "64", "--window", "16"]
+    done = attnprof(*words, LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    with Path("/dev/full").open("w") as full:
+        failed = subprocess.run(
+            [ATTNPROF, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert failed.returncode == 3
+    assert failed.stderr == "attnprof: could not write: No space left on device\n"
+    long = f"{ATTNPROF} estimate --len 64:6400:+64 --window 16 | head -1"
+    piped = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {long}"], capture_output=True, text=True, check=False
+    )
+    assert (piped.returncode, piped.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "FORCE_COLOR"])
+def test_a_pipe_has_no_colour_in_ci_either(variable: str) -> None:
+    for words in (("--help",), ("estimate", "--len", "64", "--window", "16")):
+        assert "\x1b" not in attnprof(*words, **{variable: "1"}).stdout
 
 
 def test_kernels_lists_what_can_be_built_and_why_not() -> None:

@@ -25,7 +25,7 @@ from attnprof.series import series_of
 from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 
-def measured(**measurements: dict[tuple[str, int], int]) -> ResultTable:
+def measured(**measurements: dict[tuple[str, int], float]) -> ResultTable:
     """The default estimate, with measurements for some kernels and lengths."""
     cases = read_cases({}, "cpu")
     table = ResultTable(estimate(cases))
@@ -38,7 +38,7 @@ def measured(**measurements: dict[tuple[str, int], int]) -> ResultTable:
     return table
 
 
-def times(**by_kernel: list[int]) -> dict[tuple[str, int], int]:
+def times(**by_kernel: list[float]) -> dict[tuple[str, int], float]:
     return {
         (kernel.replace("_", "-"), seq_len): value
         for kernel, values in by_kernel.items()
@@ -51,7 +51,7 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
     width = 768
     assert growth["bert-eager"].c2 == growth["bert-sdpa"].c2 == 2 * width
     assert growth["bert-sdpa"].c1 == 3 * width**2
-    assert growth["bert-sdpa"].quadratic_overtakes_at == 1152
+    assert growth["bert-sdpa"].quadratic_overtakes_at == 1153
     hugging_face = growth["longformer-hf"]
     assert hugging_face.law == "n"
     assert hugging_face.c1 == 5 * width**2 + width * (3.5 * 512 + 4)
@@ -75,18 +75,54 @@ def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
     assert finding.crossing == (expected - 1, expected)
 
 
+def against_sdpa(ratios: list[float], width: float = 0.01) -> ResultTable:
+    """The defaults, with measured times of longformer-hf in units of bert-sdpa's."""
+    return measured(
+        **{
+            "time_ratio:bert-sdpa": times(longformer_hf=ratios),
+            "time_ratio_low:bert-sdpa": times(longformer_hf=[r - width for r in ratios]),
+            "time_ratio_high:bert-sdpa": times(longformer_hf=[r + width for r in ratios]),
+        }
+    )
+
+
+def pay_sentence(table: ResultTable) -> str:
+    return dict(describe_findings(findings.find(table)))["From which length it pays"][-1]
+
+
 def test_crossing_in_time_is_between_measured_lengths() -> None:
-    table = measured(time_ns=times(bert_sdpa=[10, 30, 400], longformer_hf=[40, 60, 300]))
+    table = against_sdpa([4.0, 2.0, 0.75])
     (finding,) = (finding for finding in findings.find(table).pays if finding.resource == "time")
     assert (finding.crossing, finding.ratio) == ((1024, 4096), 0.75)
-    text = dict(describe_findings(findings.find(table)))["From which length it pays"]
-    assert "time from a length between 1,024 and 4,096 tokens on (0.75x at 4,096)" in text[-1]
+    assert "less time from between 1,024 and 4,096 tokens on (0.75x as long at 4,096)" in (
+        pay_sentence(table)
+    )
 
 
 def test_no_crossing_is_said_in_words() -> None:
-    table = measured(time_ns=times(bert_sdpa=[1, 2, 3], longformer_hf=[4, 5, 6]))
-    text = dict(describe_findings(findings.find(table)))["From which length it pays"]
-    assert "time at none of these lengths (2.00x at 4,096)" in text[-1]
+    sentence = pay_sentence(against_sdpa([4.0, 3.0, 2.0]))
+    assert "no less memory (predicted) within these lengths (9.22x as much at 4,096)" in sentence
+    assert "no less time within these lengths (2.00x as long at 4,096)" in sentence
+
+
+def test_noise_is_no_crossing() -> None:
+    assert (
+        "no clear difference in time at 4,096 tokens (99 % interval 0.86x to 1.06x as long)"
+        in pay_sentence(against_sdpa([4.0, 3.0, 0.96], width=0.1))
+    )
+
+
+def test_padding_is_said_with_the_growth() -> None:
+    lines = dict(describe_findings(findings.find(measured())))["Growth of the MACs executed"]
+    assert lines[-1] == "longformer-hf: as n, in steps of 512 tokens (padding); no n² term."
+
+
+def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
+    (case,) = read_cases({"len": 512, "kernel": "bert-sdpa", "mode": "training"}, "cpu")
+    table = ResultTable(estimate([case]))
+    table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
+    (line,) = dict(describe_findings(findings.find(table)))["What ptflops counted"]
+    assert line.endswith("forward and backward: it counts the forward pass only.")
 
 
 def test_what_ptflops_missed_is_said_with_its_growth() -> None:

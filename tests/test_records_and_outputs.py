@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from attnprof import AttentionPattern, ResultTable, Workload
+from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.outputs import Outputs
 from attnprof.records import CASE, COLUMNS, UNITS, Record
@@ -72,10 +72,25 @@ def test_pandas_keeps_integers_whole() -> None:
     assert frame["time_ns"].isna().all()
 
 
-def test_a_row_that_was_not_closed_says_so() -> None:
-    unfinished = ResultTable([Record("one", WORKLOAD, "useful_macs", 5)])
-    (row,) = unfinished.rows
-    assert (row.status, row.detail) == ("skipped", "interrupted before it was finished")
+def test_rows_are_cases_that_were_closed() -> None:
+    table = ResultTable(
+        [
+            Record("estimated", WORKLOAD, "useful_macs", 5),
+            Record("counted", WORKLOAD, "torch_macs", 5),
+        ]
+    )
+    assert (table.rows, table.num_rows) == ([], 0)
+    table.close("error", "interrupted")
+    (row,) = table.rows
+    assert (row.kernel, row.status, row.detail) == ("counted", "error", "interrupted")
+
+
+def test_dense_stacks_say_how_many_layers_they_are() -> None:
+    layer = AttentionPattern.sliding(8, num_heads=3)
+    stack = Workload(AttentionStack(layers=(layer, layer)), 64, 12)
+    for workload, detail in ((stack, ""), (stack.densified(), "stack of 2 layers")):
+        (row,) = ResultTable([Record("one", workload, CASE)]).rows
+        assert row.cells()["detail"] == detail
 
 
 @pytest.mark.parametrize(
@@ -165,13 +180,17 @@ def test_paths_that_cannot_be_written_are_refused_before_work(tmp_path: Path) ->
     assert names_in(tmp_path) == ["file"]
 
 
-def test_text_files_are_saved_while_rows_come_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_text_files_are_saved_while_rows_come_in(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     path = tmp_path / "out.csv"
-    writer = outputs(csv=str(path))
-    writer.save_soon(table())
-    assert not path.exists()
-    monkeypatch.setattr("attnprof.outputs.SECONDS_BETWEEN_SAVES", 0)
-    writer.save_soon(table())
+    writer = outputs(csv=str(path), json=str(fifo), png=str(tmp_path / "out.png"))
+    writer.save_files(table())
     assert path.read_text() == table().to_csv()
+    assert names_in(tmp_path) == ["fifo", "out.csv"]
+
+
+def test_an_empty_path_is_refused_and_dev_stdout_is_a_dash() -> None:
+    with pytest.raises(UsageError, match="name a file"):
+        outputs(csv="")
+    assert outputs(csv="/dev/stdout").takes_stdout

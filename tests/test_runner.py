@@ -136,20 +136,22 @@ def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) 
     assert [row.status for row in rows] == ["ok", "ok", "skipped"]
 
 
+@pytest.mark.parametrize("error", [MeasurementError("no idea"), RuntimeError("no idea")])
 def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     from attnprof.counters import ptflops_aten
 
     def fails(build: object) -> int:
-        raise MeasurementError("no idea")
+        raise error
 
     monkeypatch.setattr(ptflops_aten, "count", fails)
     (row,) = run(len=64, kernel="bert-sdpa")
     assert row.status == "ok"
     assert "ptflops_aten_macs" not in row.values
     assert {"ptflops_pytorch_macs", "time_ns"} <= set(row.values)
-    assert "ptflops_aten_macs is empty: no idea" in row.detail
+    assert "ptflops_aten_macs is empty: " in row.detail
+    assert "no idea" in row.detail
 
 
 def test_observer_is_told_ever_more_up_to_everything() -> None:
@@ -212,6 +214,13 @@ def test_named_options_win_over_the_models() -> None:
     assert (case.workload.hidden_size, case.workload.num_heads) == (64, 16)
 
 
+def test_a_models_dilations_go_with_its_own_layers() -> None:
+    for own in ({"window": 64}, {"num_heads": 4, "hidden_size": 64}):
+        options: Any = {"model": "longformer-char-lm", "kernel": "longformer-masked", **own}
+        case = read_cases(options, "cpu")[0]
+        assert {stride for layer in case.workload.layers for stride in layer.dilation} == {1}
+
+
 def test_compare_and_estimate_agree_and_write_files(tmp_path: Path) -> None:
     options: Any = {**SMALL, "len": 64, "kernel": "bert-sdpa"}
     estimated = attnprof.estimate(**options, csv=str(tmp_path / "a.csv"))
@@ -229,6 +238,17 @@ def test_errors_of_the_api_name_the_argument() -> None:
         attnprof.compare(max_seconds=0)
     with pytest.raises(UsageError, match="len"):
         attnprof.estimate(len=[])
+    with pytest.raises(UsageError, match="hidden_size 770: no multiple of 12 heads"):
+        attnprof.estimate(hidden_size=770)
+    with pytest.raises(UsageError, match="did you mean len"):
+        attnprof.estimate(lens=[64])  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match=r"num_heads 4\.0"):
+        attnprof.estimate(num_heads=4.0)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"len 512\.0"):
+        attnprof.estimate(len=512.0)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="an empty value"):
+        attnprof.estimate(len="512,,1024")
+    assert attnprof.estimate(hidden_size="64", num_heads="4", len="64").num_rows == 3  # type: ignore[arg-type]
 
 
 def test_a_case_is_its_kernel_and_workload() -> None:

@@ -13,6 +13,7 @@ from attnprof.cli.variadic import VariadicCommand
 app = typer.Typer(
     cls=OneLineErrors,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )

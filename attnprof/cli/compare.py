@@ -6,9 +6,8 @@ import typer
 
 from attnprof.api import DEFAULT_MAX_SECONDS, prepare_compare
 from attnprof.cli import options
+from attnprof.cli.group import INTERRUPTED
 from attnprof.errors import MeasurementError
-
-INTERRUPTED = 130
 
 
 def compare(
@@ -38,10 +37,11 @@ def compare(
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
-    from attnprof.cli.screen import progress, say, show_results
+    from attnprof.cli.screen import interrupt_ends_at_once, progress, say, show_results
     from attnprof.columns import COMPARE_COLUMNS
 
-    request = prepare_compare(options.given(ctx))
+    with interrupt_ends_at_once():
+        request = prepare_compare(options.given(ctx))
     exit_code = 0
     try:
         with progress() as observe:

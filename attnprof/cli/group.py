@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from attnprof.errors import AttnprofError, UsageError
+from attnprof.errors import AttnprofError, MeasurementError, UsageError
+
+INTERRUPTED = 130
 
 # Arguments of the package that have another name on the command line.
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
@@ -28,6 +32,7 @@ class OneLineErrors(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run, and turn errors into exit codes as the design's contract has them."""
+        _prepare_streams()
         try:
             code = super().main(
                 args=args,
@@ -43,10 +48,32 @@ class OneLineErrors(TyperGroup):
             format_message = getattr(error, "format_message", error.__str__)
             code = _tell(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
-            code = 130
+            code = INTERRUPTED
         if standalone_mode:
             sys.exit(code or 0)
         return code
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a reader that has seen enough, as `head` does, is no error."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # the latter is Rich's word for the former
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+        except OSError as error:
+            raise MeasurementError(f"could not write: {error.strerror or error}") from error
+        return result
+
+
+def _prepare_streams() -> None:
+    """Signs that a stream's encoding lacks are replaced; only terminals get colour."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if not sys.stdout.isatty():
+        # Typer and Rich would otherwise colour a pipe where CI asks for colour.
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
 
 
 def _describe(error: AttnprofError) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 
 from attnprof import findings
+from attnprof.cli.group import INTERRUPTED
 from attnprof.columns import WIDE, Column
 from attnprof.render.table import render_table
 from attnprof.wording import describe_findings, describe_notes, describe_setting
@@ -30,7 +33,7 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
     width = shutil.get_terminal_size().columns if is_terminal else _UNBOUNDED
     rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
     prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
-    prose = Console(width=prose_width, highlight=False)
+    prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
     prose.print(f"[bold]Self-attention[/]: {describe_setting(table)}", markup=True)
     if machine:
         prose.print(machine, style="dim", markup=False)
@@ -55,10 +58,28 @@ def _print_item(console: Console, text: str) -> None:
 
 def print_whole(renderable: RenderableType) -> None:
     """Print a table as wide as its content: no cell is cut, in a terminal or in a pipe."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, force_terminal=sys.stdout.isatty())
     needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
     console.width = max(needed, 1)
     console.print(renderable)
+
+
+@contextmanager
+def interrupt_ends_at_once() -> Generator[None]:
+    """Ctrl-C ends the process meanwhile: packages that are being imported may swallow it."""
+
+    def end(signal_number: int, frame: object) -> None:
+        say("attnprof: interrupted; nothing was measured yet")
+        os._exit(INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say(message: str) -> None:

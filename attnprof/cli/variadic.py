@@ -8,7 +8,8 @@ positional arguments.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand
@@ -28,13 +29,21 @@ class VariadicCommand(TyperCommand):
         Raises:
             UsageError: for a list option without a word.
         """
-        lists = {
-            option
-            for parameter in self.params
-            if getattr(parameter, "multiple", False)
-            for option in parameter.opts
-        }
+        lists = _options(self.params, lambda option: option.multiple)
+        singles = _options(self.params, lambda option: not (option.multiple or option.is_flag))
+        _check_values(args, singles, _options(self.params, lambda option: True))
         return super().parse_args(ctx, list(_repeated(args, lists)))
+
+
+def _options(parameters: Sequence[Any], is_wanted: Callable[[Any], bool]) -> set[str]:
+    return {name for option in parameters if is_wanted(option) for name in option.opts}
+
+
+def _check_values(args: Sequence[str], singles: Collection[str], known: Collection[str]) -> None:
+    """An option that needs a value does not take the next option for it."""
+    for option, following in pairwise([*args, ""]):
+        if option in singles and following.partition("=")[0] in known:
+            raise UsageError(_argument(option), "(nothing)", "needs a value")
 
 
 def _repeated(args: Sequence[str], lists: Collection[str]) -> Iterator[str]:
@@ -50,9 +59,12 @@ def _repeated(args: Sequence[str], lists: Collection[str]) -> Iterator[str]:
             values.append(args[position])
             position += 1
         if not any(values):
-            argument = option.removeprefix("--").replace("-", "_")
-            raise UsageError(argument, "(nothing)", "needs one value or more")
+            raise UsageError(_argument(option), "(nothing)", "needs one value or more")
         yield from (f"{option}={word}" for word in values)
+
+
+def _argument(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _is_value(word: str) -> bool:

@@ -26,7 +26,7 @@ from attnprof.wording import describe_setting
 # readers and printers that see none.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
+_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (3, 1, 1, 1)))
 
 _GUIDE = "#B8B8B8"
 _GUIDES = {"n": 1, "n²": 2}
