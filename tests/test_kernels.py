@@ -164,11 +164,13 @@ PEAKS = [
         (sliding(64, dilation=(1, 1, 2, 2), positions=(0,)), 128),
         (AttentionPattern.sliding(64, 1, (0, 9)), 768),
         (AttentionStack(layers=(sliding(32), sliding(64), sliding(128))), 256),
+        (AttentionPattern.sliding(64, 1, (), num_heads=1), 128),
+        (AttentionPattern.sliding(128, 1, (0, 1), num_heads=1), 128),
     )
     for seq_len, batch in ((64, 1), (700, 2))
     for dtype in ("float32", "bfloat16")
     for mode in ("inference", "training")
-    if dtype == "float32" or (mode == "inference" and hidden == 128)
+    if dtype == "float32" or hidden == 128
 ]
 
 

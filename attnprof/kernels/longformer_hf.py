@@ -143,6 +143,8 @@ class _Tensors:
     cut_probs: int
     padded_value: int
     chunked_value: int
+    value_copy: int
+    saved_value: int
     border_masks: int
     indices: int
 
@@ -154,10 +156,12 @@ class _Tensors:
         row = batch * heads * n
         value_numbers = batch * (n + w) * workload.hidden_size
         chunked_value_numbers = 3 * batch * n * workload.hidden_size
+        # Chunks overlap: products copy them, unless one head of one sequence makes them a view.
+        copies = batch * heads > 1
         return cls(
             activation=activation_bytes(workload, n),
             weight=weight_bytes(workload),
-            chunked=batch * chunks * w * workload.hidden_size * size,
+            chunked=batch * (chunks * w if copies else n) * workload.hidden_size * size,
             chunked_scores=batch * heads * chunks * w * w * size,
             padded_scores=batch * heads * chunks * w * (w + 1) * size,
             band=row * (w + 1) * size,
@@ -169,6 +173,8 @@ class _Tensors:
             cut_probs=row * (3 * w // 2) * size,
             padded_value=value_numbers * size,
             chunked_value=chunked_value_numbers * size,
+            value_copy=chunked_value_numbers * size * copies,
+            saved_value=(chunked_value_numbers if copies else value_numbers) * size,
             # two boolean corners of w/2 by w/2 + 1, for each head
             border_masks=2 * batch * heads * (w // 2) * (w // 2 + 1),
             # `as_strided` goes backward with 64-bit indices of its input and of its output
@@ -182,7 +188,7 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     used = _PROJECTIONS if has_globals else 3
     # With several sequences, views of (batch, heads) have to be copied into one dimension.
     is_batch = workload.batch_size > 1
-    has_chunks = _padded(workload) > (layer.window or 0)
+    has_chunks = t.value_copy > 0 and _padded(workload) > (layer.window or 0)
     # What the context is computed from: the band without the columns of the globals, its output
     # beside that of the globals, and a copy of the band in the layout of the chunks.
     band_for_context = has_globals * (t.activation + t.band)
@@ -200,7 +206,7 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
                 projected + t.padded_scores + t.band,
                 probabilities + float_bands * t.float_band,
                 context + band_copy,
-                context + t.chunked_value + t.activation,
+                context + t.value_copy + t.activation,
             )
         )
     # Each projection keeps a copy of its transposed input; upper layers get theirs in that layout.
@@ -215,20 +221,20 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         # chunked query and key, which are query and key themselves where there is one chunk
         + 2 * t.chunked
         + t.padded_probs
-        + t.chunked_value
-        + t.band_and_global
+        + t.saved_value
+        + t.float_band
         + t.activation
         + has_globals * global_activations
     )
     global_inputs = copied_inputs * has_globals * 2 * t.activation
-    probabilities = kept + projected + chunks + t.diagonal_mask + 2 * t.band_and_global
+    probabilities = kept + projected + chunks + t.diagonal_mask + t.float_band + t.band_and_global
     context = probabilities + band_for_context + t.padded_value + t.padded_probs
     of_globals = has_globals * (global_activations + 3 * t.weight)
     return LayerMemory(
         forward=max(
             kept + projected + chunks + t.chunked_scores + t.padded_scores,
             context + band_copy,
-            context + t.chunked_value + t.activation,
+            context + t.value_copy + t.activation,
             saved + global_inputs + t.diagonal_mask + t.band_and_global,
         ),
         saved=saved + global_inputs,
@@ -242,7 +248,7 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             + t.padded_value
             + t.indices
             + t.band
-            + t.band_and_global
+            + t.float_band
             + 2 * t.activation
             + of_globals,
             # the band folded back into chunks of scores
