@@ -6,7 +6,6 @@ What takes time to import is imported where it is used: estimates and help need 
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,6 +44,8 @@ class Environment:
 
 def capture() -> Environment:
     """The environment of this process; loads torch to ask for threads and GPU."""
+    import platform
+
     import psutil
     import torch
 
@@ -115,6 +116,8 @@ def _number(path: Path) -> int | None:
 
 def _processor() -> str:
     """The processor's name as Linux tells it, else as Python does."""
+    import platform
+
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -124,6 +123,8 @@ def _check_writable(form: Format, path: Path) -> None:
         raise UsageError(form, path, f"there is no folder {path.parent}")
     if _is_special(path):
         return
+    import tempfile
+
     try:
         # Replacing a file needs a new one beside it: whether that works is tried, not guessed.
         with tempfile.TemporaryFile(dir=folder):
@@ -146,6 +147,8 @@ def _replace(path: Path, content: bytes) -> None:
     if _is_special(path):
         path.write_bytes(content)
         return
+    import tempfile
+
     target = path.resolve()
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
