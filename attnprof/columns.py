@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof.records import Row
@@ -69,6 +69,11 @@ def _overhead(row: Row) -> str:
 
 def _status(row: Row) -> str:
     return row.status
+
+
+def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """The columns in which some row has something to show."""
+    return [column for column in columns if any(column.show(row) != EMPTY for row in rows)]
 
 
 _MACS = (

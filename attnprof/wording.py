@@ -145,9 +145,10 @@ def describe_notes(table: ResultTable) -> list[str]:
     label_of = labels(table)
     by_text: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
-        if row.detail:
+        if row.details:
             status = "" if row.status == "ok" else f"{row.status}: "
-            by_text.setdefault((label_of(row), status + row.detail), []).append(row)
+            text = status + "; ".join(dict.fromkeys(row.details))
+            by_text.setdefault((label_of(row), text), []).append(row)
     return [
         f"{label} at {', '.join(format_count(row.workload.seq_len) for row in rows)}: {text}"
         for (label, text), rows in by_text.items()

@@ -191,6 +191,13 @@ def test_rows_that_failed_show_their_status_in_the_place_of_time() -> None:
     assert "oom" in rendered(table, 80, is_wide=False)
 
 
+def test_columns_without_any_value_are_left_out() -> None:
+    text = rendered(measured(), 200, is_wide=True)
+    assert "executed" in text
+    assert "aten" not in text
+    assert "time" not in text
+
+
 def test_markdown_is_a_table_with_findings() -> None:
     text = render_markdown(measured(), ESTIMATE_COLUMNS)
     table = [line for line in text.splitlines() if line.startswith("|")]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attnprof import findings
-from attnprof.columns import Column
+from attnprof.columns import Column, filled
 from attnprof.records import ResultTable, Row
 from attnprof.series import labels
 from attnprof.units import format_count
 from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 
-def render_markdown(table: ResultTable, columns: tuple[Column, ...]) -> str:
+def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
     """GitHub-flavoured Markdown, all columns."""
     label_of = labels(table)
+    columns = filled(columns, table.rows)
     headings = ["tokens", "kernel", *(column.heading.replace("\n", " ") for column in columns)]
     lines = [
         f"Self-attention: {describe_setting(table)}.",
@@ -29,7 +32,7 @@ def render_markdown(table: ResultTable, columns: tuple[Column, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: Row, label: str, columns: tuple[Column, ...]) -> list[str]:
+def _cells(row: Row, label: str, columns: Sequence[Column]) -> list[str]:
     return [format_count(row.workload.seq_len), label, *(column.show(row) for column in columns)]
 
 

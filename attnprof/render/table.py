@@ -6,7 +6,7 @@ from itertools import groupby
 
 from rich.table import Table
 
-from attnprof.columns import Column
+from attnprof.columns import Column, filled
 from attnprof.records import ResultTable
 from attnprof.series import labels
 from attnprof.units import format_count
@@ -14,7 +14,8 @@ from attnprof.units import format_count
 
 def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bool) -> Table:
     """A group of rows for each length; numbers to the right, never cut."""
-    shown = [column for column in columns if is_wide or not column.is_for_wide]
+    wanted = [column for column in columns if is_wide or not column.is_for_wide]
+    shown = filled(wanted, table.rows)
     rendered = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="dim")
     rendered.add_column("kernel", no_wrap=True)
     for column in shown:
