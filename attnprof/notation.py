@@ -113,3 +113,13 @@ def format_global_tokens(pattern: Pattern) -> str:
     if positions == tuple(range(len(positions))):
         return str(len(positions))
     return "@" + ":".join(map(str, positions))
+
+
+_LONGEST_SHOWN = 24
+
+
+def shorten_positions(positions: str) -> str:
+    """For people: a list of positions too long to read, by their number."""
+    if len(positions) <= _LONGEST_SHOWN:
+        return positions
+    return f"{positions.count(':') + 1} positions"

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from attnprof import kernels
 from attnprof.kernels import Kernel
-from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.notation import (
+    format_dilation,
+    format_global_tokens,
+    format_window,
+    shorten_positions,
+)
 from attnprof.records import ResultTable, Row
 from attnprof.workload import Workload
 
@@ -61,17 +66,9 @@ def series_of(table: ResultTable) -> list[Series]:
 _PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
     ("window", lambda workload: format_window(workload.pattern)),
     ("dilation", lambda workload: format_dilation(workload.pattern)),
-    ("global", lambda workload: _short(format_global_tokens(workload.pattern))),
+    ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
     ("layers", lambda workload: str(len(workload.layers))),
 )
-
-
-_LONGEST_PART = 24
-
-
-def _short(positions: str) -> str:
-    """A list of positions that would make a label unreadable, by their number."""
-    return positions if len(positions) <= _LONGEST_PART else f"{positions.count(':') + 1} positions"
 
 
 def labels(table: ResultTable) -> Callable[[Row], str]:

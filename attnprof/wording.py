@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from attnprof.findings import CounterFinding, Findings, GrowthFinding, PayFinding
-from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.notation import (
+    format_dilation,
+    format_global_tokens,
+    format_window,
+    shorten_positions,
+)
 from attnprof.records import ResultTable, Row
 from attnprof.series import labels
 from attnprof.units import format_count, format_macs, format_ratio, format_share
@@ -31,7 +36,7 @@ def _shared_pattern(workloads: list[Workload]) -> str:
     parts = (
         ("window", {format_window(workload.pattern) for workload in workloads}),
         ("dilation", {format_dilation(workload.pattern) for workload in workloads}),
-        ("global tokens", {format_global_tokens(workload.pattern) for workload in workloads}),
+        ("global tokens", {shorten_positions(format_global_tokens(w.pattern)) for w in workloads}),
     )
     return ", ".join(f"{name} {values.pop()}" for name, values in parts if len(values) == 1)
 

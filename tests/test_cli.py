@@ -8,10 +8,8 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -273,17 +271,36 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_an_interrupt_before_anything_is_measured_is_one_line() -> None:
-    for moment in (0.45, 0.9, 1.8):
-        process = subprocess.Popen(
-            [ATTNPROF, "compare", *QUICK, "--len", "64"], stderr=subprocess.PIPE, text=True
-        )
-        time.sleep(moment)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 130, err
-        assert "Traceback" not in err
-        assert len(err.splitlines()) == 1
+SWALLOWED = """
+import os, signal, sys, time
+from attnprof import environment
+from attnprof.cli import app
+
+capture = environment.capture
+
+def swallows_interrupts():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    return capture()
+
+environment.capture = swallows_interrupts
+app(sys.argv[1:], prog_name="attnprof")
+"""
+
+
+def test_an_interrupt_before_anything_is_measured_ends_it_whoever_swallows_interrupts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, "compare", *QUICK, "--len", "64"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "attnprof: interrupted; nothing was measured yet\n"
 
 
 def test_streams_that_lack_signs_or_room_or_readers_are_no_traceback() -> None:

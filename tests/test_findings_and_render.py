@@ -158,6 +158,17 @@ def test_labels_say_only_what_differs() -> None:
     assert describe_setting(table).endswith("inference; dilation 1, global tokens 1")
 
 
+def test_long_lists_of_positions_are_told_by_their_number() -> None:
+    positions = "@" + ":".join(str(2 * index) for index in range(100))
+    table = attnprof.estimate(len=512, global_tokens=[1, positions], kernel="longformer-hf")
+    assert [series.label for series in series_of(table)] == [
+        "longformer-hf global 1",
+        "longformer-hf global 100 positions",
+    ]
+    alone = attnprof.estimate(len=512, global_tokens=positions, kernel="longformer-hf")
+    assert describe_setting(alone).endswith("global tokens 100 positions")
+
+
 def test_notes_tell_reasons_once_for_all_lengths() -> None:
     table = attnprof.estimate(len=[512, 1024], dilation=2, kernel="longformer-hf")
     assert describe_notes(table) == [
