@@ -103,7 +103,8 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
+        help="auto, cpu or cuda; auto is CUDA where there is one (for estimate, cpu). "
+        "[dim]default: auto[/]",
         rich_help_panel=_WHAT,
     ),
 ]
