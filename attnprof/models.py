@@ -66,7 +66,7 @@ MODELS = (
     ),
     # The paper names the ends, 32 at the bottom and 512 at the top in the first phase of training
     # (table 4), and the dilations of two heads by layer (table 12, where 0 is our 1). The widths in
-    # between double at steps chosen here. Causal in the paper, symmetric here.
+    # between, doubling in steps, and the heads are chosen here. Causal there, symmetric here.
     ModelShape(
         name="longformer-char-lm",
         hidden_size=512,
