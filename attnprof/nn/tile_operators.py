@@ -1,0 +1,272 @@
+"""The operators that compute attention inside tiles, and which of them suits a case.
+
+Queries, keys and values have the shape `(heads, tiles, tokens, head_dim)`; any strides, the last
+one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, allows to merge what a query reads
+in several places; it is `NOTHING` where a query reads no key. The backward functions take the
+merged output and log-sum-exp: they are exact for one softmax over all these places. A query whose
+log-sum-exp is +inf has no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from attnprof.nn.scratch import Scratch
+from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut
+
+_aten = torch.ops.aten
+_LOG_OF_2 = math.log(2.0)
+
+NOTHING = -1e30
+"""Log-sum-exp of no score at all: finite, for the difference of two of them to be 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """What is added to scores: 0, or -inf where a query does not read a key.
+
+    Attributes:
+        columns: the keys at which it is not all 0: where they begin, and `(1 or tiles, queries,
+            keys there)` numbers.
+        reads_some: whether every query reads some key.
+    """
+
+    columns: tuple[tuple[int, Tensor], ...] = ()
+    reads_some: bool = True
+
+    def add_to(self, scores: Tensor) -> None:
+        """Adds it to scores `(tiles, queries, keys)`, in place."""
+        for start, numbers in self.columns:
+            scores[..., start : start + numbers.shape[-1]].add_(numbers)
+
+    def filled(self, query: Tensor, key: Tensor) -> Tensor | None:
+        """All of it, `(1, 1 or tiles, queries, keys)`; None where it is 0 everywhere."""
+        if not self.columns:
+            return None
+        tiles = max(len(numbers) for _, numbers in self.columns)
+        bias = query.new_zeros((tiles, query.shape[2], key.shape[2]))
+        self.add_to(bias)
+        return bias.unsqueeze(0)
+
+
+class TileOperator(Protocol):
+    """Attention inside tiles, forward and backward."""
+
+    def forward_cut(self, window: int) -> Cut:
+        """Tiles that suit `forward`."""
+        ...
+
+    def backward_cut(self, window: int) -> Cut:
+        """Tiles that suit `backward`."""
+        ...
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Bias,
+        output: Tensor,
+        log_sum_exp: Tensor,
+    ) -> None:
+        """Writes the output and the log-sum-exp: 0 and `NOTHING` where a query reads no key.
+
+        The output may be where the queries are.
+        """
+        ...
+
+    def backward(
+        self,
+        grad_output: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        output: Tensor,
+        log_sum_exp: Tensor,
+        bias: Bias,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of query, key and value; the next call may write where they are."""
+        ...
+
+
+class FusedCpu:
+    """torch's fused attention on CPU; scores stay in the caches of each core.
+
+    Heads stand where the operator expects sequences: a core then walks along the tiles of one head,
+    which share most of their keys.
+    """
+
+    def __init__(self, scale: float, dtype: torch.dtype) -> None:
+        self._scale = scale
+        self._dtype_bytes = dtype.itemsize
+
+    def forward_cut(self, window: int) -> Cut:
+        return fused_forward_cut(self._dtype_bytes)
+
+    def backward_cut(self, window: int) -> Cut:
+        return fused_backward_cut(self._dtype_bytes, window)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Bias,
+        output: Tensor,
+        log_sum_exp: Tensor,
+    ) -> None:
+        filled = bias.filled(query, key)
+        attended, sums = _aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, attn_mask=filled, scale=self._scale
+        )
+        output.copy_(attended)
+        log_sum_exp.copy_(sums)
+        if filled is not None and not bias.reads_some:
+            log_sum_exp.masked_fill_(filled.amax(-1).isneginf(), NOTHING)
+
+    def backward(
+        self,
+        grad_output: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        output: Tensor,
+        log_sum_exp: Tensor,
+        bias: Bias,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return _aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad_output,
+            query,
+            key,
+            value,
+            output,
+            log_sum_exp,
+            0.0,
+            False,
+            attn_mask=bias.filled(query, key),
+            scale=self._scale,
+        )
+
+
+class Products:
+    """Matrix products and a softmax, in pieces whose scores stay in the caches.
+
+    Any device, any type, and dropout of the weights, which draws from torch's random state:
+    `backward` draws the same numbers again if it begins with the state in which `forward` began.
+    """
+
+    def __init__(self, scale: float, dropout_p: float, scratch: Scratch) -> None:
+        self._scale = scale
+        self._dropout_p = dropout_p
+        self._scratch = scratch
+
+    def forward_cut(self, window: int) -> Cut:
+        return products_cut(window)
+
+    def backward_cut(self, window: int) -> Cut:
+        # the same, for dropout to draw the same numbers
+        return products_cut(window)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Bias,
+        output: Tensor,
+        log_sum_exp: Tensor,
+    ) -> None:
+        for q, k, v, out, sums in _pieces(query, key, value, output, log_sum_exp):
+            weights = self._scores(q, k, bias)
+            highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
+            weights.sub_(highest).exp2_()
+            total = weights.sum(-1, keepdim=True).clamp_(min=torch.finfo(weights.dtype).tiny)
+            torch.mul(highest.add_(total.log2()).squeeze(-1), _LOG_OF_2, out=sums)
+            if self._dropout_p:
+                weights.mul_(self._keep_factors(weights))
+            attended = self._product("attended", weights.to(v.dtype), v)
+            out.copy_(attended.mul_(total.reciprocal_()))
+
+    def backward(
+        self,
+        grad_output: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        output: Tensor,
+        log_sum_exp: Tensor,
+        bias: Bias,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        grad_query, grad_key, grad_value = (
+            self._scratch.tensor(f"gradient of {name}", tensor.shape, tensor.dtype)
+            for name, tensor in (("query", query), ("key", key), ("value", value))
+        )
+        read = (grad_output, query, key, value, output, log_sum_exp)
+        for g, q, k, v, out, sums, grad_q, grad_k, grad_v in _pieces(
+            *read, grad_query, grad_key, grad_value
+        ):
+            weights = self._scores(q, k, bias)
+            weights.sub_((sums / _LOG_OF_2).unsqueeze(-1)).exp2_()
+            grad_scores = self._product("grad_scores", g, v.transpose(1, 2)).to(weights.dtype)
+            dropped = weights
+            if self._dropout_p:
+                kept = self._keep_factors(weights)
+                dropped = weights * kept
+                grad_scores.mul_(kept)
+            grad_v.copy_(self._product("keys", dropped.to(g.dtype).transpose(1, 2), g))
+            # What softmax takes off a gradient: the sum of all weights times their gradients.
+            taken_off = (g.to(weights.dtype) * out.to(weights.dtype)).sum(-1, keepdim=True)
+            grad_scores = grad_scores.sub_(taken_off).mul_(weights).to(q.dtype)
+            torch.mul(self._product("queries", grad_scores, k), self._scale, out=grad_q)
+            grad_k.copy_(self._product("keys", grad_scores.transpose(1, 2), q).mul_(self._scale))
+        return grad_query, grad_key, grad_value
+
+    def _scores(self, query: Tensor, key: Tensor, bias: Bias) -> Tensor:
+        """Scores in units of log 2: `exp2` is as fast for small numbers as for others, not `exp`."""
+        scaled = self._scratch.tensor("scaled", query.shape, query.dtype)
+        torch.mul(query, self._scale / _LOG_OF_2, out=scaled)
+        scores = self._product("scores", scaled, key.transpose(1, 2)).to(accumulate_type(query))
+        bias.add_to(scores)
+        return scores
+
+    def _product(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        shape = (left.shape[0], left.shape[1], right.shape[2])
+        return torch.bmm(left, right, out=self._scratch.tensor(name, shape, left.dtype))
+
+    def _keep_factors(self, weights: Tensor) -> Tensor:
+        """Random factors, 0 with the probability of dropout, else what makes up for it."""
+        kept = torch.empty_like(weights).bernoulli_(1.0 - self._dropout_p)
+        return kept.div_(1.0 - self._dropout_p) if self._dropout_p < 1.0 else kept
+
+
+def _pieces(*tensors: Tensor) -> Iterator[list[Tensor]]:
+    """The same part of all tensors, in three dimensions, for batched products without copies.
+
+    One head after the other, for the tiles of a head share keys; all heads where it is one tile.
+    """
+    heads, tiles = tensors[0].shape[:2]
+    if tiles == 1:
+        yield [tensor[:, 0] for tensor in tensors]
+    else:
+        for head in range(heads):
+            yield [tensor[head] for tensor in tensors]
+
+
+def accumulate_type(tensor: Tensor) -> torch.dtype:
+    """float32 for the half precisions, else the tensor's own type."""
+    return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
+
+
+def operator_for(
+    query: Tensor, dropout_p: float, scale: float, scratch: Scratch
+) -> TileOperator:
+    """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
+    if query.device.type == "cpu" and dropout_p == 0.0:
+        return FusedCpu(scale, query.dtype)
+    return Products(scale, dropout_p, scratch)
