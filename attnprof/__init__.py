@@ -10,19 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnprof.api import compare, estimate
+    from attnprof.nn.longformer import LongformerSelfAttention
+    from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.pattern import AttentionPattern, AttentionStack
     from attnprof.records import ResultTable
     from attnprof.workload import Workload
 
-__all__ = ["AttentionPattern", "AttentionStack", "ResultTable", "Workload", "compare", "estimate"]
+__all__ = [
+    "AttentionPattern",
+    "AttentionStack",
+    "LongformerSelfAttention",
+    "ResultTable",
+    "Workload",
+    "compare",
+    "estimate",
+    "sliding_window_attention",
+]
 
 _HOMES = {
     "AttentionPattern": "attnprof.pattern",
     "AttentionStack": "attnprof.pattern",
+    "LongformerSelfAttention": "attnprof.nn.longformer",
     "ResultTable": "attnprof.records",
     "Workload": "attnprof.workload",
     "compare": "attnprof.api",
     "estimate": "attnprof.api",
+    "sliding_window_attention": "attnprof.nn.sliding_window",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def projecting_macs(seq_len: int, hidden_size: int, num_globals: int) -> int:
-    """Keys and values of all tokens projected, scores and context; queries are apart."""
+    """Keys and values of all tokens projected, scores and context; without the queries'."""
     return 2 * seq_len * hidden_size**2 + 2 * num_globals * seq_len * hidden_size
 
 

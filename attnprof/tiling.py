@@ -161,6 +161,15 @@ def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
     return tuple(all_runs)
 
 
+def scores(seq_len: int, window: int, dilation: int, cut: Cut) -> int:
+    """Scores computed for one head of one sequence, masked ones included."""
+    return sum(
+        run.scores
+        for part in chains(seq_len, dilation, cut.tokens_at_a_time)
+        for run in runs(part.length, part.count, window, cut)
+    )
+
+
 def fused_forward_cut(dtype_bytes: int) -> Cut:
     """The fastest for fused attention on CPU; for half precisions it copies the keys of a tile."""
     return Cut(32, 128, 1024) if dtype_bytes >= 4 else Cut(192, 192, 1536)

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnprof.workload import Workload
@@ -113,17 +115,56 @@ _KEY_BLOCK = 512
 
 
 def flash_cpu_forward_bytes(workload: Workload, queries: int, keys: int) -> int:
-    """Buffers inside `_scaled_dot_product_flash_attention_for_cpu`, and its log-sum-exp.
+    """Buffers inside `_scaled_dot_product_flash_attention_for_cpu`, and its log-sum-exp."""
+    attentions = workload.batch_size * workload.num_heads
+    buffers = flash_cpu_buffer_bytes(workload, attentions, queries, keys)
+    return buffers + log_sum_exp_bytes(workload, queries)
+
+
+def flash_cpu_buffer_bytes(workload: Workload, attentions: int, queries: int, keys: int) -> int:
+    """Buffers inside the operator for so many independent attentions at one time.
 
     Each thread has a block of scores, two statistics for each query and a block of outputs, in
-    float32, or in float64 for float64. Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
+    float32, or in float64 for float64. Where the CPU multiplies matrices of a half precision in
+    tiles, keys and values are repacked. Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
     """
     rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
-    accumulator_bytes = max(4, workload.dtype_bytes)
-    per_thread = accumulator_bytes * rows * (columns + 2 + workload.head_dim)
-    if workload.dtype_bytes < 4:
-        per_thread += workload.dtype_bytes * rows * columns
-    return cpu_threads() * per_thread + log_sum_exp_bytes(workload, queries)
+    size, head_dim = workload.dtype_bytes, workload.head_dim
+    per_thread = max(4, size) * rows * (columns + 2 + head_dim)
+    repacked = 0
+    if size < 4:
+        per_thread += size * rows * columns
+        if _repacks(workload, queries, keys):
+            per_thread += size * _even(columns) * head_dim
+            per_thread += size * rows * _even(head_dim) * (head_dim % 2)
+            repacked = size * (keys * _even(head_dim) + _even(keys) * head_dim)
+    return cpu_threads() * per_thread + attentions * repacked
+
+
+def _even(number: int) -> int:
+    return number + number % 2
+
+
+def _repacks(workload: Workload, queries: int, keys: int) -> bool:
+    """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and not torch._C._get_mkldnn_enabled():
+        return False
+    instructions = f"amx_{_SHORT_NAMES[workload.dtype]}"
+    return min(queries, keys) >= 64 and instructions in _cpu_flags()
+
+
+_SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """Names of the instructions that the CPU has, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def flash_cpu_backward_bytes(workload: Workload, queries: int, keys: int) -> int:

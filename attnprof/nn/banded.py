@@ -80,11 +80,7 @@ def forward(
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
         own = [tensor[item, heads] for tensor in (query, output, log_sum_exp)]
         for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
-            queries, sources = gather(own[0], part), keys.sources(part)
-            written = [to_scatter(tensor, part) for tensor in own[1:]]
-            for run in _runs(part, band.window, cut):
-                _forward_run(run, sources, operator, scratch, queries, *written)
-            scatter(own[1:], written, part)
+            _forward_chains(part, keys, cut, operator, scratch, *own)
     if global_rows is not None:
         for item, positions in enumerate(band.global_positions):
             index = torch.tensor(positions, dtype=torch.int64, device=query.device)
@@ -121,12 +117,7 @@ def backward(
         own = [gradient[item, heads] for gradient in gradients]
         of_globals = [torch.zeros_like(t, dtype=dtype) for t in (keys.global_key, keys.global_value)]
         for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
-            part_read = [gather(tensor, part) for tensor in read]
-            of_queries, *of_band = written = [to_scatter(tensor, part) for tensor in own]
-            sources = keys.sources(part)
-            for run in _runs(part, band.window, cut):
-                _backward_run(run, sources, operator, *part_read, of_queries, [of_band, of_globals])
-            scatter(own, written, part)
+            _backward_chains(part, keys, cut, operator, read, own, of_globals)
         for gradient, of_global in zip(own[1:], of_globals, strict=True):
             gradient.index_add_(1, keys.global_index, of_global)
     grad_query, grad_key, grad_value = gradients
@@ -222,6 +213,42 @@ class _Keys:
         return sources
 
 
+def _forward_chains(
+    part: Chains,
+    keys: _Keys,
+    cut: Cut,
+    operator: TileOperator,
+    scratch: Scratch,
+    query: Tensor,
+    output: Tensor,
+    log_sum_exp: Tensor,
+) -> None:
+    """Attends for the queries of some chains."""
+    queries, sources = gather(query, part), keys.sources(part)
+    written = [to_scatter(tensor, part) for tensor in (output, log_sum_exp)]
+    for run in _runs(part, keys.window, cut):
+        _forward_run(run, sources, operator, scratch, queries, *written)
+    scatter((output, log_sum_exp), written, part)
+
+
+def _backward_chains(
+    part: Chains,
+    keys: _Keys,
+    cut: Cut,
+    operator: TileOperator,
+    read: list[Tensor],
+    gradients: list[Tensor],
+    of_globals: list[Tensor],
+) -> None:
+    """Writes the gradients of the queries, keys and values of some chains."""
+    gathered = [gather(tensor, part) for tensor in read]
+    of_queries, *of_band = written = [to_scatter(tensor, part) for tensor in gradients]
+    sources = keys.sources(part)
+    for run in _runs(part, keys.window, cut):
+        _backward_run(run, sources, operator, *gathered, of_queries, [of_band, of_globals])
+    scatter(gradients, written, part)
+
+
 def _forward_run(
     run: Run,
     sources: list[KeySource],
@@ -250,9 +277,14 @@ def _forward_run(
     for other, other_sums in apart:
         attended, sums = written
         total = torch.logaddexp(sums, other_sums)
-        attended.mul_((sums - total).exp_().unsqueeze(-1))
-        attended.addcmul_(other, (other_sums - total).exp_().unsqueeze(-1))
+        attended.mul_(_share(sums, total, attended))
+        attended.addcmul_(other, _share(other_sums, total, attended))
         sums.copy_(total)
+
+
+def _share(sums: Tensor, total: Tensor, like: Tensor) -> Tensor:
+    """What part of all weights these are, one factor for each query."""
+    return (sums - total).exp_().unsqueeze(-1).to(like.dtype)
 
 
 def _backward_run(
@@ -267,23 +299,32 @@ def _backward_run(
     grad_keys: list[list[Tensor]],
 ) -> None:
     """Writes the gradient of a run's queries, and adds to those of each source's keys, values."""
-    grad_query = query_tiles(grad_query, run)
-    of_sources = list(zip(sources, grad_keys, strict=False))
+    grad_query = query_tiles(grad_query, run).zero_()
+    read = (grad_output, query, output, log_sum_exp)
     # in the order of `_forward_run`, for dropout to draw the same numbers
-    for number, (source, (grad_key, grad_value)) in enumerate(reversed(of_sources)):
-        of_queries, of_keys, of_values = operator.backward(
-            source.queries(grad_output, run),
-            source.queries(query, run),
-            source.keys(source.key, run),
-            source.keys(source.value, run),
-            source.queries(output, run),
-            source.queries(log_sum_exp, run),
-            source.bias(run),
-        )
-        of_queries = of_queries.reshape(grad_query.shape)
-        if number == 0:
-            grad_query.copy_(of_queries)
-        else:
-            grad_query.add_(of_queries)
-        source.add_gradient(grad_key, of_keys, run)
-        source.add_gradient(grad_value, of_values, run)
+    for source, own in reversed(list(zip(sources, grad_keys, strict=False))):
+        _backward_source(run, source, operator, read, grad_query, own)
+
+
+def _backward_source(
+    run: Run,
+    source: KeySource,
+    operator: TileOperator,
+    read: tuple[Tensor, Tensor, Tensor, Tensor],
+    grad_query: Tensor,
+    grad_keys: list[Tensor],
+) -> None:
+    """Adds the gradients that come by the keys of one source."""
+    grad_output, query, output, log_sum_exp = (source.queries(tensor, run) for tensor in read)
+    of_queries, *of_keys = operator.backward(
+        grad_output,
+        query,
+        source.keys(source.key, run),
+        source.keys(source.value, run),
+        output,
+        log_sum_exp,
+        source.bias(run),
+    )
+    grad_query.add_(of_queries.reshape(grad_query.shape))
+    for total, gradient in zip(grad_keys, of_keys, strict=True):
+        source.add_gradient(total, gradient, run)

@@ -180,7 +180,8 @@ class LongformerSelfAttention(nn.Module):
     ) -> Tensor:
         """What global tokens read, `(batch, heads, globals, head_dim)`."""
         index = global_index(band, hidden_states.device)
-        query = self._heads(self.query_global(hidden_states.take_along_dim(index.unsqueeze(-1), 1)))
+        sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
+        query = self._heads(self.query_global(hidden_states[sequence, index]))
         bias = None
         if padded is not None:
             bias = hidden_states.new_zeros(padded.shape).masked_fill(padded, -torch.inf)

@@ -160,7 +160,8 @@ def _global_rows(
     """What global tokens read: dense attention of their rows, `(batch, heads, globals, head_dim)`."""
     index = global_index(band, query.device)
     if query.shape[2] != index.shape[1]:
-        query = query.take_along_dim(index[:, None, :, None], 2)
+        sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
+        query = query[sequence, :, index].transpose(1, 2)
     bias = None
     if key_padding_mask is not None:
         bias = query.new_zeros(key_padding_mask.shape).masked_fill(key_padding_mask, -torch.inf)
