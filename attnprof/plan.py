@@ -19,7 +19,7 @@ Values = int | str | Sequence[int | str]
 
 DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
-DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf")
+DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
 
 class GridOptions(TypedDict, total=False):

@@ -45,6 +45,9 @@ RATIO = "time_ratio"
 in units of kernel NAME's at the same length, from paired rounds, with its interval; findings use
 them, and no column shows them."""
 
+COMPILE = "compile_ns"
+"""What the first call of a compiled kernel takes beyond the next; told in the row's detail."""
+
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
 
@@ -94,7 +97,7 @@ class Record:
     @property
     def unit(self) -> str:
         """The unit of the value."""
-        return UNITS.get(self.quantity, "")
+        return "ns" if self.quantity == COMPILE else UNITS.get(self.quantity, "")
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from attnprof import counters, formulas, kernels
 from attnprof.environment import available_bytes
 from attnprof.errors import MeasurementError
 from attnprof.plan import Case
-from attnprof.records import CASE, RATIO, Record, Status, Value
-from attnprof.units import format_bytes, format_count
+from attnprof.records import CASE, COMPILE, RATIO, Record, Status, Value
+from attnprof.units import format_bytes, format_count, format_duration
 from attnprof.workload import Device
 
 if TYPE_CHECKING:
@@ -126,6 +126,9 @@ def _measure_length(
     for index, case in enumerate(running):
         part = _TIMING_FROM * index / len(running)
         try:
+            if kernels.find(case.kernel).compiles and (measurements.time or measurements.memory):
+                step(f"compiling {case.kernel}", part)
+                yield _compile_time(case)
             if measurements.count:
                 for name in counters.names():
                     step(f"counting {case.kernel} with {name}", part)
@@ -203,7 +206,24 @@ def _build(case: Case) -> Call:
 def _counted(case: Case, counter: str) -> Record:
     """One count, or an empty cell and the reason."""
     module = counters.find(counter)
+    reason = kernels.find(case.kernel).uncounted
+    if reason:
+        return Record(case.kernel, case.workload, module.quantity, None, "unsupported", reason)
     return _taken(case, module.quantity, lambda: module.count(partial(_build, case)))
+
+
+def _compile_time(case: Case) -> Record:
+    """What the first call takes more than the second; a failure ends the case."""
+    from attnprof.meters.latency import cpu_timer
+
+    call = _build(case)
+    try:
+        first_ns, second_ns = cpu_timer(call.run), cpu_timer(call.run)
+    except Exception as error:
+        raise _CaseEndError(error) from error
+    compile_ns = max(0, first_ns - second_ns)
+    detail = f"compiled in {format_duration(compile_ns)}, which is no part of its time"
+    return Record(case.kernel, case.workload, COMPILE, compile_ns, detail=detail)
 
 
 def _peak(case: Case) -> Record:
@@ -211,6 +231,8 @@ def _peak(case: Case) -> Record:
     from attnprof.meters.memory import measure_peak_bytes
 
     call = _build(case)
+    if kernels.find(case.kernel).compiles:
+        call.run()
     return _taken(case, "peak_bytes", lambda: measure_peak_bytes(call.run, case.workload.device))
 
 

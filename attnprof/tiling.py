@@ -153,9 +153,7 @@ def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
         all_runs += [run(i, i + block) for i in range(inner_start, inner_stop, block)]
     else:
         all_runs += [
-            run(
-                inner_start, inner_start + block, chain=chain, tiles=inner_blocks, spacing=block
-            )
+            run(inner_start, inner_start + block, chain=chain, tiles=inner_blocks, spacing=block)
             for chain in range(count)
         ]
     return tuple(all_runs)

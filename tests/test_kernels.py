@@ -44,6 +44,8 @@ class ProductCounter(TorchDispatchMode):
 
 
 def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
+    if kernel.uncounted:
+        pytest.skip(kernel.uncounted)
     with ProductCounter() as counter:
         kernel.build(workload).run()
     return counter.macs
@@ -82,14 +84,20 @@ def reference(module: torch.nn.Module, hidden: torch.Tensor, workload: Workload)
     return hidden
 
 
+COMPILED = 3
+"""Workloads of a kernel that is compiled for each: seconds, where others take milliseconds."""
+
+
 def supported(workloads: Iterable[Workload]) -> list[Any]:
-    """Every kernel in the folder with every workload that it takes."""
-    return [
-        pytest.param(kernels.find(name), workload, id=f"{name}_{describe(workload)}")
-        for name in kernels.names()
-        for workload in workloads
-        if kernels.find(name).supports(workload) is None
-    ]
+    """Every kernel in the folder with every workload that it takes; some, where it is compiled."""
+    cases: list[Any] = []
+    for name in kernels.names():
+        kernel = kernels.find(name)
+        taken = [workload for workload in workloads if kernel.supports(workload) is None]
+        if kernel.compiles:
+            taken = taken[:: max(1, len(taken) // COMPILED)]
+        cases += [pytest.param(kernel, w, id=f"{name}_{describe(w)}") for w in taken]
+    return cases
 
 
 on_all_workloads = pytest.mark.parametrize(("kernel", "workload"), supported(WORKLOADS))
@@ -174,13 +182,32 @@ PEAKS = [
 ]
 
 
+def measured_peak(kernel: kernels.Kernel, workload: Workload) -> int:
+    call = kernel.build(workload)
+    if kernel.compiles:
+        call.run()
+    return measure_peak_bytes(call.run, "cpu")
+
+
 @pytest.mark.parametrize(("kernel", "workload"), supported(PEAKS))
 def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
-    call = kernel.build(workload)
-    measured = measure_peak_bytes(call.run, "cpu")
-    assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
+    # oneDNN's scratchpads for products of half precisions differ from CPU to CPU.
+    with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
+        measured = measured_peak(kernel, workload)
+        assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["bert-sdpa", "longformer-masked", "longformer-banded"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_predicted_peak_has_what_fused_attention_repacks_on_this_cpu(name: str, dtype: Any) -> None:
+    kernel = kernels.find(name)
+    pattern = AttentionPattern.sliding(512)
+    workload = Workload(
+        pattern if kernel.attends == "pattern" else AttentionPattern.dense(), 1100, dtype=dtype
+    )
+    assert kernel.peak_bytes(workload) == pytest.approx(measured_peak(kernel, workload), rel=0.02)
 
 
 def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
@@ -196,7 +223,10 @@ def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> None:
     pattern = sliding(8, positions=(0,)) if kernel.attends == "pattern" else PATTERNS[0]
-    output = kernel.build(Workload(pattern, 40, HIDDEN, dtype=dtype)).run()
+    workload = Workload(pattern, 40, HIDDEN, dtype=dtype)
+    if kernel.supports(workload) is not None:
+        pytest.skip(str(kernel.supports(workload)))
+    output = kernel.build(workload).run()
     assert output.dtype == getattr(torch, dtype)
     assert bool(torch.isfinite(output).all())
 
@@ -211,6 +241,8 @@ def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> No
         ("longformer-hf", sliding(2), "window of 2"),
         ("longformer-hf", AttentionStack(layers=(sliding(48), sliding(64))), "no multiple"),
         ("longformer-masked", PATTERNS[0], "not dense"),
+        ("longformer-banded", PATTERNS[0], "not dense"),
+        ("longformer-flex", PATTERNS[0], "not dense"),
     ],
 )
 def test_refusals_say_why(

@@ -61,7 +61,7 @@ Kernel = Annotated[
         "--kernel",
         metavar="NAME...",
         help="What to run, see [bold]attnprof kernels[/]. "
-        "[dim]default: bert-eager bert-sdpa longformer-hf[/]",
+        "[dim]default: bert-eager bert-sdpa longformer-hf longformer-banded[/]",
         rich_help_panel=_WHAT,
     ),
 ]

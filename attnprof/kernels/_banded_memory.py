@@ -97,9 +97,7 @@ def _forward_tiles_bytes(workload: Workload, layer: AttentionPattern) -> int:
             queries = run.tiles * run.queries
             output = part.heads * queries * (d * size + accumulator)
             band = _bias_bytes(layer, run, size) + output
-            band += flash_cpu_buffer_bytes(
-                workload, part.heads * run.tiles, run.queries, run.keys
-            )
+            band += flash_cpu_buffer_bytes(workload, part.heads * run.tiles, run.queries, run.keys)
             if g:
                 apart = max(apart, output)
                 copied = part.heads * queries * d * size * _is_copied(run)

@@ -21,6 +21,7 @@ from attnprof.workload import Workload
 __all__ = [
     "attends",
     "build",
+    "compiles",
     "executed_macs",
     "held_bytes",
     "length_step",
@@ -29,6 +30,7 @@ __all__ = [
     "peak_bytes",
     "summary",
     "supports",
+    "uncounted",
     "unseen_by_ptflops",
 ]
 
@@ -36,6 +38,8 @@ name = "bert-eager"
 summary = "dense; transformers' BertSelfAttention, scores materialised"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = ""
+uncounted = ""
+compiles = False
 
 
 def build(workload: Workload) -> Call:

@@ -24,6 +24,7 @@ from attnprof.workload import Workload
 __all__ = [
     "attends",
     "build",
+    "compiles",
     "executed_macs",
     "held_bytes",
     "length_step",
@@ -32,6 +33,7 @@ __all__ = [
     "peak_bytes",
     "summary",
     "supports",
+    "uncounted",
     "unseen_by_ptflops",
 ]
 
@@ -39,6 +41,8 @@ name = "bert-sdpa"
 summary = "dense; transformers' BertSelfAttention on torch's fused attention"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = "scaled_dot_product_attention"
+uncounted = ""
+compiles = False
 
 
 def build(workload: Workload) -> Call:

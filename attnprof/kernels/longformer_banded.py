@@ -1,4 +1,4 @@
-"""attnprof's own kernel: `attnprof.LongformerSelfAttention`, every sparse pattern in linear time."""
+"""attnprof's own: `attnprof.LongformerSelfAttention`, every sparse pattern in linear time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof import formulas
 from attnprof.call import Call
-from attnprof.global_rows import absorbing_macs, absorbs, projecting_macs
+from attnprof.global_rows import absorbing_macs, absorbs
 from attnprof.kernels._banded_memory import layer_memory
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes, stack_peak_bytes
@@ -22,6 +22,8 @@ name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "fused attention"
+uncounted = ""
+compiles = False
 
 _PROJECTIONS = 6
 _FORWARD_PRODUCTS = 2

@@ -27,6 +27,8 @@ name = "longformer-masked"
 summary = "any pattern; dense fused attention under a mask: quadratic"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "scaled_dot_product_attention"
+uncounted = ""
+compiles = False
 
 _MASK_ROWS_AT_A_TIME = 256
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from attnprof.nn.key_sources import BandKeys, GlobalKeys, KeySource
-from attnprof.nn.tile_operators import TileOperator, accumulate_type, operator_for
 from attnprof.nn.scratch import Scratch
+from attnprof.nn.tile_operators import TileOperator, accumulate_type, operator_for
 from attnprof.nn.views import gather, query_tiles, scatter, to_scatter
 from attnprof.tiling import Chains, Cut, Run, chains, runs
 
@@ -115,7 +115,9 @@ def backward(
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
         read = [tensor[item, heads] for tensor in (grad_output, query, output, log_sum_exp)]
         own = [gradient[item, heads] for gradient in gradients]
-        of_globals = [torch.zeros_like(t, dtype=dtype) for t in (keys.global_key, keys.global_value)]
+        of_globals = [
+            torch.zeros_like(t, dtype=dtype) for t in (keys.global_key, keys.global_value)
+        ]
         for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
             _backward_chains(part, keys, cut, operator, read, own, of_globals)
         for gradient, of_global in zip(own[1:], of_globals, strict=True):
@@ -245,7 +247,7 @@ def _backward_chains(
     of_queries, *of_band = written = [to_scatter(tensor, part) for tensor in gradients]
     sources = keys.sources(part)
     for run in _runs(part, keys.window, cut):
-        _backward_run(run, sources, operator, *gathered, of_queries, [of_band, of_globals])
+        _backward_run(run, sources, operator, gathered, of_queries, [of_band, of_globals])
     scatter(gradients, written, part)
 
 
@@ -291,16 +293,15 @@ def _backward_run(
     run: Run,
     sources: list[KeySource],
     operator: TileOperator,
-    grad_output: Tensor,
-    query: Tensor,
-    output: Tensor,
-    log_sum_exp: Tensor,
+    read: list[Tensor],
     grad_query: Tensor,
     grad_keys: list[list[Tensor]],
 ) -> None:
-    """Writes the gradient of a run's queries, and adds to those of each source's keys, values."""
+    """Writes the gradient of a run's queries, and adds to those of each source's keys, values.
+
+    Read are the gradient of the output, the queries, the output and the log-sum-exp.
+    """
     grad_query = query_tiles(grad_query, run).zero_()
-    read = (grad_output, query, output, log_sum_exp)
     # in the order of `_forward_run`, for dropout to draw the same numbers
     for source, own in reversed(list(zip(sources, grad_keys, strict=False))):
         _backward_source(run, source, operator, read, grad_query, own)
@@ -310,7 +311,7 @@ def _backward_source(
     run: Run,
     source: KeySource,
     operator: TileOperator,
-    read: tuple[Tensor, Tensor, Tensor, Tensor],
+    read: list[Tensor],
     grad_query: Tensor,
     grad_keys: list[Tensor],
 ) -> None:

@@ -66,12 +66,15 @@ class BandKeys:
     padding: Tensor | None
 
     def queries(self, tensor: Tensor, run: Run) -> Tensor:
+        """See `KeySource`."""
         return query_tiles(tensor, run)
 
     def keys(self, tensor: Tensor, run: Run) -> Tensor:
+        """See `KeySource`."""
         return tiles_of(tensor, run.first_key, run.keys, run)
 
     def bias(self, run: Run) -> Bias:
+        """See `KeySource`."""
         columns: list[tuple[int, Tensor]] = []
         if run.band_offset is not None:
             before = run.queries - run.band_offset - 1
@@ -88,6 +91,7 @@ class BandKeys:
         return self.key.new_full((1, queries, keys), -torch.inf)
 
     def add_gradient(self, total: Tensor, gradient: Tensor, run: Run) -> None:
+        """See `KeySource`."""
         # Tiles one after the other share keys: their parts of one block each do not overlap.
         follow = run.tiles > 1 and run.spacing == run.queries
         tokens = run.queries if follow else run.keys
@@ -117,12 +121,15 @@ class GlobalKeys:
     padding: Tensor | None
 
     def queries(self, tensor: Tensor, run: Run) -> Tensor:
+        """See `KeySource`."""
         return query_tiles(tensor, run).flatten(1, 2).unsqueeze(1)
 
     def keys(self, tensor: Tensor, run: Run) -> Tensor:
+        """See `KeySource`."""
         return tensor.unsqueeze(1)
 
     def bias(self, run: Run) -> Bias:
+        """See `KeySource`."""
         columns: list[tuple[int, Tensor]] = []
         meets_band = self._meets_band(run)
         if meets_band:
@@ -136,6 +143,7 @@ class GlobalKeys:
         return Bias(tuple(columns), reads_some=not columns)
 
     def add_gradient(self, total: Tensor, gradient: Tensor, run: Run) -> None:
+        """See `KeySource`."""
         total.add_(gradient.squeeze(1))
 
     def _meets_band(self, run: Run) -> bool:

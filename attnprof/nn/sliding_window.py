@@ -74,7 +74,7 @@ def sliding_window_attention(
     _check_tensors(query, key, value, key_padding_mask)
     if not 0.0 <= dropout_p <= 1.0:
         raise UsageError("dropout_p", dropout_p, "a probability, 0 to 1")
-    scale = query.shape[3] ** -0.5 if scale is None else scale
+    factor: float = query.shape[3] ** -0.5 if scale is None else scale
     batch, heads, seq_len, _ = query.shape
     band = checked_band(batch, heads, seq_len, window, dilation, global_positions)
     rows = None
@@ -86,10 +86,10 @@ def sliding_window_attention(
             key_padding_mask,
             band,
             dropout_p,
-            scale,
+            factor,
         )
     return banded_attention(
-        query, key, value, rows, key_padding_mask, band, scale=scale, dropout_p=dropout_p
+        query, key, value, rows, key_padding_mask, band, scale=factor, dropout_p=dropout_p
     )
 
 
@@ -157,7 +157,7 @@ def _global_rows(
     dropout_p: float,
     scale: float,
 ) -> Tensor:
-    """What global tokens read: dense attention of their rows, `(batch, heads, globals, head_dim)`."""
+    """Dense attention of global tokens, `(batch, heads, globals, head_dim)`."""
     index = global_index(band, query.device)
     if query.shape[2] != index.shape[1]:
         sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
@@ -190,7 +190,9 @@ def _check_tensors(
         )
 
 
-def _or_ordinary(name: str, tensor: Tensor | None, like: Tensor, band: Band | None = None) -> Tensor:
+def _or_ordinary(
+    name: str, tensor: Tensor | None, like: Tensor, band: Band | None = None
+) -> Tensor:
     """The projection of global tokens, checked, or the ordinary one; `band` if rows will do."""
     if tensor is None:
         return like

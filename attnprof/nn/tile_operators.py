@@ -107,9 +107,11 @@ class FusedCpu:
         self._dtype_bytes = dtype.itemsize
 
     def forward_cut(self, window: int) -> Cut:
+        """See `TileOperator`."""
         return fused_forward_cut(self._dtype_bytes)
 
     def backward_cut(self, window: int) -> Cut:
+        """See `TileOperator`."""
         return fused_backward_cut(self._dtype_bytes, window)
 
     def forward(
@@ -121,6 +123,7 @@ class FusedCpu:
         output: Tensor,
         log_sum_exp: Tensor,
     ) -> None:
+        """See `TileOperator`."""
         filled = bias.filled(query, key)
         attended, sums = _aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, attn_mask=filled, scale=self._scale
@@ -140,6 +143,7 @@ class FusedCpu:
         log_sum_exp: Tensor,
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `TileOperator`."""
         return _aten._scaled_dot_product_flash_attention_for_cpu_backward(
             grad_output,
             query,
@@ -167,9 +171,11 @@ class Products:
         self._scratch = scratch
 
     def forward_cut(self, window: int) -> Cut:
+        """See `TileOperator`."""
         return products_cut(window)
 
     def backward_cut(self, window: int) -> Cut:
+        """See `TileOperator`."""
         # the same, for dropout to draw the same numbers
         return products_cut(window)
 
@@ -182,6 +188,7 @@ class Products:
         output: Tensor,
         log_sum_exp: Tensor,
     ) -> None:
+        """See `TileOperator`."""
         for q, k, v, out, sums in _pieces(query, key, value, output, log_sum_exp):
             weights = self._scores(q, k, bias)
             highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
@@ -203,6 +210,7 @@ class Products:
         log_sum_exp: Tensor,
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `TileOperator`."""
         grad_query, grad_key, grad_value = (
             self._scratch.tensor(f"gradient of {name}", tensor.shape, tensor.dtype)
             for name, tensor in (("query", query), ("key", key), ("value", value))
@@ -228,7 +236,7 @@ class Products:
         return grad_query, grad_key, grad_value
 
     def _scores(self, query: Tensor, key: Tensor, bias: Bias) -> Tensor:
-        """Scores in units of log 2: `exp2` is as fast for small numbers as for others, not `exp`."""
+        """Scores in units of log 2, for `exp2`: `exp` is slow where its result is tiny."""
         scaled = self._scratch.tensor("scaled", query.shape, query.dtype)
         torch.mul(query, self._scale / _LOG_OF_2, out=scaled)
         scores = self._product("scores", scaled, key.transpose(1, 2)).to(accumulate_type(query))
@@ -263,9 +271,7 @@ def accumulate_type(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
 
 
-def operator_for(
-    query: Tensor, dropout_p: float, scale: float, scratch: Scratch
-) -> TileOperator:
+def operator_for(query: Tensor, dropout_p: float, scale: float, scratch: Scratch) -> TileOperator:
     """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
     if query.device.type == "cpu" and dropout_p == 0.0:
         return FusedCpu(scale, query.dtype)

@@ -1,0 +1,126 @@
+"""PyTorch's FlexAttention, compiled, with a block mask of the pattern."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from typing import Any, Literal
+
+from attnprof import formulas
+from attnprof.block_mask import BLOCK, block_scores
+from attnprof.call import Call
+from attnprof.kernels._building import build_call
+from attnprof.kernels._memory import (
+    LayerMemory,
+    activation_bytes,
+    cpu_threads,
+    flash_cpu_forward_bytes,
+    log_sum_exp_bytes,
+    stack_peak_bytes,
+)
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+name = "longformer-flex"
+summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
+attends: Literal["dense", "pattern"] = "pattern"
+unseen_by_ptflops = ""
+uncounted = "no counter sees into a compiled function: FlexAttention runs as one"
+compiles = True
+
+_FORWARD_PRODUCTS = 2
+_BACKWARD_PRODUCTS = 5
+_COMPILERS = ("g++", "clang++", "c++")
+
+
+def supports(workload: Workload) -> str | None:
+    """Every sparse pattern; on CPU inference alone, and where a C++ compiler is at hand."""
+    if any(layer.is_dense for layer in workload.layers):
+        return "computes a sliding window, not dense attention"
+    if workload.dtype == "float64":
+        return "FlexAttention has no float64"
+    if workload.device == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "FlexAttention on CUDA is compiled by triton, which is not installed"
+        return None
+    if workload.mode == "training":
+        return "FlexAttention has no backward pass on CPU"
+    compilers = (os.environ.get("CXX", ""), *_COMPILERS)
+    if not any(shutil.which(compiler) for compiler in compilers):
+        return "FlexAttention on CPU is compiled by a C++ compiler, and none was found"
+    return None
+
+
+def length_step(workload: Workload) -> int:
+    """Pads nothing: blocks at the end are smaller."""
+    return 1
+
+
+def build(workload: Workload) -> Call:
+    """Projections and FlexAttention; it is compiled when the call first runs."""
+    from attnprof.nn.flex import FlexSelfAttention
+
+    def make_layer(index: int, layer: AttentionPattern) -> Any:
+        return FlexSelfAttention(workload.hidden_size, layer, workload.seq_len)
+
+    return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
+
+
+def _projections_of(layer: AttentionPattern) -> int:
+    return 6 if layer.global_positions else 3
+
+
+def parameters(workload: Workload) -> int:
+    """Three projections a layer, six where there are global tokens."""
+    projections = sum(_projections_of(layer) for layer in workload.layers)
+    return formulas.projection_parameters(workload, projections)
+
+
+def executed_macs(workload: Workload) -> int:
+    """Whole blocks of 128 by 128 scores wherever the pattern reads a pair, and global rows."""
+    training = workload.mode == "training"
+    plain = formulas.TRAINING_FACTOR if training else 1
+    fused = _FORWARD_PRODUCTS + (_BACKWARD_PRODUCTS if training else 0)
+    macs = 0
+    for layer in workload.layers:
+        scores = block_scores(layer, workload.seq_len) * workload.head_dim
+        scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
+        macs += plain * formulas.projection_macs(workload, layer)
+        macs += fused * workload.batch_size * scores
+    return macs
+
+
+def held_bytes(workload: Workload) -> int:
+    """Parameters, hidden states, and the block masks: 32-bit numbers, of keys and of queries."""
+    blocks = -(-workload.seq_len // BLOCK)
+    block_masks = sum(
+        4 * 4 * blocks * (blocks + 1) * (layer.num_heads if len(set(layer.dilation)) > 1 else 1)
+        for layer in workload.layers
+    )
+    return (
+        parameters(workload) * workload.dtype_bytes
+        + activation_bytes(workload, workload.seq_len)
+        + block_masks
+    )
+
+
+def peak_bytes(workload: Workload) -> int:
+    """Query, key, value and output; on CPU two of the first in another layout, and buffers."""
+    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+
+
+def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    n, g = workload.seq_len, len(layer.global_positions)
+    activation = activation_bytes(workload, n)
+    if workload.device == "cuda":
+        return LayerMemory(forward=4 * activation + log_sum_exp_bytes(workload, n))
+    rows = 3 * activation_bytes(workload, g) + flash_cpu_forward_bytes(workload, g, n) if g else 0
+    return LayerMemory(forward=6 * activation + max(_compiled_buffer_bytes(workload), rows))
+
+
+def _compiled_buffer_bytes(workload: Workload) -> int:
+    """Of each thread: a block of scores with statistics and outputs, and blocks of inputs."""
+    size, head_dim, block = workload.dtype_bytes, workload.head_dim, min(BLOCK, workload.seq_len)
+    per_thread = 4 * block * (block + 2 + head_dim) + size * block * (block + 2 * head_dim)
+    return cpu_threads() * per_thread

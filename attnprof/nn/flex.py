@@ -1,0 +1,109 @@
+"""Longformer's attention by PyTorch's FlexAttention, compiled, with the pattern's block mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from attnprof.block_mask import BLOCK, block_rows
+from attnprof.pattern import AttentionPattern
+
+
+class FlexSelfAttention(nn.Module):
+    """Self-attention of one sparse pattern at one length; compiled when it is first called.
+
+    The parameters have the names that transformers' `LongformerSelfAttention` gives them; the
+    `_global` ones exist where some position is global.
+
+    Args:
+        hidden_size: width of the layer.
+        pattern: a sliding window; its heads divide `hidden_size`.
+        seq_len: tokens of each sequence.
+    """
+
+    def __init__(self, hidden_size: int, pattern: AttentionPattern, seq_len: int) -> None:
+        super().__init__()
+        self.num_heads = pattern.num_heads
+        self.global_positions = list(pattern.global_positions)
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        if self.global_positions:
+            self.query_global = nn.Linear(hidden_size, hidden_size)
+            self.key_global = nn.Linear(hidden_size, hidden_size)
+            self.value_global = nn.Linear(hidden_size, hidden_size)
+        self._block_mask = block_mask(pattern, seq_len, self.query.weight.device)
+        self._compiled: Any = torch.compile(_only_compiled, dynamic=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Attend: `(batch, seq_len, hidden)` to the same shape."""
+        heads = [
+            self._heads(projection(hidden_states))
+            for projection in (self.query, self.key, self.value)
+        ]
+        # Each length and pattern is compiled anew: no limit to how many.
+        with torch._dynamo.config.patch(recompile_limit=2**16, accumulated_recompile_limit=2**16):
+            output: Tensor = self._compiled(*heads, self._block_mask)
+        output = output.transpose(1, 2).flatten(2)
+        if not self.global_positions:
+            return output
+        rows = scaled_dot_product_attention(
+            self._heads(self.query_global(hidden_states[:, self.global_positions])),
+            self._heads(self.key_global(hidden_states)),
+            self._heads(self.value_global(hidden_states)),
+        )
+        index = torch.tensor(self.global_positions, device=output.device)
+        return output.index_copy(1, index, rows.transpose(1, 2).flatten(2))
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _only_compiled(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> Any:
+    """FlexAttention, or an error where torch would run it uncompiled, which is dense attention."""
+    if not torch.compiler.is_compiling():
+        raise RuntimeError("FlexAttention is not compiled here: is TORCHDYNAMO_DISABLE set?")
+    return flex_attention(query, key, value, block_mask=mask)
+
+
+def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) -> BlockMask:
+    """The pattern's blocks, as `create_block_mask` finds them among all pairs.
+
+    Heads that read alike share one mask. What global tokens read is left out: see `block_rows`.
+    """
+    dilations = pattern.dilation if len(set(pattern.dilation)) > 1 else pattern.dilation[:1]
+    rows_of = {d: list(block_rows(pattern, d, seq_len)) for d in set(dilations)}
+    rows = [rows_of[dilation] for dilation in dilations]
+    partial = _numbers_and_indices([[row.partial for row in of_head] for of_head in rows], device)
+    full = _numbers_and_indices([[row.full for row in of_head] for of_head in rows], device)
+    stride = torch.tensor(pattern.dilation, device=device)
+    everywhere = torch.zeros(seq_len, dtype=torch.bool, device=device)
+    everywhere[list(pattern.global_positions)] = True
+    reach = (pattern.window or 0) // 2
+
+    def reads(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        distance = (query - key).abs()
+        step = stride[head]
+        in_band = (distance <= reach * step) & (distance % step == 0)
+        return in_band | everywhere[key]
+
+    return BlockMask.from_kv_blocks(
+        *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=reads, seq_lengths=(seq_len, seq_len)
+    )
+
+
+def _numbers_and_indices(
+    rows: list[list[tuple[int, ...]]], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """How many blocks each row has, `(1, heads, rows)`, and which, `(1, heads, rows, columns)`."""
+    numbers = torch.tensor([[len(row) for row in of_head] for of_head in rows], dtype=torch.int32)
+    columns = len(rows[0])
+    indices = torch.zeros(len(rows), len(rows[0]), columns, dtype=torch.int32)
+    for head, of_head in enumerate(rows):
+        for number, row in enumerate(of_head):
+            indices[head, number, : len(row)] = torch.tensor(row, dtype=torch.int32)
+    return numbers.unsqueeze(0).to(device), indices.unsqueeze(0).to(device)
