@@ -72,7 +72,9 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]: the decorator's doing
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         (grad_output,) = grad_outputs
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ class FlexSelfAttention(nn.Module):
             self.key_global = nn.Linear(hidden_size, hidden_size)
             self.value_global = nn.Linear(hidden_size, hidden_size)
         self._block_mask = block_mask(pattern, seq_len, self.query.weight.device)
-        self._compiled: Any = torch.compile(_only_compiled, dynamic=False)
+        # torch keeps what it compiled, and what it gave up, with the code: so each has its own.
+        own = FunctionType(_only_compiled.__code__.replace(), _only_compiled.__globals__)
+        self._compiled: Any = torch.compile(own, dynamic=False, fullgraph=True)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Attend: `(batch, seq_len, hidden)` to the same shape."""
@@ -45,9 +48,7 @@ class FlexSelfAttention(nn.Module):
             self._heads(projection(hidden_states))
             for projection in (self.query, self.key, self.value)
         ]
-        # Each length and pattern is compiled anew: no limit to how many.
-        with torch._dynamo.config.patch(recompile_limit=2**16, accumulated_recompile_limit=2**16):
-            output: Tensor = self._compiled(*heads, self._block_mask)
+        output: Tensor = self._compiled(*heads, self._block_mask)
         output = output.transpose(1, 2).flatten(2)
         if not self.global_positions:
             return output
