@@ -179,6 +179,8 @@ def fused_backward_cut(dtype_bytes: int, window: int) -> Cut:
     return Cut(min(192, narrow_enough) if dtype_bytes >= 4 else 192, 256, 768)
 
 
-def products_cut(window: int) -> Cut:
-    """For plain products, whose scores of one head should fit into a cache of 1 to 2 MB."""
-    return Cut(min(128, max(32, window // 64 * 32)), 128, 512)
+def products_cut(window: int, on_cpu: bool) -> Cut:
+    """For plain products: scores of one head fit into a cache of 1 to 2 MB, or fill a GPU."""
+    if on_cpu:
+        return Cut(min(128, max(32, window // 64 * 32)), 128, 512)
+    return Cut(min(256, max(64, window // 2)), 256, 4096)

@@ -21,6 +21,7 @@ WORKLOADS = [
     for pattern in PATTERNS
     for batch in (1, 2)
     if kernels.find(name).supports(Workload(pattern, 96, 64)) is None
+    and not kernels.find(name).uncounted
 ]
 
 

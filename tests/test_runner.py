@@ -31,8 +31,9 @@ def test_a_measured_row_agrees_with_itself() -> None:
     ]
     for row in rows:
         assert row.status == "ok"
-        assert row.values["operator_macs"] == row.values["executed_macs"]
-        assert row.values["torch_macs"] <= row.values["operator_macs"]
+        if not kernels.find(row.kernel).uncounted:
+            assert row.values["operator_macs"] == row.values["executed_macs"]
+            assert row.values["torch_macs"] <= row.values["operator_macs"]
         assert row.values["peak_bytes"] == pytest.approx(
             row.values["predicted_peak_bytes"], rel=0.02
         )
@@ -182,6 +183,7 @@ def test_defaults_are_the_designs() -> None:
         "bert-eager",
         "bert-sdpa",
         "longformer-hf",
+        "longformer-banded",
     ]
     workload = cases[-1].workload
     assert (workload.hidden_size, workload.num_heads, workload.batch_size) == (768, 12, 1)
@@ -195,6 +197,7 @@ def test_a_stack_is_compared_with_a_stack_of_dense_layers() -> None:
         ("bert-eager", 3),
         ("bert-sdpa", 3),
         ("longformer-hf", 3),
+        ("longformer-banded", 3),
     }
 
 
@@ -248,7 +251,7 @@ def test_errors_of_the_api_name_the_argument() -> None:
         attnprof.estimate(len=512.0)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="an empty value"):
         attnprof.estimate(len="512,,1024")
-    assert attnprof.estimate(hidden_size="64", num_heads="4", len="64").num_rows == 3  # type: ignore[arg-type]
+    assert attnprof.estimate(hidden_size="64", num_heads="4", len="64").num_rows == 4  # type: ignore[arg-type]
 
 
 def test_a_case_is_its_kernel_and_workload() -> None:

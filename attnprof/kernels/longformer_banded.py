@@ -103,13 +103,13 @@ def _scores(workload: Workload, layer: AttentionPattern, cut: Cut) -> int:
 def _forward_cut(workload: Workload, layer: AttentionPattern) -> Cut:
     if workload.device == "cpu":
         return fused_forward_cut(workload.dtype_bytes)
-    return products_cut(layer.window or 0)
+    return products_cut(layer.window or 0, on_cpu=False)
 
 
 def _backward_cut(workload: Workload, layer: AttentionPattern) -> Cut:
     if workload.device == "cpu":
         return fused_backward_cut(workload.dtype_bytes, layer.window or 0)
-    return products_cut(layer.window or 0)
+    return products_cut(layer.window or 0, on_cpu=False)
 
 
 def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:

@@ -10,7 +10,7 @@ log-sum-exp is +inf has no gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -165,19 +165,22 @@ class Products:
     `backward` draws the same numbers again if it begins with the state in which `forward` began.
     """
 
-    def __init__(self, scale: float, dropout_p: float, scratch: Scratch) -> None:
+    def __init__(
+        self, scale: float, dropout_p: float, scratch: Scratch, device: torch.device
+    ) -> None:
         self._scale = scale
         self._dropout_p = dropout_p
         self._scratch = scratch
+        self._on_cpu = device.type == "cpu"
 
     def forward_cut(self, window: int) -> Cut:
         """See `TileOperator`."""
-        return products_cut(window)
+        return products_cut(window, self._on_cpu)
 
     def backward_cut(self, window: int) -> Cut:
         """See `TileOperator`."""
         # the same, for dropout to draw the same numbers
-        return products_cut(window)
+        return products_cut(window, self._on_cpu)
 
     def forward(
         self,
@@ -189,7 +192,9 @@ class Products:
         log_sum_exp: Tensor,
     ) -> None:
         """See `TileOperator`."""
-        for q, k, v, out, sums in _pieces(query, key, value, output, log_sum_exp):
+        for q, k, v, out, sums in self._pieces(
+            query, key, value, output, log_sum_exp
+        ):
             weights = self._scores(q, k, bias)
             highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
             weights.sub_(highest).exp2_()
@@ -216,54 +221,58 @@ class Products:
             for name, tensor in (("query", query), ("key", key), ("value", value))
         )
         read = (grad_output, query, key, value, output, log_sum_exp)
-        for g, q, k, v, out, sums, grad_q, grad_k, grad_v in _pieces(
+        for g, q, k, v, out, sums, grad_q, grad_k, grad_v in self._pieces(
             *read, grad_query, grad_key, grad_value
         ):
             weights = self._scores(q, k, bias)
             weights.sub_((sums / _LOG_OF_2).unsqueeze(-1)).exp2_()
-            grad_scores = self._product("grad_scores", g, v.transpose(1, 2)).to(weights.dtype)
+            grad_scores = self._product("grad_scores", g, v.transpose(-1, -2)).to(weights.dtype)
             dropped = weights
             if self._dropout_p:
                 kept = self._keep_factors(weights)
                 dropped = weights * kept
                 grad_scores.mul_(kept)
-            grad_v.copy_(self._product("keys", dropped.to(g.dtype).transpose(1, 2), g))
+            grad_v.copy_(self._product("keys", dropped.to(g.dtype).transpose(-1, -2), g))
             # What softmax takes off a gradient: the sum of all weights times their gradients.
             taken_off = (g.to(weights.dtype) * out.to(weights.dtype)).sum(-1, keepdim=True)
             grad_scores = grad_scores.sub_(taken_off).mul_(weights).to(q.dtype)
             torch.mul(self._product("queries", grad_scores, k), self._scale, out=grad_q)
-            grad_k.copy_(self._product("keys", grad_scores.transpose(1, 2), q).mul_(self._scale))
+            grad_k.copy_(self._product("keys", grad_scores.transpose(-1, -2), q).mul_(self._scale))
         return grad_query, grad_key, grad_value
 
     def _scores(self, query: Tensor, key: Tensor, bias: Bias) -> Tensor:
         """Scores in units of log 2, for `exp2`: `exp` is slow where its result is tiny."""
         scaled = self._scratch.tensor("scaled", query.shape, query.dtype)
         torch.mul(query, self._scale / _LOG_OF_2, out=scaled)
-        scores = self._product("scores", scaled, key.transpose(1, 2)).to(accumulate_type(query))
+        scores = self._product("scores", scaled, key.transpose(-1, -2)).to(accumulate_type(query))
         bias.add_to(scores)
         return scores
 
     def _product(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        if not self._on_cpu:
+            return left @ right
         shape = (left.shape[0], left.shape[1], right.shape[2])
         return torch.bmm(left, right, out=self._scratch.tensor(name, shape, left.dtype))
+
+    def _pieces(self, *tensors: Tensor) -> Iterator[Sequence[Tensor]]:
+        """The same part of all tensors; on a GPU they are computed whole.
+
+        On a CPU in three dimensions, for batched products that copy no keys: one head after the
+        other, for the tiles of a head share keys, or all heads where it is one tile.
+        """
+        heads, tiles = tensors[0].shape[:2]
+        if not self._on_cpu:
+            yield tensors
+        elif tiles == 1:
+            yield [tensor[:, 0] for tensor in tensors]
+        else:
+            for head in range(heads):
+                yield [tensor[head] for tensor in tensors]
 
     def _keep_factors(self, weights: Tensor) -> Tensor:
         """Random factors, 0 with the probability of dropout, else what makes up for it."""
         kept = torch.empty_like(weights).bernoulli_(1.0 - self._dropout_p)
         return kept.div_(1.0 - self._dropout_p) if self._dropout_p < 1.0 else kept
-
-
-def _pieces(*tensors: Tensor) -> Iterator[list[Tensor]]:
-    """The same part of all tensors, in three dimensions, for batched products without copies.
-
-    One head after the other, for the tiles of a head share keys; all heads where it is one tile.
-    """
-    heads, tiles = tensors[0].shape[:2]
-    if tiles == 1:
-        yield [tensor[:, 0] for tensor in tensors]
-    else:
-        for head in range(heads):
-            yield [tensor[head] for tensor in tensors]
 
 
 def accumulate_type(tensor: Tensor) -> torch.dtype:
@@ -275,4 +284,4 @@ def operator_for(query: Tensor, dropout_p: float, scale: float, scratch: Scratch
     """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
     if query.device.type == "cpu" and dropout_p == 0.0:
         return FusedCpu(scale, query.dtype)
-    return Products(scale, dropout_p, scratch)
+    return Products(scale, dropout_p, scratch, query.device)

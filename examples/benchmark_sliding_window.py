@@ -1,0 +1,191 @@
+"""How fast `attnprof.sliding_window_attention` is, and how much memory it takes, as ratios.
+
+    python examples/benchmark_sliding_window.py
+
+Each line compares calls that alternate in random order in the same rounds; a ratio is the median
+over the rounds, with its 99 % interval. Float32, batch 1, 12 heads of 64 and a window of 512
+unless a line says otherwise; on the CPU.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import LongformerConfig
+from transformers.models.longformer import modeling_longformer
+
+from attnprof import AttentionPattern, LongformerSelfAttention, sliding_window_attention
+from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
+from attnprof.meters.memory import measure_peak_bytes
+from attnprof.nn.flex import block_mask
+from attnprof.statistics import median_interval, paired_ratio
+from attnprof.units import format_bytes, format_duration
+
+HEADS, HEAD_DIM, WINDOW = 12, 64, 512
+SECONDS = 12.0
+"""For the rounds of one comparison."""
+
+Calls = dict[str, Callable[[], object]]
+
+
+def inputs(seq_len: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Query, key and value as projections make them: `(batch, heads, seq_len, head_dim)` views."""
+    shape = (batch, seq_len, HEADS, HEAD_DIM)
+    return [torch.randn(shape).to(dtype).transpose(1, 2) for _ in range(3)]
+
+
+def attention(seq_len: int, batch: int = 1, **options: Any) -> Callable[[], Tensor]:
+    tensors = inputs(seq_len, batch, options.pop("dtype", torch.float32))
+    return lambda: sliding_window_attention(*tensors, window=WINDOW, **options)
+
+
+def dense(seq_len: int) -> Callable[[], Tensor]:
+    tensors = inputs(seq_len)
+    return lambda: scaled_dot_product_attention(*tensors)
+
+
+def flex(seq_len: int, dilation: int = 1) -> Callable[[], Tensor]:
+    tensors = inputs(seq_len)
+    pattern = AttentionPattern.sliding(WINDOW, dilation, num_heads=HEADS)
+    mask = block_mask(pattern, seq_len, torch.device("cpu"))
+    compiled = torch.compile(flex_attention, dynamic=False)
+    return lambda: compiled(*tensors, block_mask=mask)
+
+
+def layers(seq_len: int, training: bool = False) -> Calls:
+    """Transformers' layer and ours, with the same weights and one global token."""
+    config = LongformerConfig(attention_window=[WINDOW], attention_probs_dropout_prob=0.0)
+    theirs = modeling_longformer.LongformerSelfAttention(config, 0).train(training)
+    ours = LongformerSelfAttention(config, 0).train(training)
+    ours.load_state_dict(theirs.state_dict())
+    hidden_states = torch.randn(1, seq_len, config.hidden_size, requires_grad=training)
+    mask = torch.zeros(1, seq_len)
+    mask[:, 0] = torch.finfo(mask.dtype).max
+    masks = {
+        "attention_mask": mask,
+        "is_index_masked": mask < 0,
+        "is_index_global_attn": mask > 0,
+        "is_global_attn": True,
+    }
+
+    def call(layer: torch.nn.Module) -> Callable[[], object]:
+        def run() -> Tensor:
+            with torch.set_grad_enabled(training):
+                layer.zero_grad(set_to_none=True)
+                hidden_states.grad = None
+                output: Tensor = layer(hidden_states, **masks)[0]
+                if training:
+                    output.backward(torch.ones_like(output))
+                return output.detach()
+
+        return run
+
+    return {"transformers": call(theirs), "attnprof": call(ours)}
+
+
+def time_calls(calls: Calls) -> dict[str, list[int]]:
+    times, failures = measure_rounds(calls, cpu_timer, Budget(SECONDS))
+    for name, error in failures.items():
+        print(f"  {name} failed: {error}")
+    return times
+
+
+def line(what: str, ratio: Sequence[int], to: Sequence[int], unit: str, scale: float = 1) -> None:
+    """One ratio: how many times `ratio` takes as long as `to`, over `scale`."""
+    interval = paired_ratio(ratio, to)
+    low, high = interval.low / scale, interval.high / scale
+    print(f"  {what:<62}{interval.median / scale:6.2f}{unit} ({low:.2f} to {high:.2f})")
+
+
+def compare_attention() -> None:
+    n = 8192
+    side = 2048
+    matrix = torch.randn(side, side)
+    times = time_calls(
+        {
+            "product": lambda: matrix @ matrix,
+            "ours": attention(n),
+            "dense": dense(n),
+            "flex": flex(n),
+            "dilation 8": attention(n, dilation=8),
+            "flex, dilation 8": flex(n, 8),
+            "1 global": attention(n, global_positions=(0,)),
+            "64 globals": attention(n, global_positions=range(64)),
+            "batch 4": attention(n, batch=4),
+            "bfloat16": attention(n, dtype=torch.bfloat16),
+        }
+    )
+    ours = times["ours"]
+    useful_macs = 2 * HEAD_DIM * AttentionPattern.sliding(WINDOW, num_heads=HEADS).pairs(n)
+    rate = side**3 / median_interval(times["product"]).median
+    print(f"attention to a window, {n:,} tokens: {format_duration(round(median(ours)))}")
+    print(f"  large float32 products here: {rate:.0f} GMac/s")
+    share = paired_ratio(times["product"], ours)
+    factor = useful_macs / side**3
+    print(
+        f"  {'useful MACs a second / those of a large float32 product':<62}"
+        f"{100 * factor * share.median:5.0f} % "
+        f"({100 * factor * share.low:.0f} to {100 * factor * share.high:.0f})"
+    )
+    line("faster than fused dense attention", times["dense"], ours, "x")
+    line("faster than compiled FlexAttention", times["flex"], ours, "x")
+    eight = times["dilation 8"]
+    line("the same with dilation 8", times["flex, dilation 8"], eight, "x")
+    line("time with dilation 8 on all heads / without", eight, ours, "x")
+    line("time with 1 global token / without", times["1 global"], ours, "x")
+    line("time with 64 global tokens / without", times["64 globals"], ours, "x")
+    line("time per sequence in a batch of 4 / alone", times["batch 4"], ours, "x", 4)
+    line("faster in bfloat16", ours, times["bfloat16"], "x")
+
+
+def compare_lengths() -> None:
+    short, long = 8192, 65536
+    times = time_calls({"short": attention(short), "long": attention(long)})
+    print(f"{long:,} tokens: {format_duration(round(median(times['long'])))}")
+    line(f"time per token / that at {short:,}", times["long"], times["short"], "x", long / short)
+    tensors = inputs(long)
+    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    peak = measure_peak_bytes(lambda: sliding_window_attention(*tensors, window=WINDOW), "cpu")
+    print(f"  {'query, key and value, and all that the call allocates':<62}", end="")
+    print(f"{format_bytes(held)} + {format_bytes(peak)}")
+    n = 512
+    times = time_calls({"ours": attention(n), "dense": dense(n)})
+    print(f"{n} tokens, as many as the window: {format_duration(round(median(times['ours'])))}")
+    line("time / that of fused dense attention", times["ours"], times["dense"], "x")
+
+
+def compare_layers() -> None:
+    for seq_len, training in ((4096, False), (8192, False), (4096, True)):
+        calls = layers(seq_len, training)
+        times = time_calls(calls)
+        peaks = {name: measure_peak_bytes(call, "cpu") for name, call in calls.items()}
+        what = "forward and backward" if training else "forward"
+        print(f"LongformerSelfAttention, one global token, {seq_len:,} tokens, {what}")
+        line("faster than transformers' class", times["transformers"], times["attnprof"], "x")
+        print(
+            f"  {'of its peak memory':<62}  1/{peaks['transformers'] / peaks['attnprof']:.1f} "
+            f"({format_bytes(peaks['attnprof'])} of {format_bytes(peaks['transformers'])})"
+        )
+
+
+def median(samples: Sequence[int]) -> float:
+    return median_interval(samples).median
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
+    with torch.no_grad():
+        compare_attention()
+        compare_lengths()
+    compare_layers()
+
+
+if __name__ == "__main__":
+    main()
