@@ -192,9 +192,7 @@ class Products:
         log_sum_exp: Tensor,
     ) -> None:
         """See `TileOperator`."""
-        for q, k, v, out, sums in self._pieces(
-            query, key, value, output, log_sum_exp
-        ):
+        for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
             weights = self._scores(q, k, bias)
             highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
             weights.sub_(highest).exp2_()
