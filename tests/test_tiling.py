@@ -1,0 +1,76 @@
+"""Tiles against the enumerated mask: every pair of the band in one of them, exactly once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnprof import AttentionPattern
+from attnprof.tiling import (
+    Cut,
+    chains,
+    fused_backward_cut,
+    fused_forward_cut,
+    products_cut,
+    runs,
+    scores,
+)
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> Cut:
+    return Cut(draw(st.integers(1, 40)), draw(st.integers(1, 50)), draw(st.integers(1, 300)))
+
+
+@given(st.integers(1, 200), st.integers(1, 110), st.integers(1, 230), cuts())
+def test_every_pair_of_the_band_lies_in_exactly_one_tile(
+    seq_len: int, reach: int, dilation: int, cut: Cut
+) -> None:
+    window = 2 * reach
+    times_read = np.zeros((seq_len, seq_len), dtype=np.int64)
+    computed = 0
+    for part in chains(seq_len, dilation, cut.tokens_at_a_time):
+        token = np.arange(part.count * part.length)
+        position = part.first + token // part.length + dilation * (token % part.length)
+        assert position.max() < seq_len
+        for run in runs(part.length, part.count, window, cut):
+            pieces = list(run.parts(cut.tokens_at_a_time))
+            assert sum(piece.scores for piece in pieces) == run.scores
+            computed += run.scores
+            for piece in pieces:
+                for tile in range(piece.tiles):
+                    start = tile * piece.spacing
+                    i, j = np.arange(piece.queries)[:, None], np.arange(piece.keys)[None, :]
+                    offset = piece.band_offset
+                    behind = np.zeros_like(i + j) if offset is None else j + offset - i
+                    read = (behind >= 0) & (behind <= window)
+                    query = position[piece.first_query + start + i]
+                    key = position[piece.first_key + start + j]
+                    np.add.at(times_read, (query + 0 * key, key + 0 * query), read)
+    expected = AttentionPattern.sliding(window, dilation, num_heads=1).mask(seq_len)[0]
+    assert np.array_equal(times_read, expected.astype(np.int64))
+    assert scores(seq_len, window, dilation, cut) == computed
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        fused_forward_cut(4),
+        fused_forward_cut(2),
+        fused_backward_cut(4, 512),
+        fused_backward_cut(2, 512),
+        products_cut(512, on_cpu=True),
+        products_cut(512, on_cpu=False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dilation", [1, 2, 8])
+def test_scores_grow_linearly_and_little_more_than_the_band(cut: Cut, dilation: int) -> None:
+    lengths = [dilation * 1536 * k for k in (16, 32, 64)]
+    computed = [scores(n, 512, dilation, cut) for n in lengths]
+    steps = [(computed[k + 1] - computed[k]) / (lengths[k + 1] - lengths[k]) for k in range(2)]
+    assert steps[0] == steps[1] == 512 + cut.block
+    useful = [AttentionPattern.sliding(512, dilation, num_heads=1).pairs(n) for n in lengths]
+    assert computed[2] / useful[2] < (512 + cut.block) / 513 + 0.02
