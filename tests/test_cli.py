@@ -236,6 +236,7 @@ import os, signal, sys, time
 from attnprof import runner
 from attnprof.cli import app
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 measure = runner.measure
 
 def interrupted(*arguments):
@@ -277,6 +278,7 @@ import os, signal, sys, time
 from attnprof import environment
 from attnprof.cli import app
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 capture = environment.capture
 
 def swallows_interrupts():
