@@ -116,7 +116,8 @@ def cases(draw: st.DrawFn, lengths: st.SearchStrategy[int] | None = None) -> Cas
 
 
 def error(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours.double() - theirs.double()).abs().max()) if theirs.numel() else 0.0
+    difference = ours.detach().double() - theirs.detach().double()
+    return float(difference.abs().max()) if theirs.numel() else 0.0
 
 
 def gradients(output: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
@@ -240,15 +241,33 @@ def test_projections_of_global_tokens_are_not_read_without_global_tokens() -> No
     assert gradients(case.attend(tensors), tensors)[3:] == (None, None, None)
 
 
-def test_layouts_and_strides_make_no_difference() -> None:
-    case = Case((2, 3, 90, 32), 16, (1, 2, 2), ((0,), (4, 80)), None, True, False)
-    tensors = case.tensors()
-    expected = case.attend(tensors)
-    wide = [torch.stack([t, t + 1], dim=-1).flatten(3)[..., ::2] for t in tensors]
-    flipped = [t.detach().permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) for t in tensors]
-    shifted = [torch.cat([t, t], dim=2)[:, :, 90:] for t in tensors]
-    for other in (wide, flipped, shifted):
-        assert error(case.attend(other), expected) < 1e-14
+@pytest.mark.parametrize("dropout_p", [0.0, 0.3], ids=["", "dropout"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda t: torch.stack([t, t + 1], dim=-1).flatten(3)[..., ::2],
+        lambda t: t.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0),
+        lambda t: torch.cat([t, t], dim=2)[:, :, 90:],
+        lambda t: t[..., :1].expand_as(t),
+        lambda t: t[:, :, :1].expand_as(t),
+        lambda t: t[:1, :1].expand_as(t),
+    ],
+    ids=["gaps", "transposed", "offset", "one column", "one row", "one head"],
+)
+def test_strides_make_no_difference(layout: Any, dilation: int, dropout_p: float) -> None:
+    case = Case((2, 3, 90, 32), 16, (1, 1, dilation), ((0,), (4, 80)), None, True, False)
+    tensors = [layout(tensor.detach()) for tensor in case.tensors()]
+    grad_output = layout(normal(*case.shape, seed=99))
+
+    def both(copied: Any) -> list[Tensor]:
+        torch.manual_seed(0)
+        inputs = [copied(tensor).requires_grad_() for tensor in tensors]
+        output = case.attend(inputs, dropout_p=dropout_p)
+        return [output, *torch.autograd.grad(output, inputs, copied(grad_output))]
+
+    for ours, theirs in zip(both(Tensor.detach), both(Tensor.contiguous), strict=True):
+        assert error(ours, theirs) < 1e-13
 
 
 def test_keys_shared_by_heads_get_the_sum_of_gradients() -> None:
@@ -386,9 +405,10 @@ def test_gradcheck(case: Case, dropout_p: float) -> None:
 def test_a_second_derivative_is_an_error_and_not_a_wrong_number() -> None:
     case = SMALL[0]
     tensors = case.tensors()
-    (first, *_) = torch.autograd.grad(case.attend(tensors).sum(), tensors, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        torch.autograd.grad(first.sum(), tensors)
+    for loss in (case.attend(tensors).sum(), case.attend(tensors).square().sum()):
+        for first in torch.autograd.grad(loss, tensors, create_graph=True):
+            with pytest.raises(RuntimeError, match="a first derivative only"):
+                torch.autograd.grad(first.sum(), tensors)
 
 
 # Dropout.
@@ -510,7 +530,8 @@ def test_compiled_dropout_has_the_gradient_of_what_it_dropped() -> None:
     output = compiled(*tensors)
     # Linear in the values: what was dropped on the way forward is so on the way back.
     (of_values,) = torch.autograd.grad(output.sum(), [tensors[2]])
-    assert float((of_values * tensors[2]).sum()) == pytest.approx(float(output.sum()), rel=1e-12)
+    along_values = float((of_values * tensors[2].detach()).sum())
+    assert along_values == pytest.approx(float(output.detach().sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["fake", "meta"])

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from attnprof.nn import banded
 from attnprof.nn.banded import Band
@@ -71,14 +70,11 @@ class _Differentiable(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]: the decorator's doing
-        ctx: Any, *grad_outputs: Any
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (grad_output,) = grad_outputs
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants
-        with _drawing_again(ctx.random_state, query.device):
+        with torch.no_grad(), _drawing_again(ctx.random_state, query.device):
             gradients = banded.backward(
                 grad_output,
                 query,
@@ -91,8 +87,22 @@ class _Differentiable(torch.autograd.Function):
                 output,
                 log_sum_exp,
             )
+        if torch.is_grad_enabled():
+            gradients = (_Final.apply(one, query, key, value, grad_output) for one in gradients)
         of_rows = _rows_gradient(grad_output, band, ctx.globals)
         return *gradients, of_rows, None, None, None, None
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that is an error to differentiate: as a constant it would be wrong in silence."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *differentiable: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise RuntimeError("sliding_window_attention has a first derivative only")
 
 
 def _rows_gradient(grad_output: Tensor, band: Band, most: int) -> Tensor | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from attnprof.nn.key_sources import BandKeys, GlobalKeys, KeySource
 from attnprof.nn.scratch import Scratch
 from attnprof.nn.tile_operators import TileOperator, accumulate_type, operator_for
-from attnprof.nn.views import gather, query_tiles, scatter, to_scatter
+from attnprof.nn.views import gather, query_tiles, rows_in_one_piece, scatter, to_scatter
 from attnprof.tiling import Chains, Cut, Run, chains, runs
 
 
@@ -72,6 +72,7 @@ def forward(
         output: where to write; `query` itself will do, for tiles are read before they are written.
     """
     output = empty_as_projected(query) if output is None else output
+    query, key, value = map(rows_in_one_piece, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
     scratch = Scratch(query)
     operator = operator_for(query, dropout_p, scale, scratch)
@@ -103,6 +104,7 @@ def backward(
     log_sum_exp: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, from what `forward` was given and returned."""
+    grad_output, query, key, value = map(rows_in_one_piece, (grad_output, query, key, value))
     dtype = accumulate_type(query)
     gradients = [
         empty_as_projected(query),

@@ -54,8 +54,9 @@ def sliding_window_attention(
             each in the batch; or a bool tensor `(seq_len,)` or `(batch, seq_len)`, true at global
             tokens (its values are read: not inside `torch.compile`, nor of fake tensors).
         global_query: what global tokens ask with, shaped as the query, of which their rows are
-            read; or those rows alone, `(batch, heads, globals, head_dim)`, by ascending position.
-            `query` if None. Without global tokens it is not read, nor are the next two.
+            read; or those rows alone, by ascending position, `(batch, heads, globals, head_dim)`
+            with fewer globals than tokens. `query` if None. Without global tokens it is not read,
+            nor are the next two.
         global_key: what global tokens read, shaped as the key; `key` if None.
         global_value: what global tokens read, shaped as the value; `value` if None.
         key_padding_mask: bool `(batch, seq_len)`, true for padded keys, as in
@@ -159,7 +160,7 @@ def _global_rows(
 ) -> Tensor:
     """Dense attention of global tokens, `(batch, heads, globals, head_dim)`."""
     index = global_index(band, query.device)
-    if query.shape[2] != index.shape[1]:
+    if query.shape[2] == key.shape[2]:
         sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
         query = query[sequence, :, index].transpose(1, 2)
     bias = None

@@ -9,6 +9,11 @@ from torch import Tensor
 from attnprof.tiling import Chains, Run
 
 
+def rows_in_one_piece(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where numbers of a row do not lie side by side in memory."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
 def gather(tensor: Tensor, chains: Chains) -> Tensor:
     """The tokens of the chains, one chain behind the other, `(heads, tokens, ...)`.
 
