@@ -18,6 +18,7 @@ from attnprof.global_rows import absorbs
 from attnprof.nn.autograd import banded_attention
 from attnprof.nn.banded import Band
 from attnprof.nn.sliding_window import Positions, checked_band, global_index
+from attnprof.nn.tile_operators import accumulate_type
 
 
 class LongformerSelfAttention(nn.Module):
@@ -217,7 +218,7 @@ class LongformerSelfAttention(nn.Module):
         scores = scores + (query * self.key_global.bias.view(heads, 1, -1)).sum(-1, keepdim=True)
         if bias is not None:
             scores = scores + bias[:, None, None]
-        weights = scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
+        weights = scores.softmax(-1, dtype=accumulate_type(scores)).to(scores.dtype)
         weights = dropout(weights, dropout_p)
         context = (weights.flatten(1, 2) @ hidden_states).unflatten(1, (heads, globals_))
         projection = self.value_global.weight.unflatten(0, of_heads).transpose(1, 2)
