@@ -170,7 +170,7 @@ def scores(seq_len: int, window: int, dilation: int, cut: Cut) -> int:
 
 def fused_forward_cut(dtype_bytes: int) -> Cut:
     """The fastest for fused attention on CPU; for half precisions it copies the keys of a tile."""
-    return Cut(32, 128, 1024) if dtype_bytes >= 4 else Cut(192, 192, 1536)
+    return Cut(32, 256, 1024) if dtype_bytes >= 4 else Cut(192, 192, 1536)
 
 
 def fused_backward_cut(dtype_bytes: int, window: int) -> Cut:

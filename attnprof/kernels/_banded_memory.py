@@ -89,7 +89,7 @@ def _forward_tiles_bytes(workload: Workload, layer: AttentionPattern) -> int:
     """The most that is allocated while some tiles are attended for."""
     size, accumulator = workload.dtype_bytes, _accumulator_bytes(workload)
     d, g = workload.head_dim, len(layer.global_positions)
-    most = apart = 0
+    most = 0
     for part in _parts(workload, layer, fused_forward_cut(size)):
         gathered = part.gathered_tokens * (4 * d * size + accumulator)
         global_keys = 2 * part.heads * g * d * size
@@ -99,13 +99,13 @@ def _forward_tiles_bytes(workload: Workload, layer: AttentionPattern) -> int:
             band = _bias_bytes(layer, run, size) + output
             band += flash_cpu_buffer_bytes(workload, part.heads * run.tiles, run.queries, run.keys)
             if g:
-                apart = max(apart, output)
                 copied = part.heads * queries * d * size * _is_copied(run)
                 of_globals = copied + output + 2 * queries * g * size
                 of_globals += flash_cpu_buffer_bytes(workload, part.heads, queries, g)
-                band = max(band, of_globals)
+                merging = output + 2 * part.heads * queries * accumulator
+                band = max(band, output + max(of_globals, merging))
             most = max(most, gathered + global_keys + band)
-    return most + apart
+    return most
 
 
 def _backward_tiles_bytes(workload: Workload, layer: AttentionPattern) -> int:

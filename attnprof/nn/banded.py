@@ -74,14 +74,13 @@ def forward(
     output = empty_as_projected(query) if output is None else output
     query, key, value = map(rows_in_one_piece, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
-    scratch = Scratch(query)
-    operator = operator_for(query, dropout_p, scale, scratch)
+    operator = operator_for(query, dropout_p, scale, Scratch(query))
     cut = operator.forward_cut(band.window)
     for item, heads, dilation in band.heads_of_sequences():
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
         own = [tensor[item, heads] for tensor in (query, output, log_sum_exp)]
         for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
-            _forward_chains(part, keys, cut, operator, scratch, *own)
+            _forward_chains(part, keys, cut, operator, *own)
     if global_rows is not None:
         for item, positions in enumerate(band.global_positions):
             index = torch.tensor(positions, dtype=torch.int64, device=query.device)
@@ -222,7 +221,6 @@ def _forward_chains(
     keys: _Keys,
     cut: Cut,
     operator: TileOperator,
-    scratch: Scratch,
     query: Tensor,
     output: Tensor,
     log_sum_exp: Tensor,
@@ -231,7 +229,7 @@ def _forward_chains(
     queries, sources = gather(query, part), keys.sources(part)
     written = [to_scatter(tensor, part) for tensor in (output, log_sum_exp)]
     for run in _runs(part, keys.window, cut):
-        _forward_run(run, sources, operator, scratch, queries, *written)
+        _forward_run(run, sources, operator, queries, *written)
     scatter((output, log_sum_exp), written, part)
 
 
@@ -257,38 +255,30 @@ def _forward_run(
     run: Run,
     sources: list[KeySource],
     operator: TileOperator,
-    scratch: Scratch,
     query: Tensor,
     output: Tensor,
     log_sum_exp: Tensor,
 ) -> None:
     """Attends for a run's queries, and writes their rows of output and log-sum-exp."""
-    written = query_tiles(output, run), query_tiles(log_sum_exp, run)
-    shape = written[0].shape
-    apart: list[tuple[Tensor, Tensor]] = []
-    # The band comes last, for its output may take the place of the queries.
-    for source in reversed(sources):
-        queries = source.queries(query, run)
-        own = written
-        if source is not sources[0]:
-            own = (
-                scratch.tensor("output apart", queries.shape, query.dtype),
-                scratch.tensor("sums apart", queries.shape[:3], log_sum_exp.dtype),
-            )
-            apart.append((own[0].view(shape), own[1].view(shape[:3])))
-        keys, values = source.keys(source.key, run), source.keys(source.value, run)
-        operator.forward(queries, keys, values, source.bias(run), *own)
-    for other, other_sums in apart:
-        attended, sums = written
-        total = torch.logaddexp(sums, other_sums)
-        attended.mul_(_share(sums, total, attended))
-        attended.addcmul_(other, _share(other_sums, total, attended))
-        sums.copy_(total)
-
-
-def _share(sums: Tensor, total: Tensor, like: Tensor) -> Tensor:
-    """What part of all weights these are, one factor for each query."""
-    return (sums - total).exp_().unsqueeze(-1).to(like.dtype)
+    (attended, sums), *others = [
+        operator.forward(
+            source.queries(query, run),
+            source.keys(source.key, run),
+            source.keys(source.value, run),
+            source.bias(run),
+        )
+        for source in sources
+    ]
+    output, log_sum_exp = query_tiles(output, run), query_tiles(log_sum_exp, run)
+    if not others:
+        output.copy_(attended)
+        log_sum_exp.copy_(sums)
+        return
+    ((of_globals, their_sums),) = others
+    their_sums = their_sums.view(sums.shape)
+    share_of_globals = (their_sums - sums).sigmoid_().unsqueeze(-1).to(attended.dtype)
+    torch.lerp(attended, of_globals.view(attended.shape), share_of_globals, out=output)
+    torch.logaddexp(sums, their_sums, out=log_sum_exp)
 
 
 def _backward_run(
@@ -305,7 +295,7 @@ def _backward_run(
     """
     grad_query = query_tiles(grad_query, run).zero_()
     # in the order of `_forward_run`, for dropout to draw the same numbers
-    for source, own in reversed(list(zip(sources, grad_keys, strict=False))):
+    for source, own in zip(sources, grad_keys, strict=False):
         _backward_source(run, source, operator, read, grad_query, own)
 
 

@@ -67,18 +67,9 @@ class TileOperator(Protocol):
         ...
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Bias,
-        output: Tensor,
-        log_sum_exp: Tensor,
-    ) -> None:
-        """Writes the output and the log-sum-exp: 0 and `NOTHING` where a query reads no key.
-
-        The output may be where the queries are.
-        """
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
+    ) -> tuple[Tensor, Tensor]:
+        """The output and the log-sum-exp: 0 and `NOTHING` where a query reads no key."""
         ...
 
     def backward(
@@ -115,23 +106,16 @@ class FusedCpu:
         return fused_backward_cut(self._dtype_bytes, window)
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Bias,
-        output: Tensor,
-        log_sum_exp: Tensor,
-    ) -> None:
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
+    ) -> tuple[Tensor, Tensor]:
         """See `TileOperator`."""
         filled = bias.filled(query, key)
-        attended, sums = _aten._scaled_dot_product_flash_attention_for_cpu(
+        output, log_sum_exp = _aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, attn_mask=filled, scale=self._scale
         )
-        output.copy_(attended)
-        log_sum_exp.copy_(sums)
         if filled is not None and not bias.reads_some:
             log_sum_exp.masked_fill_(filled.amax(-1).isneginf(), NOTHING)
+        return output, log_sum_exp
 
     def backward(
         self,
@@ -183,15 +167,11 @@ class Products:
         return products_cut(window, self._on_cpu)
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Bias,
-        output: Tensor,
-        log_sum_exp: Tensor,
-    ) -> None:
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
+    ) -> tuple[Tensor, Tensor]:
         """See `TileOperator`."""
+        output = query.new_empty(query.shape)
+        log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
         for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
             weights = self._scores(q, k, bias)
             highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
@@ -202,6 +182,7 @@ class Products:
                 weights.mul_(self._keep_factors(weights))
             attended = self._product("attended", weights.to(v.dtype), v)
             out.copy_(attended.mul_(total.reciprocal_()))
+        return output, log_sum_exp
 
     def backward(
         self,
