@@ -73,7 +73,8 @@ def pays_from(cost: Cost, reference: Cost, step: int, longest: int) -> int | Non
 
     `step` is the multiple to which `cost` pads its lengths, 1 if it pads none: inside a step `cost`
     is constant. `reference` must rise with length. Where the two differ by a function that is
-    concave in the steps, as a linear cost and a quadratic one do, the answer is exact.
+    concave in the steps, as a linear cost and a quadratic one do, the answer is exact; so it is
+    with ripples upon that, as tiles make them, of fewer than `_RIPPLE` steps.
     """
 
     def pays(length: int) -> bool:
@@ -84,18 +85,21 @@ def pays_from(cost: Cost, reference: Cost, step: int, longest: int) -> int | Non
 
     steps = -(-longest // step)
     probes = sorted({*range(min(steps, _DENSE_PROBES)), *_geometric(steps), steps - 1})
-    failing = [index for index in probes if not pays(first_of(index))]
-    if not failing:
+    failing = next((i for i in reversed(probes) if not pays(first_of(i))), None)
+    if failing is None:
         return 1
-    last_failing = failing[-1]
-    after = [index for index in probes if index > last_failing]
-    if after:
-        last_failing = _bisect(last_failing, after[0], lambda index: pays(first_of(index))) - 1
+    after = next((i for i in probes if i > failing), None)
+    last_failing = failing
+    if after is not None:
+        last_failing = _bisect(failing, after, lambda index: pays(first_of(index))) - 1
+    ripple = range(min(last_failing + _RIPPLE, steps - 1), last_failing, -1)
+    last_failing = next((i for i in ripple if not pays(first_of(i))), last_failing)
     low, high = first_of(last_failing), min(first_of(last_failing + 1), longest)
     return _bisect(low, high, pays) if pays(high) else None
 
 
-_DENSE_PROBES = 1024
+_DENSE_PROBES = 128
+_RIPPLE = 64
 
 
 def _geometric(stop: int) -> list[int]:

@@ -101,17 +101,18 @@ def main() -> None:
             ratio = quick[name] / quick["minimal"]
             print(f"attnprof {name:27} {quick[name]:6.2f} s   {ratio:.2f}x of it (limit {limit}x)")
 
-        grid = ["--len", "512:51200:+512", "--window", "64", "128", "192", "256", "320", "384"]
+        grid = ["--len", "512:51200:+1024", "--window", "64", "128", "192", "256", "320", "384"]
         grid += ["448", "512", "768", "1024", "--dilation", *map(str, range(1, 11))]
         csv = Path(folder) / "grid.csv"
         taken = seconds([ATTNPROF, "estimate", *grid, "--csv", str(csv)])
         rows = len(csv.read_text().splitlines()) - 1
         print(f"estimate of a grid, {rows:,} rows     {taken:6.2f} s   (limit 2 s)")
 
+        same = [*lengths, "--kernel", "bert-eager", "bert-sdpa", "longformer-hf"]
         counting = alternate(
             {
                 "plain": [sys.executable, str(plain)],
-                "compare": [ATTNPROF, "compare", *lengths, "--no-time", "--no-memory"],
+                "compare": [ATTNPROF, "compare", *same, "--no-time", "--no-memory"],
             },
             rounds=3,
         )

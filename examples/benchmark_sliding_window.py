@@ -9,7 +9,6 @@ unless a line says otherwise; on the CPU.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LongformerConfig
 from transformers.models.longformer import modeling_longformer
 
-from attnprof import AttentionPattern, LongformerSelfAttention, sliding_window_attention
+from attnprof import (
+    AttentionPattern,
+    LongformerSelfAttention,
+    environment,
+    sliding_window_attention,
+)
 from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.nn.flex import block_mask
@@ -180,7 +184,7 @@ def median(samples: Sequence[int]) -> float:
 
 def main() -> None:
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
+    print(environment.capture().describe("cpu"))
     with torch.no_grad():
         compare_attention()
         compare_lengths()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnprof import AttentionPattern, AttentionStack, Workload
 from attnprof.errors import UsageError
 from attnprof.formulas import useful_macs
 from attnprof.growth import doubling_exponent, measured_crossing, pays_from, solve_growth
+from attnprof.kernels import bert_eager, bert_sdpa, longformer_banded
 from attnprof.models import MODELS, find_model
 
 
@@ -117,6 +118,20 @@ def test_pays_from_equals_the_search_through_every_length(
     last_failing = max((n for n in range(1, longest + 1) if cost(n) >= reference(n)), default=0)
     expected = last_failing + 1 if last_failing < longest else None
     assert pays_from(cost, reference, step, longest) == expected
+
+
+@given(window=st.sampled_from((32, 512)), dilation=st.sampled_from((1, 2, 4)), g=st.integers(0, 20))
+@settings(max_examples=10)
+def test_pays_from_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g: int) -> None:
+    sliding = Workload(AttentionPattern.sliding(window, dilation, range(g)), 2400, dtype="bfloat16")
+    dense = Workload(AttentionPattern.dense(), 2400, dtype="bfloat16")
+    costs = {n: longformer_banded.peak_bytes(sliding.at(n)) for n in range(20, 2401)}
+    for kernel in (bert_sdpa, bert_eager):
+        references = {n: kernel.peak_bytes(dense.at(n)) for n in costs}
+        last_failing = max((n for n in costs if costs[n] >= references[n]), default=0)
+        expected = last_failing + 1 if last_failing < 2400 else None
+        cost, reference = (lambda n, of=of: of[max(20, n)] for of in (costs, references))
+        assert pays_from(cost, reference, 1, 2400) == expected
 
 
 @pytest.mark.parametrize(
