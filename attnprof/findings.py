@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from attnprof.growth import (
@@ -14,7 +15,6 @@ from attnprof.growth import (
     pays_from,
     solve_growth,
 )
-from attnprof.kernels import Kernel
 from attnprof.records import RATIO, ResultTable
 from attnprof.series import Series, series_of
 from attnprof.workload import Workload
@@ -104,56 +104,53 @@ class Findings:
 def find(table: ResultTable) -> Findings:
     """What follows from a table, in the order of its series."""
     everything = [series for series in series_of(table) if series.is_supported]
-    dense = [series for series in everything if series.kernel.attends == "dense"]
-    sparse = [series for series in everything if series.kernel.attends == "pattern"]
+    costs = [(series, _costs(series)) for series in everything]
     pays = [
         finding
-        for one in sparse
-        for other in dense
-        if one.workload.densified().at(1) == other.workload.at(1)
-        for finding in _pays(one, other)
+        for one, sparse in costs
+        for other, dense in costs
+        if (one.kernel.attends, other.kernel.attends) == ("pattern", "dense")
+        and one.workload.densified().at(1) == other.workload.at(1)
+        for finding in [*_pays(one, other, sparse, dense), *_pays_in_time(one, other)]
     ]
     counters = [finding for series in everything for finding in _counters(series)]
-    growth = tuple(_growth(series) for series in everything)
+    growth = tuple(_growth(series, own["MACs"]) for series, own in costs)
     return Findings(growth=growth, pays=tuple(pays), counters=tuple(counters))
 
 
-def _cost(series: Series, of: Callable[[Kernel, Workload], int]) -> Cost:
-    """A closed form as a function of length; constant below the last global position."""
+_Costs = dict[Resource, Cost]
+
+
+def _costs(series: Series) -> _Costs:
+    """Closed forms as functions of length; constant below the last global position."""
     kernel, workload = series.kernel, series.workload
     shortest = 1 + max(layer.last_position for layer in workload.layers)
-    return lambda seq_len: of(kernel, workload.at(max(seq_len, shortest)))
+
+    def cost(of: Callable[[Workload], int]) -> Cost:
+        @cache
+        def at(seq_len: int) -> int:
+            return of(workload.at(max(seq_len, shortest)))
+
+        return at
+
+    return {"MACs": cost(kernel.executed_macs), "memory": cost(kernel.peak_bytes)}
 
 
-def _executed(kernel: Kernel, workload: Workload) -> int:
-    return kernel.executed_macs(workload)
-
-
-def _peak(kernel: Kernel, workload: Workload) -> int:
-    return kernel.peak_bytes(workload)
-
-
-def _growth(series: Series) -> GrowthFinding:
+def _growth(series: Series, cost: Cost) -> GrowthFinding:
     """Solved at four multiples of the longest length, rounded up to what the kernel pads to."""
     longest = series.workload.seq_len
     step = series.kernel.length_step(series.workload)
     base = -(-longest // step) * step
     lengths = (base, 2 * base, 3 * base, 4 * base)
-    return GrowthFinding(
-        series.label, solve_growth(_cost(series, _executed), lengths), longest, step
-    )
+    return GrowthFinding(series.label, solve_growth(cost, lengths), longest, step)
 
 
-def _pays(one: Series, other: Series) -> list[PayFinding]:
+def _pays(one: Series, other: Series, sparse: _Costs, dense: _Costs) -> list[PayFinding]:
     longest = one.workload.seq_len
     step = one.kernel.length_step(one.workload)
     findings: list[PayFinding] = []
-    closed_forms: tuple[tuple[Resource, Callable[[Kernel, Workload], int]], ...] = (
-        ("MACs", _executed),
-        ("memory", _peak),
-    )
-    for resource, of in closed_forms:
-        cost, reference = _cost(one, of), _cost(other, of)
+    for resource, cost in sparse.items():
+        reference = dense[resource]
         first = pays_from(cost, reference, step, longest)
         findings.append(
             PayFinding(
@@ -165,7 +162,7 @@ def _pays(one: Series, other: Series) -> list[PayFinding]:
                 cost(longest) / reference(longest),
             )
         )
-    return findings + _pays_in_time(one, other)
+    return findings
 
 
 def _pays_in_time(one: Series, other: Series) -> list[PayFinding]:

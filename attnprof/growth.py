@@ -98,7 +98,7 @@ def pays_from(cost: Cost, reference: Cost, step: int, longest: int) -> int | Non
     return _bisect(low, high, pays) if pays(high) else None
 
 
-_DENSE_PROBES = 128
+_DENSE_PROBES = 64
 _RIPPLE = 64
 
 

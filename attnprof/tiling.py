@@ -86,6 +86,9 @@ class Run:
     def parts(self, tokens_at_a_time: int) -> Iterator[Run]:
         """The same tiles, in runs of so many queries or, where it has more, of one tile."""
         tiles = max(1, tokens_at_a_time // self.queries)
+        if tiles >= self.tiles:
+            yield self
+            return
         for start in range(0, self.tiles, tiles):
             yield replace(
                 self,

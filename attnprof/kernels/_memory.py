@@ -97,8 +97,11 @@ def projection_backward_bytes(activation: int, weight: int, projections: int = 3
 def cpu_threads() -> int:
     """Threads that torch computes with: torch's own word where it is loaded, else its default."""
     torch = sys.modules.get("torch")
-    if torch is not None:
-        return int(torch.get_num_threads())
+    return _default_threads() if torch is None else int(torch.get_num_threads())
+
+
+@cache
+def _default_threads() -> int:
     configured = os.environ.get("OMP_NUM_THREADS", "")
     if configured.isdecimal() and int(configured) > 0:
         return int(configured)
