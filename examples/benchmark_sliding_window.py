@@ -107,6 +107,16 @@ def line(what: str, ratio: Sequence[int], to: Sequence[int], unit: str, scale: f
     print(f"  {what:<62}{interval.median / scale:6.2f}{unit} ({low:.2f} to {high:.2f})")
 
 
+def rate_line(
+    what: str, macs: int, times: Sequence[int], product: Sequence[int], product_macs: int
+) -> None:
+    """MACs a second, in units of those of a large product."""
+    ratio = paired_ratio(product, times)
+    shares = [100 * macs / product_macs * one for one in (ratio.median, ratio.low, ratio.high)]
+    of_product = f"{what} / those of a large float32 product"
+    print(f"  {of_product:<62}{shares[0]:5.0f} % ({shares[1]:.0f} to {shares[2]:.0f})")
+
+
 def compare_attention() -> None:
     n = 8192
     side = 2048
@@ -130,13 +140,9 @@ def compare_attention() -> None:
     rate = side**3 / median_interval(times["product"]).median
     print(f"attention to a window, {n:,} tokens: {format_duration(round(median(ours)))}")
     print(f"  large float32 products here: {rate:.0f} GMac/s")
-    share = paired_ratio(times["product"], ours)
-    factor = useful_macs / side**3
-    print(
-        f"  {'useful MACs a second / those of a large float32 product':<62}"
-        f"{100 * factor * share.median:5.0f} % "
-        f"({100 * factor * share.low:.0f} to {100 * factor * share.high:.0f})"
-    )
+    product = times["product"], side**3
+    rate_line("useful MACs a second", useful_macs, ours, *product)
+    rate_line("those of dense attention", 2 * HEADS * HEAD_DIM * n**2, times["dense"], *product)
     line("faster than fused dense attention", times["dense"], ours, "x")
     line("faster than compiled FlexAttention", times["flex"], ours, "x")
     eight = times["dilation 8"]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+from attnprof import LongformerSelfAttention
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 
 
 def run(name: str) -> str:
@@ -32,3 +36,12 @@ def test_python_api() -> None:
     text = run("python_api.py")
     assert "10,000,000 tokens" in text
     assert "longformer-masked" in text
+
+
+def test_snippet_of_the_readme_on_longformers_runs() -> None:
+    section = (ROOT / "README.md").read_text().split("## Longformer attention in linear time")[1]
+    names: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], names)
+    assert names["output"].shape == (2, 12, 5000, 64)
+    (first, *_) = names["model"].longformer.encoder.layer
+    assert isinstance(first.attention.self, LongformerSelfAttention)
