@@ -23,6 +23,15 @@ Resource = Literal["MACs", "memory", "time"]
 
 
 @dataclass(frozen=True, slots=True)
+class Doubling:
+    """The exponent of the growth between a length and its double."""
+
+    shorter: int
+    longer: int
+    exponent: float
+
+
+@dataclass(frozen=True, slots=True)
 class GrowthFinding:
     """How the executed MACs of a series grow.
 
@@ -31,12 +40,14 @@ class GrowthFinding:
         growth: solved at multiples of `step`.
         longest: the longest length of the series.
         step: the multiple that the kernel pads lengths to.
+        doubling: the exponent between two large lengths, where no polynomial holds exactly.
     """
 
     label: str
     growth: Growth
     longest: int
     step: int
+    doubling: Doubling | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,9 @@ def find(table: ResultTable) -> Findings:
 
 _Costs = dict[Resource, Cost]
 
+_LARGE = 512
+"""So many times the longest length the exponent of a doubling is that of the highest power."""
+
 
 def _costs(series: Series) -> _Costs:
     """Closed forms as functions of length; constant below the last global position."""
@@ -141,8 +155,12 @@ def _growth(series: Series, cost: Cost) -> GrowthFinding:
     longest = series.workload.seq_len
     step = series.kernel.length_step(series.workload)
     base = -(-longest // step) * step
-    lengths = (base, 2 * base, 3 * base, 4 * base)
-    return GrowthFinding(series.label, solve_growth(cost, lengths), longest, step)
+    growth = solve_growth(cost, (base, 2 * base, 3 * base, 4 * base))
+    doubling = None
+    if growth.residual:
+        points = [(length, cost(length)) for length in (_LARGE * base, 2 * _LARGE * base)]
+        doubling = Doubling(points[0][0], points[1][0], doubling_exponent(*points))
+    return GrowthFinding(series.label, growth, longest, step, doubling)
 
 
 def _pays(one: Series, other: Series, sparse: _Costs, dense: _Costs) -> list[PayFinding]:

@@ -62,8 +62,13 @@ def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
 def _growth_text(finding: GrowthFinding) -> str:
     growth = finding.growth
     steps = f", in steps of {format_count(finding.step)} tokens (padding)" * (finding.step > 1)
-    if growth.residual:
-        return f"not as a polynomial of degree 2 or less{steps}."
+    if finding.doubling is not None:
+        ends = (
+            f"{format_count(finding.doubling.shorter)} to {format_count(finding.doubling.longer)}"
+        )
+        return (
+            f"as n^{finding.doubling.exponent:.2f}{steps}, from {ends} tokens; no exact polynomial."
+        )
     if growth.law != "n²":
         return f"as {growth.law}{steps}; no n² term."
     share = 100 * growth.quadratic_share(finding.longest)

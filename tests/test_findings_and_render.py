@@ -58,6 +58,20 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
     assert all(one.residual == 0 for one in growth.values())
 
 
+def test_growth_in_tiles_is_told_by_the_exponent_of_a_doubling() -> None:
+    table = attnprof.estimate(len=2050, dilation="1x10:4x2", kernel="longformer-banded")
+    found = findings.find(table)
+    (finding,) = found.growth
+    assert finding.growth.residual
+    assert finding.doubling is not None
+    assert finding.doubling.longer == 2 * finding.doubling.shorter
+    assert finding.doubling.exponent == pytest.approx(1, abs=0.001)
+    _, lines = describe_findings(found)[0]
+    assert lines[0].startswith(
+        f"longformer-banded: as n^1.00, from {finding.doubling.shorter:,} to"
+    )
+
+
 def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
     (case,) = read_cases({"len": 4096, "kernel": "longformer-hf"}, "cpu")
     sparse, dense = attnprof.kernels.find("longformer-hf"), attnprof.kernels.find("bert-sdpa")
