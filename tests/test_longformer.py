@@ -246,6 +246,13 @@ def test_weights_are_not_made_up() -> None:
         ours(hidden_states(1, 16), torch.zeros(1, 16), output_attentions=True)
 
 
+@pytest.mark.parametrize("name", ["attention_mask", "is_index_masked", "is_index_global_attn"])
+def test_masks_of_another_shape_are_named(name: str) -> None:
+    ours, _ = both_layers()
+    with pytest.raises(ValueError, match=rf"{name} \(2, 1, 1, 16\): .* \(2, 16\)"):
+        ours(hidden_states(2, 16), **{name: torch.zeros(2, 1, 1, 16)})
+
+
 @pytest.mark.parametrize(
     ("changes", "dilation", "says"),
     [

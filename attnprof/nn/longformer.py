@@ -128,7 +128,8 @@ class LongformerSelfAttention(nn.Module):
                 the call, they need no look into a tensor.
 
         Raises:
-            ValueError: when weights are asked for, or global positions lie outside.
+            ValueError: when weights are asked for, a mask has another shape, or global positions
+                lie outside.
         """
         if output_attentions:
             raise UsageError(
@@ -136,6 +137,12 @@ class LongformerSelfAttention(nn.Module):
                 output_attentions,
                 "computes no tensor of weights; transformers' LongformerSelfAttention does",
             )
+        _check_masks(
+            hidden_states,
+            attention_mask=attention_mask,
+            is_index_masked=is_index_masked,
+            is_index_global_attn=is_index_global_attn,
+        )
         padded = _marked(is_index_masked, attention_mask, lambda mask: mask < 0)
         if global_positions is None:
             marks = None
@@ -224,6 +231,13 @@ class LongformerSelfAttention(nn.Module):
         projection = self.value_global.weight.unflatten(0, of_heads).transpose(1, 2)
         shares = weights.sum(-1, keepdim=True) * self.value_global.bias.view(heads, 1, -1)
         return _per_head(context, projection) + shares
+
+
+def _check_masks(hidden_states: Tensor, **masks: Tensor | None) -> None:
+    expected = tuple(hidden_states.shape[:2])
+    for name, mask in masks.items():
+        if mask is not None and tuple(mask.shape) != expected:
+            raise UsageError(name, tuple(mask.shape), f"(batch, seq_len) = {expected}")
 
 
 def _per_head(rows: Tensor, matrices: Tensor) -> Tensor:
