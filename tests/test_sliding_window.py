@@ -20,7 +20,6 @@ from attnprof import sliding_window_attention
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.nn import banded, tile_operators
 from attnprof.nn.banded import Band
-from attnprof.nn.scratch import Scratch
 
 Positions = tuple[tuple[int, ...], ...]
 
@@ -463,10 +462,8 @@ def test_products_as_a_gpu_computes_them_are_the_same(case: Case) -> None:
     band = Band(window=case.window, dilation=case.dilation, global_positions=case.positions)
     scale = case.scale or case.shape[-1] ** -0.5
 
-    def whole(
-        query: Tensor, dropout_p: float, scale: float, scratch: Scratch
-    ) -> tile_operators.TileOperator:
-        operator = tile_operators.Products(scale, dropout_p, scratch, query.device)
+    def whole(query: Tensor, dropout_p: float, scale: float) -> tile_operators.TileOperator:
+        operator = tile_operators.Products(scale, dropout_p, query)
         operator._on_cpu = False
         return operator
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from attnprof.nn.key_sources import BandKeys, GlobalKeys, KeySource
-from attnprof.nn.scratch import Scratch
 from attnprof.nn.tile_operators import TileOperator, accumulate_type, operator_for
 from attnprof.nn.views import gather, query_tiles, rows_in_one_piece, scatter, to_scatter
 from attnprof.tiling import Chains, Cut, Run, chains, runs
@@ -74,7 +73,7 @@ def forward(
     output = empty_as_projected(query) if output is None else output
     query, key, value = map(rows_in_one_piece, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
-    operator = operator_for(query, dropout_p, scale, Scratch(query))
+    operator = operator_for(query, dropout_p, scale)
     cut = operator.forward_cut(band.window)
     for item, heads, dilation in band.heads_of_sequences():
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
@@ -110,7 +109,7 @@ def backward(
         empty_as_projected(key, dtype).zero_(),
         empty_as_projected(value, dtype).zero_(),
     ]
-    operator = operator_for(query, dropout_p, scale, Scratch(query))
+    operator = operator_for(query, dropout_p, scale)
     cut = operator.backward_cut(band.window)
     for item, heads, dilation in band.heads_of_sequences():
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)

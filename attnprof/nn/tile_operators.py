@@ -149,13 +149,11 @@ class Products:
     `backward` draws the same numbers again if it begins with the state in which `forward` began.
     """
 
-    def __init__(
-        self, scale: float, dropout_p: float, scratch: Scratch, device: torch.device
-    ) -> None:
+    def __init__(self, scale: float, dropout_p: float, like: Tensor) -> None:
         self._scale = scale
         self._dropout_p = dropout_p
-        self._scratch = scratch
-        self._on_cpu = device.type == "cpu"
+        self._scratch = Scratch(like)
+        self._on_cpu = like.device.type == "cpu"
 
     def forward_cut(self, window: int) -> Cut:
         """See `TileOperator`."""
@@ -259,8 +257,8 @@ def accumulate_type(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
 
 
-def operator_for(query: Tensor, dropout_p: float, scale: float, scratch: Scratch) -> TileOperator:
+def operator_for(query: Tensor, dropout_p: float, scale: float) -> TileOperator:
     """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
     if query.device.type == "cpu" and dropout_p == 0.0:
         return FusedCpu(scale, query.dtype)
-    return Products(scale, dropout_p, scratch, query.device)
+    return Products(scale, dropout_p, query)
