@@ -1,0 +1,1 @@
+"""What torch dispatches: MACs of every operator, on real tensors or on fake ones."""

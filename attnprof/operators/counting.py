@@ -1,0 +1,194 @@
+"""Counts the MACs of every operator that torch dispatches, by module, and tells what it missed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.module_tracker import ModuleTracker
+
+from attnprof.errors import MeasurementError
+from attnprof.operators.formulas import arguments_of, formula_of
+from attnprof.operators.product_free import is_product_free
+
+ROOT = ""
+"""The path of the module that is called; those inside it are named as in `named_modules`."""
+
+
+@dataclass(slots=True)
+class OperatorTally:
+    """What one operator did in one module.
+
+    Attributes:
+        calls: how often it was called.
+        macs: what it multiplied, all calls together; 0 where `is_counted` is false.
+        is_counted: false where it touched floats and no formula knows it.
+    """
+
+    calls: int = 0
+    macs: int = 0
+    is_counted: bool = True
+
+
+@dataclass(slots=True)
+class OperatorCounts:
+    """MACs of one call by module and operator.
+
+    Attributes:
+        tallies: by the path of the innermost module, `""` for the one that is called, and the
+            operator's name, such as `aten.addmm`.
+    """
+
+    tallies: dict[tuple[str, str], OperatorTally] = field(
+        default_factory=lambda: defaultdict(OperatorTally)
+    )
+
+    @property
+    def macs(self) -> int:
+        """MACs of all operators that have a formula."""
+        return sum(tally.macs for tally in self.tallies.values())
+
+    @property
+    def uncounted(self) -> dict[str, int]:
+        """Calls of the operators that touch floats and have no formula, by name."""
+        calls: dict[str, int] = defaultdict(int)
+        for (_, operator), tally in self.tallies.items():
+            if not tally.is_counted:
+                calls[operator] += tally.calls
+        return dict(calls)
+
+    @property
+    def complete_macs(self) -> int:
+        """MACs of all operators.
+
+        Raises:
+            MeasurementError: when one is uncounted: a count with holes is no count.
+        """
+        if self.uncounted:
+            raise MeasurementError(describe_uncounted(self.uncounted))
+        return self.macs
+
+
+def describe_uncounted(uncounted: dict[str, int]) -> str:
+    """Which operators have no formula, in words."""
+    names = ", ".join(
+        f"{name} ({calls} call{'s' * (calls > 1)})" for name, calls in sorted(uncounted.items())
+    )
+    return f"no MAC formula for {names}: give one with attnprof.register_mac_formula"
+
+
+Tell = Callable[[str, str, "int | None"], None]
+"""Told of an operator: the path of its module, its name, its MACs or None."""
+
+
+def count_operators(run: Callable[[], object]) -> OperatorCounts:
+    """The operators of one call, on real tensors or, inside a `FakeTensorMode`, on fake ones.
+
+    Functions that `torch.compile` made are counted as they are written, not as compiled; kernels
+    that torch does not dispatch, such as those of a C++ extension without `torch.library`, are not
+    seen, Triton's are.
+    """
+    counts = OperatorCounts()
+
+    def tally(place: str, name: str, macs: int | None) -> None:
+        entry = counts.tallies[place, name]
+        entry.calls += 1
+        entry.macs += macs or 0
+        entry.is_counted &= macs is not None
+
+    with dispatched(tally):
+        run()
+    return counts
+
+
+@contextmanager
+def dispatched(tell: Tell) -> Iterator[None]:
+    """Tell of each operator that runs inside: its place, its name, its MACs or None."""
+    tracker = ModuleTracker()
+    with (
+        torch.compiler.set_stance("force_eager"),
+        tracker,
+        _triton_launches(lambda name, macs: tell(_place(tracker), name, macs)),
+        _Dispatch(tracker, tell),
+    ):
+        yield
+
+
+class _Dispatch(TorchDispatchMode):
+    """Sees each operator below autograd, with its place in the module tree."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, tracker: ModuleTracker, tell: Tell) -> None:
+        super().__init__()
+        self._tracker = tracker
+        self._tell = tell
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = formula_of(getattr(func, "overloadpacket", func))
+        if formula is None and isinstance(func, torch._ops.OpOverload):
+            # What is made of other operators reaches here whole in inference mode.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        macs: int | None
+        if formula is None:
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if _is_tensor(leaf)]
+            macs = 0 if is_product_free(func, tensors) else None
+        elif isinstance(func, torch._ops.OpOverload):
+            macs = formula(**arguments_of(func, args, kwargs), result=result)
+        else:
+            macs = formula(*args, **kwargs, result=result)
+        self._tell(_place(self._tracker), _name(func), None if macs is None else int(macs))
+        return result
+
+
+def _is_tensor(leaf: object) -> bool:
+    return isinstance(leaf, Tensor)
+
+
+def _name(func: Any) -> str:
+    """`aten.addmm`, or the name of a higher-order operator."""
+    return str(getattr(func, "overloadpacket", func))
+
+
+def _place(tracker: ModuleTracker) -> str:
+    """The innermost module that runs, or whose gradients do."""
+    innermost = max(tracker.parents, key=lambda path: (path != "Global", path.count("."), path))
+    return innermost.partition(".")[2] if innermost != "Global" else ROOT
+
+
+@contextmanager
+def _triton_launches(tell: Callable[[str, int | None], None]) -> Iterator[None]:
+    """Tell of each Triton kernel that is launched: torch does not dispatch them."""
+    try:
+        from triton.runtime.jit import JITFunction
+    except ImportError:
+        yield
+        return
+    run: Any = JITFunction.run
+
+    def told(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+        formula = formula_of(kernel)
+        result = run(kernel, *args, **kwargs)
+        macs = None if formula is None else formula(*args, **kwargs, result=result)
+        tell(f"triton.{kernel.__name__}", macs)
+        return result
+
+    JITFunction.run = told
+    try:
+        yield
+    finally:
+        JITFunction.run = run
