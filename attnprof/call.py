@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from attnprof.errors import MeasurementError
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +21,7 @@ class Call:
 
     Attributes:
         module: in eval mode for inference, in train mode for training.
-        kwargs: of its `forward`; `hidden_states` among them is `(batch, seq_len, hidden)`.
+        kwargs: of its `forward`; floats among them that ask for gradients get them in training.
         mode: whether `run` also goes backward.
     """
 
@@ -28,27 +30,56 @@ class Call:
     mode: Mode
 
     def forward(self) -> torch.Tensor:
-        """The output `(batch, seq_len, hidden)`, first of what transformers' layers return."""
-        output = self.module(**self.kwargs)
-        return output[0] if isinstance(output, tuple) else output
+        """The first tensor of what the module returns.
+
+        Raises:
+            MeasurementError: when it returns none.
+        """
+        output = _first_tensor(self.module(**self.kwargs))
+        if output is None:
+            raise MeasurementError("returns no tensor")
+        return output
 
     def run(self) -> torch.Tensor:
         """One call as it is costed; returns the output, which lives through the whole call.
 
-        In training the gradients of the parameters and of `hidden_states` are made anew each time;
-        the gradient of the output is all ones.
+        In training the gradients of the parameters and of the inputs are made anew each time; the
+        gradient of the output is all ones.
+
+        Raises:
+            MeasurementError: when the module returns no tensor, or in training one that does not
+                depend on its parameters and inputs.
         """
         import torch
+        from torch.utils._pytree import tree_leaves
 
         if self.mode == "inference":
             with torch.no_grad():
                 return self.forward()
         with torch.enable_grad():
             self.module.zero_grad(set_to_none=True)
-            self.kwargs["hidden_states"].grad = None
+            for leaf in tree_leaves(self.kwargs):
+                if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+                    leaf.grad = None
             output = self.forward()
+            if not output.requires_grad:
+                raise MeasurementError("returns a tensor without a gradient; nothing to train")
             output.backward(torch.ones_like(output))
             return output.detach()
+
+
+def _first_tensor(output: object) -> torch.Tensor | None:
+    """The first tensor in a tensor, tuple, list or mapping; transformers' outputs are mappings."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = tuple(cast("Mapping[str, object]", output).values())
+    if isinstance(output, tuple | list):
+        tensors = (_first_tensor(item) for item in cast("Sequence[object]", output))
+        return next((tensor for tensor in tensors if tensor is not None), None)
+    return None
 
 
 Build = Callable[[], Call]

@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, what runs on it, and how much memory is free.
+"""The machine that measures: what it is, what runs on it.
 
 What takes time to import is imported where it is used: estimates and help need none of it.
 """
@@ -13,7 +13,6 @@ from attnprof.errors import UsageError
 from attnprof.workload import Device
 
 _PACKAGES = ("attnprof", "torch", "transformers", "ptflops")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,41 +76,6 @@ def resolve_device(device: str) -> Device:
     if device not in ("cpu", "cuda"):
         raise UsageError("device", device, "choose from auto, cpu, cuda")
     return device
-
-
-def available_bytes(device: Device) -> int:
-    """Memory that a call may still take on the device without being killed for it."""
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    limit = _number(_CGROUP / "memory.max")
-    used = _number(_CGROUP / "memory.current")
-    if limit is None or used is None:
-        return free
-    return min(free, max(0, limit - used + _reclaimable_bytes()))
-
-
-def _reclaimable_bytes() -> int:
-    """Files that the control group caches, which give way to whoever needs memory."""
-    try:
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    counts = dict(line.split() for line in lines)
-    return int(counts.get("inactive_file", 0))
-
-
-def _number(path: Path) -> int | None:
-    """What a control group's file says; None where there is no such limit."""
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
 
 
 def _processor() -> str:

@@ -33,6 +33,10 @@ class MeasurementError(AttnprofError):
     exit_code = 3
 
 
+class UncountedError(MeasurementError):
+    """A count with holes: some operators have no formula."""
+
+
 def near(name: str, choices: Iterable[str]) -> str:
     """Words for an unknown name: what is near it, or else all there is."""
     known = sorted(choices)

@@ -115,7 +115,8 @@ class Findings:
 def find(table: ResultTable) -> Findings:
     """What follows from a table, in the order of its series."""
     everything = [series for series in series_of(table) if series.is_supported]
-    costs = [(series, _costs(series)) for series in everything]
+    built_in = [series for series in everything if not series.is_own]
+    costs = [(series, _costs(series)) for series in built_in]
     pays = [
         finding
         for one, sparse in costs
@@ -125,8 +126,14 @@ def find(table: ResultTable) -> Findings:
         for finding in [*_pays(one, other, sparse, dense), *_pays_in_time(one, other)]
     ]
     counters = [finding for series in everything for finding in _counters(series)]
-    growth = tuple(_growth(series, own["MACs"]) for series, own in costs)
-    return Findings(growth=growth, pays=tuple(pays), counters=tuple(counters))
+    growth_of = {series.label: _growth(series, own["MACs"]) for series, own in costs}
+    growth_of |= {series.label: _growth_of_own(series) for series in everything if series.is_own}
+    growth = (growth_of[series.label] for series in everything)
+    return Findings(
+        growth=tuple(finding for finding in growth if finding is not None),
+        pays=tuple(pays),
+        counters=tuple(counters),
+    )
 
 
 _Costs = dict[Resource, Cost]
@@ -161,6 +168,31 @@ def _growth(series: Series, cost: Cost) -> GrowthFinding:
         points = [(length, cost(length)) for length in (_LARGE * base, 2 * _LARGE * base)]
         doubling = Doubling(points[0][0], points[1][0], doubling_exponent(*points))
     return GrowthFinding(series.label, growth, longest, step, doubling)
+
+
+def _growth_of_own(series: Series) -> GrowthFinding | None:
+    """Solved at the quarters of the longest length that was counted; None where they cannot run.
+
+    Longer ones may be beyond what it has positions for, or need numbers.
+    """
+    counted = series.points("executed_macs")
+    quarter = counted[-1][0] // 4 if counted else 0
+    if not quarter:
+        return None
+    lengths = tuple(quarter * part for part in (1, 2, 3, 4))
+    try:
+        macs = {n: series.kernel.executed_macs(series.workload.at(n)) for n in lengths}
+    except Exception:  # it is the user's code, and need not run at every length
+        return None
+    growth = solve_growth(macs.__getitem__, lengths)
+    doubling = None
+    if growth.residual:
+        shorter, longer = lengths[1], lengths[3]
+        if not (macs[shorter] and macs[longer]):
+            return None
+        exponent = doubling_exponent((shorter, macs[shorter]), (longer, macs[longer]))
+        doubling = Doubling(shorter, longer, exponent)
+    return GrowthFinding(series.label, growth, counted[-1][0], 1, doubling)
 
 
 def _pays(one: Series, other: Series, sparse: _Costs, dense: _Costs) -> list[PayFinding]:
@@ -207,13 +239,15 @@ def _pays_in_time(one: Series, other: Series) -> list[PayFinding]:
 
 def _counters(series: Series) -> list[CounterFinding]:
     findings: list[CounterFinding] = []
-    executed = dict(series.points("executed_macs"))
+    # What is the user's own may have no count, or no products.
+    executed = {length: macs for length, macs in series.points("executed_macs") if macs}
     for backend in ("pytorch", "aten"):
-        points = series.points(f"ptflops_{backend}_macs")
+        counts = series.points(f"ptflops_{backend}_macs")
+        points = [(length, macs) for length, macs in counts if length in executed]
         if not points:
             continue
         seq_len, counted = points[-1]
-        before = points[-2] if len(points) > 1 else None
+        before = points[-2] if len(points) > 1 and points[-2][1] and counted else None
         true = (seq_len, executed[seq_len])
         findings.append(
             CounterFinding(

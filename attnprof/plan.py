@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
@@ -11,6 +11,8 @@ from attnprof.errors import UsageError, near
 from attnprof.models import find_model
 from attnprof.notation import parse_dilation, parse_global_tokens, parse_window
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
+from attnprof.targets import Target, with_inputs
+from attnprof.targets.reference import split_names
 from attnprof.units import parse_lengths
 from attnprof.workload import Device, DType, Mode, Workload
 
@@ -30,6 +32,7 @@ class GridOptions(TypedDict, total=False):
     dilation: Values | None
     global_tokens: Values | None
     kernel: Values | None
+    input: Values | None
     model: str | None
     hidden_size: int | None
     num_heads: int | None
@@ -50,7 +53,8 @@ class Case:
 def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     """Every kernel at every length, sparse ones with every pattern, in ascending lengths.
 
-    A kernel that computes dense attention gets one case at each length, whatever the patterns.
+    A kernel that computes dense attention gets one case at each length, whatever the patterns; so
+    does what is the user's own, which is built once without numbers to see whether it can be.
 
     Raises:
         UsageError: for the first value that cannot be used, by the name of its option.
@@ -71,8 +75,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     lengths = sorted(
         {n for word in _words(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
     )
-    names = list(dict.fromkeys(_words(options, "kernel", DEFAULT_KERNELS)))
-    chosen = [(name, kernels.find(name)) for name in names]
+    chosen = [(name, kernels.find(name)) for name in _kernel_names(options)]
     patterns = _patterns(
         windows=_words(options, "window", (model.window,)),
         dilations=_words(options, "dilation", (model.dilation if own_layers else "1",)),
@@ -96,8 +99,15 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
         ]
         dense = list(dict.fromkeys(workload.densified() for workload in workloads))
         for name, kernel in chosen:
-            for workload in dense if kernel.attends == "dense" else workloads:
+            fitting = dense if kernel.attends == "dense" else workloads
+            if isinstance(kernel, Target):
+                fitting = dict.fromkeys(kernel.adapted(workload) for workload in workloads)
+            for workload in fitting:
                 cases[Case(name, workload)] = None
+    for kernel_name, case in {case.kernel: case for case in reversed(cases)}.items():
+        kernel = kernels.find(kernel_name)
+        if isinstance(kernel, Target):
+            kernel.check(case.workload)
     return tuple(cases)
 
 
@@ -139,16 +149,36 @@ def _whole_number(options: GridOptions, name: str, default: int) -> int:
     return int(text)
 
 
-def _words(options: GridOptions, name: str, default: Iterable[int | str]) -> list[str]:
+def _kernel_names(options: GridOptions) -> list[str]:
+    """The kernels, each once; what is said of inputs becomes part of the user's own names."""
+    names = _words(options, "kernel", DEFAULT_KERNELS, split_names)
+    described = _words(options, "input", (), lambda text: [text])
+    if described and not any(kernels.is_own(name) for name in names):
+        raise UsageError(
+            "input", described[0], "only what is your own takes inputs, as --kernel pkg.mod:Net"
+        )
+    return list(
+        dict.fromkeys(
+            with_inputs(name, described) if kernels.is_own(name) else name for name in names
+        )
+    )
+
+
+def _words(
+    options: GridOptions,
+    name: str,
+    default: Iterable[int | str],
+    split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",")],
+) -> list[str]:
     """The values of one option as words, lists with commas taken apart."""
     values = cast("Values | None", options.get(name))
     if values is None:
-        values = tuple(default)
-    elif isinstance(values, str) or not isinstance(values, Iterable):
+        return [str(value) for value in default]
+    if isinstance(values, str) or not isinstance(values, Iterable):
         values = (values,)
     words: list[str] = []
     for value in values:
-        parts = [part.strip() for part in str(value).split(",")]
+        parts = split(str(value))
         if "" in parts:
             raise UsageError(name, value or "(nothing)", "has an empty value")
         words += parts

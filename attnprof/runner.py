@@ -10,12 +10,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from attnprof import counters, formulas, kernels
-from attnprof.environment import available_bytes
-from attnprof.errors import MeasurementError
+from attnprof.errors import MeasurementError, UncountedError
+from attnprof.free_memory import available_bytes
+from attnprof.kernels import Kernel
 from attnprof.plan import Case
 from attnprof.records import CASE, COMPILE, RATIO, Record, Status, Value
 from attnprof.units import format_bytes, format_count, format_duration
-from attnprof.workload import Device
+from attnprof.workload import Device, Workload
 
 if TYPE_CHECKING:
     from attnprof.call import Call
@@ -53,9 +54,16 @@ def _ignore(activity: str, done: float) -> None:
 
 
 def estimate(cases: Iterable[Case]) -> Iterator[Record]:
-    """Closed forms only: needs neither torch nor memory, whatever the length."""
+    """Closed forms only: needs neither torch nor memory, whatever the length.
+
+    What is the user's own has none: it is counted without numbers, for which torch is loaded.
+    """
     for case in cases:
-        yield from _closed_forms(case)
+        try:
+            yield from _closed_forms(case)
+        except _CaseEndError as ending:
+            yield _failed(case, ending.error)
+            continue
         reason = kernels.find(case.kernel).supports(case.workload)
         yield _closed(case, "unsupported" if reason else "ok", reason or "")
 
@@ -82,11 +90,14 @@ def load(cases: Iterable[Case]) -> None:
 
     Some packages swallow an interrupt that reaches them while they are imported; so it is done
     before anything is measured. What fails here fails again, and is told, when it is measured.
+    What is the user's own has been imported already, and may be too large to be built.
     """
     for name in counters.names():
         counters.find(name)
     for case in {case.kernel: case for case in cases}.values():
         shortest = 1 + max(layer.last_position for layer in case.workload.layers)
+        if kernels.is_own(case.kernel):
+            continue
         if kernels.find(case.kernel).supports(case.workload) is None:
             with suppress(Exception):
                 kernels.find(case.kernel).build(case.workload.at(shortest))
@@ -115,7 +126,11 @@ def _measure_length(
     running: list[Case] = []
     held_bytes = 0
     for case in cases:
-        yield from _closed_forms(case)
+        try:
+            yield from _closed_forms(case)
+        except _CaseEndError as ending:
+            yield _failed(case, ending.error)
+            continue
         status, reason = _obstacle(case, held_bytes)
         if status == "ok":
             running.append(case)
@@ -157,6 +172,9 @@ def _measure_length(
 def _closed_forms(case: Case) -> Iterator[Record]:
     """What is known without running anything."""
     kernel, workload = kernels.find(case.kernel), case.workload
+    if kernel.attends == "own":
+        yield from _counts_of_own(case, kernel)
+        return
     values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
     if kernel.supports(workload) is None:
         values |= {
@@ -169,6 +187,34 @@ def _closed_forms(case: Case) -> Iterator[Record]:
         yield Record(case.kernel, workload, quantity, value)
 
 
+def _counts_of_own(case: Case, kernel: Kernel) -> Iterator[Record]:
+    """What a run without numbers tells of the user's own; what it raises ends the case."""
+    workload = case.workload
+    if kernel.supports(workload) is not None:
+        return
+    quantities: dict[str, Callable[[Workload], int]] = {
+        "padded_seq_len": lambda workload: kernels.padded_seq_len(kernel, workload),
+        "params": kernel.parameters,
+        "executed_macs": kernel.executed_macs,
+        "predicted_peak_bytes": kernel.peak_bytes,
+    }
+    for quantity, take in quantities.items():
+        try:
+            yield Record(case.kernel, workload, quantity, take(workload))
+        except UncountedError as error:
+            yield _empty(case, quantity, error)
+        except Exception as error:
+            if quantity == "predicted_peak_bytes" and isinstance(error, MeasurementError):
+                yield _empty(case, quantity, error)
+                continue
+            raise _CaseEndError(error) from error
+
+
+def _empty(case: Case, quantity: str, error: MeasurementError) -> Record:
+    detail = f"{quantity} is empty: {error}"
+    return Record(case.kernel, case.workload, quantity, None, "error", detail)
+
+
 def _obstacle(case: Case, held_bytes: int) -> tuple[Status, str]:
     """`ok`, or why the case is not begun.
 
@@ -178,7 +224,9 @@ def _obstacle(case: Case, held_bytes: int) -> tuple[Status, str]:
     reason = kernel.supports(case.workload)
     if reason:
         return "unsupported", reason
-    needed = held_bytes + kernel.held_bytes(case.workload) + kernel.peak_bytes(case.workload)
+    needed = held_bytes + kernel.held_bytes(case.workload)
+    with suppress(MeasurementError):  # its cell says why its peak is not known
+        needed += kernel.peak_bytes(case.workload)
     available = available_bytes(case.workload.device)
     if needed > available:
         return "skipped", (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attnprof import kernels
 from attnprof.findings import CounterFinding, Findings, GrowthFinding, PayFinding
 from attnprof.notation import (
     format_dilation,
@@ -21,15 +22,18 @@ def describe_setting(table: ResultTable) -> str:
     if not rows:
         return "nothing to cost"
     workload = rows[0].workload
-    patterns = [row.workload for row in rows if not row.workload.is_dense]
-    pattern = _shared_pattern(patterns) if patterns else "dense"
+    built_in = [row.workload for row in rows if not kernels.is_own(row.kernel)]
+    patterns = [own for own in built_in if not own.is_dense]
+    pattern = _shared_pattern(patterns) if patterns else "dense" * bool(built_in)
+    shapes = dict.fromkeys((row.workload.hidden_size, row.workload.num_heads) for row in rows)
+    shape = " and ".join(f"hidden {hidden}, {heads} heads" for hidden, heads in shapes)
     layers = max(len(row.workload.layers) for row in rows)
     stack = f"stack of {layers} layers, " if layers > 1 else ""
-    return (
-        f"{stack}hidden {workload.hidden_size}, {workload.num_heads} heads, "
-        f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}; "
-        f"{pattern}"
+    setting = (
+        f"{stack}{shape}, "
+        f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
     )
+    return f"{setting}; {pattern}" if pattern else setting
 
 
 def _shared_pattern(workloads: list[Workload]) -> str:

@@ -17,6 +17,7 @@ def compare(
     dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
     kernel: options.Kernel = None,
+    input: options.Input = None,
     model: options.Model = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,

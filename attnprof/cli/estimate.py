@@ -18,6 +18,7 @@ def estimate(
     dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
     kernel: options.Kernel = None,
+    input: options.Input = None,
     model: options.Model = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,

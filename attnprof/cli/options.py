@@ -60,8 +60,20 @@ Kernel = Annotated[
     typer.Option(
         "--kernel",
         metavar="NAME...",
-        help="What to run, see [bold]attnprof kernels[/]. "
+        help="What to run, see [bold]attnprof kernels[/]; or your own: pkg.mod:Net, a Hugging "
+        "Face config.json, config.json::encoder.layer.0 for a part. "
         "[dim]default: bert-eager bert-sdpa longformer-hf longformer-banded[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=DIMS...",
+        help="An input of your own kernel: x=batch,len,hidden, ids=batch,len:int64<30522. Sizes: "
+        "batch, len, hidden, heads, head_dim, numbers, len*2, hidden/4. "
+        "[dim]default: by the names of its arguments[/]",
         rich_help_panel=_WHAT,
     ),
 ]

@@ -12,6 +12,9 @@ from ptflops import get_model_complexity_info
 from attnprof.call import Call
 from attnprof.errors import MeasurementError
 
+_UNUSED_SHAPE = (1,)
+"""ptflops asks for one, and makes no input of it where it is given a constructor of inputs."""
+
 
 def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
     """MACs by `get_model_complexity_info`: of the forward pass, which is all that ptflops runs.
@@ -28,7 +31,7 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
     with redirect_stdout(printed), redirect_stderr(printed), torch.no_grad():
         macs, _ = get_model_complexity_info(
             call.module,
-            tuple(call.kwargs["hidden_states"].shape[1:]),
+            _UNUSED_SHAPE,
             input_constructor=inputs,
             print_per_layer_stat=False,
             as_strings=False,

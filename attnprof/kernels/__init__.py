@@ -12,6 +12,7 @@ import pkgutil
 from functools import cache
 from typing import Literal, Protocol, cast
 
+from attnprof import targets
 from attnprof.call import Call
 from attnprof.errors import UsageError, near
 from attnprof.workload import Workload
@@ -22,8 +23,9 @@ class Kernel(Protocol):
 
     name: str
     summary: str
-    attends: Literal["dense", "pattern"]
-    """Whether it computes dense attention whatever the pattern, or the pattern."""
+    attends: Literal["dense", "pattern", "own"]
+    """Whether it computes dense attention whatever the pattern, or the pattern, or is the user's
+    own: it attends as it does, and what it needs of that is not known."""
     unseen_by_ptflops: str
     """The operation in which ptflops' default backend sees no MACs; empty where it sees all."""
 
@@ -68,15 +70,26 @@ def names() -> tuple[str, ...]:
     return tuple(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
-@cache
+def is_own(name: str) -> bool:
+    """Whether the name is that of something of the user's own, as `pkg.mod:Net`."""
+    return name not in names() and targets.is_reference(name)
+
+
 def find(name: str) -> Kernel:
-    """The kernel of that name.
+    """The kernel of that name, or what of the user's own it refers to.
 
     Raises:
         UsageError: when there is none; says what is near.
     """
+    if is_own(name):
+        return targets.find(name)
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {near(name, names())}")
+    return _built_in(name)
+
+
+@cache
+def _built_in(name: str) -> Kernel:
     return cast("Kernel", importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 

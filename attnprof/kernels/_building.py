@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attnprof.call import Call
+from attnprof.seeded import seeded_defaults
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -14,29 +14,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from attnprof.pattern import AttentionPattern
-
-SEED = 20200410
-
-
-@contextmanager
-def _defaults(workload: Workload) -> Generator[None]:
-    """Parameters made inside have the workload's type and device from the start."""
-    import torch
-
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, workload.dtype))
-    try:
-        with torch.device(workload.device), torch.random.fork_rng(_gpus(workload)):
-            torch.manual_seed(SEED)
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
-
-
-def _gpus(workload: Workload) -> list[int]:
-    import torch
-
-    return [torch.cuda.current_device()] if workload.device == "cuda" else []
 
 
 def build_call(
@@ -58,7 +35,7 @@ def build_call(
 
     from attnprof.nn.stack import LayerStack
 
-    with _defaults(workload):
+    with seeded_defaults(workload):
         layers = [make_layer(index, layer) for index, layer in enumerate(workload.layers)]
         module = layers[0] if len(layers) == 1 else LayerStack(layers)
         module.train(workload.mode == "training")

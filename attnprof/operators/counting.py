@@ -136,7 +136,7 @@ class _Dispatch(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         formula = formula_of(getattr(func, "overloadpacket", func))
-        if formula is None and isinstance(func, torch._ops.OpOverload):
+        if formula is None and isinstance(func, torch._ops.OpOverload) and func.namespace != "prim":
             # What is made of other operators reaches here whole in inference mode.
             with self:
                 parts = func.decompose(*args, **kwargs)

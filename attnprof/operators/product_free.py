@@ -24,7 +24,7 @@ _NAMES: dict[str, str] = {
     "value_selecting_reduction_backward resolve_conj resolve_neg repeat tile roll flip rot90 "
     "to_sparse to_dense to_mkldnn _to_dense _nested_tensor_from_mask is_set_to alias alias_copy "
     "t_copy detach_copy _fw_primal set_data unsafe_split unsafe_split_with_sizes unsafe_chunk "
-    "split_with_sizes_copy split_copy unbind_copy",
+    "split_with_sizes_copy split_copy unbind_copy squeeze_ unsqueeze_ t_ transpose_",
     "indexing": "embedding embedding_dense_backward embedding_renorm_ _embedding_bag "
     "_embedding_bag_forward_only gather index index_add index_add_ index_copy index_copy_ "
     "index_fill index_fill_ index_put index_put_ _index_put_impl_ _unsafe_index "

@@ -66,7 +66,7 @@ _PANELS = (
 def render_png(table: ResultTable) -> bytes:
     """A PNG with a panel for each quantity that the table has."""
     series = [one for one in series_of(table) if one.is_supported]
-    panels = [panel for panel in _PANELS if any(one.points(panel.quantity) for one in series)]
+    panels = [panel for panel in _PANELS if any(_points(one, panel.quantity) for one in series)]
     if any(panel.quantity == "peak_bytes" for panel in panels):
         panels = [panel for panel in panels if panel.quantity != "predicted_peak_bytes"]
     figure, grid = _lay_out(panels, series)
@@ -91,7 +91,7 @@ def render_png(table: ResultTable) -> bytes:
         fontsize=9,
         color="#555555",
     )
-    _legend(figure, has_counts=any(one.points("ptflops_pytorch_macs") for one in series))
+    _legend(figure, has_counts=any(_points(one, "ptflops_pytorch_macs") for one in series))
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
@@ -132,17 +132,22 @@ def _lay_out(panels: Sequence[_Panel], series: Sequence[Series]) -> tuple[Figure
     return figure, grid
 
 
+def _points(one: Series, quantity: str) -> list[tuple[int, int]]:
+    """Where a logarithm has a place for it: nothing is multiplied where nothing is counted."""
+    return [(length, value) for length, value in one.points(quantity) if value > 0]
+
+
 def _lines(text: str) -> int:
     return 1 + text.count("\n") if text else 0
 
 
 def _end_label(one: Series, panel: _Panel) -> str:
     """A series' name and its growth over the last two lengths; empty without values."""
-    points = one.points(panel.quantity)
+    points = _points(one, panel.quantity)
     if not points:
         return ""
     text = one.label.replace(" ", "\n", 1)
-    if len(points) > 1 and points[-2][1] and points[-1][1]:
+    if len(points) > 1:
         text += f"  n^{doubling_exponent(points[-2], points[-1]):.2f}"
     return text
 
@@ -159,8 +164,8 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     """The lines of one panel; counted values are hollow and dotted."""
     everything: list[tuple[int, int]] = []
     for index, one in enumerate(series):
-        points = one.points(panel.quantity)
-        counted = one.points(panel.counted) if panel.counted else []
+        points = _points(one, panel.quantity)
+        counted = _points(one, panel.counted) if panel.counted else []
         everything += points + counted
         style = _style(index)
         if points:
@@ -190,7 +195,7 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
 
 def _all_points(panel: _Panel, series: Sequence[Series]) -> list[list[tuple[int, int]]]:
     quantities = [panel.quantity, *([panel.counted] if panel.counted else [])]
-    lines = [one.points(quantity) for one in series for quantity in quantities]
+    lines = [_points(one, quantity) for one in series for quantity in quantities]
     return [points for points in lines if points]
 
 
@@ -246,7 +251,7 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     for index, one in enumerate(series):
         text = _end_label(one, panel)
         if text:
-            point = one.points(panel.quantity)[-1]
+            point = _points(one, panel.quantity)[-1]
             ends.append((float(axes.transData.transform(point)[1]), text, index, point))
     ends.sort()
     line_height = _LABEL_POINTS * _LINE_HEIGHT * axes.figure.dpi / 72

@@ -1,0 +1,31 @@
+"""Where modules and inputs are made: the workload's type and device, and one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from attnprof.workload import Workload
+
+SEED = 20200410
+
+
+@contextmanager
+def seeded_defaults(workload: Workload) -> Generator[None]:
+    """Parameters made inside have the workload's type and device from the start."""
+    import torch
+
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, workload.dtype))
+    try:
+        with torch.device(workload.device), torch.random.fork_rng(_gpus(workload)):
+            torch.manual_seed(SEED)
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _gpus(workload: Workload) -> list[int]:
+    import torch
+
+    return [torch.cuda.current_device()] if workload.device == "cuda" else []

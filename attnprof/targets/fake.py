@@ -1,0 +1,66 @@
+"""Measures on fake tensors: shapes without numbers, so that no model is too large to be counted.
+
+What asks for numbers, such as a module whose shapes depend on data, runs for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+
+from attnprof.call import Build, Call
+
+_T = TypeVar("_T")
+
+_ASKS_FOR_NUMBERS = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+_WORDS = ("FakeTensor", "fake tensor", "data pointer", "tensor subclass", "meta tensor")
+"""In the messages of torch where code asks a fake tensor for its numbers."""
+
+
+def fake_mode() -> FakeTensorMode:
+    """A mode in which new tensors are fake, and real ones from outside are taken as such."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def is_fake_mode() -> bool:
+    """Whether tensors that are made now are fake."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
+def asks_for_numbers(error: Exception) -> bool:
+    """Whether code failed because fake tensors have none."""
+    return isinstance(error, _ASKS_FOR_NUMBERS) or any(word in str(error) for word in _WORDS)
+
+
+def on_fake_tensors(
+    build: Build, measure: Callable[[Call], _T], before_real: Callable[[], None]
+) -> _T:
+    """`measure` of a call on fake tensors, or on real ones where it asks for numbers.
+
+    Args:
+        build: makes the call, fake inside `fake_mode`.
+        measure: runs it.
+        before_real: called before the call is made of real tensors; raises where it must not be.
+    """
+    try:
+        with fake_mode():
+            return measure(build())
+    except Exception as error:
+        if not asks_for_numbers(error):
+            raise
+    before_real()
+    return measure(build())

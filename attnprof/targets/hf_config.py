@@ -1,0 +1,282 @@
+"""A Hugging Face `config.json`: its model with random weights, or a part of it, offline."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map_only
+
+from attnprof.call import Call
+from attnprof.errors import UsageError, near
+from attnprof.pattern import AttentionPattern
+from attnprof.seeded import seeded_defaults
+from attnprof.targets.fake import fake_mode, is_fake_mode
+from attnprof.targets.inputs import InputSpec, ids
+from attnprof.targets.reference import Reference
+from attnprof.targets.target import Target
+from attnprof.units import format_bytes
+from attnprof.workload import Workload
+
+MAX_CONFIG_BYTES = 10 * 2**20
+_FILE = "config.json"
+_CODE_FROM_ELSEWHERE = (
+    "auto_map",
+    "attn_implementation",
+    "_attn_implementation",
+    "custom_pipelines",
+)
+"""What in a config names code to fetch and run; left out, so that none ever is."""
+
+
+class ConfigTarget(Target):
+    """A model of transformers by its config, or a part of it with what the model hands it."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(reference.name, "")
+        self._part = reference.inner
+        self._specs = {spec.name: spec for spec in reference.inputs}
+        self._values = _read(reference)
+        self._config_class = _config_class(self.name, self._values)
+        outline = self._outline()
+        self._positions = _positions(outline)
+        if self._part:
+            _find_part(self.name, outline, self._part)
+        self._text_config: Any = outline.config.get_text_config()
+        self._check_inputs(outline)
+        kind = type(outline).__name__
+        self.summary = f"transformers' {kind}" + f", its {self._part}" * bool(self._part)
+
+    def adapted(self, workload: Workload) -> Workload:
+        """The workload in the model's own width and heads, where it tells them."""
+        hidden_size = getattr(self._text_config, "hidden_size", None)
+        num_heads = getattr(self._text_config, "num_attention_heads", None)
+        if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
+            return super().adapted(workload)
+        if hidden_size % num_heads:
+            return super().adapted(workload)
+        pattern = AttentionPattern.dense(num_heads)
+        return replace(workload, pattern=pattern, hidden_size=hidden_size)
+
+    def supports(self, workload: Workload) -> str | None:
+        """Tables of positions end somewhere."""
+        if self._positions is not None and workload.seq_len > self._positions:
+            return f"config has positions for {self._positions:,} tokens"
+        return super().supports(workload)
+
+    def build(self, workload: Workload) -> Call:
+        """The model, or a part of it with the arguments that it has in a run of the model."""
+        with seeded_defaults(workload), _without_numbers_where_fake():
+            model = self._model(getattr(torch, workload.dtype))
+            model.train(workload.mode == "training")
+            kwargs = {spec.name: spec.tensor(workload) for spec in self._inputs(model)}
+        if not self._part:
+            return Call(module=model, kwargs=kwargs, mode=workload.mode)
+        part = model.get_submodule(self._part)
+        with torch.set_grad_enabled(workload.mode == "training"):
+            kwargs = _captured(self.name, model, part, kwargs)
+        return Call(module=part, kwargs=kwargs, mode=workload.mode)
+
+    def resident_bytes(self, workload: Workload) -> int:
+        """All of the model, which is built for a part too."""
+        with fake_mode(), seeded_defaults(workload), _without_numbers_where_fake():
+            model = self._model(getattr(torch, workload.dtype))
+            return sum(p.numel() * p.element_size() for p in model.parameters())
+
+    def _model(self, dtype: torch.dtype) -> nn.Module:
+        from transformers import AutoModel
+
+        config = self._config_class.from_dict(copy.deepcopy(self._values))
+        # Repeated calls must not lengthen a cache that a part was handed.
+        config.get_text_config().use_cache = False
+        config.use_cache = False
+        return AutoModel.from_config(config, dtype=dtype)
+
+    def _outline(self) -> Any:
+        """The model without numbers.
+
+        Raises:
+            UsageError: when transformers cannot build it.
+        """
+        try:
+            with fake_mode(), _without_numbers_where_fake():
+                return self._model(torch.float32)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise UsageError(
+                "kernel",
+                self.name,
+                f"transformers cannot build it: {type(error).__name__}: {said[:300]}",
+            ) from error
+
+    def _check_inputs(self, outline: Any) -> None:
+        parameters = inspect.signature(outline.forward).parameters
+        for name in self._specs:
+            if name not in parameters:
+                raise UsageError("kernel", self.name, f"takes no {name}; {near(name, parameters)}")
+        main = outline.main_input_name
+        if main != "input_ids" and main not in self._specs:
+            raise UsageError(
+                "kernel",
+                self.name,
+                f"its argument {main} is unknown: describe it with --input {main}=DIMS",
+            )
+
+    def _inputs(self, model: Any) -> list[InputSpec]:
+        """Tokens, none of them padding, and what was described."""
+        names = [model.main_input_name]
+        if model.config.is_encoder_decoder:
+            names.append("decoder_input_ids")
+        specs = {
+            name: ids(name)
+            for name in names
+            if name.endswith("input_ids")
+            and name.replace("input_ids", "inputs_embeds") not in self._specs
+        }
+        specs |= self._specs
+        vocabulary = getattr(self._text_config, "vocab_size", None) or 2
+        padding = getattr(self._text_config, "pad_token_id", None)
+        return [
+            replace(spec, high=vocabulary, avoided=padding)
+            if name.endswith("input_ids") and spec.high is None
+            else spec
+            for name, spec in specs.items()
+        ]
+
+
+@contextmanager
+def _without_numbers_where_fake() -> Generator[None]:
+    """Fake weights have no numbers to be drawn, and some models look at what they drew."""
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights() if is_fake_mode() else nullcontext():
+        yield
+
+
+def _read(reference: Reference) -> dict[str, Any]:
+    """The config's values.
+
+    Raises:
+        UsageError: for a file that cannot be read, or that is none.
+    """
+    path = Path(reference.place)
+    if path.is_dir():
+        path /= _FILE
+    name = reference.name
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_CONFIG_BYTES:
+            size, limit = format_bytes(size_bytes), format_bytes(MAX_CONFIG_BYTES)
+            raise UsageError("kernel", name, f"{path} has {size}: a config has {limit} at most")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError("kernel", name, f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError("kernel", name, f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError("kernel", name, f"{path} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError("kernel", name, f"{path} is no config: an object with model_type is one")
+    return cast("dict[str, Any]", values)
+
+
+def _config_class(name: str, values: dict[str, Any]) -> Any:
+    """The class of the config's type; what would fetch code is taken out of `values`."""
+    from transformers import CONFIG_MAPPING
+
+    kind = values.get("model_type")
+    if not isinstance(kind, str) or not kind:
+        raise UsageError("kernel", name, 'the config has no "model_type", such as "bert"')
+    if kind not in CONFIG_MAPPING:
+        if "auto_map" in values:
+            raise UsageError(
+                "kernel",
+                name,
+                f"its type {kind} needs code from its repository, which attnprof never runs",
+            )
+        close = difflib.get_close_matches(kind, list(CONFIG_MAPPING.keys()), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError("kernel", name, f"transformers knows no model_type {kind}{hint}")
+    _strip(values)
+    return CONFIG_MAPPING[kind]
+
+
+def _strip(values: dict[str, Any]) -> None:
+    for key in _CODE_FROM_ELSEWHERE:
+        values.pop(key, None)
+    for value in values.values():
+        if isinstance(value, dict):
+            _strip(cast("dict[str, Any]", value))
+
+
+def _positions(model: nn.Module) -> int | None:
+    """Tokens that tables of absolute positions have room for; None where there is no table."""
+    limits: list[int] = []
+    for path, module in model.named_modules():
+        leaf = path.rpartition(".")[2]
+        if isinstance(module, nn.Embedding) and ("position" in leaf or leaf == "wpe"):
+            # Positions are counted from behind the padding's, or from a fixed offset.
+            padding = -1 if module.padding_idx is None else module.padding_idx
+            offset = getattr(module, "offset", padding + 1)
+            limits.append(module.num_embeddings - int(offset))
+    return min(limits, default=None)
+
+
+def _find_part(name: str, model: nn.Module, path: str) -> None:
+    """Check that the model has the part.
+
+    Raises:
+        UsageError: when it has not; says what is near where the path ends.
+    """
+    here, walked = model, type(model).__name__
+    for step in path.split("."):
+        children = dict(here.named_children())
+        if step not in children:
+            words = near(step, children) if children else "it has no parts"
+            raise UsageError("kernel", name, f"{walked} has no part {step or '(nothing)'}; {words}")
+        here, walked = children[step], step
+
+
+class _Captured(Exception):  # noqa: N818 # it is no error: the part has been reached
+    """Ends a run of the model where the part begins."""
+
+
+def _captured(
+    name: str, model: nn.Module, part: nn.Module, inputs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments that the model calls a part with, by keyword."""
+    captured: dict[str, Any] = {}
+
+    def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        bound = inspect.signature(part.forward).bind(*args, **kwargs)
+        for key, value in bound.arguments.items():
+            kind = bound.signature.parameters[key].kind
+            captured.update(value if kind is inspect.Parameter.VAR_KEYWORD else {key: value})
+        raise _Captured
+
+    handle = part.register_forward_pre_hook(catch, with_kwargs=True)
+    try:
+        model(**inputs)
+    except _Captured:
+        pass
+    else:
+        raise UsageError("kernel", name, "the model does not call this part")
+    finally:
+        handle.remove()
+
+    def leaf(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.detach().requires_grad_(tensor.requires_grad)
+
+    detach: Callable[[Any], Any] = lambda value: tree_map_only(torch.Tensor, leaf, value)  # noqa: E731
+    return {key: detach(value) for key, value in captured.items()}

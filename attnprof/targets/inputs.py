@@ -1,0 +1,150 @@
+"""Inputs of a call, described in words: `hidden_states=batch,len,hidden`, `ids=batch,len:int64<99`.
+
+A size is a number or one of the workload's, times or by a number: `len*2`, `hidden/4`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from attnprof.errors import MeasurementError, UsageError, near
+from attnprof.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+_SIZES: dict[str, Callable[[Workload], int]] = {
+    "batch": lambda workload: workload.batch_size,
+    "len": lambda workload: workload.seq_len,
+    "hidden": lambda workload: workload.hidden_size,
+    "heads": lambda workload: workload.num_heads,
+    "head_dim": lambda workload: workload.head_dim,
+}
+_INTEGERS = ("int64", "int32")
+_FLOATS = ("float32", "float64", "bfloat16", "float16")
+_FORM = "describe an input as NAME=DIMS, such as x=batch,len,hidden or ids=batch,len:int64<30522"
+
+_INPUT = re.compile(r"(?P<name>[^\W\d]\w*)=(?P<dims>[^:<]*)(?::(?P<dtype>\w+))?(?:<(?P<high>.*))?")
+_DIM = re.compile(r"(?P<size>\w+)(?:(?P<sign>[*/])(?P<by>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One size of a tensor: a number, or the workload's, times or by a number."""
+
+    text: str
+    size: int | str
+    sign: Literal["*", "/"]
+    by: int
+
+    def at(self, workload: Workload) -> int:
+        """The size in this workload.
+
+        Raises:
+            MeasurementError: where the division leaves a rest.
+        """
+        whole = _SIZES[self.size](workload) if isinstance(self.size, str) else self.size
+        if self.sign == "*":
+            return whole * self.by
+        if whole % self.by:
+            raise MeasurementError(f"{self.text} is no whole number where {self.size} is {whole:,}")
+        return whole // self.by
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What one input is.
+
+    Attributes:
+        name: the argument of `forward`.
+        dimensions: its shape.
+        dtype: its type; empty for the workload's.
+        high: integers are below this; None where nothing was said.
+        avoided: an integer that is left out, such as a padding token's; None where there is none.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    dtype: str = ""
+    high: int | None = None
+    avoided: int | None = None
+
+    def tensor(self, workload: Workload, default_high: int = 2) -> torch.Tensor:
+        """Random numbers from the generator as it stands; floats ask for gradients in training."""
+        import torch
+
+        shape = [dimension.at(workload) for dimension in self.dimensions]
+        if self.dtype == "bool":
+            return torch.ones(shape, dtype=torch.bool)
+        dtype = cast("torch.dtype", getattr(torch, self.dtype or workload.dtype))
+        if self.dtype in _INTEGERS:
+            return self._integers(shape, dtype, default_high if self.high is None else self.high)
+        numbers = torch.randn(shape, dtype=dtype)
+        return numbers.requires_grad_(workload.mode == "training")
+
+    def _integers(self, shape: list[int], dtype: torch.dtype, high: int) -> torch.Tensor:
+        import torch
+
+        if self.avoided is None or not 0 <= self.avoided < high or high == 1:
+            return torch.randint(0, high, shape, dtype=dtype)
+        numbers = torch.randint(0, high - 1, shape, dtype=dtype)
+        return numbers + (numbers >= self.avoided)
+
+
+def parse_input(text: str, argument: str) -> InputSpec:
+    """One input from its description.
+
+    Args:
+        text: as `hidden_states=batch,len,hidden`.
+        argument: the option that it was given with, which errors name.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    match = _INPUT.fullmatch(text.replace(" ", ""))
+    if not match:
+        raise UsageError(argument, text or "(nothing)", _FORM)
+    dtype, high = match["dtype"] or "", match["high"]
+    known = (*_INTEGERS, *_FLOATS, "bool")
+    if dtype and dtype not in known:
+        raise UsageError(argument, text, f"there is no type {dtype}; {near(dtype, known)}")
+    if high is None:
+        return InputSpec(match["name"], _dimensions(match["dims"], text, argument), dtype)
+    if not (high.isascii() and high.isdecimal()) or int(high) < 1:
+        raise UsageError(argument, text, "the numbers are below a positive whole number, as <30522")
+    if dtype and dtype not in _INTEGERS:
+        raise UsageError(argument, text, f"only integers have a range, {dtype} has none")
+    dimensions = _dimensions(match["dims"], text, argument)
+    return InputSpec(match["name"], dimensions, dtype or "int64", int(high))
+
+
+def _dimensions(dims: str, text: str, argument: str) -> tuple[Dimension, ...]:
+    dimensions: list[Dimension] = []
+    for word in dims.split(","):
+        match = _DIM.fullmatch(word)
+        if not match or match["by"] == "0":
+            raise UsageError(argument, text, f"{word or '(nothing)'} is no size; {_FORM}")
+        size, by = match["size"], int(match["by"] or 1)
+        if not size.isdecimal() and size not in _SIZES:
+            raise UsageError(
+                argument, text, f"{size} is no size; {near(size, _SIZES)}, or a number"
+            )
+        if size == "0":
+            raise UsageError(argument, text, "a size is 1 or more")
+        sign: Literal["*", "/"] = "/" if match["sign"] == "/" else "*"
+        dimensions.append(Dimension(word, int(size) if size.isdecimal() else size, sign, by))
+    return tuple(dimensions)
+
+
+def ids(name: str, high: int | None = None, avoided: int | None = None) -> InputSpec:
+    """Tokens `(batch, len)`."""
+    spec = parse_input(f"{name}=batch,len:int64", "input")
+    return InputSpec(name, spec.dimensions, spec.dtype, high, avoided)
+
+
+def states(name: str, *, is_batch_first: bool = True) -> InputSpec:
+    """Floats `(batch, len, hidden)`, or `(len, batch, hidden)`."""
+    return parse_input(f"{name}={'batch,len' if is_batch_first else 'len,batch'},hidden", "input")

@@ -1,0 +1,105 @@
+"""Modules as a call needs them: on its device, in its type, called by keyword."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from attnprof.workload import Workload
+
+_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class CalledFunction(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, **kwargs: Any) -> Any:
+        """Calls it."""
+        return self._function(**kwargs)
+
+
+class CalledByPosition(nn.Module):
+    """A module whose `forward` takes some arguments by position only.
+
+    Args:
+        module: the module.
+        names: of those arguments, in their order.
+    """
+
+    def __init__(self, module: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.module = module
+        self._names = names
+
+    def forward(self, **kwargs: Any) -> Any:
+        """Calls it."""
+        return self.module(*[kwargs.pop(name) for name in self._names], **kwargs)
+
+
+def as_module(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Module:
+    """A module that takes `kwargs` by keyword, whatever `function` is."""
+    parameters = signature_of(function)
+    is_named = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    takes_rest = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
+    by_position = [
+        name
+        for name in kwargs
+        if (name in parameters and parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY)
+        or (name not in parameters and takes_rest and not is_named)
+    ]
+    module = function if isinstance(function, nn.Module) else CalledFunction(function)
+    if not by_position:
+        return module
+    return CalledByPosition(module, by_position)
+
+
+def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Parameters of a function, or of a module's `forward`, in their order."""
+    called = function.forward if isinstance(function, nn.Module) else function
+    return dict(inspect.signature(called).parameters)
+
+
+def required(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The parameters that have no default."""
+    return [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind in (*_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    ]
+
+
+def placed(module: nn.Module, workload: Workload, *, is_fresh: bool) -> nn.Module:
+    """The module on the workload's device and in its type, in its mode.
+
+    A module that is not fresh is copied: counters leave hooks on what they count. Inside a fake
+    mode the copy is fake.
+    """
+    dtype = getattr(torch, workload.dtype)
+
+    def fits(tensor: torch.Tensor) -> bool:
+        has_type = not tensor.is_floating_point() or tensor.dtype == dtype
+        return has_type and tensor.device.type == workload.device
+
+    tensors = [*module.parameters(), *module.buffers()]
+    if not (is_fresh and all(fits(tensor) for tensor in tensors)):
+        copies = {id(tensor): _copied(tensor, dtype, workload.device) for tensor in tensors}
+        module = copy.deepcopy(module, copies)
+    return module.train(workload.mode == "training")
+
+
+def _copied(tensor: torch.Tensor, dtype: torch.dtype, device: str) -> torch.Tensor:
+    target = dtype if tensor.is_floating_point() else tensor.dtype
+    data = tensor.detach().to(device=device, dtype=target, copy=True)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(data, requires_grad=tensor.requires_grad)
+    return data

@@ -1,0 +1,187 @@
+"""What the user's own things have in common once they can be built: their costs are counted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from attnprof.call import Call
+from attnprof.errors import MeasurementError, UncountedError
+from attnprof.free_memory import available_bytes
+from attnprof.pattern import AttentionPattern
+from attnprof.units import format_bytes
+from attnprof.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What lives as long as a call can be repeated.
+
+    Attributes:
+        parameters: how many there are.
+        held_bytes: of parameters, buffers and inputs.
+    """
+
+    parameters: int
+    held_bytes: int
+
+
+class Target(ABC):
+    """A kernel of the user's own; its costs come from a run on fake tensors, once each.
+
+    Attributes:
+        name: how the user names it, inputs included.
+        summary: what it is.
+    """
+
+    attends: Literal["dense", "pattern", "own"] = "own"
+    unseen_by_ptflops: str = ""
+    uncounted: str = ""
+    compiles: bool = False
+
+    def __init__(self, name: str, summary: str) -> None:
+        self.name: str = name
+        self.summary: str = summary
+        self._known: dict[tuple[str, Workload], Any] = {}
+
+    @abstractmethod
+    def build(self, workload: Workload) -> Call:
+        """A fresh module with seeded random inputs, of fake tensors inside a fake mode."""
+
+    def adapted(self, workload: Workload) -> Workload:
+        """The workload that it runs: whatever the pattern is, it attends as it does."""
+        return replace(workload, pattern=AttentionPattern.dense(workload.num_heads))
+
+    def supports(self, workload: Workload) -> str | None:
+        """Why it cannot take the workload, None if it can."""
+        if workload.device == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                return "what it costs on cuda is counted on a machine with CUDA"
+        return None
+
+    def length_step(self, workload: Workload) -> int:
+        """Pads nothing."""
+        return 1
+
+    def check(self, workload: Workload) -> None:
+        """Build it once without numbers; what fails at this length alone is told in its row.
+
+        Raises:
+            UsageError: when it cannot be used at any length.
+        """
+        from attnprof.errors import UsageError
+
+        if self.supports(workload) is not None:
+            return
+        try:
+            self._holdings(workload)
+        except UsageError:
+            raise
+        except Exception:
+            return
+
+    def parameters(self, workload: Workload) -> int:
+        """Parameters of the module."""
+        return self._holdings(workload).parameters
+
+    def held_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers and inputs."""
+        return self._holdings(workload).held_bytes
+
+    def executed_macs(self, workload: Workload) -> int:
+        """MACs of all operators of one call.
+
+        Raises:
+            UncountedError: when it runs operators that no formula is known for.
+        """
+        from attnprof.operators.counting import count_operators, describe_uncounted
+
+        counts = self._once("macs", workload, lambda call: count_operators(call.run))
+        if counts.uncounted:
+            raise UncountedError(describe_uncounted(counts.uncounted))
+        return counts.macs
+
+    def peak_bytes(self, workload: Workload) -> int:
+        """The most bytes that a call allocates at one time, followed on fake tensors.
+
+        Raises:
+            MeasurementError: when its shapes depend on data.
+        """
+        from attnprof.operators.memory import peak_bytes
+        from attnprof.targets.fake import asks_for_numbers, fake_mode
+
+        def followed() -> int:
+            try:
+                with fake_mode():
+                    return peak_bytes(self.build(workload).run)
+            except Exception as error:
+                if asks_for_numbers(error):
+                    raise MeasurementError("what it allocates depends on data") from error
+                raise
+
+        return self._remembered("peak", workload, followed)
+
+    def resident_bytes(self, workload: Workload) -> int:
+        """Bytes of all that is built to make the call, counted without building it."""
+        from attnprof.targets.fake import fake_mode
+
+        with fake_mode():
+            return _holdings(self.build(workload)).held_bytes
+
+    def _holdings(self, workload: Workload) -> Holdings:
+        return self._once("holdings", workload, _holdings)
+
+    def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
+        from attnprof.targets.fake import on_fake_tensors
+
+        def measured() -> Any:
+            return on_fake_tensors(
+                lambda: self.build(workload), measure, lambda: self._check_room(workload)
+            )
+
+        return self._remembered(what, workload, measured)
+
+    def _remembered(self, what: str, workload: Workload, take: Callable[[], Any]) -> Any:
+        """What `take` returns; what it raises is raised anew each time."""
+        key = (what, workload)
+        if key not in self._known:
+            try:
+                self._known[key] = take()
+            except Exception as error:
+                self._known[key] = error
+        known = self._known[key]
+        if isinstance(known, Exception):
+            raise known
+        return known
+
+    def _check_room(self, workload: Workload) -> None:
+        from attnprof.targets.fake import asks_for_numbers
+
+        try:
+            needed = self.resident_bytes(workload)
+        except Exception as error:
+            if asks_for_numbers(error):
+                return
+            raise
+        available = available_bytes(workload.device)
+        if needed > available:
+            raise MeasurementError(
+                f"its shapes depend on data, so it is run to be counted, which needs "
+                f"{format_bytes(needed)}, {format_bytes(available)} available"
+            )
+
+
+def _holdings(call: Call) -> Holdings:
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
+    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs]
+    storages = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
+    }
+    return Holdings(sum(p.numel() for p in call.module.parameters()), sum(storages.values()))
