@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from attnprof.api import compare, estimate
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
+    from attnprof.operators.formulas import register_mac_formula
     from attnprof.pattern import AttentionPattern, AttentionStack
     from attnprof.records import ResultTable
     from attnprof.workload import Workload
@@ -24,6 +25,7 @@ __all__ = [
     "Workload",
     "compare",
     "estimate",
+    "register_mac_formula",
     "sliding_window_attention",
 ]
 
@@ -35,6 +37,7 @@ _HOMES = {
     "Workload": "attnprof.workload",
     "compare": "attnprof.api",
     "estimate": "attnprof.api",
+    "register_mac_formula": "attnprof.operators.formulas",
     "sliding_window_attention": "attnprof.nn.sliding_window",
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,7 +111,7 @@ def count_operators(run: Callable[[], object]) -> OperatorCounts:
 
 
 @contextmanager
-def dispatched(tell: Tell) -> Iterator[None]:
+def dispatched(tell: Tell) -> Generator[None]:
     """Tell of each operator that runs inside: its place, its name, its MACs or None."""
     tracker = ModuleTracker()
     with (
@@ -171,14 +173,13 @@ def _place(tracker: ModuleTracker) -> str:
 
 
 @contextmanager
-def _triton_launches(tell: Callable[[str, int | None], None]) -> Iterator[None]:
+def _triton_launches(tell: Callable[[str, int | None], None]) -> Generator[None]:
     """Tell of each Triton kernel that is launched: torch does not dispatch them."""
-    try:
-        from triton.runtime.jit import JITFunction
-    except ImportError:
+    if importlib.util.find_spec("triton") is None:
         yield
         return
-    run: Any = JITFunction.run
+    kernels: Any = importlib.import_module("triton.runtime.jit").JITFunction
+    run: Any = kernels.run
 
     def told(kernel: Any, *args: Any, **kwargs: Any) -> Any:
         formula = formula_of(kernel)
@@ -187,8 +188,8 @@ def _triton_launches(tell: Callable[[str, int | None], None]) -> Iterator[None]:
         tell(f"triton.{kernel.__name__}", macs)
         return result
 
-    JITFunction.run = told
+    kernels.run = told
     try:
         yield
     finally:
-        JITFunction.run = run
+        kernels.run = run
