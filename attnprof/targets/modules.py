@@ -47,7 +47,10 @@ class CalledByPosition(nn.Module):
 
 def as_module(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Module:
     """A module that takes `kwargs` by keyword, whatever `function` is."""
-    parameters = signature_of(function)
+    try:
+        parameters = signature_of(function)
+    except ValueError:  # of a builtin, such as torch.matmul: it takes the names of its schema
+        parameters = {}
     is_named = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     takes_rest = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
     by_position = [
