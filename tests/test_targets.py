@@ -13,8 +13,10 @@ import transformers
 from typer.testing import CliRunner
 
 import attnprof
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.cli import app
 from attnprof.errors import UsageError
+from attnprof.operators.counting import count_operators
 
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY = 64, 4, 2, 128, 100
 _LIKE_BERT: dict[str, Any] = {
@@ -90,6 +92,20 @@ def test_models_of_many_kinds_are_counted_as_they_are(name: str, tmp_path: Path)
         assert row.integer("executed_macs") == row.integer("operator_macs")
         assert (row.integer("executed_macs") or 0) > 0
         assert (row.integer("peak_bytes") or 0) > 0
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "t5", "gpt2", "llama", "mistral", "gemma3"])
+def test_counts_on_fake_tensors_equal_those_of_a_real_run(name: str, tmp_path: Path) -> None:
+    """At a length of several blocks of keys, where causal attention skips some."""
+    config = CONFIGS[name]()
+    for limit in ("max_position_embeddings", "n_positions"):
+        if hasattr(config, limit):
+            setattr(config, limit, 2048)
+    config.save_pretrained(tmp_path / name)
+    kernel = kernels.find(str(tmp_path / name))
+    workload = Workload(AttentionPattern.dense(HEADS), 1040, hidden_size=HIDDEN)
+    real = count_operators(kernel.build(workload).run).complete_macs
+    assert kernel.executed_macs(workload) == real
 
 
 def _bert_macs(n: int) -> int:

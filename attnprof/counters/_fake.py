@@ -13,24 +13,24 @@ from collections.abc import Callable
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
 )
 
 from attnprof.call import Build, Call
+from attnprof.operators.fake import fake_mode
 
 
 def on_fake_tensors(build: Build, count: Callable[[Call], int]) -> int:
     """`count` of a call on fake tensors, or on real ones where shapes depend on data."""
     if _shapes_depend_on_data(build):
         return count(build())
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_mode():
         return count(build())
 
 
 def _shapes_depend_on_data(build: Build) -> bool:
     """Whether a plain pass fails on fake tensors; asked first, as ptflops swallows exceptions."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with fake_mode():
             build().forward()
     except (DataDependentOutputException, DynamicOutputShapeException):
         return True

@@ -20,7 +20,7 @@ from attnprof.call import Call
 from attnprof.errors import UsageError, near
 from attnprof.pattern import AttentionPattern
 from attnprof.seeded import seeded_defaults
-from attnprof.targets.fake import fake_mode, is_fake_mode
+from attnprof.operators.fake import fake_mode, is_fake_mode
 from attnprof.targets.inputs import InputSpec, ids
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target

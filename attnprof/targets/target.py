@@ -112,7 +112,7 @@ class Target(ABC):
             MeasurementError: when its shapes depend on data.
         """
         from attnprof.operators.memory import peak_bytes
-        from attnprof.targets.fake import asks_for_numbers, fake_mode
+        from attnprof.operators.fake import asks_for_numbers, fake_mode
 
         def followed() -> int:
             try:
@@ -127,7 +127,7 @@ class Target(ABC):
 
     def resident_bytes(self, workload: Workload) -> int:
         """Bytes of all that is built to make the call, counted without building it."""
-        from attnprof.targets.fake import fake_mode
+        from attnprof.operators.fake import fake_mode
 
         with fake_mode():
             return _holdings(self.build(workload)).held_bytes
@@ -136,7 +136,7 @@ class Target(ABC):
         return self._once("holdings", workload, _holdings)
 
     def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
-        from attnprof.targets.fake import on_fake_tensors
+        from attnprof.operators.fake import on_fake_tensors
 
         def measured() -> Any:
             return on_fake_tensors(
@@ -159,7 +159,7 @@ class Target(ABC):
         return known
 
     def _check_room(self, workload: Workload) -> None:
-        from attnprof.targets.fake import asks_for_numbers
+        from attnprof.operators.fake import asks_for_numbers
 
         try:
             needed = self.resident_bytes(workload)

@@ -5,7 +5,9 @@ What asks for numbers, such as a module whose shapes depend on data, runs for re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -31,9 +33,31 @@ _WORDS = ("FakeTensor", "fake tensor", "data pointer", "tensor subclass", "meta 
 """In the messages of torch where code asks a fake tensor for its numbers."""
 
 
-def fake_mode() -> FakeTensorMode:
-    """A mode in which new tensors are fake, and real ones from outside are taken as such."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+@contextmanager
+def fake_mode() -> Generator[None]:
+    """New tensors are fake here, and real ones from outside are taken as such."""
+    with FakeTensorMode(allow_non_fake_inputs=True), _one_sequence_a_row():
+        yield
+
+
+@contextmanager
+def _one_sequence_a_row() -> Generator[None]:
+    """transformers does not look for packed sequences, of which our inputs have none.
+
+    On real tensors it looks, finds none, and attends causally without a mask; of fake tensors it
+    assumes that there are some, and multiplies all pairs under a mask.
+    """
+    if "transformers" not in sys.modules:
+        yield
+        return
+    from transformers import masking_utils
+
+    look = masking_utils.find_packed_sequence_indices
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices = look
 
 
 def is_fake_mode() -> bool:
