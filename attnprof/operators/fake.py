@@ -42,7 +42,7 @@ def fake_mode() -> Generator[None]:
 
 @contextmanager
 def _one_sequence_a_row() -> Generator[None]:
-    """transformers does not look for packed sequences, of which our inputs have none.
+    """Transformers does not look for packed sequences, of which our inputs have none.
 
     On real tensors it looks, finds none, and attends causally without a mask; of fake tensors it
     assumes that there are some, and multiplies all pairs under a mask.

@@ -18,9 +18,9 @@ from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
 from attnprof.errors import UsageError, near
+from attnprof.operators.fake import fake_mode, is_fake_mode
 from attnprof.pattern import AttentionPattern
 from attnprof.seeded import seeded_defaults
-from attnprof.operators.fake import fake_mode, is_fake_mode
 from attnprof.targets.inputs import InputSpec, ids
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target

@@ -111,8 +111,8 @@ class Target(ABC):
         Raises:
             MeasurementError: when its shapes depend on data.
         """
-        from attnprof.operators.memory import peak_bytes
         from attnprof.operators.fake import asks_for_numbers, fake_mode
+        from attnprof.operators.memory import peak_bytes
 
         def followed() -> int:
             try:
