@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Unpack
 
 from attnprof import kernels, runner
+from attnprof.breakdown import Breakdown, break_down
 from attnprof.outputs import Format, OutputOptions, Outputs, Renderer
 from attnprof.plan import Case, GridOptions, check_names, read_cases, read_seconds
 from attnprof.records import CASE, ResultTable
@@ -44,7 +45,7 @@ class Request:
     """
 
     cases: tuple[Case, ...]
-    outputs: Outputs
+    outputs: Outputs[ResultTable]
     measurements: Measurements | None = None
     environment: Environment | None = None
     table: ResultTable = field(default_factory=ResultTable)
@@ -113,6 +114,40 @@ def prepare_compare(options: CompareOptions) -> Request:
     return Request(cases, Outputs.read(options, _renderers(here)), measurements, here)
 
 
+class BreakdownOptions(GridOptions, total=False):
+    """Options of `attnprof breakdown`."""
+
+    csv: str | None
+    json: str | None
+
+
+@dataclass(slots=True)
+class BreakdownRequest:
+    """A breakdown, checked and ready to run."""
+
+    cases: tuple[Case, ...]
+    outputs: Outputs[Breakdown]
+
+    def run(self) -> Breakdown:
+        """Count, and save what was asked for."""
+        result = break_down(self.cases)
+        self.outputs.save(result)
+        return result
+
+
+def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
+    """Check the options of a breakdown.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, BreakdownOptions)
+    cases = read_cases(options, "cpu")
+    paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
+    outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
+    return BreakdownRequest(cases, outputs)
+
+
 @dataclass(frozen=True, slots=True)
 class KernelListing:
     """A kernel, and why it cannot be built; `obstacle` is empty where it can."""
@@ -144,7 +179,7 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     return listings
 
 
-def _renderers(environment: Environment | None) -> Mapping[Format, Renderer]:
+def _renderers(environment: Environment | None) -> Mapping[Format, Renderer[ResultTable]]:
     """How each format is made; what is heavy is loaded when it is used."""
     is_measured = environment is not None
     facts = environment.as_dict() if environment else None

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Generic, Literal, TypedDict, TypeVar
 
 from attnprof.errors import MeasurementError, UsageError
-from attnprof.records import ResultTable
 
+_T = TypeVar("_T")
 Format = Literal["csv", "json", "markdown", "png"]
-Renderer = Callable[[ResultTable], str | bytes]
+Renderer = Callable[[_T], str | bytes]
+"""What a format's text or bytes are made from is the command's result."""
 
 FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
 STDOUT = "-"
@@ -31,7 +32,7 @@ class OutputOptions(TypedDict, total=False):
 
 
 @dataclass(slots=True)
-class Outputs:
+class Outputs(Generic[_T]):
     """The files and streams that one command writes.
 
     Attributes:
@@ -40,10 +41,10 @@ class Outputs:
     """
 
     paths: dict[Format, str]
-    renderers: Mapping[Format, Renderer]
+    renderers: Mapping[Format, Renderer[_T]]
 
     @classmethod
-    def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer]) -> Outputs:
+    def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer[_T]]) -> Outputs[_T]:
         """The outputs that options name, each of them checked.
 
         Raises:
@@ -78,7 +79,7 @@ class Outputs:
         """The paths that are files."""
         return [path for path in self.paths.values() if path != STDOUT]
 
-    def save_files(self, table: ResultTable) -> None:
+    def save_files(self, table: _T) -> None:
         """Save what can be replaced while rows come in: text, in files that are no device."""
         self._save_files(
             table,
@@ -89,7 +90,7 @@ class Outputs:
             ],
         )
 
-    def save(self, table: ResultTable) -> None:
+    def save(self, table: _T) -> None:
         """Save all files, and write what goes to stdout.
 
         Raises:
@@ -100,7 +101,7 @@ class Outputs:
             if path == STDOUT:
                 _write_stdout(self.renderers[form](table))
 
-    def _save_files(self, table: ResultTable, forms: list[Format]) -> None:
+    def _save_files(self, table: _T, forms: list[Format]) -> None:
         failures: list[str] = []
         for form in forms:
             path = self.paths[form]

@@ -1,0 +1,139 @@
+"""Where the MACs of a call are: by module and by operator, and how each part grows."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from attnprof import kernels
+from attnprof.errors import MeasurementError
+from attnprof.free_memory import available_bytes
+from attnprof.growth import doubling_exponent
+from attnprof.plan import Case
+
+if TYPE_CHECKING:
+    from attnprof.operators.counting import OperatorCounts
+
+By = Literal["module", "operator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One module with all inside it, or one operator wherever it runs.
+
+    Attributes:
+        kernel: name of the kernel.
+        seq_len: tokens.
+        by: `module` or `operator`.
+        part: the module's path, empty for the whole, or the operator's name.
+        calls: of operators, in the part.
+        macs: of the part; None where one of its operators has no formula.
+        share: of the MACs of the whole, 0 to 1; None where these are not known.
+        growth: the exponent k of MACs ~ n^k from the length before; None at the first length.
+    """
+
+    kernel: str
+    seq_len: int
+    by: By
+    part: str
+    calls: int
+    macs: int | None
+    share: float | None
+    growth: float | None = None
+
+
+@dataclass(slots=True)
+class Breakdown:
+    """Parts of every case, and the cases that could not be counted, with the reason."""
+
+    parts: list[Part]
+    failures: list[tuple[Case, str]]
+
+    def to_csv(self) -> str:
+        """One row for each part; empty where there is no value."""
+        import pandas as pd
+
+        text = io.StringIO()
+        columns = list(Part.__dataclass_fields__)
+        frame = pd.DataFrame([asdict(part) for part in self.parts], columns=columns, dtype=object)
+        frame.to_csv(text, index=False, lineterminator="\n")
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """The parts and the failures."""
+        import json
+
+        failures = [
+            {"kernel": case.kernel, "seq_len": case.workload.seq_len, "reason": reason}
+            for case, reason in self.failures
+        ]
+        parts = [asdict(part) for part in self.parts]
+        return json.dumps({"parts": parts, "failures": failures}, indent=2) + "\n"
+
+
+def break_down(cases: Iterable[Case]) -> Breakdown:
+    """Count every case on fake tensors, or on real ones where shapes depend on data."""
+    result = Breakdown([], [])
+    before: dict[tuple[str, By, str], tuple[int, int]] = {}
+    for case in cases:
+        try:
+            counts = _count(case)
+        except Exception as error:
+            reason = str(error) if isinstance(error, MeasurementError) else repr(error)
+            result.failures.append((case, " ".join(reason.split())))
+            continue
+        n = case.workload.seq_len
+        for by, part, calls, macs in _parts(counts):
+            key: tuple[str, By, str] = (case.kernel, by, part)
+            share = macs / counts.macs if macs is not None and counts.macs else None
+            growth = None
+            if macs and key in before and before[key][0] < n:
+                growth = round(doubling_exponent(before[key], (n, macs)), 3)
+            if macs:
+                before[key] = (n, macs)
+            whole = None if counts.uncounted else share
+            result.parts.append(Part(case.kernel, n, by, part, calls, macs, whole, growth))
+    return result
+
+
+def _count(case: Case) -> OperatorCounts:
+    kernel, workload = kernels.find(case.kernel), case.workload
+    reason = kernel.supports(workload) or kernel.uncounted
+    if reason:
+        raise MeasurementError(reason)
+    from attnprof.operators.counting import count_operators
+    from attnprof.operators.fake import on_fake_tensors
+
+    def check_room() -> None:
+        needed = kernel.held_bytes(workload)
+        if kernel.attends != "own":
+            needed += kernel.peak_bytes(workload)
+        if needed > available_bytes(workload.device):
+            raise MeasurementError(
+                f"its shapes depend on data, and a real run needs {needed} bytes"
+            )
+
+    return on_fake_tensors(
+        lambda: kernel.build(workload), lambda call: count_operators(call.run), check_room
+    )
+
+
+def _parts(counts: OperatorCounts) -> Iterator[tuple[By, str, int, int | None]]:
+    """Modules in the order in which they first run, each after the one that holds it; operators."""
+    sums: dict[tuple[By, str], list[int | None]] = defaultdict(lambda: [0, 0])
+    sums["module", ""] = [0, 0]
+    for (place, operator), tally in counts.tallies.items():
+        steps = place.split(".") if place else []
+        paths = [".".join(steps[:depth]) for depth in range(len(steps) + 1)]
+        keys: list[tuple[By, str]] = [("module", path) for path in paths]
+        keys.append(("operator", operator))
+        for key in keys:
+            entry = sums[key]
+            entry[0] = (entry[0] or 0) + tally.calls
+            known = entry[1] is not None and tally.is_counted
+            entry[1] = (entry[1] or 0) + tally.macs if known else None
+    for (by, part), (calls, macs) in sorted(sums.items(), key=lambda item: item[0][0]):
+        yield by, part, calls or 0, macs

@@ -1,0 +1,44 @@
+"""`attnprof breakdown`."""
+
+from __future__ import annotations
+
+import typer
+
+from attnprof.api import prepare_breakdown
+from attnprof.cli import options
+from attnprof.errors import MeasurementError
+
+
+def breakdown(
+    ctx: typer.Context,
+    len: options.Len = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    kernel: options.Kernel = None,
+    input: options.Input = None,
+    model: options.Model = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    mode: options.Mode = None,
+    csv: options.Csv = None,
+    json: options.Json = None,
+) -> None:
+    """Where the MACs are: by module and by operator, and how each part grows.
+
+    [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
+    """
+    from attnprof.cli.screen import print_whole, say
+    from attnprof.render.breakdown import render_breakdown
+
+    request = prepare_breakdown(options.given(ctx))
+    result = request.run()
+    if not request.outputs.takes_stdout:
+        print_whole(render_breakdown(result))
+    for case, reason in result.failures:
+        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    for path in request.outputs.files:
+        say(f"written: {path}")
+    raise typer.Exit(MeasurementError.exit_code if result.failures else 0)

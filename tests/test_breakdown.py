@@ -1,0 +1,72 @@
+"""Where the MACs are, against closed forms of each part."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import transformers
+from typer.testing import CliRunner
+
+from attnprof.api import prepare_breakdown
+from attnprof.cli import app
+
+HIDDEN = 64
+
+
+def _bert(tmp_path: Path) -> str:
+    transformers.BertConfig(
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        vocab_size=100,
+    ).save_pretrained(tmp_path / "bert")
+    return str(tmp_path / "bert")
+
+
+def test_tree_and_operators_add_up(tmp_path: Path) -> None:
+    kernel = _bert(tmp_path)
+    parts = prepare_breakdown({"kernel": kernel, "len": [128, 256]}).run().parts
+    macs = {(part.by, part.part, part.seq_len): part.macs for part in parts}
+    for n in (128, 256):
+        attention = 2 * n * n * HIDDEN + 3 * n * HIDDEN**2
+        feed_forward = n * HIDDEN * 128
+        layer = attention + n * HIDDEN**2 + 2 * feed_forward
+        assert macs["module", "encoder.layer.0.attention.self", n] == attention
+        assert macs["module", "encoder.layer.1.intermediate.dense", n] == feed_forward
+        assert macs["module", "encoder.layer.0", n] == layer
+        assert macs["module", "", n] == 2 * layer + HIDDEN**2
+        operators = sum(
+            part.macs or 0 for part in parts if (part.by, part.seq_len) == ("operator", n)
+        )
+        assert operators == macs["module", "", n]
+    fused = next(part for part in parts if "flash" in part.part and part.seq_len == 256)
+    assert fused.growth == 2.0
+    assert fused.share == 2 * 2 * 256**2 * HIDDEN / (macs["module", "", 256] or 0)
+
+
+def test_command_prints_a_tree_and_writes_files(tmp_path: Path) -> None:
+    kernel = _bert(tmp_path)
+    csv, as_json = tmp_path / "parts.csv", tmp_path / "parts.json"
+    words = ["breakdown", "--kernel", kernel, "bert-sdpa", "--len", "64", "128"]
+    result = CliRunner().invoke(app, [*words, "--csv", str(csv), "--json", str(as_json)])
+    assert result.exit_code == 0
+    assert "intermediate" in result.stdout
+    assert "n^2.00" in result.stdout
+    frame = pd.read_csv(io.StringIO(csv.read_text()))
+    assert len(frame) == len(json.loads(as_json.read_text())["parts"])
+    wholes = frame[(frame["by"] == "module") & frame["part"].isna()]
+    assert list(wholes["share"]) == [1.0] * 4
+
+
+def test_a_case_that_cannot_be_counted_is_told_and_the_rest_goes_on() -> None:
+    result = CliRunner().invoke(
+        app,
+        ["breakdown", "--kernel", "longformer-flex", "bert-sdpa", "--len", "64", "--window", "32"],
+    )
+    assert result.exit_code == 3
+    assert "longformer-flex at 64" in result.stderr
+    assert "bert-sdpa" in result.stdout
