@@ -101,7 +101,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
 
 def _count(case: Case) -> OperatorCounts:
     kernel, workload = kernels.find(case.kernel), case.workload
-    reason = kernel.supports(workload) or kernel.uncounted
+    reason = kernel.supports(workload)
     if reason:
         raise MeasurementError(reason)
     from attnprof.operators.counting import count_operators

@@ -254,9 +254,6 @@ def _build(case: Case) -> Call:
 def _counted(case: Case, counter: str) -> Record:
     """One count, or an empty cell and the reason."""
     module = counters.find(counter)
-    reason = kernels.find(case.kernel).uncounted
-    if reason:
-        return Record(case.kernel, case.workload, module.quantity, None, "unsupported", reason)
     return _taken(case, module.quantity, lambda: module.count(partial(_build, case)))
 
 

@@ -31,8 +31,8 @@ def test_a_measured_row_agrees_with_itself() -> None:
     ]
     for row in rows:
         assert row.status == "ok"
-        if not kernels.find(row.kernel).uncounted:
-            assert row.values["operator_macs"] == row.values["executed_macs"]
+        assert row.values["operator_macs"] == row.values["executed_macs"]
+        if not kernels.find(row.kernel).compiles:  # torch's counter fails on FlexAttention
             assert row.values["torch_macs"] <= row.values["operator_macs"]
         assert row.values["peak_bytes"] == pytest.approx(
             row.values["predicted_peak_bytes"], rel=0.02

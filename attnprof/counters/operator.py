@@ -7,8 +7,8 @@ count an error that names it.
 from __future__ import annotations
 
 from attnprof.call import Build, Call
-from attnprof.counters._fake import on_fake_tensors
 from attnprof.operators.counting import count_operators
+from attnprof.operators.fake import on_fake_tensors
 
 quantity = "operator_macs"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attnprof.call import Build
-from attnprof.counters._fake import on_fake_tensors
 from attnprof.counters._ptflops import complexity
+from attnprof.operators.fake import on_fake_tensors
 
 quantity = "ptflops_aten_macs"
 

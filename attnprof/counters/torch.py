@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnprof.call import Build, Call
-from attnprof.counters._fake import on_fake_tensors
+from attnprof.operators.fake import on_fake_tensors
 
 quantity = "torch_macs"
 

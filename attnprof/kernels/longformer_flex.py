@@ -26,7 +26,6 @@ name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = ""
-uncounted = "no counter sees into a compiled function: FlexAttention runs as one"
 compiles = True
 
 _FORWARD_PRODUCTS = 2
