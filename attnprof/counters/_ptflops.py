@@ -40,7 +40,7 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
             backend=backend,
         )
     if macs is None:
-        raise MeasurementError(f"ptflops ({backend}) gave up: {_reason(printed.getvalue())}")
+        raise MeasurementError(_reason(printed.getvalue()))
     return int(macs)
 
 
@@ -48,4 +48,4 @@ def _reason(printed: str) -> str:
     """The exception in what ptflops printed: `<class 'pkg.Error'>: what it says`, in one line."""
     _, _, told = printed.partition("following exception:")
     match = re.match(r"\s*<class '(?:\w+\.)*(\w+)'>: *(.*)", told)
-    return f"{match[1]}: {match[2]}".rstrip(": ") if match else "no reason given"
+    return f"{match[1]}: {match[2]}".rstrip(": ") if match else "ptflops gave up and said nothing"
