@@ -118,7 +118,7 @@ class Attending(nn.Module):
         self.bias = nn.Parameter(torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.attention(x, x, x, need_weights=False)[0] + self.bias
+        return self.attention(x, x, x)[0] + self.bias
 
 
 def call_of(make: Callable[[], nn.Module]) -> Call:
@@ -134,7 +134,8 @@ def test_modules_of_the_users_are_explained_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSTALLED)
-def test_other_tools_on_modules_of_the_users(name: str) -> None:
+def test_other_tools_on_modules_of_the_users(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
     chosen = Case("test_audit:Mixed", Workload(AttentionPattern.dense(HEADS), 10, 16))
     table = audit([chosen], [name])
     (row,) = [row for row in table.rows if row.counter == name]
@@ -143,15 +144,15 @@ def test_other_tools_on_modules_of_the_users(name: str) -> None:
 
 def test_what_is_counted_twice_is_told() -> None:
     """ptflops hooks `nn.MultiheadAttention`, and sees its products by the functions once more."""
-    counter = counters.find("ptflops_pytorch")
-    with torch.no_grad():
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            differences = counter.explain(partial(call_of, Attending)).differences
-            counted = counter.count(partial(call_of, Attending))
-        finally:
-            torch.backends.mha.set_fastpath_enabled(True)
-    assert counted == counter.explain(partial(call_of, Attending)).counted_macs or differences
+    build, counter = partial(call_of, Attending), counters.find("ptflops_pytorch")
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        counted, found = counter.count(build), counter.explain(build)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    scores_and_context = 2 * 3 * 10 * 10 * 16
+    assert found.differences["counted twice"] == scores_and_context
+    assert counted == found.counted_macs
 
 
 def test_the_account_itself() -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
 from attnprof.operators.counting import dispatched
@@ -194,10 +195,16 @@ def account(run: Callable[[], object], sees: Sees, functions: Iterable[str] = ()
     return ledger.settle()
 
 
-def forward(call: Call) -> None:
-    """The call as most counters run it: forward, in eval mode, without gradients."""
-    with torch.no_grad():
-        call.module.eval()(**call.kwargs)
+def forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) -> None:
+    """The call as most counters run it: forward, in eval mode, without gradients.
+
+    Args:
+        call: the call.
+        without_gradients: `torch.inference_mode` leaves operators such as einsum whole.
+    """
+    kwargs = tree_map_only(torch.Tensor, torch.Tensor.detach, call.kwargs)
+    with without_gradients():
+        call.module.eval()(**kwargs)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attnprof.call import Build, Call
-from attnprof.operators.accounting import Account, Sees, account
+from attnprof.operators.accounting import Account, Sees, account, forward
 from attnprof.operators.fake import on_fake_tensors
 
 
@@ -43,13 +43,7 @@ def account_of(
     build: Build, sees: Sees, functions: tuple[str, ...] = (), *, as_traced: bool = False
 ) -> Account:
     """What a peer sees of the call's forward pass; `as_traced`, operators made of others whole."""
-    grad_mode = torch.inference_mode if as_traced else torch.no_grad
-
-    def measured(call: Call) -> Account:
-        def run() -> None:
-            with grad_mode():
-                call.module.eval()(**call.kwargs)
-
-        return account(run, sees, functions)
-
-    return on_fake_tensors(build, measured)
+    mode = torch.inference_mode if as_traced else torch.no_grad
+    return on_fake_tensors(
+        build, lambda call: account(lambda: forward(call, mode), sees, functions)
+    )

@@ -36,9 +36,14 @@ def explain(build: Build) -> Account:
 
 def _sees(span: Span) -> Sight | None:
     """Source: fvcore/nn/jit_handles.py."""
-    if span.kind != "operator" or not span.is_outermost:
+    if span.kind != "operator":
         return None
     operator, args = span.subject, span.args
+    if operator is _aten.convolution:  # the trace has it inside those of one dimension or another
+        spread = (args[0] if args[6] else span.output).shape[2:]
+        return Sight(args[0].shape[0] * args[1].numel() * math.prod(spread))
+    if not span.is_outermost:
+        return None
     if operator is _aten.linear:
         return Sight(args[0].numel() * args[1].shape[0])
     if operator in (_aten.mm, _aten.bmm, _aten.matmul):
@@ -50,9 +55,6 @@ def _sees(span: Span) -> Sight | None:
         if not span.macs:  # over a dimension of size 1 it multiplies number by number
             return Sight(extras={"elementwise work": macs})
         return Sight(macs, misfit="einsum rounded to four digits")
-    if operator is _aten._convolution:
-        spread = (args[0] if args[6] else span.output).shape[2:]
-        return Sight(args[0].shape[0] * args[1].numel() * math.prod(spread))
     if operator in (_aten.layer_norm, _aten.group_norm):
         times = 4 if args[2] is None else 5
         return Sight(extras={"normalisation": times * args[0].numel()})
