@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
 from attnprof.counters import operator
 from attnprof.meters.memory import measure_peak_bytes
+from attnprof.operators.fake import fake_mode
+from attnprof.operators.memory import peak_bytes
 
 aten = torch.ops.aten
 
@@ -200,6 +202,10 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
     with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
         measured = measured_peak(kernel, workload)
         assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
+        if not kernel.compiles:
+            with fake_mode():
+                followed = peak_bytes(kernel.build(workload).run)
+            assert followed == pytest.approx(measured, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["bert-sdpa", "longformer-masked", "longformer-banded"])

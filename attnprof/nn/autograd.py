@@ -177,8 +177,8 @@ def _operator(
     scale: float,
     dropout_p: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, log-sum-exp, and the random state in which it began."""
-    state = _random_state(query.device)
+    """Output, log-sum-exp, and the random state in which dropout began."""
+    state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
     band = _band(window, dilation, positions, counts)
     output, log_sum_exp = banded.forward(
         query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
@@ -188,8 +188,10 @@ def _operator(
 
 @_operator.register_fake
 def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, dropout_p = args
     sums = query.new_empty(query.shape[:3], dtype=banded.accumulate_type(query))
-    state = torch.empty(_random_state(query.device).shape, dtype=torch.uint8, device="cpu")
+    numbers = _random_state(query.device).numel() if dropout_p else 0
+    state = torch.empty(numbers, dtype=torch.uint8, device="cpu")
     return banded.empty_as_projected(query), sums, state
 
 
@@ -255,6 +257,7 @@ def _(grad_output: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # of the log-sum-exp, which has none
     query, key, value, global_rows, key_padding_mask, *ctx.constants = inputs
     ctx.globals = 0 if global_rows is None else global_rows.shape[2]
     ctx.save_for_backward(query, key, value, key_padding_mask, *output)
