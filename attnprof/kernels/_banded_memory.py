@@ -39,13 +39,13 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
     return LayerMemory(
         forward=max(rows.forward, saved + tiles),
         saved=saved,
-        attention_backward=saved
-        + activation
+        output_backward=saved
+        - activation
         + gradients
         + max(_backward_tiles_bytes(workload, layer), 2 * converted),
         projection_backward=max(
-            rows.saved + projection_backward_bytes(activation, weight),
-            rows.backward + 3 * activation + 3 * weight,
+            rows.saved + projection_backward_bytes(workload, activation, weight),
+            rows.backward + activation + 3 * weight,
         ),
         output_is_saved=True,
         gradients=(6 if layer.global_positions else 3) * weight,

@@ -80,11 +80,11 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=4 * activation
         + (flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics),
         saved=4 * activation + statistics,
-        # the same four, the output's gradient, and those of query, key and value
-        attention_backward=8 * activation
+        # query, key, value and their gradients
+        output_backward=6 * activation
         + statistics
         + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
-        projection_backward=projection_backward_bytes(activation, weight),
+        projection_backward=projection_backward_bytes(workload, activation, weight),
         output_is_saved=True,
         gradients=_bert.PROJECTIONS * weight,
     )

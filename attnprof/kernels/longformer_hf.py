@@ -66,7 +66,7 @@ def _padded(workload: Workload) -> int:
 
 def parameters(workload: Workload) -> int:
     """Six projections a layer; the global ones are there even when no token is global."""
-    return len(workload.layers) * formulas.projection_parameters(workload, _PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
 
 
 def build(workload: Workload) -> Call:
@@ -112,7 +112,7 @@ def executed_macs(workload: Workload) -> int:
         w, g = layer.window or 0, len(layer.global_positions)
         chunks = (2 * n - w) * w + 3 * n * w // 2
         macs += batch * width * (chunks + 4 * g * n)
-        macs += formulas.projection_macs(workload.at(n), layer)
+        macs += formulas.weight_macs(workload.at(n), layer)
     return macs * (formulas.TRAINING_FACTOR if workload.mode == "training" else 1)
 
 
@@ -240,9 +240,9 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             saved + global_inputs + t.diagonal_mask + t.band_and_global,
         ),
         saved=saved + global_inputs,
+        # gradients of the chunked values and probabilities
+        output_backward=saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs,
         attention_backward=max(
-            # gradients of the chunked values and probabilities
-            saved + has_globals * 3 * t.weight + 2 * t.activation + t.chunked_value + t.cut_probs,
             # the chunked values folded back
             kept
             + 2 * t.chunked
@@ -251,16 +251,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             + t.indices
             + t.band
             + t.float_band
-            + 2 * t.activation
             + of_globals,
             # the band folded back into chunks of scores
-            kept
-            + 2 * t.chunked
-            + 3 * t.activation
-            + t.band
-            + 5 * t.padded_scores // 2
-            + of_globals,
+            kept + 2 * t.chunked + t.activation + t.band + 5 * t.padded_scores // 2 + of_globals,
         ),
-        projection_backward=projection_backward_bytes(t.activation, t.weight, used),
+        projection_backward=projection_backward_bytes(workload, t.activation, t.weight, used),
         gradients=used * t.weight,
     )

@@ -82,7 +82,7 @@ def _masks_of(layer: AttentionPattern) -> int:
 def parameters(workload: Workload) -> int:
     """Three projections a layer, six where there are global tokens."""
     projections = sum(_projections_of(layer) for layer in workload.layers)
-    return formulas.projection_parameters(workload, projections)
+    return formulas.parameters(workload, projections)
 
 
 def _projections_of(layer: AttentionPattern) -> int:
@@ -95,13 +95,13 @@ def executed_macs(workload: Workload) -> int:
     Fused attention's backward multiplies the scores once more: 7 products for the forward's 2.
     """
     n, batch, width = workload.seq_len, workload.batch_size, workload.hidden_size
-    projections = sum(formulas.projection_macs(workload, layer) for layer in workload.layers)
+    weights = sum(formulas.weight_macs(workload, layer) for layer in workload.layers)
     attention = sum(
         2 * batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
     )
     if workload.mode == "inference":
-        return projections + attention
-    return formulas.TRAINING_FACTOR * projections + attention * 7 // 2
+        return weights + attention
+    return formulas.TRAINING_FACTOR * weights + attention * 7 // 2
 
 
 def held_bytes(workload: Workload) -> int:
@@ -145,12 +145,14 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     return LayerMemory(
         forward=max(forward, saved + fused_rows),
         saved=saved,
-        attention_backward=max(
+        output_backward=max(
             # gradients of query, key and value, in the globals' branch and in the window's
-            saved + 4 * activation + 2 * global_rows + rows_back if g else 0,
-            8 * activation + numeric_mask + statistics + of_globals + fused_back,
+            saved + 2 * activation + 2 * global_rows + rows_back if g else 0,
+            6 * activation + numeric_mask + statistics + of_globals + fused_back,
         ),
-        projection_backward=projection_backward_bytes(activation, weight, _projections_of(layer)),
+        projection_backward=projection_backward_bytes(
+            workload, activation, weight, _projections_of(layer)
+        ),
         output_is_saved=True,
         gradients=gradients,
     )
