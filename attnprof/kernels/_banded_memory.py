@@ -13,6 +13,7 @@ from attnprof.kernels._memory import (
     flash_cpu_backward_bytes,
     flash_cpu_buffer_bytes,
     flash_cpu_forward_bytes,
+    has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
     weight_bytes,
@@ -44,7 +45,8 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
         + gradients
         + max(_backward_tiles_bytes(workload, layer), 2 * converted),
         projection_backward=max(
-            rows.saved + projection_backward_bytes(workload, activation, weight),
+            rows.saved
+            + projection_backward_bytes(activation, weight, has_residual=has_residual(workload)),
             rows.backward + activation + 3 * weight,
         ),
         output_is_saved=True,

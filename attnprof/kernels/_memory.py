@@ -129,18 +129,23 @@ def whole_layer(workload: Workload, seq_len: int, attention: LayerMemory) -> Lay
     )
 
 
+def has_residual(workload: Workload) -> bool:
+    """Whether the attention's input has another reader, which is the first to go backward."""
+    return workload.scope == "layer"
+
+
 def projection_backward_bytes(
-    workload: Workload, activation: int, weight: int, projections: int = 3
+    activation: int, weight: int, projections: int = 3, *, has_residual: bool
 ) -> int:
     """The most at one time while the gradients of the last three of some projections are made.
 
     They begin with the gradients of query, key and value (3 activations). Two projections in, their
     two contributions to the input's gradient are summed into a third tensor; at the third, the
     first three are one. Six projections, those of global tokens first, begin with three weights
-    more and one contribution; so does, by its residual, a whole layer.
+    more and one contribution; so they do where a residual has left one.
     """
     before = projections - 3
-    begun = before > 0 or workload.scope == "layer"
+    begun = has_residual or before > 0
     return max(
         (4 + begun) * activation + (before + 2 - begun) * weight,
         3 * activation + projections * weight,

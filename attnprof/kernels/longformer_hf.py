@@ -15,6 +15,7 @@ from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
     activation_bytes,
+    has_residual,
     projection_backward_bytes,
     stack_peak_bytes,
     weight_bytes,
@@ -211,15 +212,19 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
                 context + t.value_copy + t.activation,
             )
         )
-    # Each projection keeps a copy of its transposed input; upper layers get theirs in that layout.
-    copied_inputs = is_batch and index == 0
+    # Each projection keeps a copy of its transposed input; attentions write in that layout, so that
+    # upper ones get theirs in it.
+    copied_inputs = is_batch and (index == 0 or workload.scope == "layer")
     inputs = copied_inputs * 3 * t.activation
     chunks = has_chunks * 2 * t.chunked
     kept = inputs + t.border_masks
+    # Once the layer below's output has been copied and added, nothing keeps it.
+    let_go = (copied_inputs and index > 0) * t.activation
+    left = kept - let_go
     # The globals' keys and values, and the window's scores, which chunks would have copied.
     global_activations = (2 + has_chunks) * t.activation
     saved = (
-        kept
+        left
         # chunked query and key, which are query and key themselves where there is one chunk
         + 2 * t.chunked
         + t.padded_probs
@@ -232,19 +237,22 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     probabilities = kept + projected + chunks + t.diagonal_mask + t.float_band + t.band_and_global
     context = probabilities + band_for_context + t.padded_value + t.padded_probs
     of_globals = has_globals * (global_activations + 3 * t.weight)
+    # gradients of the chunked values and probabilities
+    of_context = saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs
     return LayerMemory(
         forward=max(
             kept + projected + chunks + t.chunked_scores + t.padded_scores,
             context + band_copy,
             context + t.value_copy + t.activation,
-            saved + global_inputs + t.diagonal_mask + t.band_and_global,
+            let_go + saved + global_inputs + t.diagonal_mask + t.band_and_global,
         ),
         saved=saved + global_inputs,
-        # gradients of the chunked values and probabilities
-        output_backward=saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs,
+        # The globals put aside a gradient of the output of their own: theirs is not read any more.
+        output_backward=of_context * (not has_globals),
         attention_backward=max(
+            of_context,
             # the chunked values folded back
-            kept
+            left
             + 2 * t.chunked
             + t.chunked_value
             + t.padded_value
@@ -253,8 +261,12 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             + t.float_band
             + of_globals,
             # the band folded back into chunks of scores
-            kept + 2 * t.chunked + t.activation + t.band + 5 * t.padded_scores // 2 + of_globals,
+            left + 2 * t.chunked + t.activation + t.band + 5 * t.padded_scores // 2 + of_globals,
         ),
-        projection_backward=projection_backward_bytes(workload, t.activation, t.weight, used),
+        # All read one transposed input, so that a residual's contribution is added at the end.
+        projection_backward=projection_backward_bytes(
+            t.activation, t.weight, used, has_residual=False
+        )
+        + has_residual(workload) * t.activation,
         gradients=used * t.weight,
     )
