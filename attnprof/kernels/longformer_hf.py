@@ -150,6 +150,9 @@ class _Tensors:
     saved_value: int
     border_masks: int
     indices: int
+    global_rows: int
+    global_columns: int
+    global_weights: int
 
     @classmethod
     def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
@@ -182,6 +185,10 @@ class _Tensors:
             border_masks=2 * batch * heads * (w // 2) * (w // 2 + 1),
             # `as_strided` goes backward with 64-bit indices of its input and of its output
             indices=8 * (value_numbers + chunked_value_numbers),
+            # what global tokens ask, and the probabilities of and by them
+            global_rows=activation_bytes(workload, g) if g else 0,
+            global_columns=row * g * size,
+            global_weights=row * g * 4,
         )
 
 
@@ -197,12 +204,12 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     band_for_context = has_globals * (t.activation + t.band)
     band_copy = is_batch * t.band
     projected = 3 * t.activation
+    # Probabilities before and after masking; scores of a lower precision that were not put together
+    # with those of globals are converted in a tensor of their own.
+    float_bands = 3 if workload.dtype_bytes < 4 and not has_globals else 2
     if workload.mode == "inference":
         probabilities = projected + t.diagonal_mask + t.band_and_global
         context = probabilities + band_for_context + t.padded_value + t.padded_probs
-        # Probabilities before and after masking; scores of a lower precision that were not put
-        # together with those of globals are converted in a tensor of their own.
-        float_bands = 3 if workload.dtype_bytes < 4 and not has_globals else 2
         return LayerMemory(
             forward=max(
                 projected + t.chunked_scores + t.padded_scores,
@@ -232,25 +239,35 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         + t.float_band
         + t.activation
         + has_globals * global_activations
+        + t.global_columns
+        + 2 * t.global_rows
     )
-    global_inputs = copied_inputs * has_globals * 2 * t.activation
+    # What global tokens read goes backward first.
+    of_global_rows = copied_inputs * has_globals * 2 * t.activation
+    of_global_rows += t.global_weights + 2 * t.global_rows
     probabilities = kept + projected + chunks + t.diagonal_mask + t.float_band + t.band_and_global
     context = probabilities + band_for_context + t.padded_value + t.padded_probs
     of_globals = has_globals * (global_activations + 3 * t.weight)
-    # gradients of the chunked values and probabilities
-    of_context = saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs
     return LayerMemory(
         forward=max(
             kept + projected + chunks + t.chunked_scores + t.padded_scores,
+            probabilities + (float_bands - 1) * t.float_band,
             context + band_copy,
             context + t.value_copy + t.activation,
-            let_go + saved + global_inputs + t.diagonal_mask + t.band_and_global,
+            # what global tokens read: their scores beside the probabilities, and the output
+            let_go
+            + saved
+            + of_global_rows
+            + t.global_columns
+            + 2 * t.global_rows
+            + t.diagonal_mask
+            + t.band_and_global,
         ),
-        saved=saved + global_inputs,
-        # The globals put aside a gradient of the output of their own: theirs is not read any more.
-        output_backward=of_context * (not has_globals),
+        saved=saved + of_global_rows,
+        # The gradient of the output is copied into another layout at once, and not read again.
         attention_backward=max(
-            of_context,
+            # gradients of the chunked values and probabilities
+            saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs,
             # the chunked values folded back
             left
             + 2 * t.chunked
@@ -259,7 +276,11 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             + t.indices
             + t.band
             + t.float_band
+            + t.global_columns
+            + 2 * t.global_rows
             + of_globals,
+            # the probabilities, their gradient and that of the scores
+            left + 2 * t.chunked + 3 * t.float_band + of_globals,
             # the band folded back into chunks of scores
             left + 2 * t.chunked + t.activation + t.band + 5 * t.padded_scores // 2 + of_globals,
         ),
