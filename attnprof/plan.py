@@ -21,6 +21,9 @@ Values = int | str | Sequence[int | str]
 
 DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
+SCOPES = ("attention", "layer", "stack")
+"""What `scope` takes: `stack` is whole layers, as many as the model has."""
+
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
 
@@ -40,6 +43,7 @@ class GridOptions(TypedDict, total=False):
     dtype: str | None
     device: str | None
     mode: str | None
+    scope: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,15 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     lengths = sorted(
         {n for word in _words(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
     )
-    chosen = [(name, kernels.find(name)) for name in _kernel_names(options)]
+    names = _kernel_names(options)
+    scope = _scope(options, names)
+    chosen = [(name, kernels.find(name)) for name in names]
     patterns = _patterns(
         windows=_words(options, "window", (model.window,)),
         dilations=_words(options, "dilation", (model.dilation if own_layers else "1",)),
         global_tokens=_words(options, "global_tokens", (model.global_tokens,)),
         num_heads=num_heads,
+        num_layers=model.num_layers if scope == "stack" else 1,
         shortest=lengths[0],
     )
     cases: dict[Case, None] = {}
@@ -94,6 +101,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
                 dtype=cast("DType", options.get("dtype") or "float32"),
                 device=device,
                 mode=cast("Mode", options.get("mode") or "inference"),
+                scope="attention" if scope == "attention" else "layer",
             )
             for pattern in patterns
         ]
@@ -164,6 +172,20 @@ def _kernel_names(options: GridOptions) -> list[str]:
     )
 
 
+def _scope(options: GridOptions, names: Iterable[str]) -> str:
+    """One of `SCOPES`."""
+    scope = options.get("scope")
+    if scope is None:
+        return SCOPES[0]
+    if scope not in SCOPES:
+        raise UsageError("scope", scope or "(nothing)", near(scope, SCOPES))
+    if all(kernels.is_own(name) for name in names):
+        raise UsageError(
+            "scope", scope, "only built-in kernels have one; what is your own is costed as it is"
+        )
+    return scope
+
+
 def _words(
     options: GridOptions,
     name: str,
@@ -193,9 +215,13 @@ def _patterns(
     dilations: Sequence[str],
     global_tokens: Sequence[str],
     num_heads: int,
+    num_layers: int,
     shortest: int,
 ) -> list[Pattern]:
-    """Every window with every dilation and every set of global positions."""
+    """Every window with every dilation and every set of global positions.
+
+    A window that names one layer is that of `num_layers` alike; one that names several, of those.
+    """
     positions = [parse_global_tokens(text) for text in global_tokens]
     for text, chosen in zip(global_tokens, positions, strict=True):
         if chosen and chosen[-1] >= shortest:
@@ -214,5 +240,7 @@ def _patterns(
                     AttentionPattern.sliding(w, heads, chosen, num_heads)
                     for w, heads in zip(layer_windows, strides, strict=True)
                 )
+                if len(layers) == 1:
+                    layers *= num_layers
                 patterns.append(layers[0] if len(layers) == 1 else AttentionStack(layers=layers))
     return patterns

@@ -114,10 +114,10 @@ class Row:
     @property
     def detail(self) -> str:
         """Why cells are empty, and what to know about the others."""
-        layers = len(self.workload.layers)
         # The windows of a sparse stack say that it is one; a dense stack has none to say it.
-        stack = [f"stack of {layers} layers"] if layers > 1 and self.workload.is_dense else []
-        return "; ".join(dict.fromkeys([*stack, *self.details]))
+        is_told = self.workload.scope == "attention" and not self.workload.is_dense
+        extent = "" if is_told else describe_extent(self.workload)
+        return "; ".join(dict.fromkeys([extent] * bool(extent) + self.details))
 
     def integer(self, quantity: str) -> int | None:
         """A value that is a count of something."""
@@ -144,6 +144,14 @@ class Row:
             "detail": self.detail,
             **{column: self.values.get(column) for column in COLUMNS[len(_BEFORE) :]},
         }
+
+
+def describe_extent(workload: Workload) -> str:
+    """How much of a model is costed, in words; empty for one attention."""
+    layers = len(workload.layers)
+    if workload.scope == "layer":
+        return "whole layer" if layers == 1 else f"{layers} whole layers"
+    return f"stack of {layers} layers" if layers > 1 else ""
 
 
 class ResultTable:
@@ -209,7 +217,10 @@ class ResultTable:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def to_json_lines(self) -> str:
-        """One record a line: kernel, workload, quantity, value, unit, status, detail."""
+        """One record a line: kernel, workload, quantity, value, unit, status, detail.
+
+        Rows tell layers and scope in their detail; here each has a name of its own.
+        """
         identity = _BEFORE[1:2] + _BEFORE[3:12]
         lines: list[str] = []
         for record in self.records:
@@ -217,6 +228,8 @@ class ResultTable:
             line = {
                 "kernel": record.kernel,
                 **{column: cells[column] for column in identity},
+                "layers": len(record.workload.layers),
+                "scope": record.workload.scope,
                 "quantity": record.quantity,
                 "value": record.value,
                 "unit": record.unit,

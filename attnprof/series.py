@@ -74,6 +74,7 @@ _PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
     ("window", lambda workload: format_window(workload.pattern)),
     ("dilation", lambda workload: format_dilation(workload.pattern)),
     ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope", lambda workload: workload.scope),
     ("layers", lambda workload: str(len(workload.layers))),
 )
 

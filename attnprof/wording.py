@@ -10,10 +10,16 @@ from attnprof.notation import (
     format_window,
     shorten_positions,
 )
-from attnprof.records import ResultTable, Row
+from attnprof.records import ResultTable, Row, describe_extent
 from attnprof.series import labels
 from attnprof.units import format_count, format_macs, format_ratio, format_share
 from attnprof.workload import Workload
+
+
+def describe_subject(table: ResultTable) -> str:
+    """What the rows are the costs of, as a heading."""
+    whole = any(row.workload.scope == "layer" for row in table.rows)
+    return "Encoder" if whole else "Self-attention"
 
 
 def describe_setting(table: ResultTable) -> str:
@@ -27,10 +33,10 @@ def describe_setting(table: ResultTable) -> str:
     pattern = _shared_pattern(patterns) if patterns else "dense" * bool(built_in)
     shapes = dict.fromkeys((row.workload.hidden_size, row.workload.num_heads) for row in rows)
     shape = " and ".join(f"hidden {hidden}, {heads} heads" for hidden, heads in shapes)
-    layers = max(len(row.workload.layers) for row in rows)
-    stack = f"stack of {layers} layers, " if layers > 1 else ""
+    extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
+    extent = "".join(f"{text}, " for text in extents if text)
     setting = (
-        f"{stack}{shape}, "
+        f"{extent}{shape}, "
         f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
     )
     return f"{setting}; {pattern}" if pattern else setting

@@ -9,8 +9,13 @@ from attnprof.errors import UsageError, near
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
 
 Mode = Literal["inference", "training"]
+Scope = Literal["attention", "layer"]
 Device = Literal["cpu", "cuda"]
 DType = Literal["float32", "float64", "bfloat16", "float16"]
+
+FEED_FORWARD_FACTOR = 4
+"""Width of the feed-forward in units of the layer's, as in BERT (arXiv 1810.04805, section 3) and
+Longformer."""
 
 DTYPE_BYTES: dict[DType, int] = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
@@ -33,6 +38,9 @@ class Workload:
         device: `cpu` or `cuda`.
         mode: `inference` (eval, no gradients) or `training` (forward and backward; the input
             needs a gradient too, as it does inside a network).
+        scope: what of each layer: `attention` is the query, key and value projections and the
+            attention; `layer` is all of it, with the output projection, the feed-forward, and
+            residuals with layer norms, as `BertLayer` draws it.
 
     Raises:
         UsageError: when a value is outside what its description says.
@@ -45,6 +53,7 @@ class Workload:
     dtype: DType = "float32"
     device: Device = "cpu"
     mode: Mode = "inference"
+    scope: Scope = "attention"
 
     def __post_init__(self) -> None:
         for argument in ("seq_len", "hidden_size", "batch_size"):
@@ -60,6 +69,7 @@ class Workload:
         _choice("dtype", self.dtype, get_args(DType))
         _choice("device", self.device, get_args(Device))
         _choice("mode", self.mode, get_args(Mode))
+        _choice("scope", self.scope, get_args(Scope))
         last = max(layer.last_position for layer in self.pattern.layers)
         if last >= self.seq_len:
             raise UsageError(
@@ -75,6 +85,11 @@ class Workload:
     def head_dim(self) -> int:
         """Width of one head."""
         return self.hidden_size // self.num_heads
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the feed-forward of a whole layer."""
+        return FEED_FORWARD_FACTOR * self.hidden_size
 
     @property
     def dtype_bytes(self) -> int:

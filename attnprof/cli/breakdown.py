@@ -23,6 +23,7 @@ def breakdown(
     batch_size: options.BatchSize = None,
     dtype: options.DType = None,
     mode: options.Mode = None,
+    scope: options.Scope = None,
     csv: options.Csv = None,
     json: options.Json = None,
 ) -> None:

@@ -25,6 +25,7 @@ def compare(
     dtype: options.DType = None,
     device: options.Device = None,
     mode: options.Mode = None,
+    scope: options.Scope = None,
     no_count: options.NoCount = False,
     no_time: options.NoTime = False,
     no_memory: options.NoMemory = False,

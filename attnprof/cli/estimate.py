@@ -26,6 +26,7 @@ def estimate(
     dtype: options.DType = None,
     device: options.Device = None,
     mode: options.Mode = None,
+    scope: options.Scope = None,
     csv: options.Csv = None,
     json: options.Json = None,
     markdown: options.Markdown = None,

@@ -21,6 +21,7 @@ def kernels(
     dtype: options.DType = None,
     device: options.Device = None,
     mode: options.Mode = None,
+    scope: options.Scope = None,
 ) -> None:
     """List the kernels, and why some cannot be built here or for these options.
 

@@ -129,6 +129,16 @@ Mode = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        metavar="NAME",
+        help="attention; layer: with the output projection and a feed-forward four times as wide; "
+        "stack: whole layers, as many as the model has. [dim]default: attention[/]",
+        rich_help_panel=_WHAT,
+    ),
+]
 NoCount = Annotated[
     bool, typer.Option("--no-count", help="Run no counters.", rich_help_panel=_MEASURE)
 ]

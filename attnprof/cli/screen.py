@@ -17,7 +17,7 @@ from attnprof import findings
 from attnprof.cli.group import INTERRUPTED
 from attnprof.columns import WIDE, Column
 from attnprof.render.table import render_table
-from attnprof.wording import describe_findings, describe_notes, describe_setting
+from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
 
 if TYPE_CHECKING:
     from attnprof.records import ResultTable
@@ -34,7 +34,7 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
     rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
     prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
     prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
-    prose.print(f"[bold]Self-attention[/]: {describe_setting(table)}", markup=True)
+    prose.print(f"[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
     if machine:
         prose.print(machine, style="dim", markup=False)
     print_whole(rendered)

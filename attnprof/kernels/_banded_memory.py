@@ -10,6 +10,7 @@ from attnprof.kernels._memory import (
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
+    has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
     weight_bytes,
@@ -44,13 +45,14 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
     return LayerMemory(
         forward=max(rows.forward, saved + tiles),
         saved=saved,
-        attention_backward=saved
-        + activation
+        output_backward=saved
+        - activation
         + gradients
         + max(backward_tiles_bytes(banded), 2 * converted),
         projection_backward=max(
-            rows.saved + projection_backward_bytes(activation, weight),
-            rows.backward + 3 * activation + 3 * weight,
+            rows.saved
+            + projection_backward_bytes(activation, weight, has_residual=has_residual(workload)),
+            rows.backward + activation + 3 * weight,
         ),
         output_is_saved=True,
         gradients=(6 if layer.global_positions else 3) * weight,

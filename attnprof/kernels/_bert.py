@@ -43,7 +43,7 @@ def supports(workload: Workload) -> str | None:
 
 def parameters(workload: Workload) -> int:
     """Three projections a layer."""
-    return len(workload.layers) * formulas.projection_parameters(workload, PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * PROJECTIONS)
 
 
 def held_bytes(workload: Workload) -> int:

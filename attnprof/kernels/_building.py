@@ -27,16 +27,23 @@ def build_call(
     Args:
         workload: the call to build.
         seq_len: the length to compute, padding included; what is padded is zeros.
-        make_layer: makes the layer of that index and pattern.
+        make_layer: makes the attention of the layer of that index and pattern; what else the
+            workload's scope has is built around it.
         make_kwargs: further keyword arguments, made from `hidden_states`
             `(batch, seq_len, hidden)`.
     """
     import torch
 
+    from attnprof.nn.encoder_layer import EncoderLayer
     from attnprof.nn.stack import LayerStack
 
     with seeded_defaults(workload):
         layers = [make_layer(index, layer) for index, layer in enumerate(workload.layers)]
+        if workload.scope == "layer":
+            layers = [
+                EncoderLayer(attention, workload.hidden_size, workload.intermediate_size)
+                for attention in layers
+            ]
         module = layers[0] if len(layers) == 1 else LayerStack(layers)
         module.train(workload.mode == "training")
         hidden_states = torch.zeros(workload.batch_size, seq_len, workload.hidden_size)

@@ -11,6 +11,7 @@ from attnprof.kernels._bert import held_bytes, parameters, supports
 from attnprof.kernels._memory import (
     LayerMemory,
     activation_bytes,
+    has_residual,
     projection_backward_bytes,
     stack_peak_bytes,
     weight_bytes,
@@ -76,15 +77,17 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=forward,
         # query, key, value, output; probabilities
         saved=4 * activation + scores,
+        # query, key, value and its gradient, and the output's in a layout that `bmm` takes; the
+        # probabilities and their gradient
+        output_backward=(5 if copies else 4) * activation + 2 * scores,
         attention_backward=max(
-            # query, key, output, its gradient, gradient of value; the probabilities, their
-            # gradient and that of the scores
-            5 * activation + 3 * scores,
-            # value, and the output's gradient in a layout that `bmm` takes
-            (7 if copies else 6) * activation + 2 * scores,
+            # query, key, gradient of value; probabilities, their gradient and that of the scores
+            3 * activation + 3 * scores,
             # gradients of query and key as well
-            7 * activation + scores,
+            5 * activation + scores,
         ),
-        projection_backward=projection_backward_bytes(activation, weight),
+        projection_backward=projection_backward_bytes(
+            activation, weight, has_residual=has_residual(workload)
+        ),
         gradients=_bert.PROJECTIONS * weight,
     )

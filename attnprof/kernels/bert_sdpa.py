@@ -13,6 +13,7 @@ from attnprof.kernels._memory import (
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
+    has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
@@ -78,11 +79,13 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=4 * activation
         + (flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics),
         saved=4 * activation + statistics,
-        # the same four, the output's gradient, and those of query, key and value
-        attention_backward=8 * activation
+        # query, key, value and their gradients
+        output_backward=6 * activation
         + statistics
         + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
-        projection_backward=projection_backward_bytes(activation, weight),
+        projection_backward=projection_backward_bytes(
+            activation, weight, has_residual=has_residual(workload)
+        ),
         output_is_saved=True,
         gradients=_bert.PROJECTIONS * weight,
     )

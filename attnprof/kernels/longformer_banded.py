@@ -44,7 +44,7 @@ def length_step(workload: Workload) -> int:
 
 def parameters(workload: Workload) -> int:
     """Six projections a layer, as transformers' class has them."""
-    return len(workload.layers) * formulas.projection_parameters(workload, _PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
 
 
 def build(workload: Workload) -> Call:
@@ -85,9 +85,10 @@ def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
     if training:
         band += _BACKWARD_PRODUCTS * _scores(workload, layer, _backward_cut(workload, layer))
     projections = plain * 3 * n * width**2
-    return workload.batch_size * (
+    attention = workload.batch_size * (
         projections + band * workload.head_dim + _global_rows_macs(workload, layer)
     )
+    return attention + plain * formulas.rest_of_layer_macs(workload)
 
 
 def _scores(workload: Workload, layer: AttentionPattern, cut: Cut) -> int:

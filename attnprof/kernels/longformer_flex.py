@@ -73,7 +73,7 @@ def _projections_of(layer: AttentionPattern) -> int:
 def parameters(workload: Workload) -> int:
     """Three projections a layer, six where there are global tokens."""
     projections = sum(_projections_of(layer) for layer in workload.layers)
-    return formulas.projection_parameters(workload, projections)
+    return formulas.parameters(workload, projections)
 
 
 def executed_macs(workload: Workload) -> int:
@@ -85,7 +85,7 @@ def executed_macs(workload: Workload) -> int:
     for layer in workload.layers:
         scores = block_scores(layer, workload.seq_len) * workload.head_dim
         scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
-        macs += plain * formulas.projection_macs(workload, layer)
+        macs += plain * formulas.weight_macs(workload, layer)
         macs += fused * workload.batch_size * scores
     return macs
 

@@ -15,6 +15,7 @@ from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
     activation_bytes,
+    has_residual,
     projection_backward_bytes,
     stack_peak_bytes,
     weight_bytes,
@@ -65,7 +66,7 @@ def _padded(workload: Workload) -> int:
 
 def parameters(workload: Workload) -> int:
     """Six projections a layer; the global ones are there even when no token is global."""
-    return len(workload.layers) * formulas.projection_parameters(workload, _PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
 
 
 def build(workload: Workload) -> Call:
@@ -111,7 +112,7 @@ def executed_macs(workload: Workload) -> int:
         w, g = layer.window or 0, len(layer.global_positions)
         chunks = (2 * n - w) * w + 3 * n * w // 2
         macs += batch * width * (chunks + 4 * g * n)
-        macs += formulas.projection_macs(workload.at(n), layer)
+        macs += formulas.weight_macs(workload.at(n), layer)
     return macs * (formulas.TRAINING_FACTOR if workload.mode == "training" else 1)
 
 
@@ -148,6 +149,9 @@ class _Tensors:
     saved_value: int
     border_masks: int
     indices: int
+    global_rows: int
+    global_columns: int
+    global_weights: int
 
     @classmethod
     def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
@@ -180,6 +184,10 @@ class _Tensors:
             border_masks=2 * batch * heads * (w // 2) * (w // 2 + 1),
             # `as_strided` goes backward with 64-bit indices of its input and of its output
             indices=8 * (value_numbers + chunked_value_numbers),
+            # what global tokens ask, and the probabilities of and by them
+            global_rows=activation_bytes(workload, g) if g else 0,
+            global_columns=row * g * size,
+            global_weights=row * g * 4,
         )
 
 
@@ -195,12 +203,12 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     band_for_context = has_globals * (t.activation + t.band)
     band_copy = is_batch * t.band
     projected = 3 * t.activation
+    # Probabilities before and after masking; scores of a lower precision that were not put together
+    # with those of globals are converted in a tensor of their own.
+    float_bands = 3 if workload.dtype_bytes < 4 and not has_globals else 2
     if workload.mode == "inference":
         probabilities = projected + t.diagonal_mask + t.band_and_global
         context = probabilities + band_for_context + t.padded_value + t.padded_probs
-        # Probabilities before and after masking; scores of a lower precision that were not put
-        # together with those of globals are converted in a tensor of their own.
-        float_bands = 3 if workload.dtype_bytes < 4 and not has_globals else 2
         return LayerMemory(
             forward=max(
                 projected + t.chunked_scores + t.padded_scores,
@@ -210,15 +218,19 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
                 context + t.value_copy + t.activation,
             )
         )
-    # Each projection keeps a copy of its transposed input; upper layers get theirs in that layout.
-    copied_inputs = is_batch and index == 0
+    # Each projection keeps a copy of its transposed input; attentions write in that layout, so that
+    # upper ones get theirs in it.
+    copied_inputs = is_batch and (index == 0 or workload.scope == "layer")
     inputs = copied_inputs * 3 * t.activation
     chunks = has_chunks * 2 * t.chunked
     kept = inputs + t.border_masks
+    # Once the layer below's output has been copied and added, nothing keeps it.
+    let_go = (copied_inputs and index > 0) * t.activation
+    left = kept - let_go
     # The globals' keys and values, and the window's scores, which chunks would have copied.
     global_activations = (2 + has_chunks) * t.activation
     saved = (
-        kept
+        left
         # chunked query and key, which are query and key themselves where there is one chunk
         + 2 * t.chunked
         + t.padded_probs
@@ -226,40 +238,55 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         + t.float_band
         + t.activation
         + has_globals * global_activations
+        + t.global_columns
+        + 2 * t.global_rows
     )
-    global_inputs = copied_inputs * has_globals * 2 * t.activation
+    # What global tokens read goes backward first.
+    of_global_rows = copied_inputs * has_globals * 2 * t.activation
+    of_global_rows += t.global_weights + 2 * t.global_rows
     probabilities = kept + projected + chunks + t.diagonal_mask + t.float_band + t.band_and_global
     context = probabilities + band_for_context + t.padded_value + t.padded_probs
     of_globals = has_globals * (global_activations + 3 * t.weight)
     return LayerMemory(
         forward=max(
             kept + projected + chunks + t.chunked_scores + t.padded_scores,
+            probabilities + (float_bands - 1) * t.float_band,
             context + band_copy,
             context + t.value_copy + t.activation,
-            saved + global_inputs + t.diagonal_mask + t.band_and_global,
+            # what global tokens read: their scores beside the probabilities, and the output
+            let_go
+            + saved
+            + of_global_rows
+            + t.global_columns
+            + 2 * t.global_rows
+            + t.diagonal_mask
+            + t.band_and_global,
         ),
-        saved=saved + global_inputs,
+        saved=saved + of_global_rows,
+        # The gradient of the output is copied into another layout at once, and not read again.
         attention_backward=max(
             # gradients of the chunked values and probabilities
-            saved + has_globals * 3 * t.weight + 2 * t.activation + t.chunked_value + t.cut_probs,
+            saved + has_globals * 3 * t.weight + t.chunked_value + t.cut_probs,
             # the chunked values folded back
-            kept
+            left
             + 2 * t.chunked
             + t.chunked_value
             + t.padded_value
             + t.indices
             + t.band
             + t.float_band
-            + 2 * t.activation
+            + t.global_columns
+            + 2 * t.global_rows
             + of_globals,
+            # the probabilities, their gradient and that of the scores
+            left + 2 * t.chunked + 3 * t.float_band + of_globals,
             # the band folded back into chunks of scores
-            kept
-            + 2 * t.chunked
-            + 3 * t.activation
-            + t.band
-            + 5 * t.padded_scores // 2
-            + of_globals,
+            left + 2 * t.chunked + t.activation + t.band + 5 * t.padded_scores // 2 + of_globals,
         ),
-        projection_backward=projection_backward_bytes(t.activation, t.weight, used),
+        # All read one transposed input, so that a residual's contribution is added at the end.
+        projection_backward=projection_backward_bytes(
+            t.activation, t.weight, used, has_residual=False
+        )
+        + has_residual(workload) * t.activation,
         gradients=used * t.weight,
     )

@@ -12,6 +12,7 @@ from attnprof.kernels._memory import (
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
+    has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
@@ -85,7 +86,7 @@ def _masks_of(layer: AttentionPattern) -> int:
 def parameters(workload: Workload) -> int:
     """Three projections a layer, six where there are global tokens."""
     projections = sum(_projections_of(layer) for layer in workload.layers)
-    return formulas.projection_parameters(workload, projections)
+    return formulas.parameters(workload, projections)
 
 
 def _projections_of(layer: AttentionPattern) -> int:
@@ -98,13 +99,13 @@ def executed_macs(workload: Workload) -> int:
     Fused attention's backward multiplies the scores once more: 7 products for the forward's 2.
     """
     n, batch, width = workload.seq_len, workload.batch_size, workload.hidden_size
-    projections = sum(formulas.projection_macs(workload, layer) for layer in workload.layers)
+    weights = sum(formulas.weight_macs(workload, layer) for layer in workload.layers)
     attention = sum(
         2 * batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
     )
     if workload.mode == "inference":
-        return projections + attention
-    return formulas.TRAINING_FACTOR * projections + attention * 7 // 2
+        return weights + attention
+    return formulas.TRAINING_FACTOR * weights + attention * 7 // 2
 
 
 def held_bytes(workload: Workload) -> int:
@@ -141,19 +142,30 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     # the rows' input, query and output, their keys and values, and a second output
     saved_by_globals = (3 * activation + 3 * global_rows) if g else 0
     saved = 4 * activation + numeric_mask + statistics + saved_by_globals
-    # By the time of the window's backward pass the globals have left three gradients of weights
-    # and one of the input.
-    of_globals = 3 * (activation + weight) if g else 0
+    # query, key, value and their gradients
+    window = 6 * activation + numeric_mask + statistics + fused_back
+    # With globals it reads a copy of the output's gradient, without their rows, and keeps an output
+    # without those. They have left three gradients of weights and one of the input, which is one
+    # with a residual's.
+    of_globals = (3 - has_residual(workload)) * activation + 3 * weight
     rows_back = flash_cpu_backward_bytes(workload, g, n) if g and on_cpu else 0
     return LayerMemory(
         forward=max(forward, saved + fused_rows),
         saved=saved,
+        output_backward=0 if g else window,
         attention_backward=max(
-            # gradients of query, key and value, in the globals' branch and in the window's
-            saved + 4 * activation + 2 * global_rows + rows_back if g else 0,
-            8 * activation + numeric_mask + statistics + of_globals + fused_back,
+            # the copy and the gradients of key and value in the globals' branch
+            saved + 2 * activation + 2 * global_rows + rows_back,
+            window + of_globals,
+        )
+        if g
+        else 0,
+        projection_backward=projection_backward_bytes(
+            activation,
+            weight,
+            _projections_of(layer),
+            has_residual=has_residual(workload),
         ),
-        projection_backward=projection_backward_bytes(activation, weight, _projections_of(layer)),
         output_is_saved=True,
         gradients=gradients,
     )

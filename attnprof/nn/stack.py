@@ -10,7 +10,7 @@ from torch import nn
 
 
 class LayerStack(nn.Module):
-    """Self-attention layers in sequence: each reads what the one below it wrote.
+    """Layers in sequence: each reads what the one below it wrote.
 
     Args:
         layers: modules that take `hidden_states` `(batch, seq_len, hidden)` and return a tensor of
@@ -24,10 +24,10 @@ class LayerStack(nn.Module):
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """All layers, bottom first; `kwargs` go to each of them."""
         for layer in self.layers:
-            hidden_states = _only_output(layer(hidden_states, **kwargs))
+            hidden_states = only_output(layer(hidden_states, **kwargs))
         return hidden_states
 
 
-def _only_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What a layer wrote; attention weights beside it are let go before the next layer runs."""
+def only_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What attention wrote; the weights beside it are let go before what comes next runs."""
     return output[0] if isinstance(output, tuple) else output

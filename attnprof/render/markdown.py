@@ -9,7 +9,7 @@ from attnprof.columns import Column, filled
 from attnprof.records import ResultTable, Row
 from attnprof.series import labels
 from attnprof.units import format_count
-from attnprof.wording import describe_findings, describe_notes, describe_setting
+from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
 
 
 def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
@@ -18,7 +18,7 @@ def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
     columns = filled(columns, table.rows)
     headings = ["tokens", "kernel", *(column.heading.replace("\n", " ") for column in columns)]
     lines = [
-        f"Self-attention: {describe_setting(table)}.",
+        f"{describe_subject(table)}: {describe_setting(table)}.",
         "",
         _line(headings),
         _line(["---:", "---", *["---:"] * len(columns)]),

@@ -60,12 +60,13 @@ class ConfigTarget(Target):
         """The workload in the model's own width and heads, where it tells them."""
         hidden_size = getattr(self._text_config, "hidden_size", None)
         num_heads = getattr(self._text_config, "num_attention_heads", None)
+        adapted = super().adapted(workload)
         if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
-            return super().adapted(workload)
+            return adapted
         if hidden_size % num_heads:
-            return super().adapted(workload)
+            return adapted
         pattern = AttentionPattern.dense(num_heads)
-        return replace(workload, pattern=pattern, hidden_size=hidden_size)
+        return replace(adapted, pattern=pattern, hidden_size=hidden_size)
 
     def supports(self, workload: Workload) -> str | None:
         """Tables of positions end somewhere."""

@@ -50,8 +50,9 @@ class Target(ABC):
         """A fresh module with seeded random inputs, of fake tensors inside a fake mode."""
 
     def adapted(self, workload: Workload) -> Workload:
-        """The workload that it runs: whatever the pattern is, it attends as it does."""
-        return replace(workload, pattern=AttentionPattern.dense(workload.num_heads))
+        """The workload that it runs: whatever pattern and scope are, it is as it is."""
+        pattern = AttentionPattern.dense(workload.num_heads)
+        return replace(workload, pattern=pattern, scope="attention")
 
     def supports(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
