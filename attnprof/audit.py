@@ -149,7 +149,8 @@ def _useful(case: Case, counts: OperatorCounts) -> AuditRow:
     times = formulas.TRAINING_FACTOR if workload.mode == "training" else 1
     useful, useful_padded = formulas.useful_macs(workload), formulas.useful_macs(padded)
     attention = times * sum(formulas.attention_macs(padded, layer) for layer in padded.layers)
-    projected = sum(t.macs for (place, _), t in counts.tallies.items() if _is_projection(place))
+    linear = _linear_layers(case)
+    projected = sum(tally.macs for (place, _), tally in counts.tallies.items() if place in linear)
     differences = {
         "padding not counted": useful - useful_padded,
         "projections that are not multiplied": useful_padded - attention - projected,
@@ -159,12 +160,15 @@ def _useful(case: Case, counts: OperatorCounts) -> AuditRow:
     return AuditRow(case, USEFUL, counts.macs, useful, named)
 
 
-_PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global", "dense")
+def _linear_layers(case: Case) -> frozenset[str]:
+    """Paths of the linear layers in the kernel's module."""
+    from torch import nn
 
+    from attnprof.operators.fake import fake_mode
 
-def _is_projection(place: str) -> bool:
-    """Whether that is the path of a linear layer in a built-in kernel's module."""
-    return place.rpartition(".")[2] in _PROJECTIONS
+    with fake_mode():
+        module = kernels.find(case.kernel).build(case.workload).module
+    return frozenset(path for path, one in module.named_modules() if isinstance(one, nn.Linear))
 
 
 def _asked(server: ForkServer, peer: str, case: Case) -> tuple[int | None, str]:

@@ -56,6 +56,16 @@ def test_nothing_is_left_over_for_any_counter_on_any_kernel(seq_len: int) -> Non
         assert row.residual_macs == 0, row
 
 
+@pytest.mark.parametrize("scope", ["layer", "stack"])
+def test_whole_layers_are_explained_too(scope: str) -> None:
+    options: Any = {"scope": scope, "len": 100, "kernel": EAGER, "window": "16:32"}
+    request = prepare_audit({**options, "hidden_size": 64, "num_heads": 4})
+    table = request.run()
+    assert table.unexplained == []
+    named = {name for row in table.rows for name in row.differences}
+    assert {"bias", "normalisation", "activation", "padding not counted"} <= named
+
+
 def test_training_is_explained_by_the_pass_that_is_not_counted() -> None:
     options: Any = {"len": 96, "mode": "training", "kernel": EAGER, "window": 16, "num_heads": 4}
     table = prepare_audit({**options, "hidden_size": 64, "no_peers": True}).run()

@@ -21,6 +21,7 @@ def audit(
     kernel: options.Kernel = None,
     input: options.Input = None,
     model: options.Model = None,
+    scope: options.Scope = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,
     batch_size: options.BatchSize = None,

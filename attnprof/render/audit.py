@@ -15,7 +15,9 @@ from attnprof.notation import (
     format_window,
     shorten_positions,
 )
+from attnprof.records import describe_extent
 from attnprof.units import format_count
+from attnprof.workload import Workload
 
 _LETTERS_IN_A_TERMINAL, _LETTERS_IN_MARKDOWN = 45, 110
 _NAMES = {
@@ -31,7 +33,8 @@ _NAMES = {
 def render_audit(audit: AuditTable) -> Group:
     """For each case its counters; beneath a count what it adds and leaves out, exact MACs."""
     width = max((len(line) for row in audit.rows for line, _, _ in _lines(row)), default=0)
-    parts: list[RenderableType] = []
+    shapes = dict.fromkeys(_shape(row.case.workload) for row in audit.rows)
+    parts: list[RenderableType] = [Text(shape, "dim") for shape in shapes]
     for heading, rows in groupby(audit.rows, key=_heading):
         table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, show_header=False)
         table.add_column(no_wrap=True, min_width=width)
@@ -70,6 +73,16 @@ def _differences(row: AuditRow) -> list[tuple[str, int]]:
 
 
 def _heading(row: AuditRow) -> str:
+    told = [f"{_kernel(row)}, {format_count(row.case.workload.seq_len)} tokens", *_pattern(row)]
+    return "; ".join(told)
+
+
+def _kernel(row: AuditRow) -> str:
+    extent = describe_extent(row.case.workload)
+    return f"{row.case.kernel}, {extent}" if extent else row.case.kernel
+
+
+def _pattern(row: AuditRow) -> list[str]:
     pattern = row.case.workload.pattern
     parts = [
         ("window", format_window(pattern)),
@@ -77,8 +90,14 @@ def _heading(row: AuditRow) -> str:
         ("global tokens", shorten_positions(format_global_tokens(pattern))),
     ]
     told = ", ".join(f"{name} {value}" for name, value in parts if value)
-    case = f"{row.case.kernel}, {format_count(row.case.workload.seq_len)} tokens"
-    return f"{case}; {told}" if told else case
+    return [told] if told else []
+
+
+def _shape(workload: Workload) -> str:
+    return (
+        f"hidden {workload.hidden_size}, {workload.num_heads} heads, batch {workload.batch_size}, "
+        f"{workload.dtype}, {workload.mode}"
+    )
 
 
 def _name(row: AuditRow) -> str:
@@ -106,7 +125,8 @@ def describe_missing_peers(audit: AuditTable) -> str:
 
 def render_audit_markdown(audit: AuditTable) -> str:
     """For each length a table of shares, counters by kernels, and what explains them."""
-    lines: list[str] = []
+    shapes = dict.fromkeys(_shape(row.case.workload) for row in audit.rows)
+    lines = [" and ".join(shapes), ""]
     rows = sorted(audit.rows, key=lambda row: row.case.workload.seq_len)
     for seq_len, group in groupby(rows, key=lambda row: row.case.workload.seq_len):
         lines += [f"**{format_count(seq_len)} tokens**", "", *_matrix(list(group)), ""]
@@ -133,7 +153,7 @@ def _matrix(rows: list[AuditRow]) -> list[str]:
 
 
 def _column(row: AuditRow) -> str:
-    return _heading(row).replace(f", {format_count(row.case.workload.seq_len)} tokens", "")
+    return "; ".join([_kernel(row), *_pattern(row)])
 
 
 def _explanations(rows: list[AuditRow]) -> list[tuple[str, str]]:
