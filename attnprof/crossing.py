@@ -60,8 +60,11 @@ def solve_crossing(
         """The first and the last length of a step."""
         return index * step + 1, min((index + 1) * step, longest)
 
+    # The reference rises inside a step: "less" holds in all of it once it does at its beginning.
+    decisive = {"less": slice(1), "more": slice(1, 2), "equal": slice(2)}[side]
+
     def holds_in(index: int) -> bool:
-        return all(holds(length) for length in ends(index))
+        return all(holds(length) for length in ends(index)[decisive])
 
     steps = -(-longest // step)
     probes = {*range(min(steps, _DENSE_PROBES)), *_geometric(steps), steps - 1}
