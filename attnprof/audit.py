@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attnprof import counters, formulas, kernels, peers
 from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
-from attnprof.errors import MeasurementError
+from attnprof.errors import describe_error
 from attnprof.fitting import obstacle
 from attnprof.isolated import ForkServer
 from attnprof.plan import Case
@@ -86,7 +86,7 @@ def _audit_all(
         try:
             result.rows += _rows_of(case, peer_counts)
         except Exception as error:
-            result.failures.append((case, _described(error)))
+            result.failures.append((case, describe_error(error)))
     observe("done", 1.0)
 
 
@@ -119,7 +119,7 @@ def _counted(counter: counters.Counter, build: Build) -> tuple[int | None, str]:
     try:
         return counter.count(build), ""
     except Exception as error:
-        return None, f"crash: {_described(error)}"
+        return None, f"crash: {describe_error(error)}"
 
 
 def _row(
@@ -135,7 +135,7 @@ def _row(
     try:
         account = explain()
     except Exception as error:
-        return AuditRow(case, name, true_macs, counted, failure=f"no rule: {_described(error)}")
+        return AuditRow(case, name, true_macs, counted, failure=f"no rule: {describe_error(error)}")
     differences = dict(account.differences)
     if account.true_macs != true_macs and case.workload.mode == "training":
         differences[NOT_COUNTED_BACKWARD] = account.true_macs - true_macs
@@ -179,10 +179,3 @@ def _asked(server: ForkServer, peer: str, case: Case) -> tuple[int | None, str]:
 def count_by_peer(peer: str, case: Case) -> int:
     """A peer's count, in the process that this is called in."""
     return peers.find(peer).count(partial(kernels.find(case.kernel).build, case.workload))
-
-
-def _described(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    if isinstance(error, MeasurementError):
-        return message
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from attnprof import kernels
-from attnprof.errors import MeasurementError
+from attnprof.errors import MeasurementError, describe_error
 from attnprof.fitting import obstacle
 from attnprof.growth import doubling_exponent
 from attnprof.plan import Case
@@ -82,8 +82,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
         try:
             counts = count(case)
         except Exception as error:
-            reason = str(error) if isinstance(error, MeasurementError) else repr(error)
-            result.failures.append((case, " ".join(reason.split())))
+            result.failures.append((case, describe_error(error)))
             continue
         n = case.workload.seq_len
         for by, part, calls, macs in _parts(counts):

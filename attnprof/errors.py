@@ -37,6 +37,14 @@ class UncountedError(MeasurementError):
     """A count with holes: some operators have no formula."""
 
 
+def describe_error(error: Exception) -> str:
+    """One line: the message of attnprof's own errors, which say it all, else its type too."""
+    message = " ".join(str(error).split())
+    if isinstance(error, MeasurementError):
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 def near(name: str, choices: Iterable[str]) -> str:
     """Words for an unknown name: what is near it, or else all there is."""
     known = sorted(choices)

@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from attnprof.errors import describe_error
+
 _LENGTH = struct.Struct("!Q")
 _STDOUT, _STDERR = 1, 2
 _SERVE = "import sys; from attnprof.isolated import serve; serve(sys.argv[1:])"
@@ -131,8 +133,7 @@ def _outcome(job: bytes) -> Outcome:
     try:
         return Outcome(function(*args))
     except Exception as error:
-        said = " ".join(str(error).split())
-        return Outcome(failure=f"{type(error).__name__}: {said}" if said else type(error).__name__)
+        return Outcome(failure=describe_error(error))
 
 
 def _until(readable: int, deadline: float) -> bytes | None:

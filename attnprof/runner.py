@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from attnprof import counters, formulas, kernels
-from attnprof.errors import MeasurementError, UncountedError
+from attnprof.errors import MeasurementError, UncountedError, describe_error
 from attnprof.fitting import obstacle
 from attnprof.kernels import Kernel
 from attnprof.plan import Case
@@ -270,8 +270,7 @@ def _taken(case: Case, quantity: str, take: Callable[[], int]) -> Record:
     except Exception as error:
         if _ran_out_of_memory(error):
             raise _CaseEndError(error) from error
-        reason = str(error) if isinstance(error, MeasurementError) else _describe(error)
-        detail = f"{quantity} is empty: {reason}"
+        detail = f"{quantity} is empty: {describe_error(error)}"
         return Record(case.kernel, case.workload, quantity, None, "error", detail)
 
 
@@ -331,8 +330,8 @@ def _closed(case: Case, status: Status, detail: str) -> Record:
 def _failed(case: Case, error: Exception) -> Record:
     """The case ends here: out of memory, or an error in the words of whoever raised it."""
     if _ran_out_of_memory(error):
-        return _closed(case, "oom", f"ran out of memory: {_describe(error)}")
-    return _closed(case, "error", _describe(error))
+        return _closed(case, "oom", f"ran out of memory: {describe_error(error)}")
+    return _closed(case, "error", describe_error(error))
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
@@ -342,9 +341,3 @@ def _ran_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "not enough memory" in str(error) or "can't allocate memory" in str(error)
     )
-
-
-def _describe(error: Exception) -> str:
-    """The error's type and message in one line."""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -6,6 +6,7 @@ import typer
 
 from attnprof.api import prepare_estimate
 from attnprof.cli import options
+from attnprof.errors import MeasurementError
 
 MAX_ROWS_BESIDE_A_FILE = 200
 """A table longer than this is not shown where a file has it."""
@@ -38,13 +39,15 @@ def estimate(
     """
     request = prepare_estimate(options.given(ctx))
     table = request.run()
+    exit_code = MeasurementError.exit_code if table.has_failures else 0
     if request.outputs.takes_stdout:
-        return
+        raise typer.Exit(exit_code)
     from attnprof.cli.screen import say, show_results
     from attnprof.columns import ESTIMATE_COLUMNS
 
     files, rows = request.outputs.files, table.num_rows
     if files and rows > MAX_ROWS_BESIDE_A_FILE:
         say(f"{rows:,} rows written to {', '.join(files)}")
-        return
-    show_results(table, ESTIMATE_COLUMNS)
+    else:
+        show_results(table, ESTIMATE_COLUMNS)
+    raise typer.Exit(exit_code)

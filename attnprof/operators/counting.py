@@ -150,11 +150,13 @@ class _Dispatch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if getattr(func, "namespace", "") == "prim":  # asks a tensor for its device, say
+            return func(*args, **kwargs)
         return self._around(func, args, kwargs, lambda: self._run(func, args, kwargs))
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         formula = formula_of(getattr(func, "overloadpacket", func))
-        if formula is None and isinstance(func, torch._ops.OpOverload) and func.namespace != "prim":
+        if formula is None and isinstance(func, torch._ops.OpOverload):
             # What is made of other operators reaches here whole in inference mode.
             with self:
                 parts = func.decompose(*args, **kwargs)

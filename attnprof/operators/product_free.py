@@ -83,7 +83,7 @@ _NAMES: dict[str, str] = {
     "_amp_foreach_non_finite_check_and_unscale_ _fused_adam_ _fused_adamw_ _fused_sgd_",
 }
 _PRODUCT_FREE = {name for names in _NAMES.values() for name in names.split()}
-_PRODUCT_FREE_NAMESPACES = ("prim", "profiler")
+_PRODUCT_FREE_NAMESPACES = ("profiler",)
 _MARKS = {
     getattr(torch.Tag, name) for name in ("pointwise", "reduction") if hasattr(torch.Tag, name)
 }
