@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,18 +13,16 @@ from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
 from attnprof.errors import describe_error
 from attnprof.fitting import obstacle
-from attnprof.isolated import ForkServer
+from attnprof.isolated import ForkServer, attempted
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
-    from attnprof.call import Build
-    from attnprof.operators.accounting import Account
     from attnprof.operators.counting import OperatorCounts
 
 TRUTH = "operator"
 FORMULA = "formula"
 USEFUL = "useful"
-MAX_SECONDS_A_PEER = 300.0
+MAX_SECONDS_APART = 300.0
 
 NOT_COUNTED_BACKWARD = "backward pass not counted"
 
@@ -46,13 +46,22 @@ def audit(
     """
     chosen = tuple(peer_names)
     result = AuditTable(missing_peers=tuple(n for n in peers.names() if not peers.is_installed(n)))
-    if not chosen:
-        _audit_all(cases, result, (), observe)
-        return result
-    modules = [f"attnprof.peers.{name}" for name in chosen]
-    with ForkServer([*chosen, *modules, *_needed_modules(cases)]) as server:
-        counts = [(name, partial(_asked, server, name)) for name in chosen]
-        _audit_all(cases, result, counts, observe)
+    with ExitStack() as stack:
+        server = None
+        if chosen or any(kernels.find(case.kernel).compiles for case in cases):
+            modules = [*chosen, *(f"attnprof.peers.{name}" for name in chosen)]
+            server = stack.enter_context(ForkServer([*modules, *_needed_modules(cases)]))
+        for index, case in enumerate(cases):
+            observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
+            reason = kernels.find(case.kernel).supports(case.workload)
+            if reason:
+                result.refusals.append((case, reason))
+                continue
+            try:
+                result.rows += _rows_of(case, chosen, server)
+            except Exception as error:
+                result.failures.append((case, describe_error(error)))
+        observe("done", 1.0)
     return result
 
 
@@ -67,71 +76,38 @@ def _needed_modules(cases: Iterable[Case]) -> list[str]:
     ]
 
 
-_PeerCounts = Sequence[tuple[str, Callable[[Case], "tuple[int | None, str]"]]]
-"""Peers, each with what asks it: the count, or how it failed."""
-
-
-def _audit_all(
-    cases: Sequence[Case],
-    result: AuditTable,
-    peer_counts: _PeerCounts,
-    observe: Callable[[str, float], None],
-) -> None:
-    for index, case in enumerate(cases):
-        observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
-        reason = kernels.find(case.kernel).supports(case.workload)
-        if reason:
-            result.refusals.append((case, reason))
-            continue
-        try:
-            result.rows += _rows_of(case, peer_counts)
-        except Exception as error:
-            result.failures.append((case, describe_error(error)))
-    observe("done", 1.0)
-
-
-def _rows_of(case: Case, peer_counts: _PeerCounts) -> list[AuditRow]:
+def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:
     """The truth first, then everything else."""
-    counts = count(case)
+    kernel, counts = kernels.find(case.kernel), count(case)
     true_macs = counts.complete_macs
     rows = [AuditRow(case, TRUTH, true_macs, true_macs)]
     if not kernels.is_own(case.kernel):
-        executed = kernels.find(case.kernel).executed_macs(case.workload)
-        rows.append(AuditRow(case, FORMULA, true_macs, executed))
+        rows.append(AuditRow(case, FORMULA, true_macs, kernel.executed_macs(case.workload)))
         rows.append(_useful(case, counts))
-    build = partial(kernels.find(case.kernel).build, case.workload)
-    own = [
-        (name, partial(_counted, counters.find(name), build), counters.find(name))
-        for name in counters.names()
-        if name != TRUTH
-    ]
-    asked = [(name, partial(ask, case), peers.find(name)) for name, ask in peer_counts]
     status, reason = obstacle(case)
-    for name, ask, counter in [*own, *asked]:
+    # What was compiled before decides whether some counters crash on what is compiled.
+    apart = server if kernel.compiles else None
+    asked = [(name, counters.find(name), apart) for name in counters.names() if name != TRUTH]
+    asked += [(name, peers.find(name), server) for name in peer_names]
+    for name, counter, where in asked:
         if status == "ok":
-            rows.append(_row(case, name, true_macs, ask, partial(counter.explain, build)))
+            rows.append(_row(case, name, counter, true_macs, where))
         else:  # most of them run for real
             rows.append(AuditRow(case, name, true_macs, failure=f"{status}: {reason}"))
     return rows
 
 
-def _counted(counter: counters.Counter, build: Build) -> tuple[int | None, str]:
-    try:
-        return counter.count(build), ""
-    except Exception as error:
-        return None, f"crash: {describe_error(error)}"
-
-
 def _row(
-    case: Case,
-    name: str,
-    true_macs: int,
-    ask: Callable[[], tuple[int | None, str]],
-    explain: Callable[[], Account],
+    case: Case, name: str, counter: counters.Counter, true_macs: int, server: ForkServer | None
 ) -> AuditRow:
-    counted, failure = ask()
+    if server is None:
+        outcome = attempted(_count_by, counter.__name__, case)
+    else:
+        outcome = server.run(_count_by, counter.__name__, case, max_seconds=MAX_SECONDS_APART)
+    counted: int | None = outcome.value
     if counted is None:
-        return AuditRow(case, name, true_macs, failure=failure)
+        return AuditRow(case, name, true_macs, failure=f"crash: {outcome.failure}")
+    explain = partial(counter.explain, partial(kernels.find(case.kernel).build, case.workload))
     try:
         account = explain()
     except Exception as error:
@@ -171,11 +147,7 @@ def _linear_layers(case: Case) -> frozenset[str]:
     return frozenset(path for path, one in module.named_modules() if isinstance(one, nn.Linear))
 
 
-def _asked(server: ForkServer, peer: str, case: Case) -> tuple[int | None, str]:
-    outcome = server.run(count_by_peer, peer, case, max_seconds=MAX_SECONDS_A_PEER)
-    return outcome.value, f"crash: {outcome.failure}" if outcome.failure else ""
-
-
-def count_by_peer(peer: str, case: Case) -> int:
-    """A peer's count, in the process that this is called in."""
-    return peers.find(peer).count(partial(kernels.find(case.kernel).build, case.workload))
+def _count_by(module: str, case: Case) -> int:
+    """The count of a counter or a peer, in the process that this is called in."""
+    counter: counters.Counter = importlib.import_module(module)  # type: ignore[assignment]
+    return counter.count(partial(kernels.find(case.kernel).build, case.workload))

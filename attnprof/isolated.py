@@ -108,7 +108,8 @@ def _forked(job: bytes) -> Outcome:
         os.setsid()
         os.close(readable)
         with os.fdopen(writable, "wb") as pipe:
-            pipe.write(pickle.dumps(_outcome(job)))
+            function, args, _ = pickle.loads(job)
+            pipe.write(pickle.dumps(attempted(function, *args)))
         os._exit(0)
     os.close(writable)
     try:
@@ -128,8 +129,8 @@ def _forked(job: bytes) -> Outcome:
     return Outcome(failure=f"ended its process with exit code {os.WEXITSTATUS(status)}")
 
 
-def _outcome(job: bytes) -> Outcome:
-    function, args, _ = pickle.loads(job)
+def attempted(function: Callable[..., Any], *args: Any) -> Outcome:
+    """What becomes of a function in this process."""
     try:
         return Outcome(function(*args))
     except Exception as error:

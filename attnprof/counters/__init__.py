@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Counter(Protocol):
     """What a counter module has."""
 
+    __name__: str
     quantity: str
     """The column that the count goes to."""
 
