@@ -14,6 +14,7 @@ from attnprof.records import CASE, ResultTable
 from attnprof.runner import Measurements, Observer
 
 if TYPE_CHECKING:
+    from attnprof.audit_table import AuditTable
     from attnprof.environment import Environment
 
 DEFAULT_MAX_SECONDS = 15.0
@@ -146,6 +147,64 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
     paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
     return BreakdownRequest(cases, outputs)
+
+
+class AuditOptions(GridOptions, total=False):
+    """Options of `attnprof audit`."""
+
+    no_peers: bool
+    csv: str | None
+    json: str | None
+    markdown: str | None
+
+
+AUDIT_LENGTHS = (512, 1024)
+
+
+@dataclass(slots=True)
+class AuditRequest:
+    """An audit, checked and ready to run."""
+
+    cases: tuple[Case, ...]
+    outputs: Outputs[AuditTable]
+    peers: tuple[str, ...]
+
+    def run(self, observe: Observer = lambda activity, done: None) -> AuditTable:
+        """Count, explain, and save what was asked for."""
+        from attnprof.audit import audit
+
+        result = audit(self.cases, self.peers, observe)
+        self.outputs.save(result)
+        return result
+
+
+def prepare_audit(options: AuditOptions) -> AuditRequest:
+    """Check the options of an audit; by default of all built-in kernels, at 512 and 1,024 tokens.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, AuditOptions)
+    grid: GridOptions = {"len": AUDIT_LENGTHS, "kernel": kernels.names(), **options}
+    paths: OutputOptions = {
+        "csv": options.get("csv"),
+        "json": options.get("json"),
+        "markdown": options.get("markdown"),
+    }
+
+    from attnprof.audit import installed_peers
+    from attnprof.audit_table import AuditTable
+
+    def markdown(result: AuditTable) -> str:
+        from attnprof.render.audit import render_audit_markdown
+
+        return render_audit_markdown(result)
+
+    outputs = Outputs[AuditTable].read(
+        paths, {"csv": AuditTable.to_csv, "json": AuditTable.to_json, "markdown": markdown}
+    )
+    cases = read_cases(grid, "cpu")
+    return AuditRequest(cases, outputs, () if options.get("no_peers") else installed_peers())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attnprof import kernels
 from attnprof.errors import MeasurementError
-from attnprof.free_memory import available_bytes
+from attnprof.fitting import obstacle
 from attnprof.growth import doubling_exponent
 from attnprof.plan import Case
 
@@ -80,7 +80,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
     before: dict[tuple[str, By, str], tuple[int, int]] = {}
     for case in cases:
         try:
-            counts = _count(case)
+            counts = count(case)
         except Exception as error:
             reason = str(error) if isinstance(error, MeasurementError) else repr(error)
             result.failures.append((case, " ".join(reason.split())))
@@ -99,22 +99,23 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
     return result
 
 
-def _count(case: Case) -> OperatorCounts:
+def count(case: Case) -> OperatorCounts:
+    """The operators of a case, on fake tensors, or on real ones where shapes depend on data.
+
+    Raises:
+        MeasurementError: when the kernel does not take the case, or it cannot be run.
+    """
     kernel, workload = kernels.find(case.kernel), case.workload
-    reason = kernel.supports(workload) or kernel.uncounted
+    reason = kernel.supports(workload)
     if reason:
         raise MeasurementError(reason)
     from attnprof.operators.counting import count_operators
     from attnprof.operators.fake import on_fake_tensors
 
     def check_room() -> None:
-        needed = kernel.held_bytes(workload)
-        if kernel.attends != "own":
-            needed += kernel.peak_bytes(workload)
-        if needed > available_bytes(workload.device):
-            raise MeasurementError(
-                f"its shapes depend on data, and a real run needs {needed} bytes"
-            )
+        status, reason = obstacle(case)
+        if status != "ok":
+            raise MeasurementError(f"its shapes depend on data, and a real run {reason}")
 
     return on_fake_tensors(
         lambda: kernel.build(workload), lambda call: count_operators(call.run), check_room

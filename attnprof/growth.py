@@ -1,4 +1,4 @@
-"""How a cost grows with length, in exact arithmetic, and from where on it is below another."""
+"""How a cost grows with length: as a polynomial, solved in exact arithmetic, or as another law."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
-Cost = Callable[[int], int]
+Cost = Callable[[int], int | Fraction]
 """A cost as a function of the length in tokens."""
 
 
@@ -27,20 +28,30 @@ class Growth:
     c2: Fraction
     residual: Fraction
 
+    def at(self, seq_len: int) -> Fraction:
+        """The polynomial's value."""
+        return self.c0 + self.c1 * seq_len + self.c2 * seq_len**2
+
     @property
     def law(self) -> str:
         """`n²`, `n` or `constant`: the highest power with a coefficient."""
         return "n²" if self.c2 else "n" if self.c1 else "constant"
 
-    def quadratic_share(self, seq_len: int) -> float:
-        """The part of the cost at `seq_len` that the n^2 term makes up, 0 to 1."""
-        cost = self.c0 + self.c1 * seq_len + self.c2 * seq_len**2
-        return float(self.c2 * seq_len**2 / cost)
+    def shares(self, seq_len: int) -> dict[str, Fraction]:
+        """What each term that there is makes up of the cost at `seq_len`; together 1.
+
+        A negative term has a negative share.
+        """
+        terms = {"n²": self.c2 * seq_len**2, "n": self.c1 * seq_len, "constant": self.c0}
+        cost = self.at(seq_len)
+        return {name: term / cost for name, term in terms.items() if term and cost}
 
     @property
     def quadratic_overtakes_at(self) -> int | None:
-        """The first length at which c2 n^2 is more than c1 n; None without an n^2 term."""
-        return math.floor(self.c1 / self.c2) + 1 if self.c2 > 0 else None
+        """The first length at which c2 n^2 is more than c1 n; None unless there are both."""
+        if self.c1 <= 0 or self.c2 <= 0:
+            return None
+        return math.floor(self.c1 / self.c2) + 1
 
 
 def solve_growth(cost: Cost, lengths: Sequence[int]) -> Growth:
@@ -68,64 +79,111 @@ def doubling_exponent(shorter: tuple[int, int], longer: tuple[int, int]) -> floa
     return math.log(y1 / y0) / math.log(x1 / x0)
 
 
-def pays_from(cost: Cost, reference: Cost, step: int, longest: int) -> int | None:
-    """The first length from which `cost` is below `reference` up to `longest`; None if none is.
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How a cost grows over doublings of the length.
 
-    `step` is the multiple to which `cost` pads its lengths, 1 if it pads none: inside a step `cost`
-    is constant. `reference` must rise with length. Where the two differ by a function that is
-    concave in the steps, as a linear cost and a quadratic one do, the answer is exact; so it is
-    with ripples upon that, as tiles make them, of fewer than `_RIPPLE` steps.
+    Attributes:
+        name: such as `n·log n`; empty where none is recognised.
+        exponent: where there is no name, k of n^k.
+        is_settled: whether k is that of all but the linear part, the same at the last two
+            doublings; else it is that of the whole cost at the last doubling.
+        shorter: the length at which the last doubling begins.
+        longer: the length at which it ends.
     """
 
-    def pays(length: int) -> bool:
-        return cost(length) < reference(length)
-
-    def first_of(index: int) -> int:
-        return index * step + 1
-
-    steps = -(-longest // step)
-    probes = sorted({*range(min(steps, _DENSE_PROBES)), *_geometric(steps), steps - 1})
-    failing = next((i for i in reversed(probes) if not pays(first_of(i))), None)
-    if failing is None:
-        return 1
-    after = next((i for i in probes if i > failing), None)
-    last_failing = failing
-    if after is not None:
-        last_failing = _bisect(failing, after, lambda index: pays(first_of(index))) - 1
-    ripple = range(min(last_failing + _RIPPLE, steps - 1), last_failing, -1)
-    last_failing = next((i for i in ripple if not pays(first_of(i))), last_failing)
-    low, high = first_of(last_failing), min(first_of(last_failing + 1), longest)
-    return _bisect(low, high, pays) if pays(high) else None
+    name: str
+    exponent: float
+    is_settled: bool
+    shorter: int
+    longer: int
 
 
-_DENSE_PROBES = 64
-_RIPPLE = 64
+_POWERS = {"n·log n": 1.0, "n·sqrt n": 1.5, "n²": 2.0, "n²·sqrt n": 2.5, "n³": 3.0}
+"""Exponents of what a law leaves once its linear part is taken out: of n log n that is n."""
+
+_LOGARITHMS = {"n·log² n": 1, "n²·log n": 2}
+"""Exponents of what is left once the linear part, and then that power, is taken out."""
+
+_NEAR = 0.025
+"""Exponents this near to a law's are its own: blocks of about sqrt n tokens, at lengths of
+millions, move them by less, and n log² n is farther from n log n than twice that."""
+
+_SETTLED = 0.005
+
+_KEPT_UP = 0.75
+"""What is left has to grow by so much of a law's exponent over all doublings, to be that law's."""
 
 
-def _geometric(stop: int) -> list[int]:
-    probes = [1]
-    while probes[-1] < stop:
-        probes.append(probes[-1] + max(1, probes[-1] // 8))
-    return [probe for probe in probes if probe < stop]
+def name_law(points: Sequence[tuple[int, int]]) -> Law:
+    """The law that the costs at doublings of a length follow.
 
+    f(2n) - 2 f(n) takes out a linear part exactly, as projections are, however large; the
+    exponents of what is left tell the law. It is named only where the last two agree with it.
+    What is done at every second doubling, as in a transform of radix 4, is told by fourfolds.
 
-def _bisect(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
-    """The smallest value after `failing` at which `holds` is true, it being true at `holding`."""
-    while holding - failing > 1:
-        middle = (failing + holding) // 2
-        failing, holding = (failing, middle) if holds(middle) else (middle, holding)
-    return holding
-
-
-def measured_crossing(ratios: Sequence[tuple[int, float]]) -> tuple[int, int] | None:
-    """The neighbouring measured lengths between which a ratio falls below 1 for good.
-
-    `ratios` are (length, cost in units of the reference) in ascending lengths. Returns (0, first)
-    where all are below 1, None where the last is not.
+    Args:
+        points: (length, cost), two or more, each length twice the one before; costs above 0.
     """
-    if not ratios or ratios[-1][1] >= 1:
-        return None
-    above = [index for index, (_, ratio) in enumerate(ratios) if ratio >= 1]
-    if not above:
-        return 0, ratios[0][0]
-    return ratios[above[-1]][0], ratios[above[-1] + 1][0]
+    shorter, longer = points[-2], points[-1]
+    name, settled = "", None
+    for stride in (1, 2):
+        costs = [cost for _, cost in points[::-1][::stride]][::-1]
+        name, exponent = _recognised(costs, 2**stride)
+        settled = exponent if settled is None else settled
+        if name:
+            break
+    whole = doubling_exponent(shorter, longer)
+    exponent = whole if settled is None else settled
+    return Law(name, exponent, settled is not None, shorter[0], longer[0])
+
+
+def _recognised(costs: Sequence[int], factor: int) -> tuple[str, float | None]:
+    """The law's name, or the exponent that the last two doublings agree upon, or neither."""
+    if len(costs) < 4:
+        return "", None
+    if len(set(costs[-3:])) == 1:
+        return "constant", None
+    rest = _without(costs, factor)
+    exponents = _last_exponents(rest, factor)
+    overall = _overall_exponent(rest, factor)
+    for name, power in _POWERS.items():
+        if _agree(exponents, power) and overall > _KEPT_UP * power:
+            return name, None
+    for name, power in _LOGARITHMS.items():
+        if _agree(_last_exponents(_without(rest, factor**power), factor), power):
+            return name, None
+    if _agree(_last_exponents(costs, factor), 1) and overall < _KEPT_UP:
+        return "n", None
+    is_settled = len(exponents) == 2 and abs(exponents[1] - exponents[0]) <= _SETTLED
+    is_power = is_settled and exponents[1] > 1 + 2 * _NEAR and overall > _KEPT_UP * exponents[1]
+    return "", exponents[1] if is_power else None
+
+
+def _without(costs: Sequence[int], ratio: int) -> list[int]:
+    """What is left of costs once the part that grows by `ratio` at each step is taken out."""
+    return [after - ratio * before for before, after in pairwise(costs)]
+
+
+def _last_exponents(costs: Sequence[int], factor: int) -> list[float]:
+    """The last two, or none where a cost is not above 0."""
+    last = costs[-3:]
+    if len(last) < 3 or min(last) <= 0:
+        return []
+    return [math.log(after / before) / math.log(factor) for before, after in pairwise(last)]
+
+
+def _agree(exponents: Sequence[float], power: float) -> bool:
+    return bool(exponents) and all(abs(exponent - power) <= _NEAR for exponent in exponents)
+
+
+def _overall_exponent(rest: Sequence[int], factor: int) -> float:
+    """The exponent from the greatest of the first half to the greatest of the last two.
+
+    Ripples of tiles stay as they are, and may by chance look like any law over two doublings.
+    """
+    half = len(rest) // 2
+    early, late = max(map(abs, rest[:half])), max(map(abs, rest[-2:]))
+    if not (early and late):
+        return math.inf if late else -math.inf
+    return math.log(late / early) / math.log(factor) / (len(rest) - half)

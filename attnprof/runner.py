@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from attnprof import counters, formulas, kernels
 from attnprof.errors import MeasurementError, UncountedError
-from attnprof.free_memory import available_bytes
+from attnprof.fitting import obstacle
 from attnprof.kernels import Kernel
 from attnprof.plan import Case
 from attnprof.records import CASE, COMPILE, RATIO, Record, Status, Value
-from attnprof.units import format_bytes, format_count, format_duration
+from attnprof.units import format_count, format_duration
 from attnprof.workload import Device, Workload
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def _measure_length(
         except _CaseEndError as ending:
             yield _failed(case, ending.error)
             continue
-        status, reason = _obstacle(case, held_bytes)
+        # Timed in turn, all cases of a length live at the same time.
+        status, reason = obstacle(case, held_bytes)
         if status == "ok":
             running.append(case)
             held_bytes += kernels.find(case.kernel).held_bytes(case.workload)
@@ -217,27 +218,6 @@ def _empty(case: Case, quantity: str, error: MeasurementError) -> Record:
     return Record(case.kernel, case.workload, quantity, None, "error", detail)
 
 
-def _obstacle(case: Case, held_bytes: int) -> tuple[Status, str]:
-    """`ok`, or why the case is not begun.
-
-    `held_bytes` are those of the cases before it at its length: timed in turn, all of them live.
-    """
-    kernel = kernels.find(case.kernel)
-    reason = kernel.supports(case.workload)
-    if reason:
-        return "unsupported", reason
-    needed = held_bytes + kernel.held_bytes(case.workload)
-    with suppress(MeasurementError):  # its cell says why its peak is not known
-        needed += kernel.peak_bytes(case.workload)
-    available = available_bytes(case.workload.device)
-    if needed > available:
-        return "skipped", (
-            f"needs {format_bytes(needed)} ({needed} bytes), "
-            f"{format_bytes(available)} ({available} bytes) available"
-        )
-    return "ok", ""
-
-
 class _CaseEndError(Exception):
     """An error after which nothing more of a case can be measured."""
 
@@ -256,9 +236,6 @@ def _build(case: Case) -> Call:
 def _counted(case: Case, counter: str) -> Record:
     """One count, or an empty cell and the reason."""
     module = counters.find(counter)
-    reason = kernels.find(case.kernel).uncounted
-    if reason:
-        return Record(case.kernel, case.workload, module.quantity, None, "unsupported", reason)
     return _taken(case, module.quantity, lambda: module.count(partial(_build, case)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from attnprof.errors import UsageError
@@ -65,7 +66,7 @@ def format_ratio(ratio: float) -> str:
     return f"{_three_digits(ratio)}x"
 
 
-def format_share(part: int, whole: int) -> str:
+def format_share(part: float, whole: int) -> str:
     """A share in per cent to one digit: `52.9 %`."""
     return f"{100 * part / whole:.1f} %"
 
@@ -73,6 +74,12 @@ def format_share(part: int, whole: int) -> str:
 def format_count(count: int) -> str:
     """An integer in full, with thousands set off: `10,000,000`."""
     return f"{count:,}"
+
+
+def format_about(value: float, spread: float) -> str:
+    """A number no finer than half its spread allows: `763.2` with a spread of 157 is `760`."""
+    digits = math.floor(math.log10(max(1.0, spread / 2)))
+    return format_count(round(value / 10**digits) * 10**digits)
 
 
 def _parse_length(text: str, whole: str) -> int:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from attnprof import kernels
-from attnprof.findings import CounterFinding, Findings, GrowthFinding, PayFinding
+from attnprof.crossing import MeasuredCrossing, Side
+from attnprof.crossing_findings import PayFinding, Resource
+from attnprof.findings import CounterFinding, Findings
+from attnprof.growth import Law
+from attnprof.growth_findings import GrowthFinding
 from attnprof.notation import (
     format_dilation,
     format_global_tokens,
@@ -12,7 +16,7 @@ from attnprof.notation import (
 )
 from attnprof.records import ResultTable, Row, describe_extent
 from attnprof.series import labels
-from attnprof.units import format_count, format_macs, format_ratio, format_share
+from attnprof.units import format_about, format_count, format_macs, format_ratio, format_share
 from attnprof.workload import Workload
 
 
@@ -70,23 +74,41 @@ def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
 
 
 def _growth_text(finding: GrowthFinding) -> str:
-    growth = finding.growth
+    growth, law = finding.growth, finding.law
     steps = f", in steps of {format_count(finding.step)} tokens (padding)" * (finding.step > 1)
-    if finding.doubling is not None:
-        ends = (
-            f"{format_count(finding.doubling.shorter)} to {format_count(finding.doubling.longer)}"
+    if growth is None:
+        return f"{_law_text(law, steps)}; no exact polynomial." if law else f"unknown{steps}."
+    at = f", told at multiples of {format_count(finding.multiple)} tokens" * (finding.multiple > 1)
+    if growth.law == "constant" and not law:
+        return "constant: the same at every length."
+    text = f"as {growth.law}{steps}{at}"
+    shares = growth.shares(finding.longest)
+    if len(shares) > 1:
+        terms = _listed(
+            [f"{format_share(float(share), 1)} {name}" for name, share in shares.items()]
         )
-        return (
-            f"as n^{finding.doubling.exponent:.2f}{steps}, from {ends} tokens; no exact polynomial."
-        )
-    if growth.law != "n²":
-        return f"as {growth.law}{steps}; no n² term."
-    share = 100 * growth.quadratic_share(finding.longest)
+        text += f": {terms} at {format_count(finding.longest)} tokens"
     overtakes = growth.quadratic_overtakes_at
-    at = f", more than the linear one from {format_count(overtakes)} on" if overtakes else ""
-    return (
-        f"as n²{steps}. The n² term is {share:.1f} % at {format_count(finding.longest)} tokens{at}."
-    )
+    if overtakes:
+        text += f"; n² overtakes n from {format_count(overtakes)} on"
+    elif growth.law == "n":
+        text += "; no n² term"
+    if law:
+        text += f". That holds to {format_count(finding.solved_to)} tokens, not at long lengths: "
+        text += f"there {_law_text(law, '')}"
+    return f"{text}."
+
+
+def _law_text(law: Law, steps: str) -> str:
+    if law.name or law.is_settled:
+        name = law.name or f"n^{law.exponent:.2f}"
+        return f"as {name}{steps}, told by doublings up to {format_count(law.longer)} tokens"
+    ends = f"from {format_count(law.shorter)} to {format_count(law.longer)} tokens"
+    return f"as n^{law.exponent:.2f}{steps}, {ends}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
@@ -99,32 +121,60 @@ def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
     ]
 
 
-_LESS = {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "less time"}
-_AS_MUCH = {"MACs": "as many", "memory": "as much", "time": "as long"}
+_SIDES: dict[Side, dict[Resource, str]] = {
+    "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "less time"},
+    "equal": {
+        "MACs": "as many MACs",
+        "memory": "as much memory (predicted)",
+        "time": "as much time",
+    },
+    "more": {"MACs": "more MACs", "memory": "more memory (predicted)", "time": "more time"},
+}
+_AS_MUCH: dict[Resource, str] = {"MACs": "as many", "memory": "as much", "time": "as long"}
 
 
 def _pay_text(finding: PayFinding) -> str:
-    less = _LESS[finding.resource]
-    at = (
-        f"({format_ratio(finding.ratio)} {_AS_MUCH[finding.resource]} at "
-        f"{format_count(finding.longest)})"
-    )
+    longest = format_count(finding.longest)
+    as_much = f"{format_ratio(finding.ratio)} {_AS_MUCH[finding.resource]} at {longest}"
     if finding.interval and finding.interval[0] <= 1 <= finding.interval[1]:
         low, high = (format_ratio(end) for end in finding.interval)
         return (
-            f"no clear difference in time at {format_count(finding.longest)} tokens "
+            f"no clear difference in time at {longest} tokens "
             f"(99 % interval {low} to {high} as long)"
         )
-    if finding.crossing is None:
-        return f"no {less} within these lengths {at}"
-    before, first = finding.crossing
+    side, before, first = finding.crossing.side, finding.crossing.before, finding.crossing.first
+    costs = _SIDES[side][finding.resource]
+    if before == 0 and side == "more":
+        return f"no {_SIDES['less'][finding.resource]} within these lengths ({as_much})"
+    if before and side == "equal":
+        return f"{costs} at {longest} tokens"
     if before == 0:
-        where = "at all of these lengths"
-    elif before + 1 == first:
-        where = f"from {format_count(first)} tokens on"
+        return f"{costs} at all of these lengths" + f" ({as_much})" * (side != "equal")
+    if finding.measured and finding.measured.length:
+        where, how = _measured_text(finding.measured, finding.measured.length)
+        return f"{costs} from {where} tokens on ({how}; {as_much})"
+    where = format_count(first)
+    if before + 1 != first:
+        where = f"between {format_count(before)} and {where}"
+    return f"{costs} from {where} tokens on ({as_much})"
+
+
+def _measured_text(measured: MeasuredCrossing, length: float) -> tuple[str, str]:
+    """The length, and its interval with the measured lengths that it was solved between."""
+    before, first = measured.crossing.before, measured.crossing.first
+    low = before if measured.low is None else measured.low
+    high = first if measured.high is None else measured.high
+    about, shortest, longest = (format_about(end, high - low) for end in (length, low, high))
+    ends = f"the measured {format_count(before)} and {format_count(first)}"
+    if measured.low is None and measured.high is None:
+        interval = f"99 % interval wider than {ends}"
+    elif measured.low is None:
+        interval = f"99 % interval up to {longest}, open below, between {ends}"
+    elif measured.high is None:
+        interval = f"99 % interval from {shortest}, open above, between {ends}"
     else:
-        where = f"from between {format_count(before)} and {format_count(first)} tokens on"
-    return f"{less} {where} {at}"
+        interval = f"99 % interval {shortest} to {longest}, between {ends}"
+    return f"about {about}", interval
 
 
 def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:

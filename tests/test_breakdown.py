@@ -76,8 +76,8 @@ def test_command_prints_a_tree_and_writes_files(tmp_path: Path) -> None:
 def test_a_case_that_cannot_be_counted_is_told_and_the_rest_goes_on() -> None:
     result = CliRunner().invoke(
         app,
-        ["breakdown", "--kernel", "longformer-flex", "bert-sdpa", "--len", "64", "--window", "32"],
+        ["breakdown", "--kernel", "longformer-hf", "bert-sdpa", "--len", "64", "--dilation", "2"],
     )
     assert result.exit_code == 3
-    assert "longformer-flex at 64" in result.stderr
+    assert "longformer-hf at 64: transformers' module has no dilation" in result.stderr
     assert "bert-sdpa" in result.stdout

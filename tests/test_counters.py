@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from ptflops import get_model_complexity_info
-from shapes import PATTERNS, sliding
+from shapes import PATTERNS
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnprof import AttentionPattern, Workload, counters, kernels
 from attnprof.call import Build, Call
 from attnprof.errors import MeasurementError
+from attnprof.operators.counting import count_operators
+from attnprof.operators.fake import fake_mode
+from attnprof.workload import Mode
 
-WORKLOADS = [
-    (name, Workload(pattern, 96, 64, batch_size=batch))
-    for name in kernels.names()
-    for pattern in PATTERNS
-    for batch in (1, 2)
-    if kernels.find(name).supports(Workload(pattern, 96, 64)) is None
-    and not kernels.find(name).uncounted
-]
+
+def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:
+    """All kernels but those that are compiled (tests/test_flex.py) on all patterns they take."""
+    return [
+        (name, Workload(pattern, seq_len, 64, batch_size=batch))
+        for name in kernels.names()
+        for pattern in PATTERNS
+        for seq_len, batch in sizes
+        if kernels.find(name).supports(Workload(pattern, seq_len, 64)) is None
+        and not kernels.find(name).compiles
+    ]
+
+
+WORKLOADS = supported((96, 1), (96, 2))
+LARGER = supported((96, 1), (700, 2))
 
 
 @pytest.fixture(params=WORKLOADS, ids=lambda pair: f"{pair[0]}_{WORKLOADS.index(pair)}")
@@ -56,10 +67,27 @@ def test_torch_says_what_it_says_by_hand(build: Build) -> None:
     assert counters.find("torch").count(build) * 2 == flops.get_total_flops()
 
 
-def test_operator_counts_on_fake_tensors_as_on_real_ones(build: Build) -> None:
-    from attnprof.counters import operator
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize(("name", "workload"), LARGER)
+def test_operator_counts_on_fake_tensors_as_on_real_ones(
+    name: str, workload: Workload, mode: Mode
+) -> None:
+    workload = replace(workload, mode=mode)
+    real = count_operators(kernels.find(name).build(workload).run)
+    with fake_mode():
+        fake = count_operators(kernels.find(name).build(workload).run)
+    assert fake.complete_macs == real.complete_macs
 
-    assert operator.count(build) == operator._count(build())
+
+@pytest.mark.parametrize("name", ["bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded"])
+def test_ten_million_tokens_are_counted_without_their_memory(name: str) -> None:
+    kernel, n = kernels.find(name), 10_000_384
+    dense = kernel.attends == "dense"
+    pattern = AttentionPattern.dense() if dense else AttentionPattern.sliding(512, 1, (0, 7))
+    workload = Workload(pattern, n)
+    with fake_mode():
+        counts = count_operators(kernel.build(workload).run)
+    assert counts.complete_macs == kernel.executed_macs(workload)
 
 
 def test_every_counter_names_its_own_column() -> None:
@@ -118,7 +146,17 @@ def test_counting_leaves_torch_unpatched(build: Build) -> None:
 
 
 def test_shapes_that_depend_on_data_are_counted_for_real() -> None:
-    build = partial(
-        kernels.find("longformer-hf").build, Workload(sliding(16, positions=(0, 5)), 96, 64)
-    )
-    assert counters.find("ptflops_aten").count(build) > 0
+    class Routed(torch.nn.Module):
+        """Multiplies the tokens whose first number is positive."""
+
+        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+            chosen = hidden_states[hidden_states[..., 0] > 0]
+            return chosen @ torch.ones(8, 8)
+
+    def build() -> Call:
+        hidden = torch.linspace(-1, 1, 16).repeat_interleave(8).view(1, 16, 8)
+        return Call(Routed(), {"hidden_states": hidden + torch.rand(1, 16, 8) * 0}, "inference")
+
+    for name in ("operator", "ptflops_aten", "torch"):
+        assert counters.find(name).count(build) in (0, 8 * 8 * 8)
+    assert counters.find("operator").count(build) == 8 * 8 * 8

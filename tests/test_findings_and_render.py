@@ -14,6 +14,7 @@ from rich.console import Console
 import attnprof
 from attnprof import ResultTable, findings
 from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+from attnprof.crossing import Crossing
 from attnprof.placing import apart, densified, farthest
 from attnprof.plan import Case, read_cases
 from attnprof.records import CASE, Record
@@ -47,7 +48,12 @@ def times(**by_kernel: list[float]) -> dict[tuple[str, int], float]:
 
 
 def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
-    growth = {finding.label: finding.growth for finding in findings.find(measured()).growth}
+    growth = {
+        finding.label: finding.growth
+        for finding in findings.find(measured()).growth
+        if finding.growth is not None
+    }
+    assert len(growth) == 3
     width = 768
     assert growth["bert-eager"].c2 == growth["bert-sdpa"].c2 == 2 * width
     assert growth["bert-sdpa"].c1 == 3 * width**2
@@ -58,17 +64,28 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
     assert all(one.residual == 0 for one in growth.values())
 
 
-def test_growth_in_tiles_is_told_by_the_exponent_of_a_doubling() -> None:
+def growth_lines(table: ResultTable) -> list[str]:
+    return dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
+
+
+def test_growth_in_tiles_is_told_by_doublings() -> None:
     table = attnprof.estimate(len=2050, dilation="1x10:4x2", kernel="longformer-banded")
-    found = findings.find(table)
-    (finding,) = found.growth
-    assert finding.growth.residual
-    assert finding.doubling is not None
-    assert finding.doubling.longer == 2 * finding.doubling.shorter
-    assert finding.doubling.exponent == pytest.approx(1, abs=0.001)
-    _, lines = describe_findings(found)[0]
-    assert lines[0].startswith(
-        f"longformer-banded: as n^1.00, from {finding.doubling.shorter:,} to"
+    (finding,) = findings.find(table).growth
+    assert finding.growth is None
+    assert finding.law is not None
+    assert finding.law.name == "n"
+    longest = f"{finding.law.longer:,}"
+    assert growth_lines(table) == [
+        f"longformer-banded: as n, told by doublings up to {longest} tokens; no exact polynomial."
+    ]
+
+
+def test_the_share_of_each_term_is_said() -> None:
+    n, width = 4096, 768
+    dense = 100 * 2 * width * n * n / (3 * n * width**2 + 2 * width * n * n)
+    assert growth_lines(measured())[0] == (
+        f"bert-eager, bert-sdpa: as n²: {dense:.1f} % n² and {100 - dense:.1f} % n at "
+        "4,096 tokens; n² overtakes n from 1,153 on."
     )
 
 
@@ -86,16 +103,19 @@ def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
         for finding in findings.find(measured()).pays
         if (finding.reference, finding.resource) == ("bert-sdpa", "MACs")
     )
-    assert finding.crossing == (expected - 1, expected)
+    assert finding.crossing == Crossing("less", expected - 1, expected)
 
 
-def against_sdpa(ratios: list[float], width: float = 0.01) -> ResultTable:
-    """The defaults, with measured times of longformer-hf in units of bert-sdpa's."""
+def against_sdpa(ratios: list[float], factor: float = 1.01) -> ResultTable:
+    """The defaults, with measured times of longformer-hf in units of bert-sdpa's.
+
+    Their intervals reach from one `factor`th of the ratio to `factor` times it.
+    """
     return measured(
         **{
             "time_ratio:bert-sdpa": times(longformer_hf=ratios),
-            "time_ratio_low:bert-sdpa": times(longformer_hf=[r - width for r in ratios]),
-            "time_ratio_high:bert-sdpa": times(longformer_hf=[r + width for r in ratios]),
+            "time_ratio_low:bert-sdpa": times(longformer_hf=[r / factor for r in ratios]),
+            "time_ratio_high:bert-sdpa": times(longformer_hf=[r * factor for r in ratios]),
         }
     )
 
@@ -104,13 +124,26 @@ def pay_sentence(table: ResultTable) -> str:
     return dict(describe_findings(findings.find(table)))["From which length it pays"][-1]
 
 
-def test_crossing_in_time_is_between_measured_lengths() -> None:
-    table = against_sdpa([4.0, 2.0, 0.75])
-    (finding,) = (finding for finding in findings.find(table).pays if finding.resource == "time")
-    assert (finding.crossing, finding.ratio) == ((1024, 4096), 0.75)
-    assert "less time from between 1,024 and 4,096 tokens on (0.75x as long at 4,096)" in (
+def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
+    # As n^-1: 2x at 1,024 and 0.5x at 4,096 is 1x at 2,048; 10 % more or less moves it as much.
+    table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
+    assert (
+        "less time from about 2,000 tokens on (99 % interval 1,900 to 2,300, between the measured "
+        "1,024 and 4,096; 0.50x as long at 4,096)" in pay_sentence(table)
+    )
+
+
+def test_an_interval_that_leaves_the_measured_lengths_is_said_to_be_open() -> None:
+    # The upper ends are 1.155 and 0.77: 1 after 0.355 of the way, 1,024 x 4^0.355.
+    table = against_sdpa([4.0, 1.05, 0.7], factor=1.1)
+    assert "99 % interval up to 1,700, open below, between the measured 1,024 and 4,096" in (
         pay_sentence(table)
     )
+
+
+def test_more_time_from_a_length_on_is_said_too() -> None:
+    table = against_sdpa([0.5, 0.5, 2.0], factor=1.01)
+    assert "more time from about 2,050 tokens on" in pay_sentence(table)
 
 
 def test_no_crossing_is_said_in_words() -> None:
@@ -121,14 +154,19 @@ def test_no_crossing_is_said_in_words() -> None:
 
 def test_noise_is_no_crossing() -> None:
     assert (
-        "no clear difference in time at 4,096 tokens (99 % interval 0.86x to 1.06x as long)"
-        in pay_sentence(against_sdpa([4.0, 3.0, 0.96], width=0.1))
+        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x as long)"
+        in pay_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
     )
 
 
 def test_padding_is_said_with_the_growth() -> None:
-    lines = dict(describe_findings(findings.find(measured())))["Growth of the MACs executed"]
-    assert lines[-1] == "longformer-hf: as n, in steps of 512 tokens (padding); no n² term."
+    n, width, window = 4096, 768, 512
+    constant = -100 * width * window**2 / (n * (5 * width**2 + width * (3.5 * window + 4)))
+    assert -1.5 < constant < -1
+    assert growth_lines(measured())[-1] == (
+        "longformer-hf: as n, in steps of 512 tokens (padding): 101.1 % n and -1.1 % constant at "
+        "4,096 tokens; no n² term."
+    )
 
 
 def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import attnprof
-from attnprof import ResultTable, kernels, runner
+from attnprof import ResultTable, fitting, kernels, runner
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.plan import Case, read_cases
 from attnprof.records import Row
@@ -31,8 +31,8 @@ def test_a_measured_row_agrees_with_itself() -> None:
     ]
     for row in rows:
         assert row.status == "ok"
-        if not kernels.find(row.kernel).uncounted:
-            assert row.values["operator_macs"] == row.values["executed_macs"]
+        assert row.values["operator_macs"] == row.values["executed_macs"]
+        if not kernels.find(row.kernel).compiles:  # torch's counter fails on FlexAttention
             assert row.values["torch_macs"] <= row.values["operator_macs"]
         assert row.values["peak_bytes"] == pytest.approx(
             row.values["predicted_peak_bytes"], rel=0.02
@@ -78,7 +78,7 @@ def test_a_refusing_kernel_is_a_row_with_its_reason_and_no_other_stands_in() -> 
 def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "available_bytes", lambda device: 2**23)
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**23)
     rows = run(len="64,1024", kernel=["bert-eager", "bert-sdpa"])
     assert [row.status for row in rows] == ["ok", "ok", "skipped", "ok"]
     needed = rows[2].values["predicted_peak_bytes"]
@@ -132,7 +132,7 @@ def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) 
     (first, *_) = read_cases({**SMALL, **patterns}, "cpu")  # type: ignore[typeddict-item]
     kernel = kernels.find("longformer-masked")
     held, peak = kernel.held_bytes(first.workload), kernel.peak_bytes(first.workload)
-    monkeypatch.setattr(runner, "available_bytes", lambda device: 2 * held + peak)
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2 * held + peak)
     rows = run(**patterns)
     assert [row.status for row in rows] == ["ok", "ok", "skipped"]
 

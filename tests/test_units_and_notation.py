@@ -17,6 +17,7 @@ from attnprof.notation import (
     parse_window,
 )
 from attnprof.units import (
+    format_about,
     format_bytes,
     format_duration,
     format_macs,
@@ -177,3 +178,19 @@ def test_bad_global_tokens_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_global_tokens(text)
     assert raised.value.argument == "global_tokens"
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (763.2, 157, "760"),
+        (1153.4, 12, "1,153"),
+        (1153.4, 25, "1,150"),
+        (12_345.6, 5000, "12,000"),
+        (763.2, 0, "763"),
+    ],
+)
+def test_lengths_are_told_no_finer_than_they_are_known(
+    value: float, spread: float, text: str
+) -> None:
+    assert format_about(value, spread) == text

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import breakdown, compare, estimate, kernels
+from attnprof.cli import audit, breakdown, compare, estimate, kernels
 from attnprof.cli.group import OneLineErrors
 from attnprof.cli.variadic import VariadicCommand
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 for name, command in (
     ("estimate", estimate.estimate),
     ("compare", compare.compare),
+    ("audit", audit.audit),
     ("breakdown", breakdown.breakdown),
     ("kernels", kernels.kernels),
 ):

@@ -146,6 +146,14 @@ NoTime = Annotated[bool, typer.Option("--no-time", help="Time nothing.", rich_he
 NoMemory = Annotated[
     bool, typer.Option("--no-memory", help="Measure no peak memory.", rich_help_panel=_MEASURE)
 ]
+NoPeers = Annotated[
+    bool,
+    typer.Option(
+        "--no-peers",
+        help="Leave out other tools that are installed.",
+        rich_help_panel=_MEASURE,
+    ),
+]
 MaxSeconds = Annotated[
     float,
     typer.Option(

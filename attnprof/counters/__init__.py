@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from attnprof.call import Build
+
+if TYPE_CHECKING:
+    from attnprof.operators.accounting import Account
 
 
 class Counter(Protocol):
@@ -26,6 +29,10 @@ class Counter(Protocol):
         Raises:
             MeasurementError: with the reason, when the counter cannot count it.
         """
+        ...
+
+    def explain(self, build: Build) -> Account:
+        """What the counter must have counted, by its rule, each difference to the truth by name."""
         ...
 
 

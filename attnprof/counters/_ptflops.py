@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, Literal
 
@@ -39,11 +40,12 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
             backend=backend,
         )
     if macs is None:
-        raise MeasurementError(f"ptflops ({backend}) gave up: {_reason(printed.getvalue())}")
+        raise MeasurementError(_reason(printed.getvalue()))
     return int(macs)
 
 
 def _reason(printed: str) -> str:
-    """The exception in what ptflops printed: the line before the traceback."""
-    before_traceback = printed.split("Traceback", maxsplit=1)[0].strip()
-    return before_traceback.splitlines()[-1] if before_traceback else "no reason given"
+    """The exception in what ptflops printed: `<class 'pkg.Error'>: what it says`, in one line."""
+    _, _, told = printed.partition("following exception:")
+    match = re.match(r"\s*<class '(?:\w+\.)*(\w+)'>: *(.*)", told)
+    return f"{match[1]}: {match[2]}".rstrip(": ") if match else "ptflops gave up and said nothing"

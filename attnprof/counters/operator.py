@@ -7,8 +7,9 @@ count an error that names it.
 from __future__ import annotations
 
 from attnprof.call import Build, Call
-from attnprof.counters._fake import on_fake_tensors
+from attnprof.operators.accounting import Account
 from attnprof.operators.counting import count_operators
+from attnprof.operators.fake import on_fake_tensors
 
 quantity = "operator_macs"
 
@@ -24,3 +25,8 @@ def count(build: Build) -> int:
 
 def _count(call: Call) -> int:
     return count_operators(call.run).complete_macs
+
+
+def explain(build: Build) -> Account:
+    """It sees all of the whole call."""
+    return Account(count(build))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch.utils.flop_counter import FlopCounterMode
+import math
+
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from attnprof.call import Build, Call
-from attnprof.counters._fake import on_fake_tensors
+from attnprof.operators.accounting import Account, Sight, Span, account
+from attnprof.operators.fake import on_fake_tensors
 
 quantity = "torch_macs"
 
@@ -19,3 +22,22 @@ def _count(call: Call) -> int:
     with FlopCounterMode(display=False) as counter:
         call.run()
     return counter.get_total_flops() // 2
+
+
+def explain(build: Build) -> Account:
+    """What it sees of the whole call."""
+    return on_fake_tensors(build, lambda call: account(call.run, _sees))
+
+
+def _sees(span: Span) -> Sight | None:
+    """Source: torch/utils/flop_counter.py."""
+    if span.kind != "operator" or span.subject not in flop_registry:
+        return None
+    if "attention" not in str(span.subject):
+        return Sight(span.macs)
+    is_backward = str(span.subject).endswith("backward")
+    query, key, value = (tensor.shape for tensor in span.args[is_backward : is_backward + 3])
+    scores = math.prod(query) * key[-2]
+    context = scores // query[-1] * value[-1]
+    macs = 3 * scores + 2 * context if is_backward else scores + context
+    return Sight(macs, misfit="causal attention counted in full")

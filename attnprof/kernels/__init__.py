@@ -29,8 +29,6 @@ class Kernel(Protocol):
     unseen_by_ptflops: str
     """The operation in which ptflops' default backend sees no MACs; empty where it sees all."""
 
-    uncounted: str
-    """Why no counter can run it; empty where they can."""
     compiles: bool
     """Whether its first call compiles it; that time is told apart."""
 

@@ -1,16 +1,14 @@
-"""Peak memory of a stack from what its attentions take, and the buffers inside fused attention."""
+"""Peak memory of a stack from what its attentions take."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnprof import formulas
+from attnprof.fused_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -152,90 +150,16 @@ def projection_backward_bytes(
     )
 
 
-def cpu_threads() -> int:
-    """Threads that torch computes with: torch's own word where it is loaded, else its default."""
-    torch = sys.modules.get("torch")
-    return _default_threads() if torch is None else int(torch.get_num_threads())
-
-
-@cache
-def _default_threads() -> int:
-    configured = os.environ.get("OMP_NUM_THREADS", "")
-    if configured.isdecimal() and int(configured) > 0:
-        return int(configured)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _query_block(queries: int) -> int:
-    return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
-
-
-_KEY_BLOCK = 512
-
-
 def flash_cpu_forward_bytes(workload: Workload, queries: int, keys: int) -> int:
-    """Buffers inside `_scaled_dot_product_flash_attention_for_cpu`, and its log-sum-exp."""
+    """Buffers inside fused attention on CPU, and its log-sum-exp."""
     attentions = workload.batch_size * workload.num_heads
-    buffers = flash_cpu_buffer_bytes(workload, attentions, queries, keys)
+    buffers = forward_buffer_bytes(attentions, queries, keys, workload.head_dim, workload.dtype)
     return buffers + log_sum_exp_bytes(workload, queries)
 
 
-def flash_cpu_buffer_bytes(workload: Workload, attentions: int, queries: int, keys: int) -> int:
-    """Buffers inside the operator for so many independent attentions at one time.
-
-    Each thread has a block of scores, two statistics for each query and a block of outputs, in
-    float32, or in float64 for float64. Where the CPU multiplies matrices of a half precision in
-    tiles, keys and values are repacked. Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
-    """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
-    size, head_dim = workload.dtype_bytes, workload.head_dim
-    per_thread = max(4, size) * rows * (columns + 2 + head_dim)
-    repacked = 0
-    if size < 4:
-        per_thread += size * rows * columns
-        if _repacks(workload, queries, keys):
-            per_thread += size * _even(columns) * head_dim
-            per_thread += size * rows * _even(head_dim) * (head_dim % 2)
-            repacked = size * (keys * _even(head_dim) + _even(keys) * head_dim)
-    return cpu_threads() * per_thread + attentions * repacked
-
-
-def _even(number: int) -> int:
-    return number + number % 2
-
-
-def _repacks(workload: Workload, queries: int, keys: int) -> bool:
-    """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
-    torch = sys.modules.get("torch")
-    if torch is not None and not torch._C._get_mkldnn_enabled():
-        return False
-    instructions = f"amx_{_SHORT_NAMES[workload.dtype]}"
-    return min(queries, keys) >= 64 and instructions in _cpu_flags()
-
-
-_SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
-
-
-@cache
-def _cpu_flags() -> frozenset[str]:
-    """Names of the instructions that the CPU has, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
-
-
 def flash_cpu_backward_bytes(workload: Workload, queries: int, keys: int) -> int:
-    """Buffers inside the backward operator: two blocks of scores for each thread."""
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
-    accumulator_bytes = max(4, workload.dtype_bytes)
-    per_thread = accumulator_bytes * rows * columns * 2
-    if workload.dtype_bytes < 4:
-        per_thread += workload.dtype_bytes * rows * columns * 2
-    return cpu_threads() * per_thread
+    """Buffers inside its backward pass."""
+    return backward_buffer_bytes(queries, keys, workload.dtype)
 
 
 def log_sum_exp_bytes(workload: Workload, queries: int) -> int:

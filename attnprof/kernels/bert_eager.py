@@ -31,7 +31,6 @@ __all__ = [
     "peak_bytes",
     "summary",
     "supports",
-    "uncounted",
     "unseen_by_ptflops",
 ]
 
@@ -39,7 +38,6 @@ name = "bert-eager"
 summary = "dense; transformers' BertSelfAttention, scores materialised"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = ""
-uncounted = ""
 compiles = False
 
 

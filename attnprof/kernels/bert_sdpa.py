@@ -34,7 +34,6 @@ __all__ = [
     "peak_bytes",
     "summary",
     "supports",
-    "uncounted",
     "unseen_by_ptflops",
 ]
 
@@ -42,7 +41,6 @@ name = "bert-sdpa"
 summary = "dense; transformers' BertSelfAttention on torch's fused attention"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = "scaled_dot_product_attention"
-uncounted = ""
 compiles = False
 
 

@@ -22,7 +22,6 @@ name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "fused attention"
-uncounted = ""
 compiles = False
 
 _PROJECTIONS = 6

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from attnprof import formulas
 from attnprof.block_mask import BLOCK, block_scores
 from attnprof.call import Call
+from attnprof.fused_buffers import cpu_threads
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
     activation_bytes,
-    cpu_threads,
     flash_cpu_forward_bytes,
     log_sum_exp_bytes,
     stack_peak_bytes,
@@ -26,7 +26,6 @@ name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = ""
-uncounted = "no counter sees into a compiled function: FlexAttention runs as one"
 compiles = True
 
 _FORWARD_PRODUCTS = 2

@@ -30,7 +30,6 @@ name = "longformer-hf"
 summary = "sliding window and globals; transformers' LongformerSelfAttention, no dilation"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "einsum"
-uncounted = ""
 compiles = False
 
 _PROJECTIONS = 6

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from attnprof.nn import banded
 from attnprof.nn.banded import Band
@@ -29,20 +30,26 @@ def banded_attention(
 
     With `may_overwrite_query` and no gradient to come, the output takes the place of the queries.
     """
-    if torch.compiler.is_compiling():
-        # The loops over tiles would be unrolled into the graph.
-        return _operator(
-            query, key, value, global_rows, key_padding_mask, *_spelled(band), scale, dropout_p
-        )[0]
     tensors = [t for t in (query, key, value, global_rows) if t is not None]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return _Differentiable.apply(
-            query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
-        )
-    output = query if may_overwrite_query else None
-    return banded.forward(
-        query, key, value, global_rows, key_padding_mask, band, scale, dropout_p, output
-    )[0]
+    has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    inputs = (query, key, value, global_rows, key_padding_mask)
+    is_in_place = may_overwrite_query and not has_gradient
+    if torch.compiler.is_compiling() or _has_no_numbers(query, dropout_p):
+        # The loops over tiles would be unrolled into the graph, or walked for nothing.
+        if is_in_place and not torch.compiler.is_compiling():
+            _in_place_operator(*inputs, *_spelled(band), scale)
+            return query
+        return _operator(*inputs, *_spelled(band), scale, dropout_p)[0]
+    if has_gradient:
+        return _Differentiable.apply(*inputs, band, scale, dropout_p)
+    output = query if is_in_place else None
+    return banded.forward(*inputs, band, scale, dropout_p, output)[0]
+
+
+def _has_no_numbers(query: Tensor, dropout_p: float) -> bool:
+    """Whether tiles could be walked by their shapes alone, each by one fused operator."""
+    is_shape = query.is_meta or isinstance(query, FakeTensor)
+    return is_shape and query.device.type in ("cpu", "meta") and dropout_p == 0.0
 
 
 class _Differentiable(torch.autograd.Function):
@@ -170,8 +177,8 @@ def _operator(
     scale: float,
     dropout_p: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, log-sum-exp, and the random state in which it began."""
-    state = _random_state(query.device)
+    """Output, log-sum-exp, and the random state in which dropout began."""
+    state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
     band = _band(window, dilation, positions, counts)
     output, log_sum_exp = banded.forward(
         query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
@@ -181,9 +188,34 @@ def _operator(
 
 @_operator.register_fake
 def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, dropout_p = args
     sums = query.new_empty(query.shape[:3], dtype=banded.accumulate_type(query))
-    state = torch.empty(_random_state(query.device).shape, dtype=torch.uint8, device="cpu")
+    numbers = _random_state(query.device).numel() if dropout_p else 0
+    state = torch.empty(numbers, dtype=torch.uint8, device="cpu")
     return banded.empty_as_projected(query), sums, state
+
+
+@torch.library.custom_op("attnprof::banded_attention_", mutates_args=("query",))
+def _in_place_operator(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    global_rows: Tensor | None,
+    key_padding_mask: Tensor | None,
+    window: int,
+    dilation: Sequence[int],
+    positions: Sequence[int],
+    counts: Sequence[int],
+    scale: float,
+) -> None:
+    """The output takes the place of the queries."""
+    band = _band(window, dilation, positions, counts)
+    banded.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
+
+
+@_in_place_operator.register_fake
+def _(query: Tensor, *args: Any) -> None:
+    return None
 
 
 @torch.library.custom_op("attnprof::banded_attention_backward", mutates_args=())
@@ -225,6 +257,7 @@ def _(grad_output: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # of the log-sum-exp, which has none
     query, key, value, global_rows, key_padding_mask, *ctx.constants = inputs
     ctx.globals = 0 if global_rows is None else global_rows.shape[2]
     ctx.save_for_backward(query, key, value, key_padding_mask, *output)
@@ -240,3 +273,10 @@ def _operator_backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor |
 
 
 _operator.register_autograd(_operator_backward, setup_context=_save)
+
+OPERATORS: tuple[Any, ...] = (
+    torch.ops.attnprof.banded_attention,
+    torch.ops.attnprof.banded_attention_,
+    torch.ops.attnprof.banded_attention_backward,
+)
+"""As torch dispatches them: forward, forward in the place of the queries, backward."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -48,7 +50,8 @@ class FlexSelfAttention(nn.Module):
             self._heads(projection(hidden_states))
             for projection in (self.query, self.key, self.value)
         ]
-        output: Tensor = self._compiled(*heads, self._block_mask)
+        attend: Any = _as_operator if isinstance(hidden_states, FakeTensor) else self._compiled
+        output: Tensor = attend(*heads, self._block_mask)
         output = output.transpose(1, 2).flatten(2)
         if not self.global_positions:
             return output
@@ -69,6 +72,13 @@ def _only_compiled(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -
     if not torch.compiler.is_compiling():
         raise RuntimeError("FlexAttention is not compiled here: is TORCHDYNAMO_DISABLE set?")
     return flex_attention(query, key, value, block_mask=mask)
+
+
+def _as_operator(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> Any:
+    """FlexAttention of tensors without numbers: one operator, which computes nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that without a compiler it would be dense
+        return flex_attention(query, key, value, block_mask=mask)
 
 
 def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) -> BlockMask:

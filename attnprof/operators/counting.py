@@ -110,15 +110,27 @@ def count_operators(run: Callable[[], object]) -> OperatorCounts:
     return counts
 
 
+Around = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
+"""Runs an operator: given it, its arguments, and what runs it and returns its result."""
+
+
+def _plainly(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+    return run()
+
+
 @contextmanager
-def dispatched(tell: Tell) -> Generator[None]:
-    """Tell of each operator that runs inside: its place, its name, its MACs or None."""
+def dispatched(tell: Tell, around: Around = _plainly) -> Generator[None]:
+    """Tell of each operator that runs inside: its place, its name, its MACs or None.
+
+    `around` runs each of them, and those that are made of others, which reach here in inference
+    mode, too.
+    """
     tracker = ModuleTracker()
     with (
         torch.compiler.set_stance("force_eager"),
         tracker,
         _triton_launches(lambda name, macs: tell(_place(tracker), name, macs)),
-        _Dispatch(tracker, tell),
+        _Dispatch(tracker, tell, around),
     ):
         yield
 
@@ -128,15 +140,19 @@ class _Dispatch(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, tracker: ModuleTracker, tell: Tell) -> None:
+    def __init__(self, tracker: ModuleTracker, tell: Tell, around: Around) -> None:
         super().__init__()
         self._tracker = tracker
         self._tell = tell
+        self._around = around
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        return self._around(func, args, kwargs, lambda: self._run(func, args, kwargs))
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         formula = formula_of(getattr(func, "overloadpacket", func))
         if formula is None and isinstance(func, torch._ops.OpOverload) and func.namespace != "prim":
             # What is made of other operators reaches here whole in inference mode.

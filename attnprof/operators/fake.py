@@ -1,6 +1,7 @@
 """Measures on fake tensors: shapes without numbers, so that no model is too large to be counted.
 
-What asks for numbers, such as a module whose shapes depend on data, runs for real.
+Numbers that follow from constants, such as masks and positions, are known all the same. What asks
+for others, such as a module that routes tokens by what they say, runs for real.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch._subclasses.fake_tensor import (
 )
 
 from attnprof.call import Build, Call
+from attnprof.operators.formulas import formula_of
+from attnprof.operators.known_values import KnownValues
 
 _T = TypeVar("_T")
 
@@ -29,14 +32,26 @@ _ASKS_FOR_NUMBERS = (
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
 )
-_WORDS = ("FakeTensor", "fake tensor", "data pointer", "tensor subclass", "meta tensor")
+_WORDS = (
+    "FakeTensor",
+    "fake tensor",
+    "DataDependentOutput",
+    "DynamicOutputShape",
+    "data pointer",
+    "tensor subclass",
+    "meta tensor",
+)
 """In the messages of torch where code asks a fake tensor for its numbers."""
 
 
 @contextmanager
 def fake_mode() -> Generator[None]:
     """New tensors are fake here, and real ones from outside are taken as such."""
-    with FakeTensorMode(allow_non_fake_inputs=True), _one_sequence_a_row():
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        KnownValues(lambda operator: formula_of(operator) is not None),
+        _one_sequence_a_row(),
+    ):
         yield
 
 
@@ -71,7 +86,7 @@ def asks_for_numbers(error: Exception) -> bool:
 
 
 def on_fake_tensors(
-    build: Build, measure: Callable[[Call], _T], before_real: Callable[[], None]
+    build: Build, measure: Callable[[Call], _T], before_real: Callable[[], None] = lambda: None
 ) -> _T:
     """`measure` of a call on fake tensors, or on real ones where it asks for numbers.
 

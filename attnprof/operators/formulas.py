@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._mode_utils import no_dispatch
+
+from attnprof.operators import banded
+from attnprof.operators.known_values import known_value
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -21,7 +24,7 @@ Formula = Callable[..., "int | None"]
 Target = Any
 """An operator as `torch.ops` names it, all overloads: `torch.ops.aten.mm`."""
 
-_FORMULAS: dict[Target, Formula] = {}
+_FORMULAS: dict[Target, Formula] = dict(banded.FORMULAS)
 _aten = torch.ops.aten
 
 
@@ -315,10 +318,12 @@ def _sequences(
 
     if query_ends is None or query_ends.numel() == 0:
         return macs(query.shape[1], key.shape[1], query.shape[0])
-    ends = (query_ends, query_ends if key_ends is None else key_ends)
-    if any(isinstance(end, FakeTensor) or end.is_meta for end in ends):
+    of_queries = known_value(query_ends)
+    of_keys = of_queries if key_ends is None else known_value(key_ends)
+    if of_queries is None or of_keys is None:
         return None  # how the rows are dealt to sequences is data
-    queries, keys = (end.diff().tolist() for end in ends)
+    with no_dispatch():
+        queries, keys = (ends.diff().tolist() for ends in (of_queries, of_keys))
     return sum(macs(q, k, 1) for q, k in zip(queries, keys, strict=True))
 
 
@@ -389,13 +394,15 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
     for numbers, indices in ((partial, partial_indices), (full, full_indices)):
         if numbers is None:
             continue
-        if isinstance(numbers, FakeTensor):
+        numbers, indices = known_value(numbers), known_value(indices)
+        if numbers is None or indices is None:
             return None
-        is_listed = torch.arange(indices.shape[-1], device=indices.device) < numbers[..., None]
-        width = (keys - indices.long() * columns).clamp(0, columns) * is_listed
-        first = torch.arange(indices.shape[-2], device=indices.device) * rows
-        height = (queries - first).clamp(0, rows)
-        listed = int((width.sum(-1) * height).sum())
+        with no_dispatch():
+            is_listed = torch.arange(indices.shape[-1], device=indices.device) < numbers[..., None]
+            width = (keys - indices.long() * columns).clamp(0, columns) * is_listed
+            first = torch.arange(indices.shape[-2], device=indices.device) * rows
+            height = (queries - first).clamp(0, rows)
+            listed = int((width.sum(-1) * height).sum())
         batch, heads = indices.shape[:2]
         pairs += listed * (query.shape[0] // batch) * (query.shape[1] // heads)
     return pairs

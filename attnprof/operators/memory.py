@@ -10,13 +10,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+from attnprof.operators.buffers import buffer_bytes
+
+_aten = torch.ops.aten
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
     """The peak of one call: storages that it allocates, above what was live before it.
 
-    The output counts, the inputs do not; buffers inside an operator, which no tensor holds outside
-    it, are not seen.
+    The output counts, the inputs do not. What an operator allocates inside, which no tensor holds,
+    is added where `attnprof.operators.buffers` knows it.
     """
     with torch.compiler.set_stance("force_eager"), _Storages() as storages:
         output = run()
@@ -34,33 +39,54 @@ class _Storages(TorchDispatchMode):
         self.peak = 0
         self._live = 0
         self._known: dict[int, weakref.finalize[Any, Any]] = {}
+        self._fresh: Any = WeakIdKeyDictionary()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor):
-                self._known.setdefault(id(leaf.untyped_storage()), _outside(leaf))
+                self._take_in(leaf.untyped_storage())
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._follow(leaf.untyped_storage())
-        self.peak = max(self.peak, self._live)
+            if isinstance(leaf, Tensor) and self._follow(leaf.untyped_storage()):
+                self._fresh[leaf] = True
+        inside = buffer_bytes(func, args, kwargs or {})
+        if _goes_backward() and self._is_in_place_for_real(func, args):
+            inside -= result.untyped_storage().nbytes()
+        self.peak = max(self.peak, self._live + inside)
         return result
 
-    def _follow(self, storage: torch.UntypedStorage) -> None:
+    def _is_in_place_for_real(self, func: Any, args: tuple[Any, ...]) -> bool:
+        """Whether autograd copies here because tensors are fake, or a mode looks on.
+
+        It writes the gradient of an index into zeros, and adds a second gradient of a tensor to the
+        first; both in place where nobody else holds them. A view's memory is held by what it is of.
+        """
+        if func is _aten.index_put.default:
+            return True
+        return func is _aten.add.Tensor and args[0] in self._fresh
+
+    def _take_in(self, storage: torch.UntypedStorage) -> None:
+        """A storage that was there before is not the call's: it is known, and weighs nothing."""
+        known = self._known.get(id(storage))
+        if known is None or not known.alive:
+            self._known[id(storage)] = weakref.finalize(storage, int)
+
+    def _follow(self, storage: torch.UntypedStorage) -> bool:
+        """Whether the storage is new; if so, it is followed from now on."""
         key = id(storage)
         known = self._known.get(key)
         if known is not None and known.alive:
-            return
+            return False
         size = storage.nbytes()
         self._live += size
         self._known[key] = weakref.finalize(storage, self._free, size)
+        return True
 
     def _free(self, size: int) -> None:
         self._live -= size
 
 
-def _outside(tensor: Tensor) -> weakref.finalize[Any, Any]:
-    """A mark that lives as long as a storage that was there before: it is not the call's."""
-    return weakref.finalize(tensor.untyped_storage(), int)
+def _goes_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1

@@ -38,7 +38,6 @@ class Target(ABC):
 
     attends: Literal["dense", "pattern", "own"] = "own"
     unseen_by_ptflops: str = ""
-    uncounted: str = ""
     compiles: bool = False
 
     def __init__(self, name: str, summary: str) -> None:

@@ -1,0 +1,127 @@
+"""What an audit found: counts beside the truth, each difference by name."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.plan import Case
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One counter on one case.
+
+    Attributes:
+        case: kernel and workload.
+        counter: `operator` is the truth, `formula` the closed form of what the kernel executes,
+            `useful` that of what its pattern needs; else a counter or a peer.
+        true_macs: what is multiplied.
+        counted_macs: what the counter says; None where it failed.
+        differences: what it adds to the truth or leaves out, by name, in MACs.
+        failure: how it failed, empty where it did not.
+    """
+
+    case: Case
+    counter: str
+    true_macs: int
+    counted_macs: int | None = None
+    differences: Mapping[str, int] = field(default_factory=dict[str, int])
+    failure: str = ""
+
+    @property
+    def residual_macs(self) -> int | None:
+        """What no difference explains: 0, or attnprof does not understand the count."""
+        if self.counted_macs is None:
+            return None
+        return self.counted_macs - self.true_macs - sum(self.differences.values())
+
+    @property
+    def share(self) -> float | None:
+        """What it counts, as a part of the truth."""
+        if self.counted_macs is None or not self.true_macs:
+            return None
+        return self.counted_macs / self.true_macs
+
+
+@dataclass(slots=True)
+class AuditTable:
+    """Rows of every case; cases that have no truth, with the reason; peers that are not there."""
+
+    rows: list[AuditRow] = field(default_factory=list[AuditRow])
+    refusals: list[tuple[Case, str]] = field(default_factory=list["tuple[Case, str]"])
+    failures: list[tuple[Case, str]] = field(default_factory=list["tuple[Case, str]"])
+    missing_peers: tuple[str, ...] = ()
+
+    @property
+    def unexplained(self) -> list[AuditRow]:
+        """Rows whose count is not explained down to 0."""
+        return [row for row in self.rows if row.residual_macs]
+
+    def to_csv(self) -> str:
+        """One row for each counter and case; differences as `name=+1; name=-2`."""
+        import pandas as pd
+
+        text = io.StringIO()
+        records = [
+            {**record, "differences": "; ".join(f"{k}={v:+d}" for k, v in differences.items())}
+            for record in map(_as_record, self.rows)
+            for differences in [record["differences"]]
+        ]
+        pd.DataFrame(records, columns=list(_COLUMNS), dtype=object).to_csv(
+            text, index=False, lineterminator="\n"
+        )
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """The rows, the cases without any, and the peers that are not installed."""
+        without = {
+            name: [
+                {"kernel": case.kernel, "seq_len": case.workload.seq_len, "reason": reason}
+                for case, reason in cases
+            ]
+            for name, cases in (("unsupported", self.refusals), ("failures", self.failures))
+        }
+        document = {
+            "rows": [_as_record(row) for row in self.rows],
+            **without,
+            "missing_peers": list(self.missing_peers),
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+_COLUMNS = (
+    "kernel",
+    "seq_len",
+    "window",
+    "dilation",
+    "global_tokens",
+    "counter",
+    "true_macs",
+    "counted_macs",
+    "differences",
+    "residual_macs",
+    "failure",
+)
+
+
+def _as_record(row: AuditRow) -> dict[str, Any]:
+    workload = row.case.workload
+    values = (
+        row.case.kernel,
+        workload.seq_len,
+        format_window(workload.pattern),
+        format_dilation(workload.pattern),
+        format_global_tokens(workload.pattern),
+        row.counter,
+        row.true_macs,
+        row.counted_macs,
+        dict(row.differences),
+        row.residual_macs,
+        row.failure,
+    )
+    return dict(zip(_COLUMNS, values, strict=True))

@@ -1,0 +1,57 @@
+"""`attnprof audit`."""
+
+from __future__ import annotations
+
+import typer
+
+from attnprof.api import prepare_audit
+from attnprof.cli import options
+from attnprof.errors import MeasurementError
+
+UNEXPLAINED = 1
+"""The exit code of an audit that leaves something unexplained."""
+
+
+def audit(
+    ctx: typer.Context,
+    len: options.Len = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    kernel: options.Kernel = None,
+    input: options.Input = None,
+    model: options.Model = None,
+    scope: options.Scope = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    mode: options.Mode = None,
+    no_peers: options.NoPeers = False,
+    csv: options.Csv = None,
+    json: options.Json = None,
+    markdown: options.Markdown = None,
+) -> None:
+    """Every counter against what is multiplied, each difference by name.
+
+    All kernels at 512 and 1,024 tokens by default. Exit code 1 if a count is not explained.
+
+    [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
+    """
+    from attnprof.cli.screen import print_whole, progress, say
+    from attnprof.render.audit import describe_missing_peers, render_audit
+
+    request = prepare_audit(options.given(ctx))
+    with progress() as observe:
+        result = request.run(observe)
+    if not request.outputs.takes_stdout:
+        print_whole(render_audit(result))
+    for case, reason in [*result.refusals, *result.failures]:
+        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    if result.missing_peers and not no_peers:
+        say(describe_missing_peers(result))
+    for path in request.outputs.files:
+        say(f"written: {path}")
+    if result.unexplained:
+        raise typer.Exit(UNEXPLAINED)
+    raise typer.Exit(MeasurementError.exit_code if result.failures else 0)

@@ -1,0 +1,181 @@
+"""From which length on one series costs less than another, or more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from attnprof.counted_growth import Count
+from attnprof.crossing import (
+    RIPPLE,
+    Crossing,
+    MeasuredCrossing,
+    MeasuredRatio,
+    Side,
+    measured_crossing,
+    seek_crossing,
+    side_of,
+    solve_crossing,
+)
+from attnprof.growth import Cost
+from attnprof.records import RATIO
+from attnprof.series import Series
+from attnprof.series_costs import QUANTITIES, Predicted, closed_costs, counted_costs
+
+Resource = Literal["MACs", "memory", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class PayFinding:
+    """Where a series costs less than another, or more.
+
+    Attributes:
+        label: the series.
+        reference: the other.
+        resource: what is compared.
+        crossing: the side that the series is on at the longest length, and from where on.
+        longest: the longest length that both have.
+        ratio: the cost at the longest length in units of the reference's.
+        interval: of a measured ratio; None where it is exact.
+        measured: where a measured crossing lies between the lengths; None where it is exact.
+    """
+
+    label: str
+    reference: str
+    resource: Resource
+    crossing: Crossing
+    longest: int
+    ratio: float
+    interval: tuple[float, float] | None = None
+    measured: MeasuredCrossing | None = None
+
+
+def find_crossings(series: Sequence[Series]) -> Iterator[PayFinding]:
+    """Sparse kernels and the user's own against all that they are to be compared with."""
+    built_in = {one.label: closed_costs(one) for one in series if not one.is_own}
+    for one, other in pairs(series):
+        if one.is_own or other.is_own:
+            yield from _of_own(one, other)
+        else:
+            yield from _of_closed_forms(one, other, built_in[one.label], built_in[other.label])
+        yield from _in_time(one, other)
+
+
+def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    """Which series is compared with which.
+
+    A sparse kernel with the dense ones of its shape, and what is the user's own with those and with
+    what else is the user's; where there is no dense kernel, sparse ones with the user's own. Of
+    many of the user's own only the first is compared with the others.
+    """
+    own = [one for one in series if one.is_own]
+    dense = [one for one in series if not one.is_own and one.kernel.attends == "dense"]
+    for one in series:
+        size = one.workload.densified().at(1)
+        references = [other for other in dense if other.workload.at(1) == size]
+        mine = [other for other in own if other.workload.at(1) == size]
+        if one.is_own:
+            place = next(index for index, other in enumerate(own) if other is one)
+            is_compared = place == 0 or len(own) <= _MANY
+            later = [other for other in own[place + 1 :] if other in mine] if is_compared else []
+            yield from ((one, other) for other in [*references, *later])
+        elif one.kernel.attends == "pattern":
+            yield from ((one, other) for other in references or mine)
+
+
+_MANY = 4
+"""Series of the user's own, beyond which not each is compared with each."""
+
+
+def _of_closed_forms(
+    one: Series,
+    other: Series,
+    costs: Mapping[Predicted, Cost],
+    references: Mapping[Predicted, Cost],
+) -> Iterator[PayFinding]:
+    longest = one.workload.seq_len
+    step = one.kernel.length_step(one.workload)
+    for resource, cost in costs.items():
+        reference = references[resource]
+        crossing = solve_crossing(cost, reference, longest, step)
+        ratio = float(cost(longest) / reference(longest))
+        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio)
+
+
+def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:
+    """Solved from polynomials and closed forms and confirmed by counts, or else by counts alone."""
+    for resource, quantity in QUANTITIES.items():
+        costs, references = (dict(series.points(quantity)) for series in (one, other))
+        lengths = [length for length in costs if references.get(length)]
+        if not lengths:
+            continue
+        longest = lengths[-1]
+        sides = _sides(_counts(one, resource), _counts(other, resource))
+        crossing = seek_crossing(sides, lengths, _guess(one, other, resource, longest))
+        ratio = costs[longest] / references[longest]
+        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio)
+
+
+def _counts(series: Series, resource: Predicted) -> Count:
+    if not series.is_own:
+        return closed_costs(series)[resource]
+    costs = counted_costs(series)
+    return lambda length: costs.count(resource, length)
+
+
+def _sides(cost: Count, reference: Count) -> Callable[[int], Side | None]:
+    def at(length: int) -> Side | None:
+        one, other = cost(length), reference(length)
+        return None if one is None or other is None else side_of(one, other)
+
+    return at
+
+
+def _guess(one: Series, other: Series, resource: Predicted, longest: int) -> Crossing | None:
+    """The crossing of what is known at every length; None where that is not so of both."""
+    cost, reference = (_exact_cost(series, resource) for series in (one, other))
+    if cost is None or reference is None:
+        return None
+    steps = (_step(series, resource) for series in (one, other))
+    return solve_crossing(cost, reference, longest, ripple=max(RIPPLE, 2 * sum(steps)))
+
+
+def _exact_cost(series: Series, resource: Predicted) -> Cost | None:
+    if not series.is_own:
+        return closed_costs(series)[resource]
+    told = counted_costs(series).growth(resource)
+    return told.cost if told and told.is_known_everywhere else None
+
+
+def _step(series: Series, resource: Predicted) -> int:
+    if not series.is_own:
+        return series.kernel.length_step(series.workload)
+    told = counted_costs(series).growth(resource)
+    return told.step if told else 1
+
+
+def _in_time(one: Series, other: Series) -> Iterator[PayFinding]:
+    """From ratios of paired rounds, not from two medians: drift hits both of a pair alike."""
+    name = other.rows[0].kernel
+    ratios = [
+        MeasuredRatio(
+            row.workload.seq_len,
+            *(float(row.values[f"{RATIO}{end}:{name}"]) for end in ("", "_low", "_high")),
+        )
+        for row in one.rows
+        if f"{RATIO}:{name}" in row.values
+    ]
+    if not ratios:
+        return
+    measured, last = measured_crossing(ratios), ratios[-1]
+    yield PayFinding(
+        one.label,
+        other.label,
+        "time",
+        measured.crossing,
+        last.seq_len,
+        last.median,
+        (last.low, last.high),
+        measured,
+    )

@@ -1,0 +1,38 @@
+"""Whether a case can be run here: what its kernel takes, and what fits into memory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attnprof import kernels
+from attnprof.errors import MeasurementError
+from attnprof.free_memory import available_bytes
+from attnprof.plan import Case
+from attnprof.units import format_bytes
+
+if TYPE_CHECKING:
+    from attnprof.records import Status
+
+
+def obstacle(case: Case, held_bytes: int = 0) -> tuple[Status, str]:
+    """`ok`, or the status of a case that is not begun, and why.
+
+    Args:
+        case: what is to run.
+        held_bytes: of others that live at the same time.
+    """
+    kernel = kernels.find(case.kernel)
+    reason = kernel.supports(case.workload)
+    if reason:
+        return "unsupported", reason
+    needed = held_bytes + kernel.held_bytes(case.workload)
+    with suppress(MeasurementError):  # its cell says why its peak is not known
+        needed += kernel.peak_bytes(case.workload)
+    available = available_bytes(case.workload.device)
+    if needed > available:
+        return "skipped", (
+            f"needs {format_bytes(needed)} ({needed} bytes), "
+            f"{format_bytes(available)} ({available} bytes) available"
+        )
+    return "ok", ""

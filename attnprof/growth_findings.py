@@ -1,0 +1,65 @@
+"""How the MACs of each series grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnprof.growth import Growth, Law, name_law, solve_growth
+from attnprof.series import Series
+from attnprof.series_costs import closed_costs, counted_costs
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthFinding:
+    """How the executed MACs of a series grow.
+
+    Attributes:
+        label: the series.
+        growth: the exact polynomial, solved at multiples of `step`; None where there is none.
+        longest: the longest length of the series.
+        step: the multiple that the kernel pads lengths to.
+        multiple: the polynomial holds at multiples of so many tokens, and was not seen to hold
+            between them; 1 where it holds there too.
+        law: the law at long lengths, where the polynomial does not hold there.
+        solved_to: the longest length that the polynomial was solved from.
+    """
+
+    label: str
+    growth: Growth | None
+    longest: int
+    step: int
+    multiple: int
+    law: Law | None
+    solved_to: int
+
+
+def find_growth(series: Series) -> GrowthFinding | None:
+    """The growth of one series; None where it was counted at too few lengths to tell."""
+    return _of_own(series) if series.is_own else _of_built_in(series)
+
+
+_DOUBLINGS = range(4, 11)
+"""Of the longest length; the last of them are those of the highest power."""
+
+
+def _of_built_in(series: Series) -> GrowthFinding:
+    """Solved at four multiples of the longest length, rounded up to what the kernel pads to."""
+    cost = closed_costs(series)["MACs"]
+    longest = series.workload.seq_len
+    step = series.kernel.length_step(series.workload)
+    base = -(-longest // step) * step
+    growth = solve_growth(cost, (base, 2 * base, 3 * base, 4 * base))
+    if not growth.residual:
+        return GrowthFinding(series.label, growth, longest, step, 1, None, 4 * base)
+    law = name_law([(base << doubling, cost(base << doubling)) for doubling in _DOUBLINGS])
+    return GrowthFinding(series.label, None, longest, step, 1, law, law.longer)
+
+
+def _of_own(series: Series) -> GrowthFinding | None:
+    told = counted_costs(series).growth("MACs")
+    if told is None:
+        return None
+    longest = series.points("executed_macs")[-1][0]
+    return GrowthFinding(
+        series.label, told.growth, longest, told.step, told.multiple, told.law, told.longest
+    )

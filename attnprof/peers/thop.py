@@ -1,0 +1,64 @@
+"""thop: hooks on the modules whose kinds it knows; functions it does not see."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from attnprof.call import Build
+from attnprof.operators.accounting import Account, Sight, Span
+from attnprof.peers._calling import account_of, positional
+
+quantity = "thop"
+
+
+def count(build: Build) -> int:
+    """MACs as `thop.profile` says."""
+    import thop
+
+    module, tensors = positional(build())
+    macs, *_ = thop.profile(module, inputs=tensors, verbose=False)
+    return int(macs)
+
+
+def explain(build: Build) -> Account:
+    """What it sees of the call's forward pass."""
+    return account_of(build, _sees)
+
+
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+_NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.LayerNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+
+
+def _sees(span: Span) -> Sight | None:
+    """Source: thop/profile.py and thop/vision/basic_hooks.py."""
+    if span.kind != "module":
+        return None
+    module, kind = span.subject, type(span.subject)
+    if kind is nn.Linear:
+        return Sight(module.in_features * span.output.numel())
+    if kind in _CONVOLUTIONS:
+        filters = span.args[0].shape[1] // module.groups * module.weight[0, 0].numel()
+        return Sight(span.output.numel() * filters)
+    if kind in _NORMS:
+        is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
+        return Sight(extras={"normalisation": (4 if is_affine else 2) * span.args[0].numel()})
+    if kind is nn.Softmax:
+        numbers = span.args[0].numel()
+        rows = numbers // span.args[0].shape[module.dim]
+        return Sight(extras={"softmax": 3 * numbers - rows})
+    return None

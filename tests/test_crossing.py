@@ -1,0 +1,193 @@
+"""Crossings against the search through every length, and measured ones against known lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from attnprof import AttentionPattern, Workload
+from attnprof.crossing import (
+    Crossing,
+    MeasuredRatio,
+    Side,
+    measured_crossing,
+    seek_crossing,
+    side_of,
+    solve_crossing,
+)
+from attnprof.kernels import bert_eager, bert_sdpa, longformer_banded
+
+
+def through_every_length(
+    cost: Callable[[int], int], reference: Callable[[int], int], longest: int
+) -> Crossing:
+    """The definition: the side at the longest length, and the last length that has another."""
+    sides = {n: side_of(cost(n), reference(n)) for n in range(1, longest + 1)}
+    before = max((n for n in sides if sides[n] != sides[longest]), default=0)
+    return Crossing(sides[longest], before, before + 1)
+
+
+@given(
+    slope=st.integers(0, 400),
+    constant=st.integers(0, 5000),
+    step=st.integers(1, 64),
+    longest=st.integers(1, 900),
+)
+def test_crossing_of_a_padded_linear_cost_equals_the_search(
+    slope: int, constant: int, step: int, longest: int
+) -> None:
+    def cost(n: int) -> int:
+        return constant + slope * -(-n // step) * step
+
+    def reference(n: int) -> int:
+        return n * n + 3 * n
+
+    expected = through_every_length(cost, reference, longest)
+    assert solve_crossing(cost, reference, longest, step) == expected
+
+
+@given(
+    slopes=st.tuples(st.integers(0, 400), st.integers(0, 400)),
+    squares=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    longest=st.integers(1, 900),
+)
+def test_crossing_is_found_whichever_way_it_goes(
+    slopes: tuple[int, int], squares: tuple[int, int], longest: int
+) -> None:
+    cost, reference = (
+        lambda n, s=slope, q=square: s * n + q * n * n
+        for slope, square in zip(slopes, squares, strict=True)
+    )
+    assert solve_crossing(cost, reference, longest) == through_every_length(
+        cost, reference, longest
+    )
+
+
+@given(window=st.sampled_from((32, 512)), dilation=st.sampled_from((1, 2, 4)), g=st.integers(0, 20))
+@settings(max_examples=10, deadline=None)
+def test_crossing_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g: int) -> None:
+    # Undilated, with several globals, another number of tiles brings the two together once more:
+    # 41 lengths from 2,176 on for 8 globals, fewer than the spacing of the probes there.
+    assume(window == 32 or dilation > 1 or g < 2)
+    sliding = Workload(AttentionPattern.sliding(window, dilation, range(g)), 2400, dtype="bfloat16")
+    dense = Workload(AttentionPattern.dense(), 2400, dtype="bfloat16")
+    costs = {n: longformer_banded.peak_bytes(sliding.at(n)) for n in range(20, 2401)}
+    for kernel in (bert_sdpa, bert_eager):
+        references = {n: kernel.peak_bytes(dense.at(n)) for n in costs}
+        cost, reference = (lambda n, of=of: of[max(20, n)] for of in (costs, references))
+        expected = through_every_length(cost, reference, 2400)
+        assert solve_crossing(cost, reference, 2400) == expected
+
+
+@given(
+    slope=st.integers(1, 400),
+    steps=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    longest=st.integers(200, 2000),
+)
+def test_costs_padded_unlike_cross_where_the_search_says(
+    slope: int, steps: tuple[int, int], longest: int
+) -> None:
+    def cost(n: int) -> int:
+        return slope * -(-n // steps[0]) * steps[0]
+
+    def reference(n: int) -> int:
+        return (-(-n // steps[1]) * steps[1]) ** 2
+
+    expected = through_every_length(cost, reference, longest)
+    ripple = 64 + 2 * sum(steps)
+    assert solve_crossing(cost, reference, longest, ripple=ripple) == expected
+
+
+def test_costs_that_meet_at_every_step_cross_after_the_last() -> None:
+    padded = lambda n: (-(-n // 48) * 48) ** 2  # noqa: E731
+    assert solve_crossing(lambda n: n * n, padded, 4096, ripple=98) == Crossing("less", 4080, 4081)
+
+
+class Sides:
+    """Sides of two costs, counted no more often than it is asked."""
+
+    def __init__(self, crossing: int, runs: Callable[[int], bool] = bool) -> None:
+        self.crossing, self.runs, self.asked = crossing, runs, set[int]()
+
+    def __call__(self, n: int) -> Side | None:
+        self.asked.add(n)
+        return None if not self.runs(n) else "less" if n >= self.crossing else "more"
+
+
+@given(crossing=st.integers(2, 4000), guess=st.none() | st.integers(1, 4000))
+def test_counted_crossing_is_found_in_few_counts_whatever_was_guessed(
+    crossing: int, guess: int | None
+) -> None:
+    sides = Sides(crossing)
+    guessed = None if guess is None else Crossing("less", guess - 1, guess)
+    found = seek_crossing(sides, [1, 100, 4000], guessed)
+    assert found == Crossing("less", crossing - 1, crossing)
+    assert len(sides.asked) <= 3 + 2 + math.ceil(math.log2(4000))
+
+
+def test_a_guess_below_the_shortest_length_is_confirmed_by_counts() -> None:
+    sides = Sides(40)
+    assert seek_crossing(sides, [100, 200]) == Crossing("less", 0, 100)
+    assert seek_crossing(sides, [100, 200], Crossing("less", 39, 40)) == Crossing("less", 39, 40)
+    assert seek_crossing(sides, [100, 200], Crossing("less", 50, 51)) == Crossing("less", 0, 100)
+
+
+@given(crossing=st.integers(41, 4000), block=st.integers(2, 40))
+def test_what_runs_at_multiples_only_is_bracketed_by_two_of_them(crossing: int, block: int) -> None:
+    longest = 100 * block
+    sides = Sides(min(crossing, longest), lambda n: n % block == 0)
+    lengths = [block, longest]
+    found = seek_crossing(sides, lengths)
+    if found.before:
+        assert found.before < sides.crossing <= found.first
+        assert found.first - found.before == block
+    else:
+        assert sides.crossing <= block
+
+
+def line(seq_len: int, *, at: float, power: float, width: float) -> MeasuredRatio:
+    """A ratio that is 1 at a length, and falls as a power of it; its interval is a factor wide."""
+    ratio = (at / seq_len) ** power
+    return MeasuredRatio(seq_len, ratio, ratio / width, ratio * width)
+
+
+@given(
+    at=st.floats(520, 1000),
+    power=st.floats(0.5, 2) | st.floats(-2, -0.5),
+    width=st.floats(1.0001, 3),
+)
+def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: float) -> None:
+    ratios = [line(n, at=at, power=power, width=width) for n in (512, 1024)]
+    measured = measured_crossing(ratios)
+    assert measured.crossing == Crossing("less" if power > 0 else "more", 512, 1024)
+    assert measured.length == pytest.approx(at)
+    # The lines through the ends of the intervals are 1 where the length is a factor off.
+    factor = width ** (1 / abs(power))
+    for end, expected in ((measured.low, at / factor), (measured.high, at * factor)):
+        if 512.001 < expected < 1023.999:
+            assert end == pytest.approx(expected)
+        elif not 511.999 < expected < 1024.001:
+            assert end is None
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ([1.9, 1.9, 1.9], Crossing("more", 0, 10)),
+        ([0.1, 0.1, 1.9], Crossing("more", 20, 40)),
+        ([1.9, 0.1, 0.1], Crossing("less", 10, 20)),
+        ([0.1, 1.9, 0.1], Crossing("less", 20, 40)),
+        ([0.1, 0.1, 0.1], Crossing("less", 0, 10)),
+        ([1.0, 1.0, 1.0], Crossing("more", 0, 10)),
+    ],
+)
+def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossing) -> None:
+    measured = measured_crossing(
+        [MeasuredRatio(n, r, r, r) for n, r in zip((10, 20, 40), ratios, strict=True)]
+    )
+    assert measured.crossing == expected
+    assert (measured.length is None) == (expected.before == 0)

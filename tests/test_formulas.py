@@ -1,0 +1,75 @@
+"""Closed forms against sums over the enumerated mask."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from attnprof import AttentionPattern, AttentionStack, Workload
+from attnprof.errors import UsageError
+from attnprof.formulas import useful_macs
+from attnprof.models import MODELS, find_model
+
+
+def enumerated_macs(workload: Workload) -> int:
+    """Rows through projections, and two products of head_dim for each pair, one at a time."""
+    macs = 0
+    for layer in workload.layers:
+        projected_rows = 3 * workload.seq_len
+        if layer.global_positions:
+            projected_rows += 2 * workload.seq_len + len(layer.global_positions)
+        macs += projected_rows * workload.hidden_size * workload.hidden_size
+        if workload.scope == "layer":
+            sides = [workload.hidden_size, workload.hidden_size]  # the output projection
+            sides += [4 * workload.hidden_size, workload.hidden_size]  # up, and down again
+            macs += workload.seq_len * sum(a * b for a, b in pairwise(sides))
+        macs += int(layer.mask(workload.seq_len).sum()) * workload.head_dim * 2
+    return macs * workload.batch_size
+
+
+def test_useful_macs_equal_the_enumerated_sum(workload: Workload) -> None:
+    passes = 3 if workload.mode == "training" else 1
+    assert useful_macs(workload) == passes * enumerated_macs(workload)
+
+
+def test_example_of_the_design() -> None:
+    workload = Workload(AttentionPattern.dense(), 1024)
+    assert useful_macs(workload) == 1_811_939_328 + 1_610_612_736
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"seq_len": 0}, "seq_len"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"hidden_size": -1}, "hidden_size"),
+        ({"hidden_size": 770}, "num_heads"),
+        ({"dtype": "float33"}, "dtype"),
+        ({"device": "gpu"}, "device"),
+        ({"mode": "train"}, "mode"),
+        ({"scope": "stack"}, "scope"),
+        ({"pattern": AttentionPattern.sliding(4, 1, (99,))}, "global_positions"),
+    ],
+)
+def test_illegal_workloads_name_their_argument(arguments: dict[str, object], argument: str) -> None:
+    legal: dict[str, object] = {"pattern": AttentionPattern.dense(), "seq_len": 64}
+    with pytest.raises(UsageError) as raised:
+        Workload(**{**legal, **arguments})  # type: ignore[arg-type]
+    assert raised.value.argument == argument
+
+
+def test_densified_keeps_the_number_of_layers_and_the_scope() -> None:
+    layer = AttentionPattern.sliding(4, num_heads=2)
+    single, stack = Workload(layer, 8, 4), Workload(AttentionStack(layers=(layer,) * 3), 8, 4)
+    assert [one.is_dense for one in single.densified().layers] == [True]
+    assert [one.is_dense for one in stack.densified().layers] == [True] * 3
+    assert Workload(layer, 8, 4, scope="layer").densified().scope == "layer"
+
+
+def test_every_model_can_be_found_and_has_whole_heads() -> None:
+    for model in MODELS:
+        assert find_model(model.name) is model
+        assert model.hidden_size % model.num_heads == 0
+    with pytest.raises(UsageError, match="did you mean bert-base"):
+        find_model("bert-bse")

@@ -1,0 +1,233 @@
+"""Growth and crossings of the user's own: real modules, whose costs follow from their code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import attnprof
+from attnprof import ResultTable, findings, kernels, runner
+from attnprof.crossing import Crossing, side_of
+from attnprof.crossing_findings import PayFinding
+from attnprof.growth_findings import GrowthFinding
+from attnprof.plan import read_cases
+from attnprof.runner import Measurements
+from attnprof.wording import describe_findings
+from attnprof.workload import Workload
+
+SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}
+WIDTH = 64
+
+
+def table_of(*names: str, lengths: list[int]) -> ResultTable:
+    return attnprof.estimate(kernel=list(names), len=lengths, window=32, **SMALL)
+
+
+def growth_of(name: str, lengths: list[int]) -> GrowthFinding:
+    (finding,) = findings.find(table_of(f"mixers:{name}", lengths=lengths)).growth
+    return finding
+
+
+@pytest.mark.parametrize("lengths", [[100, 200], [512, 1024, 4096]])
+@pytest.mark.parametrize(
+    ("name", "step", "terms"),
+    [
+        ("Dense", 1, (0, WIDTH**2, 2 * WIDTH)),
+        ("Linear", 1, (0, 3 * WIDTH**2, 0)),
+        ("Chunked", 64, (0, WIDTH**2 + 2 * 64 * WIDTH, 0)),
+        ("PaddedDense", 48, (0, WIDTH**2, 2 * WIDTH)),
+    ],
+)
+def test_polynomials_and_steps_are_those_of_the_code(
+    name: str, step: int, terms: tuple[int, int, int], lengths: list[int]
+) -> None:
+    finding = growth_of(name, lengths)
+    assert finding.growth is not None
+    assert (finding.step, finding.multiple, finding.law) == (step, 1, None)
+    assert (finding.growth.c0, finding.growth.c1, finding.growth.c2) == terms
+
+
+@pytest.mark.parametrize("lengths", [[200, 400], [512, 1024, 4096]])
+@pytest.mark.parametrize(("name", "law"), [("Butterfly", "n·log n"), ("BlockSqrt", "n·sqrt n")])
+def test_other_laws_are_told_at_millions_of_tokens(name: str, law: str, lengths: list[int]) -> None:
+    finding = growth_of(name, lengths)
+    assert finding.growth is None
+    assert finding.law is not None
+    assert finding.law.name == law
+    assert finding.law.longer > 2_000_000
+
+
+def test_a_python_loop_over_blocks_is_linear() -> None:
+    finding = growth_of("Loop", [512])
+    assert finding.growth is not None
+    assert finding.growth.c1 == WIDTH**2 + 2 * 64 * WIDTH
+    assert finding.multiple % 64 == 0
+
+
+def test_what_holds_by_chance_at_short_lengths_is_no_law() -> None:
+    # At 62, 124, 186 and 248 tokens the rests of blocks of 64 lie on a parabola.
+    finding = growth_of("Loop", [100, 250])
+    assert finding.growth is None
+    assert finding.law is not None
+    # How far a loop can be counted depends on the machine.
+    assert finding.law.name in {"n", ""}
+    assert finding.law.exponent == pytest.approx(1, abs=0.05)
+
+
+def test_a_window_that_the_lengths_do_not_reach_is_seen_beyond() -> None:
+    finding = growth_of("Windowed", [512, 2048])
+    assert finding.growth is not None
+    assert finding.law is not None
+    assert (finding.growth.law, finding.law.name) == ("n²", "n")
+    table = table_of("mixers:Windowed", lengths=[512, 2048])
+    (line,) = dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
+    assert "That holds to 2,048 tokens, not at long lengths: there as n, told by" in line
+
+
+@pytest.mark.parametrize("lengths", [[80], [80, 200], [400, 520]])
+def test_what_takes_multiples_of_a_block_only_has_its_growth(lengths: list[int]) -> None:
+    finding = growth_of("Blocks", lengths)
+    assert finding.growth is not None
+    assert finding.growth.c1 == WIDTH**2 + 2 * 40 * WIDTH
+    assert finding.multiple % 40 == 0
+
+
+def test_positions_end_the_search_and_nothing_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    finding = growth_of("Positions", [100, 512])
+    assert finding.growth is not None
+    assert (finding.growth.law, finding.growth.c2) == ("n²", WIDTH)
+    assert capfd.readouterr().err == ""
+
+
+def test_no_length_is_asked_for_after_a_slow_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = kernels.find("mixers:Loop")
+    count = kernel.executed_macs
+    now = [0.0]
+    asked: list[int] = []
+
+    def slow(workload: Workload) -> int:
+        asked.append(workload.seq_len)
+        now[0] += workload.seq_len / 2000
+        return count(workload)
+
+    monkeypatch.setattr("attnprof.series_costs.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(kernel, "executed_macs", slow)
+    finding = growth_of("Loop", [96, 192])
+    assert max(asked) <= 4000
+    assert now[0] < 10
+    assert finding.law is not None
+    assert finding.law.longer <= 4000
+
+
+def macs(name: str, workload: Workload) -> int:
+    kernel = kernels.find(name)
+    is_dense = name == "bert-sdpa"
+    return kernel.executed_macs(workload.densified() if is_dense else workload)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("mixers:Chunked", "bert-sdpa"),
+        ("mixers:PaddedDense", "bert-sdpa"),
+        ("mixers:BlockSqrt", "bert-sdpa"),
+        ("mixers:Dense", "mixers:Linear"),
+        ("mixers:Dense", "mixers:Chunked"),
+        ("mixers:Dense", "mixers:PaddedDense"),
+        ("mixers:Loop", "mixers:Dense"),
+    ],
+)
+def test_crossings_are_those_of_the_search_through_every_length(name: str, reference: str) -> None:
+    lengths = [20, 160]
+    found = findings.find(table_of(name, reference, lengths=lengths))
+    pay = next(finding for finding in found.pays if finding.resource == "MACs")
+    assert {pay.label, pay.reference} == {name, reference}
+    (case, *_) = read_cases({"len": 160, "kernel": pay.label, **SMALL}, "cpu")
+    one, other = (
+        {n: macs(which, case.workload.at(n)) for n in range(1, 161)}
+        for which in (pay.label, pay.reference)
+    )
+    sides = {n: side_of(one[n], other[n]) for n in one}
+    before = max((n for n in sides if sides[n] != sides[160]), default=0)
+    expected = Crossing(sides[160], before, before + 1)
+    if before < lengths[0] and pay.crossing.before == 0:
+        # Where no polynomial reaches below the lengths given, these are all that is told of.
+        expected = Crossing(expected.side, 0, lengths[0])
+    assert pay.crossing == expected
+    assert pay.ratio == pytest.approx(one[160] / other[160])
+
+
+def test_predicted_memory_is_compared_too() -> None:
+    found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
+    (pay,) = (finding for finding in found.pays if finding.resource == "memory")
+    before, first = pay.crossing.before, pay.crossing.first
+    (case, *_) = read_cases({"len": 400, "kernel": "mixers:Dense", **SMALL}, "cpu")
+    if before:
+        at = [
+            side_of(
+                *(
+                    kernels.find(k).peak_bytes(case.workload.at(n))
+                    for k in (pay.label, pay.reference)
+                )
+            )
+            for n in (before, first)
+        ]
+        assert at[1] == pay.crossing.side != at[0]
+        assert first == before + 1
+
+
+def labels_of(pays: tuple[PayFinding, ...]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((finding.label, finding.reference) for finding in pays))
+
+
+def test_pairs_are_the_sensible_ones() -> None:
+    built_in = ["bert-sdpa", "longformer-banded"]
+    two = ["mixers:Dense", "mixers:Linear"]
+    assert labels_of(findings.find(table_of(*built_in, *two, lengths=[64])).pays) == [
+        ("longformer-banded", "bert-sdpa"),
+        ("mixers:Dense", "bert-sdpa"),
+        ("mixers:Dense", "mixers:Linear"),
+        ("mixers:Linear", "bert-sdpa"),
+    ]
+    without_dense = table_of("longformer-banded", "mixers:Dense", lengths=[64])
+    assert labels_of(findings.find(without_dense).pays) == [("longformer-banded", "mixers:Dense")]
+    many = [f"mixers:{name}" for name in ("Dense", "Linear", "Chunked", "Loop", "BlockSqrt")]
+    assert labels_of(findings.find(table_of(*many, lengths=[64])).pays) == [
+        (many[0], later) for later in many[1:]
+    ]
+
+
+def test_other_shapes_are_not_compared() -> None:
+    wide = attnprof.estimate(kernel="mixers:Dense", len=64, **SMALL)
+    narrow = attnprof.estimate(kernel="mixers:Linear", len=64, hidden_size=64, num_heads=8)
+    both = ResultTable([*wide.records, *narrow.records])
+    assert findings.find(both).pays == ()
+
+
+def test_one_pair_is_one_sentence() -> None:
+    found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
+    (line,) = dict(describe_findings(found))["From which length it pays"]
+    assert line.startswith("mixers:Dense against mixers:Linear: more MACs from ")
+    assert line.count(".") == 1 + line.count("x as")
+
+
+def test_equal_costs_are_said_to_be_equal() -> None:
+    found = findings.find(table_of("mixers:Chunked", "mixers:Linear", lengths=[64, 128]))
+    (line,) = dict(describe_findings(found))["From which length it pays"]
+    assert "as many MACs at all of these lengths;" in line
+
+
+def test_times_of_ones_own_are_paired() -> None:
+    torch.manual_seed(0)
+    cases = read_cases(
+        {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"
+    )
+    quick = Measurements(count=False, memory=False, max_seconds=0.1)
+    found = findings.find(ResultTable(runner.measure(cases, quick)))
+    timed = [finding for finding in found.pays if finding.resource == "time"]
+    assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.pays)
+    for finding in timed:
+        assert finding.interval is not None
+        assert finding.interval[0] <= finding.ratio <= finding.interval[1]
