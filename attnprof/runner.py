@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -86,7 +86,7 @@ def measure(
 
 
 def load(cases: Iterable[Case]) -> None:
-    """Import all that measuring needs, by building each kernel once at its shortest.
+    """Import all that measuring needs, by building each kernel's bottom layer at its shortest.
 
     Some packages swallow an interrupt that reaches them while they are imported; so it is done
     before anything is measured. What fails here fails again, and is told, when it is measured.
@@ -95,12 +95,14 @@ def load(cases: Iterable[Case]) -> None:
     for name in counters.names():
         counters.find(name)
     for case in {case.kernel: case for case in cases}.values():
-        shortest = 1 + max(layer.last_position for layer in case.workload.layers)
         if kernels.is_own(case.kernel):
             continue
         if kernels.find(case.kernel).supports(case.workload) is None:
+            bottom = case.workload.layers[0]
             with suppress(Exception):
-                kernels.find(case.kernel).build(case.workload.at(shortest))
+                kernels.find(case.kernel).build(
+                    replace(case.workload, pattern=bottom, seq_len=1 + bottom.last_position)
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,11 @@ def describe(workload: Workload) -> str:
     """A name for a test of this workload."""
     layer = workload.layers[0]
     windows = "-".join(str(one.window or "dense") for one in workload.layers)
+    scope = f"_{workload.scope}" if workload.scope != "attention" else ""
     return (
         f"w{windows}_s{max(layer.dilation)}_g{len(layer.global_positions)}_n{workload.seq_len}"
         f"_D{workload.hidden_size}_b{workload.batch_size}_{workload.dtype}_{workload.mode}"
+        f"{scope}"
     )
 
 
@@ -39,8 +41,11 @@ PATTERNS = (
 )
 MODES = ("inference", "training")
 
+SCOPES = ("attention", "layer")
+
 WORKLOADS = [
-    Workload(pattern, seq_len, HIDDEN, batch_size=batch, mode=mode)
+    Workload(pattern, seq_len, HIDDEN, batch_size=batch, mode=mode, scope=scope)
+    for scope in SCOPES
     for pattern in PATTERNS
     for seq_len, batch in ((40, 2), (96, 1))
     for mode in MODES

@@ -48,6 +48,17 @@ def test_tree_and_operators_add_up(tmp_path: Path) -> None:
     assert fused.share == 2 * 2 * 256**2 * HIDDEN / (macs["module", "", 256] or 0)
 
 
+def test_a_whole_layer_is_broken_down_into_its_parts() -> None:
+    n, width = 256, 768
+    parts = prepare_breakdown({"kernel": "bert-sdpa", "len": n, "scope": "layer"}).run().parts
+    macs = {part.part: part.macs for part in parts if part.by == "module"}
+    projection = n * width**2
+    assert macs["attention"] == 3 * projection + 2 * n * n * width
+    assert macs["attention_output.dense"] == macs["attention.query"] == projection
+    assert macs["intermediate.dense"] == macs["output.dense"] == 4 * projection
+    assert macs[""] == 12 * projection + 2 * n * n * width
+
+
 def test_command_prints_a_tree_and_writes_files(tmp_path: Path) -> None:
     kernel = _bert(tmp_path)
     csv, as_json = tmp_path / "parts.csv", tmp_path / "parts.json"

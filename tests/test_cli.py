@@ -90,6 +90,7 @@ BAD_INPUT = [
     ("--model bert-bse", "did you mean bert-base"),
     ("--dtype float3", "did you mean float32"),
     ("--mode trainin", "did you mean training"),
+    ("--scope laye", "--scope laye: did you mean layer"),
     ("--windw 5", "--window"),
     ("--csv /nowhere/at/all.csv", "--csv /nowhere/at/all.csv"),
     ("--png /nowhere/at/all.png", "--png /nowhere/at/all.png"),

@@ -210,6 +210,49 @@ def test_labels_say_only_what_differs() -> None:
     assert describe_setting(table).endswith("inference; dilation 1, global tokens 1")
 
 
+def test_scopes_are_told_and_cost_what_layers_have() -> None:
+    n, width, window = 4096, 768, 512
+    rest = 9 * n * width**2
+    dense = 3 * n * width**2 + 2 * n**2 * width + rest
+    chunks = width * (7 * window * n // 2 - window**2)
+    sparse = 5 * n * width**2 + width**2 + chunks + 4 * n * width + rest
+    for scope, layers, told in (("layer", 1, "whole layer"), ("stack", 12, "12 whole layers")):
+        table = attnprof.estimate(len=n, kernel=["bert-sdpa", "longformer-hf"], scope=scope)
+        assert describe_setting(table).startswith(f"{told}, hidden 768, 12 heads")
+        assert [row.integer("executed_macs") for row in table.rows] == [
+            layers * dense,
+            layers * sparse,
+        ]
+        assert render_markdown(table, ESTIMATE_COLUMNS).startswith("Encoder: ")
+        assert {row.detail for row in table.rows} == {told}
+
+
+def test_a_stack_has_the_models_layers_or_those_that_the_window_names() -> None:
+    def layers(**options: str) -> set[int]:
+        cases = read_cases({"len": 512, **options}, "cpu")  # type: ignore[typeddict-item]
+        assert {case.workload.scope for case in cases} == {"layer"}
+        return {len(case.workload.layers) for case in cases}
+
+    assert layers(scope="layer") == {1}
+    assert layers(scope="stack") == {12}
+    assert layers(scope="stack", model="bert-large") == {24}
+    assert layers(scope="stack", window="32:64:128") == {3}
+    assert layers(scope="layer", window="32:64:128") == {3}
+    assert layers(scope="layer", model="longformer-char-lm") == {12}
+
+
+def test_scopes_in_one_table_are_set_apart() -> None:
+    table = ResultTable(
+        record
+        for scope in ("attention", "layer")
+        for record in attnprof.estimate(len=512, kernel="bert-sdpa", scope=scope).records
+    )
+    assert [series.label for series in series_of(table)] == [
+        "bert-sdpa scope attention",
+        "bert-sdpa scope layer",
+    ]
+
+
 def test_long_lists_of_positions_are_told_by_their_number() -> None:
     positions = "@" + ":".join(str(2 * index) for index in range(100))
     table = attnprof.estimate(len=512, global_tokens=[1, positions], kernel="longformer-hf")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from attnprof import AttentionPattern, AttentionStack, Workload
@@ -18,6 +20,10 @@ def enumerated_macs(workload: Workload) -> int:
         if layer.global_positions:
             projected_rows += 2 * workload.seq_len + len(layer.global_positions)
         macs += projected_rows * workload.hidden_size * workload.hidden_size
+        if workload.scope == "layer":
+            sides = [workload.hidden_size, workload.hidden_size]  # the output projection
+            sides += [4 * workload.hidden_size, workload.hidden_size]  # up, and down again
+            macs += workload.seq_len * sum(a * b for a, b in pairwise(sides))
         macs += int(layer.mask(workload.seq_len).sum()) * workload.head_dim * 2
     return macs * workload.batch_size
 
@@ -42,6 +48,7 @@ def test_example_of_the_design() -> None:
         ({"dtype": "float33"}, "dtype"),
         ({"device": "gpu"}, "device"),
         ({"mode": "train"}, "mode"),
+        ({"scope": "stack"}, "scope"),
         ({"pattern": AttentionPattern.sliding(4, 1, (99,))}, "global_positions"),
     ],
 )
@@ -52,11 +59,12 @@ def test_illegal_workloads_name_their_argument(arguments: dict[str, object], arg
     assert raised.value.argument == argument
 
 
-def test_densified_keeps_the_number_of_layers() -> None:
+def test_densified_keeps_the_number_of_layers_and_the_scope() -> None:
     layer = AttentionPattern.sliding(4, num_heads=2)
     single, stack = Workload(layer, 8, 4), Workload(AttentionStack(layers=(layer,) * 3), 8, 4)
     assert [one.is_dense for one in single.densified().layers] == [True]
     assert [one.is_dense for one in stack.densified().layers] == [True] * 3
+    assert Workload(layer, 8, 4, scope="layer").densified().scope == "layer"
 
 
 def test_every_model_can_be_found_and_has_whole_heads() -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,24 @@ def test_dense_stacks_say_how_many_layers_they_are() -> None:
     for workload, detail in ((stack, ""), (stack.densified(), "stack of 2 layers")):
         (row,) = ResultTable([Record("one", workload, CASE)]).rows
         assert row.cells()["detail"] == detail
+
+
+def test_whole_layers_say_that_they_are() -> None:
+    layer = AttentionPattern.sliding(8, num_heads=3)
+    stack = AttentionStack(layers=(layer,) * 12)
+    for pattern, detail in ((layer, "whole layer"), (stack, "12 whole layers")):
+        sparse = Workload(pattern, 64, 12, scope="layer")
+        for workload in (sparse, sparse.densified()):
+            (row,) = ResultTable([Record("one", workload, CASE)]).rows
+            assert row.cells()["detail"] == detail
+
+
+def test_json_lines_keep_scopes_and_depths_apart() -> None:
+    pair = AttentionStack(layers=(AttentionPattern.dense(3),) * 2)
+    alike = [DENSE, replace(DENSE, scope="layer"), replace(DENSE, pattern=pair, scope="layer")]
+    lines = ResultTable([Record("one", each, "params", 1) for each in alike]).to_json_lines()
+    told = [(line["layers"], line["scope"]) for line in map(json.loads, lines.splitlines())]
+    assert told == [(1, "attention"), (1, "layer"), (2, "layer")]
 
 
 @pytest.mark.parametrize(

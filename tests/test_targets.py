@@ -198,6 +198,20 @@ def test_inputs_are_described(own: Path) -> None:
     assert row.integer("executed_macs") == 100 * 64 * 128
 
 
+def test_ones_own_has_no_scope(own: Path) -> None:
+    both = ["own_module:Net", "bert-sdpa"]
+    rows = attnprof.estimate(
+        kernel=both, scope="stack", len=100, hidden_size=64, num_heads=4, window=[8, 16]
+    ).rows
+    assert [(row.kernel, row.workload.scope) for row in rows] == [
+        ("own_module:Net", "attention"),
+        ("bert-sdpa", "layer"),
+    ]
+    with pytest.raises(UsageError, match="what is your own is costed as it is") as raised:
+        _estimate("own_module:Net", len=100, scope="layer")
+    assert raised.value.argument == "scope"
+
+
 def test_one_length_fails_and_the_others_go_on(own: Path) -> None:
     good, bad = _estimate("own_module:OfHundreds", len=[200, 256])
     assert good.status == "ok"

@@ -198,9 +198,9 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     # With several sequences, views of (batch, heads) have to be copied into one dimension.
     is_batch = workload.batch_size > 1
     has_chunks = t.value_copy > 0 and _padded(workload) > (layer.window or 0)
-    # What the context is computed from: the band without the columns of the globals, its output
-    # beside that of the globals, and a copy of the band in the layout of the chunks.
-    band_for_context = has_globals * (t.activation + t.band)
+    # What the context is computed from: the band without the columns of the globals and their keys,
+    # its output beside theirs, and a copy of the band in the layout of the chunks.
+    band_for_context = has_globals * (t.activation + t.band) + t.global_rows
     band_copy = is_batch * t.band
     projected = 3 * t.activation
     # Probabilities before and after masking; scores of a lower precision that were not put together
