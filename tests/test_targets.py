@@ -13,9 +13,10 @@ import transformers
 from typer.testing import CliRunner
 
 import attnprof
-from attnprof import AttentionPattern, Workload, kernels
+from attnprof import AttentionPattern, Workload, kernels, targets
 from attnprof.cli import app
 from attnprof.errors import UsageError
+from attnprof.meters.memory import measure_peak_bytes
 from attnprof.operators.counting import count_operators
 
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY = 64, 4, 2, 128, 100
@@ -106,6 +107,16 @@ def test_counts_on_fake_tensors_equal_those_of_a_real_run(name: str, tmp_path: P
     workload = Workload(AttentionPattern.dense(HEADS), 1040, hidden_size=HIDDEN)
     real = count_operators(kernel.build(workload).run).complete_macs
     assert kernel.executed_macs(workload) == real
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_peaks_on_fake_tensors_are_the_allocators(name: str, mode: Any, tmp_path: Path) -> None:
+    kernel = targets.find(_folder(name, tmp_path))
+    pattern = AttentionPattern.dense(HEADS)
+    workload = kernel.adapted(Workload(pattern, 128, hidden_size=HIDDEN, mode=mode))
+    measured = measure_peak_bytes(kernel.build(workload).run, "cpu")
+    assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.002)
 
 
 def _bert_macs(n: int) -> int:

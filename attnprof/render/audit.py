@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -33,9 +34,11 @@ _NAMES = {
 def render_audit(audit: AuditTable) -> Group:
     """For each case its counters; beneath a count what it adds and leaves out, exact MACs."""
     width = max((len(line) for row in audit.rows for line, _, _ in _lines(row)), default=0)
-    shapes = dict.fromkeys(_shape(row.case.workload) for row in audit.rows)
-    parts: list[RenderableType] = [Text(shape, "dim") for shape in shapes]
-    for heading, rows in groupby(audit.rows, key=_heading):
+    setting, label = _setting(audit.rows)
+    parts: list[RenderableType] = [Text(setting, "dim")]
+    for (label_of_case, seq_len), rows in groupby(
+        audit.rows, key=lambda row: (label(row), row.case.workload.seq_len)
+    ):
         table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, show_header=False)
         table.add_column(no_wrap=True, min_width=width)
         table.add_column(justify="right", no_wrap=True, min_width=_MACS_WIDTH)
@@ -46,6 +49,7 @@ def render_audit(audit: AuditTable) -> Group:
                 is_unexplained = line.strip() == _UNEXPLAINED
                 style = "bold red" if is_unexplained else "dim" if index else ""
                 table.add_row(Text(line, style), Text(macs, style), share)
+        heading = f"{label_of_case}, {format_count(seq_len)} tokens"
         parts += [Text(heading, "bold"), table]
     return Group(*parts)
 
@@ -72,25 +76,29 @@ def _differences(row: AuditRow) -> list[tuple[str, int]]:
     return [*named, (_UNEXPLAINED, row.residual_macs)] if row.residual_macs else named
 
 
-def _heading(row: AuditRow) -> str:
-    told = [f"{_kernel(row)}, {format_count(row.case.workload.seq_len)} tokens", *_pattern(row)]
-    return "; ".join(told)
+def _setting(rows: Sequence[AuditRow]) -> tuple[str, Callable[[AuditRow], str]]:
+    """What all rows share, in a line; and what names a row's case beside its length."""
+    workloads = [row.case.workload for row in rows]
+    shared = " and ".join(dict.fromkeys(map(_shape, workloads)))
+    patterns = dict.fromkeys(text for text in map(_pattern, workloads) if text)
+    if len(patterns) == 1:
+        shared += f"; {next(iter(patterns))}"
+
+    def label(row: AuditRow) -> str:
+        pattern = _pattern(row.case.workload) if len(patterns) > 1 else ""
+        parts = (row.case.kernel, describe_extent(row.case.workload), pattern)
+        return ", ".join(part for part in parts if part)
+
+    return shared, label
 
 
-def _kernel(row: AuditRow) -> str:
-    extent = describe_extent(row.case.workload)
-    return f"{row.case.kernel}, {extent}" if extent else row.case.kernel
-
-
-def _pattern(row: AuditRow) -> list[str]:
-    pattern = row.case.workload.pattern
-    parts = [
-        ("window", format_window(pattern)),
-        ("dilation", format_dilation(pattern)),
-        ("global tokens", shorten_positions(format_global_tokens(pattern))),
-    ]
-    told = ", ".join(f"{name} {value}" for name, value in parts if value)
-    return [told] if told else []
+def _pattern(workload: Workload) -> str:
+    parts = (
+        ("window", format_window(workload.pattern)),
+        ("dilation", format_dilation(workload.pattern)),
+        ("global tokens", shorten_positions(format_global_tokens(workload.pattern))),
+    )
+    return ", ".join(f"{name} {value}" for name, value in parts if value)
 
 
 def _shape(workload: Workload) -> str:
@@ -125,46 +133,46 @@ def describe_missing_peers(audit: AuditTable) -> str:
 
 def render_audit_markdown(audit: AuditTable) -> str:
     """For each length a table of shares, counters by kernels, and what explains them."""
-    shapes = dict.fromkeys(_shape(row.case.workload) for row in audit.rows)
-    lines = [" and ".join(shapes), ""]
+    setting, label = _setting(audit.rows)
+    lines = [f"{setting}.", ""]
     rows = sorted(audit.rows, key=lambda row: row.case.workload.seq_len)
     for seq_len, group in groupby(rows, key=lambda row: row.case.workload.seq_len):
-        lines += [f"**{format_count(seq_len)} tokens**", "", *_matrix(list(group)), ""]
-    for name, explained in _explanations(audit.rows):
-        lines.append(f"- {name}: {explained}")
+        lines += [*_matrix(f"{format_count(seq_len)} tokens", list(group), label), ""]
+    lines += [f"- {name}: {explained}" for name, explained in _explanations(audit.rows)]
     return "\n".join(lines) + "\n"
 
 
-def _matrix(rows: list[AuditRow]) -> list[str]:
-    kernels = list(dict.fromkeys(_column(row) for row in rows))
+def _matrix(heading: str, rows: list[AuditRow], label: Callable[[AuditRow], str]) -> list[str]:
+    cases = list(dict.fromkeys(map(label, rows)))
     by_counter: dict[str, dict[str, str]] = {}
     for row in rows:
-        shown = f"**{_share(row)}?**" if row.residual_macs else _share(row)
-        cell = "crash" if row.counted_macs is None else shown
-        by_counter.setdefault(_name(row), {})[_column(row)] = cell
+        shown = f"**{_share(row)}: {_UNEXPLAINED}**" if row.residual_macs else _share(row)
+        cell = row.failure.partition(":")[0] if row.counted_macs is None else shown
+        by_counter.setdefault(_name(row), {})[label(row)] = cell
     return [
-        _line(["counter", *kernels]),
-        _line(["---", *["---:"] * len(kernels)]),
+        _line([heading, *cases]),
+        _line(["---", *["---:"] * len(cases)]),
         *(
-            _line([name, *(cells.get(kernel, "") for kernel in kernels)])
+            _line([name, *(cells.get(case, "") for case in cases)])
             for name, cells in by_counter.items()
         ),
     ]
 
 
-def _column(row: AuditRow) -> str:
-    return "; ".join([_kernel(row), *_pattern(row)])
-
-
 def _explanations(rows: list[AuditRow]) -> list[tuple[str, str]]:
-    """For each counter the names of its differences, over all cases."""
-    names: dict[str, dict[str, None]] = {}
+    """For each counter the names of its differences over all cases, then how it fails."""
+    differences: dict[str, dict[str, None]] = {}
+    failures: dict[str, dict[str, None]] = {}
     for row in rows:
-        named = names.setdefault(_name(row), {})
+        named = differences.setdefault(_name(row), {})
         named.update(dict.fromkeys(name for name, _ in _differences(row)))
         if row.failure:
-            named[_shortened(row.failure, _LETTERS_IN_MARKDOWN)] = None
-    return [(name, "; ".join(differences)) for name, differences in names.items() if differences]
+            failure = _shortened(row.failure, _LETTERS_IN_MARKDOWN)
+            failures.setdefault(_name(row), {})[failure] = None
+    texts = {
+        name: "; ".join([*named, *failures.get(name, {})]) for name, named in differences.items()
+    }
+    return [(name, text) for name, text in texts.items() if text]
 
 
 def _line(cells: list[str]) -> str:
