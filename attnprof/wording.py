@@ -85,7 +85,10 @@ def _growth_text(finding: GrowthFinding) -> str:
     shares = growth.shares(finding.longest)
     if len(shares) > 1:
         terms = _listed(
-            [f"{format_share(float(share), 1)} {name}" for name, share in shares.items()]
+            [
+                f"{format_share(float(share), 1)} {name}".replace("-", "−")
+                for name, share in shares.items()
+            ]
         )
         text += f": {terms} at {format_count(finding.longest)} tokens"
     overtakes = growth.quadratic_overtakes_at

@@ -240,7 +240,7 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
 # The same as whole layers, and lengths and depths as they are used.
 WHOLE = [
     replace(workload, scope="layer")
-    for workload in PEAKS
+    for workload in PEAKS[::3]  # each of length, type and mode with some of the patterns
     if workload.dtype == "float32" or workload.seq_len == 64
 ] + [
     Workload(pattern, seq_len, batch_size=batch, mode=mode, scope="layer")

@@ -102,11 +102,11 @@ class KnownValues(TorchDispatchMode):
             with no_dispatch():
                 value = torch.empty_strided(result.size(), result.stride(), dtype=result.dtype)
                 self._remember(result, value.fill_(fill))
-        elif is_known and all(tensor.numel() <= MAX_NUMBERS for tensor in outputs):
-            values = _tensors(self._computed(func, args, kwargs))
-            for output, value in zip(outputs, values, strict=True):
-                self._remember(output, value)
-        else:
+        elif not (
+            is_known
+            and all(tensor.numel() <= MAX_NUMBERS for tensor in outputs)
+            and self._has_computed(outputs, func, args, kwargs)
+        ):
             self._spoil(func, args, kwargs)
         return result
 
@@ -119,6 +119,18 @@ class KnownValues(TorchDispatchMode):
             and not self._is_product(func.overloadpacket)
             and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))
         )
+
+    def _has_computed(
+        self, outputs: list[Tensor], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bool:
+        """Whether the numbers of the outputs are known now."""
+        try:
+            values = _tensors(self._computed(func, args, kwargs))
+        except RuntimeError:  # strides may differ from those of fake tensors: not known, then
+            return False
+        for output, value in zip(outputs, values, strict=True):
+            self._remember(output, value)
+        return True
 
     def _computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def on_cpu(leaf: Any) -> Any:
