@@ -164,7 +164,7 @@ def test_padding_is_said_with_the_growth() -> None:
     constant = -100 * width * window**2 / (n * (5 * width**2 + width * (3.5 * window + 4)))
     assert -1.5 < constant < -1
     assert growth_lines(measured())[-1] == (
-        "longformer-hf: as n, in steps of 512 tokens (padding): 101.1 % n and -1.1 % constant at "
+        "longformer-hf: as n, in steps of 512 tokens (padding): 101.1 % n and −1.1 % constant at "
         "4,096 tokens; no n² term."
     )
 
