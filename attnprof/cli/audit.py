@@ -14,11 +14,11 @@ UNEXPLAINED = 1
 
 def audit(
     ctx: typer.Context,
-    len: options.Len = None,
+    len: options.AuditLen = None,
     window: options.Window = None,
     dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
+    kernel: options.AuditKernel = None,
     input: options.Input = None,
     model: options.Model = None,
     scope: options.Scope = None,
@@ -34,7 +34,7 @@ def audit(
 ) -> None:
     """Every counter against what is multiplied, each difference by name.
 
-    All kernels at 512 and 1,024 tokens by default. Exit code 1 if a count is not explained.
+    Exit code 1 if a count is not explained.
 
     [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
     """

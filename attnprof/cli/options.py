@@ -16,16 +16,19 @@ _WHAT = "What to cost"
 _MEASURE = "Measuring"
 _OUTPUT = "Output"
 
-Len = Annotated[
-    list[str] | None,
-    typer.Option(
+
+def _len(default: str) -> Any:
+    return typer.Option(
         "--len",
         metavar="N...",
         help="Lengths in tokens: 512 1024, 4k (k is 1,024, M is 1,048,576), 512:8192:x2, "
-        "512:4096:+512. [dim]default: 512 1024 4096[/]",
+        f"512:4096:+512. [dim]default: {default}[/]",
         rich_help_panel=_WHAT,
-    ),
-]
+    )
+
+
+Len = Annotated[list[str] | None, _len("512 1024 4096")]
+AuditLen = Annotated[list[str] | None, _len("512 1024")]
 Window = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,17 +58,23 @@ GlobalTokens = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-Kernel = Annotated[
-    list[str] | None,
-    typer.Option(
+
+
+def _kernel(default: str) -> Any:
+    return typer.Option(
         "--kernel",
         metavar="NAME...",
         help="What to run, see [bold]attnprof kernels[/]; or your own: pkg.mod:Net, a Hugging "
         "Face config.json, config.json::encoder.layer.0 for a part. "
-        "[dim]default: bert-eager bert-sdpa longformer-hf longformer-banded[/]",
+        f"[dim]default: {default}[/]",
         rich_help_panel=_WHAT,
-    ),
+    )
+
+
+Kernel = Annotated[
+    list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
 ]
+AuditKernel = Annotated[list[str] | None, _kernel("all that attnprof has")]
 Input = Annotated[
     list[str] | None,
     typer.Option(
