@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnprof.api import compare, estimate
+    from attnprof.api import estimate
+    from attnprof.comparison import compare
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.operators.formulas import register_mac_formula
@@ -35,7 +36,7 @@ _HOMES = {
     "LongformerSelfAttention": "attnprof.nn.longformer",
     "ResultTable": "attnprof.records",
     "Workload": "attnprof.workload",
-    "compare": "attnprof.api",
+    "compare": "attnprof.comparison",
     "estimate": "attnprof.api",
     "register_mac_formula": "attnprof.operators.formulas",
     "sliding_window_attention": "attnprof.nn.sliding_window",

@@ -2,82 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from attnprof import kernels, runner
 from attnprof.breakdown import Breakdown, break_down
-from attnprof.outputs import Format, OutputOptions, Outputs, Renderer
-from attnprof.plan import Case, GridOptions, check_names, read_cases, read_seconds
-from attnprof.records import CASE, ResultTable
-from attnprof.runner import Measurements, Observer
+from attnprof.outputs import OutputOptions, Outputs
+from attnprof.plan import Case, GridOptions, check_names, read_cases
+from attnprof.records import ResultTable
+from attnprof.reports import renderers
+from attnprof.runner import Observer
 
 if TYPE_CHECKING:
     from attnprof.audit_table import AuditTable
-    from attnprof.environment import Environment
-
-DEFAULT_MAX_SECONDS = 15.0
 
 
 class EstimateOptions(GridOptions, OutputOptions, total=False):
     """Options of `attnprof estimate`."""
 
 
-class CompareOptions(EstimateOptions, total=False):
-    """Options of `attnprof compare`."""
-
-    no_count: bool
-    no_time: bool
-    no_memory: bool
-    max_seconds: float | None
-
-
 @dataclass(slots=True)
-class Request:
-    """One command's work, checked and ready to run.
-
-    Attributes:
-        cases: what to cost.
-        outputs: where results go.
-        measurements: what to measure; None for closed forms only.
-        environment: of the measuring machine; None for closed forms only.
-        table: the results so far; it keeps them when `run` is interrupted.
-    """
+class EstimateRequest:
+    """An estimate, checked and ready to run."""
 
     cases: tuple[Case, ...]
     outputs: Outputs[ResultTable]
-    measurements: Measurements | None = None
-    environment: Environment | None = None
-    table: ResultTable = field(default_factory=ResultTable)
 
-    def run(self, observe: Observer = lambda activity, done: None) -> ResultTable:
-        """Do the work; results are saved as they come, and whatever ends it."""
-        try:
-            for record in self._records(observe):
-                self.table.add(record)
-                if self.measurements and record.quantity == CASE:
-                    self.outputs.save_files(self.table)
-        except KeyboardInterrupt:
-            self.table.close("error", "interrupted before it was finished")
-            raise
-        finally:
-            if self.table.rows:
-                self.outputs.save(self.table)
-        return self.table
-
-    @property
-    def machine(self) -> str:
-        """The measuring machine in a line; empty for closed forms only."""
-        return self.environment.describe(self.cases[0].workload.device) if self.environment else ""
-
-    def _records(self, observe: Observer) -> Iterator[runner.Record]:
-        if self.measurements is None:
-            return runner.estimate(self.cases)
-        return runner.measure(self.cases, self.measurements, observe)
+    def run(self) -> ResultTable:
+        """Estimate, and save what was asked for."""
+        table = ResultTable(runner.estimate(self.cases))
+        self.outputs.save(table)
+        return table
 
 
-def prepare_estimate(options: EstimateOptions) -> Request:
+def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     """Check the options of an estimate.
 
     `device` `auto` is `cpu` here: an estimate does not look at the machine.
@@ -88,31 +46,7 @@ def prepare_estimate(options: EstimateOptions) -> Request:
     check_names(options, EstimateOptions)
     device = options.get("device") or "auto"
     cases = read_cases(options, "cpu" if device == "auto" else device)  # type: ignore[arg-type]
-    return Request(cases, Outputs.read(options, _renderers(None)))
-
-
-def prepare_compare(options: CompareOptions) -> Request:
-    """Check the options of a comparison, the cheap ones before torch is loaded.
-
-    Raises:
-        UsageError: for the first option that cannot be used.
-    """
-    check_names(options, CompareOptions)
-    measurements = Measurements(
-        count=not options.get("no_count"),
-        time=not options.get("no_time"),
-        memory=not options.get("no_memory"),
-        max_seconds=read_seconds(options.get("max_seconds"), DEFAULT_MAX_SECONDS),
-    )
-    read_cases(options, "cpu")
-    Outputs.read(options, {})
-    from attnprof import environment
-
-    device = environment.resolve_device(options.get("device") or "auto")
-    here = environment.capture()
-    cases = read_cases(options, device)
-    runner.load(cases)
-    return Request(cases, Outputs.read(options, _renderers(here)), measurements, here)
+    return EstimateRequest(cases, Outputs.read(options, renderers(None)))
 
 
 class BreakdownOptions(GridOptions, total=False):
@@ -238,30 +172,6 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     return listings
 
 
-def _renderers(environment: Environment | None) -> Mapping[Format, Renderer[ResultTable]]:
-    """How each format is made; what is heavy is loaded when it is used."""
-    is_measured = environment is not None
-    facts = environment.as_dict() if environment else None
-
-    def markdown(table: ResultTable) -> str:
-        from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
-        from attnprof.render.markdown import render_markdown
-
-        return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
-
-    def png(table: ResultTable) -> bytes:
-        from attnprof.render.chart import render_png
-
-        return render_png(table)
-
-    return {
-        "csv": ResultTable.to_csv,
-        "json": lambda table: table.to_json(facts),
-        "markdown": markdown,
-        "png": png,
-    }
-
-
 def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
     """Cost attention by closed forms: instant, without torch, at any length.
 
@@ -272,15 +182,3 @@ def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
         UsageError: for the first option that cannot be used, before any work.
     """
     return prepare_estimate(options).run()
-
-
-def compare(**options: Unpack[CompareOptions]) -> ResultTable:
-    """Estimate, count, time and measure the memory of real kernels.
-
-    Takes the options of `attnprof compare` as keyword arguments:
-    `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`.
-
-    Raises:
-        UsageError: for the first option that cannot be used, before any work.
-    """
-    return prepare_compare(options).run()

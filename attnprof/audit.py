@@ -13,7 +13,8 @@ from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
 from attnprof.errors import describe_error
 from attnprof.fitting import obstacle
-from attnprof.isolated import ForkServer, attempted
+from attnprof.isolated import ForkServer
+from attnprof.outcomes import attempted
 from attnprof.plan import Case
 
 if TYPE_CHECKING:

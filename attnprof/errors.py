@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,10 @@ class UsageError(AttnprofError, ValueError):
         self.expected = expected
         super().__init__(f"{argument} {value}: {expected}")
 
+    def __reduce__(self) -> tuple[type[UsageError], tuple[str, object, str]]:
+        """Crosses from one process to another; its value as text, whatever it was."""
+        return UsageError, (self.argument, str(self.value), self.expected)
+
 
 class MeasurementError(AttnprofError):
     """A count, a time or a memory peak that could not be taken; the message is the reason."""
@@ -37,12 +41,44 @@ class UncountedError(MeasurementError):
     """A count with holes: some operators have no formula."""
 
 
-def describe_error(error: Exception) -> str:
+class FailedError(AttnprofError):
+    """What was run in a process of its own failed; the message says how.
+
+    Attributes:
+        status: `oom`, `timeout` or `error`.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, status: Literal["oom", "timeout", "error"]) -> None:
+        self.status: Literal["oom", "timeout", "error"] = status
+        super().__init__(message)
+
+
+def describe_error(error: BaseException) -> str:
     """One line: the message of attnprof's own errors, which say it all, else its type too."""
     message = " ".join(str(error).split())
-    if isinstance(error, MeasurementError):
+    if isinstance(error, MeasurementError | FailedError):
         return message
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: torch's CPU allocator and oneDNN raise plain RuntimeErrors."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in _OUT_OF_MEMORY)
+    )
+
+
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+)
 
 
 def near(name: str, choices: Iterable[str]) -> str:

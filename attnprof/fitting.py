@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from attnprof.records import Status
 
 
-def obstacle(case: Case, held_bytes: int = 0) -> tuple[Status, str]:
+def obstacle(case: Case, held_bytes: int = 0, available: int | None = None) -> tuple[Status, str]:
     """`ok`, or the status of a case that is not begun, and why.
 
     Args:
         case: what is to run.
         held_bytes: of others that live at the same time.
+        available: bytes that may still be taken on the device; None to ask for them here.
     """
     kernel = kernels.find(case.kernel)
     reason = kernel.supports(case.workload)
@@ -29,7 +30,8 @@ def obstacle(case: Case, held_bytes: int = 0) -> tuple[Status, str]:
     needed = held_bytes + kernel.held_bytes(case.workload)
     with suppress(MeasurementError):  # its cell says why its peak is not known
         needed += kernel.peak_bytes(case.workload)
-    available = available_bytes(case.workload.device)
+    if available is None:
+        available = available_bytes(case.workload.device)
     if needed > available:
         return "skipped", (
             f"needs {format_bytes(needed)} ({needed} bytes), "

@@ -1,12 +1,15 @@
-"""How much memory a call may still take."""
+"""How much memory a call may still take, and what keeps it to that."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from attnprof.workload import Device
 
 _CGROUP = Path("/sys/fs/cgroup")
+_VMSTAT = Path("/proc/vmstat")
+_STATM = Path("/proc/self/statm")
 
 
 def available_bytes(device: Device) -> int:
@@ -23,6 +26,32 @@ def available_bytes(device: Device) -> int:
     if limit is None or used is None:
         return free
     return min(free, max(0, limit - used + _reclaimable_bytes()))
+
+
+def limit_bytes(more_bytes: int) -> None:
+    """Let this process take so many bytes more, and no others: an allocation beyond that fails.
+
+    Without a limit the system kills some process when memory has run out. Only Linux limits what a
+    process may write to; elsewhere nothing is limited.
+    """
+    if not _STATM.exists():
+        return
+    import resource
+
+    data_pages = int(_STATM.read_text().split()[5])
+    limit = data_pages * resource.getpagesize() + more_bytes
+    with suppress(ValueError, OSError):  # a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+
+
+def count_kills() -> int:
+    """How many processes the system has killed for memory so far; 0 where it does not tell."""
+    kills = 0
+    for path in (_VMSTAT, _CGROUP / "memory.events"):
+        with suppress(OSError):
+            counts = dict(line.split() for line in path.read_text().splitlines())
+            kills += int(counts.get("oom_kill", 0))
+    return kills
 
 
 def _reclaimable_bytes() -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -54,8 +56,23 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
     return cpu_threads() * per_thread
 
 
+_chosen_threads: list[int] = []
+
+
+@contextmanager
+def computing_with(threads: int) -> Generator[None]:
+    """What is computed elsewhere with so many threads is predicted for so many meanwhile."""
+    _chosen_threads.append(threads)
+    try:
+        yield
+    finally:
+        _chosen_threads.pop()
+
+
 def cpu_threads() -> int:
     """Threads that torch computes with: torch's own word where it is loaded, else its default."""
+    if _chosen_threads:
+        return _chosen_threads[-1]
     torch = sys.modules.get("torch")
     return _default_threads() if torch is None else int(torch.get_num_threads())
 

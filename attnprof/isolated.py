@@ -1,162 +1,279 @@
 """Runs functions in processes of their own: what one of them breaks, the next does not see.
 
 One process imports what all of them need and forks itself for each: imports are paid once. It is
-a fresh interpreter, not a fork of the caller, whose threads and patches stay its own.
+a fresh interpreter, not a fork of the caller, whose threads and patches stay its own. All of them
+end with the caller, however that ends.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import pickle
 import select
 import signal
-import struct
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any, Protocol
 
-from attnprof.errors import describe_error
-
-_LENGTH = struct.Struct("!Q")
-_STDOUT, _STDERR = 1, 2
-_SERVE = "import sys; from attnprof.isolated import serve; serve(sys.argv[1:])"
+from attnprof.errors import AttnprofError
+from attnprof.forking import SERVE, receive, send
+from attnprof.free_memory import available_bytes, count_kills
+from attnprof.outcomes import Outcome, attempted
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a function.
+class Worker(Protocol):
+    """Runs functions one after the other in one process, which keeps what they leave."""
 
-    Attributes:
-        value: what it returned; None where it did not.
-        failure: how it ended, empty where it returned: `TypeError: …`, `killed by SIGSEGV`.
-    """
+    def call(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
+        """Call a function of a module with what can be pickled; its result can be, too."""
+        ...
 
-    value: Any = None
-    failure: str = ""
+    def close(self) -> None:
+        """End it, with all that its functions have started."""
+        ...
+
+
+class Workers(Protocol):
+    """Where workers come from."""
+
+    def worker(self) -> Worker:
+        """A new one."""
+        ...
+
+    def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
+        """Call a function in a worker of its own."""
+        ...
+
+
+class InThisProcess:
+    """Workers that are none: functions run here, and take this process along when they break it."""
+
+    def worker(self) -> InThisProcess:
+        """This process."""
+        return self
+
+    def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
+        """Call a function."""
+        return attempted(function, *args)
+
+    call = run
+
+    def close(self) -> None:
+        """Nothing has been started."""
 
 
 class ForkServer:
-    """Runs functions one after the other, each in a fork of a process that has imported modules.
+    """Makes workers, each a fork of a process that has imported modules.
 
     Args:
-        modules: what that process imports.
+        modules: what that process imports, once a first worker is asked for.
+        variables: of its environment, beside those of this process.
+        is_limited: whether a worker may take no more memory than is free when it begins: an
+            allocation beyond that fails, where the system would kill.
 
     Raises:
         OSError: where there is no `fork`.
     """
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(
+        self,
+        modules: Sequence[str],
+        variables: Mapping[str, str] | None = None,
+        *,
+        is_limited: bool = False,
+    ) -> None:
         if not hasattr(os, "fork"):
             raise OSError("processes of their own need fork, which this system has not")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVE, *modules],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._modules = tuple(modules)
+        self._variables = dict(variables or {})
+        self.is_limited = is_limited
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._workers: set[ForkedWorker] = set()
 
     def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self.close()
+
+    def close(self) -> None:
+        """End the process, and all its workers."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._control is not None:
+            self._control.close()
+        self._control = self._process = None
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function of a module with what can be pickled; its result can be, too."""
-        job = pickle.dumps((function, args, max_seconds))
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:  # Popen was asked for both
-            raise ValueError("no pipes")
+        """Call a function in a worker of its own."""
+        worker = self.worker()
         try:
-            _write(stdin, job)
-            outcome: Outcome = pickle.loads(_read(stdout))
+            return worker.call(function, *args, max_seconds=max_seconds)
+        finally:
+            worker.close()
+
+    def worker(self) -> ForkedWorker:
+        """A new fork, in the caller's current folder and with its search path."""
+        try:
+            return self._fork()
+        except (OSError, EOFError):  # it was killed: another can be started
+            self.close()
+        try:
+            return self._fork()
+        except (OSError, EOFError) as error:
+            self.close()
+            raise AttnprofError("no process of its own could be started") from error
+
+    def end(self, worker: ForkedWorker) -> int:
+        """How a worker ended, now at the latest, as `os.waitpid` tells it.
+
+        Raises:
+            EOFError: when nobody knows.
+        """
+        if worker not in self._workers:
+            raise EOFError
+        self._workers.discard(worker)
+        worker.kill()
+        return self._ask(b"w", worker.pid)
+
+    def _begin(self) -> socket.socket:
+        if self._control is None:
+            self._control, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", SERVE, str(theirs.fileno()), *self._modules],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=os.environ | self._variables,
+                    start_new_session=True,  # what a terminal interrupts is the caller alone
+                )
+        return self._control
+
+    def _fork(self) -> ForkedWorker:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                here = os.getcwd()  # noqa: PTH109
+                limit = available_bytes("cpu") if self.is_limited else None
+                pid = self._ask(b"f", (here, sys.path, limit), [theirs.fileno()])
+            worker = ForkedWorker(self, pid, ours)
+        except BaseException:
+            ours.close()
+            raise
+        self._workers.add(worker)
+        return worker
+
+    def _ask(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:
+        control = self._begin()
+        try:
+            socket.send_fds(control, [request], list(descriptors))
+            send(control, pickle.dumps(given))
+            return pickle.loads(receive(control))
+        except BaseException:  # whoever is interrupted here has not read the answer
+            self.close()
+            raise
+
+
+_PATIENCE_SECONDS = 5.0
+
+
+class ForkedWorker:
+    """One fork of a `ForkServer`."""
+
+    def __init__(self, server: ForkServer, pid: int, pipe: socket.socket) -> None:
+        self._server = server
+        self.pid = pid
+        self._pipe = pipe
+        self._kills_before = count_kills()
+        # Tells of the end of a process even where one that it has started holds its pipe.
+        self._end: int | None = None
+        if hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                self._end = os.pidfd_open(pid)
+        self._is_closed = False
+
+    def call(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
+        """Call a function; when its time is over, its process is killed with all it started."""
+        if self._is_closed:
+            raise ValueError("the worker has been closed")
+        deadline = time.monotonic() + max_seconds
+        try:
+            send(self._pipe, pickle.dumps((function, args)))
+            answer = self._answer(deadline)
         except (OSError, EOFError):
-            return Outcome(failure="its process could not be started")
-        return outcome
-
-
-def serve(modules: Sequence[str]) -> None:
-    """Import, then run each job that comes in on stdin, until it closes."""
-    jobs, outcomes = sys.stdin.buffer, os.fdopen(os.dup(_STDOUT), "wb")
-    # What is printed goes nowhere: results have a stream of their own.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDOUT)
-    os.dup2(nowhere, _STDERR)
-    for module in modules:
-        with suppress(Exception):  # what fails here fails again in the job that needs it
-            importlib.import_module(module)
-    while True:
-        try:
-            job = _read(jobs)
-        except EOFError:
-            return
-        _write(outcomes, pickle.dumps(_forked(job)))
-
-
-def _forked(job: bytes) -> Outcome:
-    """Run a job in a fork, which is killed with all that it started when its time is over."""
-    *_, max_seconds = pickle.loads(job)
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.close(readable)
-        with os.fdopen(writable, "wb") as pipe:
-            function, args, _ = pickle.loads(job)
-            pipe.write(pickle.dumps(attempted(function, *args)))
-        os._exit(0)
-    os.close(writable)
-    try:
-        answer = _until(readable, time.monotonic() + max_seconds)
-    finally:
-        os.close(readable)
-    is_late = answer is None
-    if is_late:
-        os.killpg(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if is_late:
-        return Outcome(failure=f"took more than {max_seconds:g} s")
-    if answer:
+            return self._lost()
+        except BaseException:
+            self.close()
+            raise
+        if answer is None:
+            self.close()
+            failure = f"took more than {max_seconds:g} s"
+            return Outcome(failure=failure, status="timeout", is_lost=True)
         return pickle.loads(answer)
-    if os.WIFSIGNALED(status):
-        return Outcome(failure=f"killed by {signal.Signals(os.WTERMSIG(status)).name}")
-    return Outcome(failure=f"ended its process with exit code {os.WEXITSTATUS(status)}")
 
+    def close(self) -> None:
+        """End it, with all that its functions have started."""
+        self._ended()
 
-def attempted(function: Callable[..., Any], *args: Any) -> Outcome:
-    """What becomes of a function in this process."""
-    try:
-        return Outcome(function(*args))
-    except Exception as error:
-        return Outcome(failure=describe_error(error))
+    def kill(self) -> None:
+        """Have it end, and do not wait for that."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
+    def _ended(self) -> int:
+        """How it ended, now at the latest; -1 where nobody knows."""
+        if self._is_closed:
+            return -1
+        self._is_closed = True
+        try:
+            return self._server.end(self)
+        except (OSError, EOFError):
+            return -1
+        finally:
+            self._pipe.close()
+            if self._end is not None:
+                os.close(self._end)
 
-def _until(readable: int, deadline: float) -> bytes | None:
-    """All that comes until the other end closes; None if it has not by the deadline."""
-    parts: list[bytes] = []
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([readable], [], [], left)[0]:
+    def _answer(self, deadline: float) -> bytes | None:
+        """What comes back; None if it has not by the deadline."""
+        ends = [self._pipe, *([] if self._end is None else [self._end])]
+        ready, _, _ = select.select(ends, [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
             return None
-        part = os.read(readable, 2**16)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+        if self._pipe not in ready:
+            raise EOFError
+        self._pipe.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            return receive(self._pipe)
+        except TimeoutError:
+            return None
+        finally:
+            self._pipe.settimeout(None)
 
-
-def _write(stream: IO[bytes], content: bytes) -> None:
-    stream.write(_LENGTH.pack(len(content)) + content)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> bytes:
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise EOFError
-    return stream.read(_LENGTH.unpack(header)[0])
+    def _lost(self) -> Outcome:
+        """The outcome of a function whose process has ended."""
+        if self._end is not None and not select.select([self._end], [], [], _PATIENCE_SECONDS)[0]:
+            self.close()
+            return Outcome(failure="closed its pipe", status="error", is_lost=True)
+        status = self._ended()
+        if status < 0:
+            return Outcome(failure="its process was lost", status="error", is_lost=True)
+        if not os.WIFSIGNALED(status):
+            failure = f"ended its process with exit code {os.WEXITSTATUS(status)}"
+            return Outcome(failure=failure, status="error", is_lost=True)
+        name = signal.Signals(os.WTERMSIG(status)).name
+        if name == "SIGKILL" and count_kills() > self._kills_before:
+            failure = "killed by the system, whose memory had run out"
+            return Outcome(failure=failure, status="oom", is_lost=True)
+        return Outcome(failure=f"killed by {name}", status="error", is_lost=True)

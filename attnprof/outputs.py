@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
 
 from attnprof.errors import MeasurementError, UsageError
+from attnprof.files import is_special, replace_file
 
 _T = TypeVar("_T")
 Format = Literal["csv", "json", "markdown", "png"]
@@ -86,7 +85,7 @@ class Outputs(Generic[_T]):
             [
                 form
                 for form, path in self.paths.items()
-                if form != "png" and not _is_special(Path(path))
+                if form != "png" and not is_special(Path(path))
             ],
         )
 
@@ -109,7 +108,7 @@ class Outputs(Generic[_T]):
                 continue
             content = self.renderers[form](table)
             try:
-                _replace(Path(path), content.encode() if isinstance(content, str) else content)
+                replace_file(Path(path), content.encode() if isinstance(content, str) else content)
             except OSError as error:
                 failures.append(f"--{form} {path}: could not be written ({error.strerror})")
         if failures:
@@ -122,7 +121,7 @@ def _check_writable(form: Format, path: Path) -> None:
         raise UsageError(form, path, "is a folder; name a file")
     if not folder.is_dir():
         raise UsageError(form, path, f"there is no folder {path.parent}")
-    if _is_special(path):
+    if is_special(path):
         return
     import tempfile
 
@@ -136,40 +135,6 @@ def _check_writable(form: Format, path: Path) -> None:
         ) from error
     if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(form, path, "is read-only")
-
-
-def _is_special(path: Path) -> bool:
-    """Whether the path is a device or pipe, such as /dev/null, which nothing should replace."""
-    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whatever happens meanwhile."""
-    if _is_special(path):
-        path.write_bytes(content)
-        return
-    import tempfile
-
-    target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write_stdout(content: str | bytes) -> None:

@@ -11,7 +11,7 @@ from attnprof.errors import UsageError, near
 from attnprof.models import find_model
 from attnprof.notation import parse_dilation, parse_global_tokens, parse_window
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
-from attnprof.targets import Target, with_inputs
+from attnprof.targets import is_target, with_inputs
 from attnprof.targets.reference import split_names
 from attnprof.units import parse_lengths
 from attnprof.workload import Device, DType, Mode, Workload
@@ -64,9 +64,9 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
         UsageError: for the first value that cannot be used, by the name of its option.
     """
     model = find_model(options.get("model") or DEFAULT_MODEL)
-    num_heads = _whole_number(options, "num_heads", model.num_heads)
-    hidden_size = _whole_number(options, "hidden_size", model.hidden_size)
-    batch_size = _whole_number(options, "batch_size", 1)
+    num_heads = read_whole_number(options, "num_heads", model.num_heads)
+    hidden_size = read_whole_number(options, "hidden_size", model.hidden_size)
+    batch_size = read_whole_number(options, "batch_size", 1)
     if hidden_size % num_heads:
         is_width_named = options.get("num_heads") is None
         raise (
@@ -79,7 +79,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     lengths = sorted(
         {n for word in _words(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
     )
-    names = _kernel_names(options)
+    names = read_kernel_names(options)
     scope = _scope(options, names)
     chosen = [(name, kernels.find(name)) for name in names]
     patterns = _patterns(
@@ -108,13 +108,13 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
         dense = list(dict.fromkeys(workload.densified() for workload in workloads))
         for name, kernel in chosen:
             fitting = dense if kernel.attends == "dense" else workloads
-            if isinstance(kernel, Target):
+            if is_target(kernel):
                 fitting = dict.fromkeys(kernel.adapted(workload) for workload in workloads)
             for workload in fitting:
                 cases[Case(name, workload)] = None
     for kernel_name, case in {case.kernel: case for case in reversed(cases)}.items():
         kernel = kernels.find(kernel_name)
-        if isinstance(kernel, Target):
+        if is_target(kernel):
             kernel.check(case.workload)
     return tuple(cases)
 
@@ -131,8 +131,8 @@ def check_names(options: Mapping[str, object], known: type) -> None:
             raise UsageError(name, value, f"there is no such option; {near(name, names)}")
 
 
-def read_seconds(value: object, default: float) -> float:
-    """A positive number of seconds, from a number or its text.
+def read_seconds(name: str, value: object, default: float) -> float:
+    """A positive number of seconds, from a number or its text, for the option of that name.
 
     Raises:
         UsageError: for anything else.
@@ -142,13 +142,17 @@ def read_seconds(value: object, default: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise UsageError("max_seconds", value, "a positive number of seconds")
+        raise UsageError(name, value, "a positive number of seconds")
     return seconds
 
 
-def _whole_number(options: GridOptions, name: str, default: int) -> int:
-    """A positive whole number, from an int or its text."""
-    value: object = options.get(name)
+def read_whole_number(options: Mapping[str, object], name: str, default: int) -> int:
+    """A positive whole number, from an int or its text.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    value = options.get(name)
     if value is None:
         return default
     text = str(value)
@@ -157,8 +161,12 @@ def _whole_number(options: GridOptions, name: str, default: int) -> int:
     return int(text)
 
 
-def _kernel_names(options: GridOptions) -> list[str]:
-    """The kernels, each once; what is said of inputs becomes part of the user's own names."""
+def read_kernel_names(options: GridOptions) -> list[str]:
+    """The kernels, each once; what is said of inputs becomes part of the user's own names.
+
+    Raises:
+        UsageError: for words that name none.
+    """
     names = _words(options, "kernel", DEFAULT_KERNELS, split_names)
     described = _words(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_own(name) for name in names):

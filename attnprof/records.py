@@ -48,8 +48,17 @@ them, and no column shows them."""
 COMPILE = "compile_ns"
 """What the first call of a compiled kernel takes beyond the next; told in the row's detail."""
 
+RESIDENT_PEAK = "resident_peak_bytes"
+"""Of the process that a case runs in, as a cross-check of `peak_bytes`; in no column."""
+
+RESERVED_PEAK = "reserved_peak_bytes"
+"""What CUDA's caching allocator took from the device; in no column."""
+
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
+
+_UNITS_BESIDE = {COMPILE: "ns", RESIDENT_PEAK: "B", RESERVED_PEAK: "B"}
+"""Of quantities that no column shows."""
 
 _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
 _MEASURED = UNITS.keys() - set(_ESTIMATED)
@@ -97,7 +106,7 @@ class Record:
     @property
     def unit(self) -> str:
         """The unit of the value."""
-        return "ns" if self.quantity == COMPILE else UNITS.get(self.quantity, "")
+        return UNITS.get(self.quantity) or _UNITS_BESIDE.get(self.quantity, "")
 
 
 @dataclass(slots=True)
@@ -152,6 +161,33 @@ def describe_extent(workload: Workload) -> str:
     if workload.scope == "layer":
         return "whole layer" if layers == 1 else f"{layers} whole layers"
     return f"stack of {layers} layers" if layers > 1 else ""
+
+
+def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
+    """What sets a case off from all others, as plain data.
+
+    Rows tell layers and scope in their detail; here each has a name of its own.
+    """
+    cells = Row(kernel, workload).cells()
+    columns = _BEFORE[1:2] + _BEFORE[3:12]
+    return {
+        "kernel": kernel,
+        **{column: cells[column] for column in columns},
+        "layers": len(workload.layers),
+        "scope": workload.scope,
+    }
+
+
+def record_line(record: Record) -> dict[str, Cell]:
+    """A record as plain data: its case, quantity, value, unit, status, detail."""
+    return {
+        **identity_of(record.kernel, record.workload),
+        "quantity": record.quantity,
+        "value": record.value,
+        "unit": record.unit,
+        "status": record.status,
+        "detail": record.detail,
+    }
 
 
 class ResultTable:
@@ -217,26 +253,8 @@ class ResultTable:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def to_json_lines(self) -> str:
-        """One record a line: kernel, workload, quantity, value, unit, status, detail.
-
-        Rows tell layers and scope in their detail; here each has a name of its own.
-        """
-        identity = _BEFORE[1:2] + _BEFORE[3:12]
-        lines: list[str] = []
-        for record in self.records:
-            cells = Row(record.kernel, record.workload).cells()
-            line = {
-                "kernel": record.kernel,
-                **{column: cells[column] for column in identity},
-                "layers": len(record.workload.layers),
-                "scope": record.workload.scope,
-                "quantity": record.quantity,
-                "value": record.value,
-                "unit": record.unit,
-                "status": record.status,
-                "detail": record.detail,
-            }
-            lines.append(json.dumps(line, ensure_ascii=False))
+        """One record a line, as `record_line` has it."""
+        lines = (json.dumps(record_line(record), ensure_ascii=False) for record in self.records)
         return "".join(f"{line}\n" for line in lines)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from typing import Literal
 from attnprof.counted_growth import CountedGrowth, tell_growth
 from attnprof.kernels import Kernel
 from attnprof.series import Series
+from attnprof.targets import answering_within
 from attnprof.workload import Workload
 
 Predicted = Literal["MACs", "memory"]
@@ -97,7 +98,7 @@ class CountedCosts:
         workload = self._workload.at(seq_len)
         begun = time.perf_counter()
         try:
-            with _silent():
+            with _silent(), answering_within(_ALL_SECONDS):
                 return take(workload) if self._kernel.supports(workload) is None else None
         except Exception:  # it is the user's code, and need not run at every length
             return None

@@ -12,6 +12,7 @@ from attnprof import ResultTable, findings, kernels, runner
 from attnprof.crossing import Crossing, side_of
 from attnprof.crossing_findings import PayFinding
 from attnprof.growth_findings import GrowthFinding
+from attnprof.isolated import InThisProcess
 from attnprof.plan import read_cases
 from attnprof.runner import Measurements
 from attnprof.wording import describe_findings
@@ -225,7 +226,7 @@ def test_times_of_ones_own_are_paired() -> None:
         {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"
     )
     quick = Measurements(count=False, memory=False, max_seconds=0.1)
-    found = findings.find(ResultTable(runner.measure(cases, quick)))
+    found = findings.find(ResultTable(runner.measure(cases, quick, InThisProcess())))
     timed = [finding for finding in found.pays if finding.resource == "time"]
     assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.pays)
     for finding in timed:

@@ -11,6 +11,7 @@ import torch
 import attnprof
 from attnprof import ResultTable, fitting, kernels, runner
 from attnprof.errors import MeasurementError, UsageError
+from attnprof.isolated import InThisProcess
 from attnprof.plan import Case, read_cases
 from attnprof.records import Row
 from attnprof.runner import Measurements
@@ -21,7 +22,7 @@ QUICK = Measurements(max_seconds=0.05)
 
 def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
-    return ResultTable(runner.measure(cases, measurements)).rows
+    return ResultTable(runner.measure(cases, measurements, InThisProcess())).rows
 
 
 def test_a_measured_row_agrees_with_itself() -> None:
@@ -158,7 +159,7 @@ def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
 def test_observer_is_told_ever_more_up_to_everything() -> None:
     told: list[float] = []
     cases = read_cases({**SMALL, "len": "64,96"}, "cpu")  # type: ignore[typeddict-item]
-    list(runner.measure(cases, QUICK, lambda activity, done: told.append(done)))
+    list(runner.measure(cases, QUICK, InThisProcess(), lambda activity, done: told.append(done)))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0.0, 1.0)
 

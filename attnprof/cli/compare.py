@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from attnprof.api import DEFAULT_MAX_SECONDS, prepare_compare
 from attnprof.cli import options
-from attnprof.cli.group import INTERRUPTED
+from attnprof.comparison import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
 from attnprof.errors import MeasurementError
 
 
@@ -30,6 +29,10 @@ def compare(
     no_time: options.NoTime = False,
     no_memory: options.NoMemory = False,
     max_seconds: options.MaxSeconds = DEFAULT_MAX_SECONDS,
+    timeout: options.Timeout = DEFAULT_TIMEOUT_SECONDS,
+    threads: options.Threads = None,
+    no_isolation: options.NoIsolation = False,
+    resume: options.Resume = False,
     csv: options.Csv = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
@@ -39,23 +42,29 @@ def compare(
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
-    from attnprof.cli.screen import interrupt_ends_at_once, progress, say, show_results
+    from attnprof.cli.interrupts import ending_in_order
+    from attnprof.cli.screen import progress, say, show_results
     from attnprof.columns import COMPARE_COLUMNS
 
-    with interrupt_ends_at_once():
-        request = prepare_compare(options.given(ctx))
-    exit_code = 0
-    try:
-        with progress() as observe:
-            request.run(observe)
-    except KeyboardInterrupt:
-        say("attnprof: interrupted; what was finished is kept")
-        exit_code = INTERRUPTED
-    table = request.table
-    if not request.outputs.takes_stdout:
-        show_results(table, COMPARE_COLUMNS, request.machine)
-    for path in request.outputs.files:
-        say(f"written: {path}")
-    if exit_code == 0 and table.has_failures:
-        exit_code = MeasurementError.exit_code
-    raise typer.Exit(exit_code)
+    with ending_in_order() as ending:
+        try:
+            request = prepare_compare(options.given(ctx))
+        except KeyboardInterrupt:
+            say(f"attnprof: {ending.word}; nothing was measured yet")
+            raise typer.Exit(ending.exit_code) from None
+        with request:
+            try:
+                with progress() as observe:
+                    request.run(observe, lambda message: say(f"attnprof: {message}"))
+            except KeyboardInterrupt:
+                say(f"attnprof: {ending.word}; what was finished is kept")
+            except MeasurementError as error:  # of a file; the results are shown all the same
+                say(f"attnprof: {error}")
+                ending.exit_code = ending.exit_code or error.exit_code
+            if not request.outputs.takes_stdout:
+                show_results(request.table, COMPARE_COLUMNS, request.machine)
+            for path in request.outputs.files:
+                say(f"written: {path}")
+            if ending.exit_code == 0 and request.table.has_failures:
+                ending.exit_code = MeasurementError.exit_code
+    raise typer.Exit(ending.exit_code)

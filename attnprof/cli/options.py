@@ -171,6 +171,40 @@ MaxSeconds = Annotated[
         rich_help_panel=_MEASURE,
     ),
 ]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        help="Seconds after which one count, memory measurement or timed call is given up.",
+        rich_help_panel=_MEASURE,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        help="Threads that the CPU computes with. [dim]default: torch's own choice[/]",
+        rich_help_panel=_MEASURE,
+    ),
+]
+NoIsolation = Annotated[
+    bool,
+    typer.Option(
+        "--no-isolation",
+        help="Run everything in this process, as a debugger needs it: what kills a case then "
+        "kills all.",
+        rich_help_panel=_MEASURE,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the run that wrote the file of --json: nothing that it has is measured "
+        "again.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Csv = Annotated[
     str | None,
     typer.Option(
@@ -183,7 +217,11 @@ Csv = Annotated[
 Json = Annotated[
     str | None,
     typer.Option(
-        "--json", metavar="PATH", help="The rows and the machine.", rich_help_panel=_OUTPUT
+        "--json",
+        metavar="PATH",
+        help="The rows and the machine. [bold]compare[/] keeps each record beside it, in a .jsonl, "
+        "as it is taken.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Markdown = Annotated[

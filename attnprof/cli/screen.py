@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 
 from attnprof import findings
-from attnprof.cli.group import INTERRUPTED
 from attnprof.columns import WIDE, Column
 from attnprof.render.table import render_table
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
 
 _UNBOUNDED = 10_000
 _PROSE_WIDTH = 100
+_REFRESHES_A_SECOND = 2  # drawing takes a core from what is being measured
 
 
 def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
@@ -64,24 +62,6 @@ def print_whole(renderable: RenderableType) -> None:
     console.print(renderable)
 
 
-@contextmanager
-def interrupt_ends_at_once() -> Generator[None]:
-    """Ctrl-C ends the process meanwhile: packages that are being imported may swallow it."""
-
-    def end(signal_number: int, frame: object) -> None:
-        say("attnprof: interrupted; nothing was measured yet")
-        os._exit(INTERRUPTED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def say(message: str) -> None:
     """A line on stderr."""
     sys.stderr.write(f"{message}\n")
@@ -104,6 +84,7 @@ def progress() -> Generator[Observer]:
             TextColumn("{task.description}"),
             console=Console(file=stream),
             transient=True,
+            refresh_per_second=_REFRESHES_A_SECOND,
         )
         with bar:
             task = bar.add_task("starting", total=1.0)

@@ -48,3 +48,8 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Counter:
     """The counter of that name, one of `names`."""
     return cast("Counter", importlib.import_module(f"{__name__}.{name}"))
+
+
+def quantity(name: str) -> str:
+    """The column that the counts of that counter go to, which is not imported."""
+    return f"{name}_macs"

@@ -10,20 +10,74 @@ named so can be counted and timed as the built-in kernels are.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
+from typing import TypeGuard
 
+from attnprof.isolated import Workers
+from attnprof.targets.apart import Apart, ApartTarget
 from attnprof.targets.reference import is_reference, parse_reference, with_inputs
 from attnprof.targets.target import Target
 
-__all__ = ["Target", "find", "is_reference", "with_inputs"]
+__all__ = [
+    "answering_within",
+    "asked_apart",
+    "find",
+    "is_reference",
+    "is_target",
+    "with_inputs",
+]
+
+_apart: list[Apart] = []
+"""The last of them is where what is the user's own is asked; without any, it is asked here."""
 
 
-def find(name: str) -> Target:
-    """What a reference names, ready to build; torch is loaded for it.
+@contextmanager
+def asked_apart(workers: Workers, max_seconds: float) -> Generator[Apart]:
+    """What is the user's own is asked in processes of its own meanwhile.
+
+    Args:
+        workers: make the processes.
+        max_seconds: for one answer.
+    """
+    apart = Apart(workers, max_seconds)
+    _apart.append(apart)
+    try:
+        yield apart
+    finally:
+        _apart.remove(apart)
+        apart.close()
+
+
+@contextmanager
+def answering_within(seconds: float) -> Generator[None]:
+    """What is asked apart has no longer than this for an answer meanwhile."""
+    if not _apart:
+        yield
+        return
+    apart = _apart[-1]
+    before = apart.max_seconds
+    apart.max_seconds = min(before, seconds)
+    try:
+        yield
+    finally:
+        apart.max_seconds = before
+
+
+def is_target(kernel: object) -> TypeGuard[Target | ApartTarget]:
+    """Whether a kernel is the user's own."""
+    return isinstance(kernel, Target | ApartTarget)
+
+
+def find(name: str) -> Target | ApartTarget:
+    """What a reference names; where nothing is asked apart, torch is loaded for it.
 
     Raises:
         UsageError: when there is no such thing, or it cannot be used.
     """
+    if _apart:
+        return _apart[-1].find(name)
     return _find(name, os.getcwd())  # noqa: PTH109 # references are relative to it
 
 

@@ -45,6 +45,7 @@ class ConfigTarget(Target):
         super().__init__(reference.name, "")
         self._part = reference.inner
         self._specs = {spec.name: spec for spec in reference.inputs}
+        self._path = _path(reference)
         self._values = _read(reference)
         self._config_class = _config_class(self.name, self._values)
         outline = self._outline()
@@ -92,6 +93,10 @@ class ConfigTarget(Target):
         with fake_mode(), seeded_defaults(workload), _without_numbers_where_fake():
             model = self._model(getattr(torch, workload.dtype))
             return sum(p.numel() * p.element_size() for p in model.parameters())
+
+    def source_path(self) -> Path:
+        """The config."""
+        return self._path
 
     def _model(self, dtype: torch.dtype) -> nn.Module:
         from transformers import AutoModel
@@ -163,16 +168,18 @@ def _without_numbers_where_fake() -> Generator[None]:
         yield
 
 
+def _path(reference: Reference) -> Path:
+    path = Path(reference.place)
+    return path / _FILE if path.is_dir() else path
+
+
 def _read(reference: Reference) -> dict[str, Any]:
     """The config's values.
 
     Raises:
         UsageError: for a file that cannot be read, or that is none.
     """
-    path = Path(reference.place)
-    if path.is_dir():
-        path /= _FILE
-    name = reference.name
+    path, name = _path(reference), reference.name
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_CONFIG_BYTES:

@@ -60,6 +60,7 @@ class PythonTarget(Target):
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference.name, f"{reference.inner} in {reference.place}")
+        self._module = reference.place
         self._specs = {spec.name: spec for spec in reference.inputs}
         self._object = _load(reference)
         self._make = self._maker()
@@ -72,6 +73,11 @@ class PythonTarget(Target):
             module = as_module(self._named(function), kwargs)
             module = placed(module, workload, is_fresh=function is not self._object)
         return Call(module=module, kwargs=_located(kwargs, workload), mode=workload.mode)
+
+    def source_path(self) -> Path | None:
+        """The module's."""
+        file = getattr(sys.modules.get(self._module), "__file__", None)
+        return Path(file) if file else None
 
     def _named(self, function: Any) -> Callable[..., Any]:
         if not callable(function):

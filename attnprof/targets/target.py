@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from attnprof.call import Call
@@ -131,6 +133,15 @@ class Target(ABC):
 
         with fake_mode():
             return _holdings(self.build(workload)).held_bytes
+
+    def source_digest(self) -> str:
+        """Of the file that it is from, to tell whether that has changed; empty without one."""
+        path = self.source_path()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+
+    @abstractmethod
+    def source_path(self) -> Path | None:
+        """The file that it is from."""
 
     def _holdings(self, workload: Workload) -> Holdings:
         return self._once("holdings", workload, _holdings)

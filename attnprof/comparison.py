@@ -1,0 +1,270 @@
+"""`compare`: options in, measured results out, whatever happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Unpack
+
+from attnprof import counters, environment, kernels, runner, steps, targets
+from attnprof.api import EstimateOptions
+from attnprof.errors import MeasurementError, UsageError
+from attnprof.files import is_special
+from attnprof.fused_buffers import computing_with, cpu_threads
+from attnprof.isolated import ForkServer, InThisProcess, Workers
+from attnprof.journal import Journal, Key, journal_path
+from attnprof.outputs import STDOUT, Outputs
+from attnprof.plan import (
+    Case,
+    check_names,
+    read_cases,
+    read_kernel_names,
+    read_seconds,
+    read_whole_number,
+)
+from attnprof.records import CASE, Record, ResultTable
+from attnprof.reports import renderers
+from attnprof.runner import Earlier, Measurements, Observer
+from attnprof.targets import is_target
+from attnprof.workload import Device
+
+DEFAULT_MAX_SECONDS = 15.0
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+class CompareOptions(EstimateOptions, total=False):
+    """Options of `attnprof compare`."""
+
+    no_count: bool
+    no_time: bool
+    no_memory: bool
+    no_isolation: bool
+    max_seconds: float | None
+    timeout: float | None
+    threads: int | None
+    resume: bool
+
+
+@dataclass(slots=True)
+class CompareRequest:
+    """A comparison, checked and ready to run.
+
+    It is a context: processes that it has started end with it.
+
+    Attributes:
+        cases: what to cost.
+        outputs: where results go.
+        measurements: what to measure.
+        environment: of the measuring machine.
+        workers: make the processes that measure.
+        journal: keeps records as they come; None where no file of results is written.
+        earlier: what has been measured before.
+        table: the results so far; it keeps them when `run` is interrupted.
+        failures: what could not be written, in words.
+    """
+
+    cases: tuple[Case, ...]
+    outputs: Outputs[ResultTable]
+    measurements: Measurements
+    environment: environment.Environment
+    workers: Workers
+    journal: Journal | None
+    earlier: Earlier
+    stack: ExitStack
+    table: ResultTable = field(default_factory=ResultTable)
+    failures: dict[str, None] = field(default_factory=dict[str, None])
+
+    def __enter__(self) -> CompareRequest:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    @property
+    def machine(self) -> str:
+        """The measuring machine in a line."""
+        return self.environment.describe(self.cases[0].workload.device)
+
+    def run(
+        self,
+        observe: Observer = lambda activity, done: None,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> ResultTable:
+        """Measure; results are saved as they come, and whatever ends it.
+
+        Args:
+            observe: told what is being done, and which part of all work is done.
+            warn: told of a file that cannot be written: measuring goes on, and writing it is
+                tried again.
+
+        Raises:
+            MeasurementError: when a file cannot be written at the end either, after all others.
+        """
+        taken = runner.measure(self.cases, self.measurements, self.workers, observe, self.earlier)
+        try:
+            for record in taken:
+                self.table.add(record)
+                self._keep(record, warn)
+            if self.journal:
+                self.journal.finish()
+        except KeyboardInterrupt:
+            self.table.close("error", "interrupted before it was finished")
+            raise
+        finally:
+            self._save()
+        return self.table
+
+    def _keep(self, record: Record, warn: Callable[[str], None]) -> None:
+        with self._warned(warn):
+            if self.journal:
+                self.journal.add(record)
+        with self._warned(warn):
+            if record.quantity == CASE:
+                self.outputs.save_files(self.table)
+
+    def _save(self) -> None:
+        """All that is to be on the disk at the end; what can be written is, whatever cannot.
+
+        Raises:
+            MeasurementError: for what cannot.
+        """
+        failures: list[str] = []
+        for save in (
+            self.journal.flush if self.journal else lambda: None,
+            lambda: self.outputs.save(self.table) if self.table.rows else None,
+        ):
+            try:
+                save()
+            except MeasurementError as error:
+                failures.append(str(error))
+        if failures:
+            raise MeasurementError("; ".join(failures))
+
+    @contextmanager
+    def _warned(self, warn: Callable[[str], None]) -> Generator[None]:
+        """A file that cannot be written is told of once."""
+        try:
+            yield
+        except MeasurementError as error:
+            if str(error) not in self.failures:
+                self.failures[str(error)] = None
+                warn(f"{error}; going on, it is tried again")
+
+
+def prepare_compare(options: CompareOptions) -> CompareRequest:
+    """Check the options of a comparison, the cheap ones before a process is started.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, CompareOptions)
+    measurements = Measurements(
+        count=not options.get("no_count"),
+        time=not options.get("no_time"),
+        memory=not options.get("no_memory"),
+        max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
+        timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
+    )
+    threads = read_whole_number(options, "threads", cpu_threads())
+    names = read_kernel_names(options)
+    Outputs.read(options, {})
+    path = _journal_path(options)
+    if not any(kernels.is_own(name) for name in names):
+        read_cases(options, "cpu")
+    with ExitStack() as stack:
+        stack.enter_context(computing_with(threads))
+        workers = stack.enter_context(_workers(options, names, threads))
+        if isinstance(workers, ForkServer):
+            stack.enter_context(targets.asked_apart(workers, measurements.timeout))
+
+        def ask(function: Callable[..., Any], *args: Any) -> Any:
+            return workers.run(function, *args, max_seconds=measurements.timeout).result
+
+        device: Device = ask(environment.resolve_device, options.get("device") or "auto")
+        here: environment.Environment = ask(environment.capture)
+        if isinstance(workers, ForkServer):
+            workers.is_limited = device == "cpu"
+        cases = read_cases(options, device)
+        journal, earlier = None, {}
+        if path:
+            journal = Journal(path, _key(here, names), is_resumed=bool(options.get("resume")))
+            stack.callback(journal.close)
+            earlier = journal.earlier(cases, _wanted(measurements))
+        outputs = Outputs.read(options, renderers(here))
+        return CompareRequest(
+            cases, outputs, measurements, here, workers, journal, earlier, stack.pop_all()
+        )
+
+
+@contextmanager
+def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Generator[Workers]:
+    """Forks of a process that has imported what is needed, or this one where that is asked for.
+
+    Raises:
+        MeasurementError: where there can be no forks.
+    """
+    if options.get("no_isolation"):
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield InThisProcess()
+        finally:
+            torch.set_num_threads(before)
+        return
+    try:
+        server = ForkServer(steps.modules(names), {"OMP_NUM_THREADS": str(threads)})
+    except OSError as error:
+        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
+    with server:
+        yield server
+
+
+def _journal_path(options: CompareOptions) -> Path | None:
+    path = options.get("json")
+    if path and path != STDOUT and not is_special(Path(path)):
+        return journal_path(path)
+    if options.get("resume"):
+        raise UsageError("resume", path or "without --json", "goes with the file, as --json a.json")
+    return None
+
+
+def _key(here: environment.Environment, names: Iterable[str]) -> Key:
+    """What must be as it was for a measurement to stand."""
+    facts = here.as_dict()
+    machine = {name: facts[name] for name in _KEY_FACTS}
+    own = {name: kernels.find(name) for name in names if kernels.is_own(name)}
+    return Key(
+        machine,
+        {name: kernel.source_digest() for name, kernel in own.items() if is_target(kernel)},
+    )
+
+
+_KEY_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
+
+
+def _wanted(measurements: Measurements) -> list[str]:
+    counts = [counters.quantity(name) for name in counters.names()]
+    return (
+        counts * measurements.count
+        + ["peak_bytes"] * measurements.memory
+        + ["time_ns"] * measurements.time
+    )
+
+
+def compare(**options: Unpack[CompareOptions]) -> ResultTable:
+    """Estimate, count, time and measure the memory of real kernels.
+
+    Takes the options of `attnprof compare` as keyword arguments:
+    `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`. Kernels run in
+    processes of their own, which import what they need: what is your own is to be in a module.
+
+    Raises:
+        UsageError: for the first option that cannot be used, before any work.
+        MeasurementError: when a file cannot be written.
+    """
+    with prepare_compare(options) as request:
+        return request.run()

@@ -1,0 +1,36 @@
+"""How each format of a table of results is made; what is heavy is loaded when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attnprof.outputs import Format, Renderer
+from attnprof.records import ResultTable
+
+if TYPE_CHECKING:
+    from attnprof.environment import Environment
+
+
+def renderers(environment: Environment | None) -> Mapping[Format, Renderer[ResultTable]]:
+    """By format; with the environment where something was measured."""
+    is_measured = environment is not None
+    facts = environment.as_dict() if environment else None
+
+    def markdown(table: ResultTable) -> str:
+        from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+        from attnprof.render.markdown import render_markdown
+
+        return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
+
+    def png(table: ResultTable) -> bytes:
+        from attnprof.render.chart import render_png
+
+        return render_png(table)
+
+    return {
+        "csv": ResultTable.to_csv,
+        "json": lambda table: table.to_json(facts),
+        "markdown": markdown,
+        "png": png,
+    }

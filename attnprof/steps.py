@@ -1,0 +1,83 @@
+"""The steps of measuring a case, each a function that a process of its own can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attnprof import counters, kernels
+from attnprof.plan import Case
+
+if TYPE_CHECKING:
+    from attnprof.meters.memory import PeakMemory
+
+
+_FAMILIES = ("bert", "longformer")
+"""Prefixes of kernels' names, which are those of transformers' packages too."""
+
+
+def modules(kernel_names: Iterable[str]) -> list[str]:
+    """What the steps of these kernels import, for it to be imported once."""
+    names = set(kernel_names)
+    own = {name for name in names if kernels.is_own(name)}
+    built_in = names - own
+    return [
+        "torch",
+        *(f"attnprof.kernels.{name.replace('-', '_')}" for name in sorted(built_in)),
+        *(
+            f"transformers.models.{family}.modeling_{family}"
+            for family in _FAMILIES
+            if any(name.startswith(family) for name in built_in)
+        ),
+        *(f"attnprof.counters.{name}" for name in counters.names()),
+        "attnprof.meters.latency",
+        "attnprof.meters.memory",
+        *["attnprof.targets.python_object", "attnprof.targets.hf_config"] * bool(own),
+    ]
+
+
+def count(case: Case, counter: str) -> int:
+    """MACs of one call, by a counter."""
+    return counters.find(counter).count(partial(kernels.find(case.kernel).build, case.workload))
+
+
+def compile_ns(case: Case) -> int:
+    """What the first call takes more than the second."""
+    from attnprof.meters.latency import cpu_timer
+
+    call = kernels.find(case.kernel).build(case.workload)
+    first_ns, second_ns = cpu_timer(call.run), cpu_timer(call.run)
+    return max(0, first_ns - second_ns)
+
+
+def peak_memory(case: Case) -> PeakMemory:
+    """The most memory that one call takes."""
+    from attnprof.meters.memory import measure_peak_memory
+
+    call = kernels.find(case.kernel).build(case.workload)
+    if kernels.find(case.kernel).compiles:
+        call.run()
+    return measure_peak_memory(call.run, case.workload.device)
+
+
+_timed: dict[Case, Callable[[], int]] = {}
+"""What is built in this process and called again and again, by its case."""
+
+
+def build(case: Case) -> None:
+    """Build what is going to be timed; it is kept until `release`."""
+    from attnprof.meters.latency import cpu_timer, cuda_timer
+
+    timer = cuda_timer() if case.workload.device == "cuda" else cpu_timer
+    _timed[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
+
+
+def time_ns(case: Case) -> int:
+    """The time of one call of what was built."""
+    return _timed[case]()
+
+
+def release() -> None:
+    """Keep nothing any longer."""
+    _timed.clear()

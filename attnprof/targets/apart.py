@@ -1,0 +1,148 @@
+"""What is the user's own, asked in a process of its own: whatever it does there, this one lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from attnprof.call import Call
+from attnprof.errors import FailedError, UsageError
+from attnprof.isolated import Worker, Workers
+from attnprof.outcomes import Outcome
+from attnprof.targets.reference import parse_reference
+from attnprof.workload import Workload
+
+
+class Apart:
+    """Where things of the user's own are asked.
+
+    Args:
+        workers: make their processes, one for each thing.
+        max_seconds: for one answer.
+
+    Attributes:
+        max_seconds: as given; what is asked later may have less.
+    """
+
+    def __init__(self, workers: Workers, max_seconds: float) -> None:
+        self.workers = workers
+        self.max_seconds = max_seconds
+        self._targets: dict[str, ApartTarget] = {}
+
+    def find(self, name: str) -> ApartTarget:
+        """What a reference names.
+
+        Raises:
+            UsageError: when there is no such thing, or it cannot be used.
+        """
+        if name not in self._targets:
+            self._targets[name] = ApartTarget(name, self)
+        return self._targets[name]
+
+    def close(self) -> None:
+        """End the processes."""
+        for target in self._targets.values():
+            target.close()
+
+
+class ApartTarget:
+    """A kernel of the user's own, whose methods run in a process of its own.
+
+    What they return and raise is remembered. Where the process is lost, the next question has
+    another.
+    """
+
+    attends: Literal["dense", "pattern", "own"] = "own"
+    unseen_by_ptflops: str = ""
+    compiles: bool = False
+
+    def __init__(self, name: str, apart: Apart) -> None:
+        parse_reference(name)
+        self.name: str = name
+        self.summary: str = name
+        self._apart = apart
+        self._worker: Worker | None = None
+        self._known: dict[tuple[str, Workload | None], Outcome] = {}
+        try:
+            self._ask("name", None)
+        except FailedError as error:
+            raise UsageError("kernel", name, f"{error} when it was imported") from error
+
+    def build(self, workload: Workload) -> Call:
+        """Cannot be had from another process.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("what runs apart is not built here")
+
+    def adapted(self, workload: Workload) -> Workload:
+        """The workload that it runs."""
+        return self._ask("adapted", workload)
+
+    def check(self, workload: Workload) -> None:
+        """Build it once without numbers; what fails at this length alone is told in its row.
+
+        Raises:
+            UsageError: when it cannot be used at any length.
+        """
+        try:
+            self._ask("check", workload)
+        except FailedError:
+            return
+
+    def supports(self, workload: Workload) -> str | None:
+        """Why it cannot take the workload, None if it can."""
+        return self._ask("supports", workload)
+
+    def length_step(self, workload: Workload) -> int:
+        """Pads nothing."""
+        return 1
+
+    def parameters(self, workload: Workload) -> int:
+        """Parameters of the module."""
+        return self._ask("parameters", workload)
+
+    def held_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers and inputs."""
+        return self._ask("held_bytes", workload)
+
+    def executed_macs(self, workload: Workload) -> int:
+        """MACs of all operators of one call."""
+        return self._ask("executed_macs", workload)
+
+    def peak_bytes(self, workload: Workload) -> int:
+        """The most bytes that a call allocates at one time."""
+        return self._ask("peak_bytes", workload)
+
+    def source_digest(self) -> str:
+        """Of the file that it is from; empty where there is none."""
+        return self._ask("source_digest", None)
+
+    def close(self) -> None:
+        """End its process."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = None
+
+    def _ask(self, what: str, workload: Workload | None) -> Any:
+        key = (what, workload)
+        if key not in self._known:
+            arguments: Sequence[Workload] = () if workload is None else (workload,)
+            if self._worker is None:
+                self._worker = self._apart.workers.worker()
+            outcome = self._worker.call(
+                answer, self.name, what, *arguments, max_seconds=self._apart.max_seconds
+            )
+            if outcome.is_lost:
+                self.close()
+            self._known[key] = outcome
+        return self._known[key].result
+
+
+def answer(name: str, what: str, *arguments: Workload) -> Any:
+    """What an attribute of a target is, or what its method returns, in the process of this call."""
+    from attnprof import targets
+
+    found = getattr(targets.find(name), what)
+    return found(*arguments) if callable(found) else found
