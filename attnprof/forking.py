@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import sys
+import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -51,13 +52,11 @@ def _exactly(pipe: socket.socket, count: int) -> bytes:
 def serve(descriptor: int, modules: Sequence[str]) -> None:
     """Import, then fork for each worker that is asked for, until the caller has ended.
 
-    Requests are `f` with the worker's end of its pipe, answered by its process; and `w` with a
-    process, answered by how it ended.
+    Requests are `f` with the worker's end of its pipe, answered by its process; `w` with a
+    process, answered by how it ended; and `i` with further modules to import.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    for module in modules:
-        with suppress(Exception):  # what fails here fails again in the worker that needs it
-            importlib.import_module(module)
+    _import(modules)
     children: set[int] = set()
     with socket.socket(fileno=descriptor) as control:
         try:
@@ -70,6 +69,9 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
                     pid = _fork(socket.socket(fileno=descriptors[0]), control, libc, *given)
                     children.add(pid)
                     send(control, pickle.dumps(pid))
+                elif request == b"i":
+                    _import(given)
+                    send(control, pickle.dumps(0))
                 else:
                     children.discard(given)
                     send(control, pickle.dumps(os.waitpid(given, 0)[1]))
@@ -79,6 +81,12 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
             for child in children:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(child, signal.SIGKILL)
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        with suppress(Exception):  # what fails here fails again in the worker that needs it
+            importlib.import_module(module)
 
 
 def _fork(
@@ -129,3 +137,16 @@ def _work(pipe: socket.socket) -> None:
         except BaseException as error:  # that of the user's code ends the function, not the worker
             answer = pickle.dumps(replace(failed(error), error=None))
         send(pipe, answer)
+
+
+def installed_modules() -> list[str]:
+    """What this process has imported of the packages that are installed, in that order."""
+    folders = tuple(
+        f"{folder}{os.sep}"
+        for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    )
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if str(getattr(module, "__file__", None) or "").startswith(folders)
+    ]

@@ -44,6 +44,10 @@ class Workers(Protocol):
         """A new one."""
         ...
 
+    def preload(self, modules: Sequence[str]) -> None:
+        """Import for all that come."""
+        ...
+
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
         """Call a function in a worker of its own."""
         ...
@@ -61,6 +65,9 @@ class InThisProcess:
         return attempted(function, *args)
 
     call = run
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """What is imported here stays so."""
 
     def close(self) -> None:
         """Nothing has been started."""
@@ -120,6 +127,13 @@ class ForkServer:
             return worker.call(function, *args, max_seconds=max_seconds)
         finally:
             worker.close()
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Import for all workers to come; those that there are have been told."""
+        self._modules += tuple(modules)
+        if modules and self._control is not None:
+            with suppress(OSError, EOFError):  # it was killed: the next one imports them
+                self._ask(b"i", tuple(modules))
 
     def worker(self) -> ForkedWorker:
         """A new fork, in the caller's current folder and with its search path."""

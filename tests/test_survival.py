@@ -1,4 +1,4 @@
-"""Real faults in real processes: what fails becomes a row, and nothing that was finished is lost."""
+"""Real faults in real processes: what fails is a row, and nothing that was finished is lost."""
 
 from __future__ import annotations
 

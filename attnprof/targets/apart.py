@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from attnprof.call import Call
 from attnprof.errors import FailedError, UsageError
+from attnprof.forking import installed_modules
 from attnprof.isolated import Worker, Workers
 from attnprof.outcomes import Outcome
 from attnprof.targets.reference import parse_reference
@@ -90,6 +91,7 @@ class ApartTarget:
             self._ask("check", workload)
         except FailedError:
             return
+        self._share_imports()
 
     def supports(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
@@ -124,6 +126,14 @@ class ApartTarget:
         if self._worker is not None:
             self._worker.close()
         self._worker = None
+
+    def _share_imports(self) -> None:
+        """What it imports of installed packages, all further processes have from the start."""
+        if self._worker is not None:
+            limit = self._apart.max_seconds
+            known = self._apart.workers.run(installed_modules, max_seconds=limit).value or []
+            here = self._worker.call(installed_modules, max_seconds=limit).value or []
+            self._apart.workers.preload([name for name in here if name not in set(known)])
 
     def _ask(self, what: str, workload: Workload | None) -> Any:
         key = (what, workload)
