@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
@@ -34,6 +35,11 @@ class Bench:
         self._worker: Worker | None = None
         self._built: set[Case] = set()
         self._rebuilt = False
+        self._lost_seconds = 0.0
+
+    def clock(self) -> float:
+        """Seconds, without those that building and what failed have taken from the others."""
+        return time.monotonic() - self._lost_seconds
 
     def time_ns(self, case: Case) -> int:
         """The time of one call of a case, which is built where it has not been.
@@ -41,12 +47,24 @@ class Bench:
         Raises:
             FailedError: when it cannot be built or called.
         """
-        if case not in self._built:
-            self._do(steps.build, case)
-            self._built.add(case)
-            if self._rebuilt:  # it has been warmed up in a process that is lost
-                self._do(steps.time_ns, case)
-        return self._do(steps.time_ns, case)
+        begun = time.monotonic()
+        try:
+            self._build(case)
+            begun = time.monotonic()
+            return self._do(steps.time_ns, case)
+        except FailedError:
+            self._lost_seconds += time.monotonic() - begun
+            raise
+
+    def _build(self, case: Case) -> None:
+        if case in self._built:
+            return
+        begun = time.monotonic()
+        self._do(steps.build, case)
+        self._built.add(case)
+        if self._rebuilt:  # it has been warmed up in a process that is lost
+            self._do(steps.time_ns, case)
+        self._lost_seconds += time.monotonic() - begun
 
     def close(self) -> None:
         """Keep nothing any longer."""
@@ -85,7 +103,7 @@ def time_in_turn(
         times, failures = measure_rounds(
             {case: partial(bench.time_ns, case) for case in cases},
             _told,
-            Budget(max_seconds),
+            Budget(max_seconds, bench.clock),
             on_round=on_round,
         )
     finally:

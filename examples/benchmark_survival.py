@@ -101,7 +101,7 @@ def main() -> None:
             kernel=[*(f"benchmark_survival:{name}" for name in names()), "bert-sdpa"],
             hidden_size=HIDDEN_SIZE,
             num_heads=2,
-            max_seconds=3,
+            max_seconds=1,
             timeout=TIMEOUT_SECONDS,
             json=str(results / "survival.json"),
         )
