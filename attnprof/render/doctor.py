@@ -136,11 +136,12 @@ def _disturbances(machine: Machine) -> tuple[str, ...]:
     """What disturbed the times of kernels, and what to do about it."""
     if not machine.disturbed:
         return ()
-    used = max(machine.disturbed.values())
-    return (
+    names, used = ", ".join(machine.disturbed), max(machine.disturbed.values())
+    sentence = (
         f"other processes used up to {used:.1f} cores while these were timed; run attnprof doctor "
-        f"again when they are done: {', '.join(machine.disturbed)}",
+        f"again when they are done: {names}"
     )
+    return (sentence,)
 
 
 def _told(parts: Mapping[str, str]) -> tuple[str, ...]:
