@@ -5,6 +5,7 @@ They take the setting first and the seconds that they should stay within last.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -42,39 +43,44 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A kernel's times, or why there are none.
+    """What was measured, or why it was not begun.
 
     Attributes:
-        sample: the times.
-        obstacle: why there are none.
+        value: what was measured: a rate, or a kernel's times.
+        obstacle: why there is none.
         cores_used_by_others: cores that other processes kept busy meanwhile.
     """
 
-    sample: Sample | None = None
+    value: int | Sample | None = None
     obstacle: str = ""
     cores_used_by_others: float = 0.0
 
 
-def look(setting: Setting) -> tuple[Device, Environment, int] | None:
-    """The device, its environment and its memory; None where there is no such device."""
+def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
+    """The device, its environment, its memory and all cores; None where there is no such device."""
     _set_threads(setting)
     try:
         device = environment.resolve_device(setting.device)
     except UsageError:
         return None
-    return device, environment.capture(), available_bytes(device)
+    cores = os.cpu_count() or 1
+    return device, environment.capture(), available_bytes(device), cores
 
 
-def matmul_rate(setting: Setting, dtype: DType, seconds: float) -> int:
+def matmul_rate(setting: Setting, dtype: DType, seconds: float) -> Taken:
     """MACs a second of one large product."""
     _set_threads(setting)
-    return rates.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
+    before = disturbance.load()
+    rate = rates.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
+    return _taken(rate, before)
 
 
-def copy_rate(setting: Setting, memory_bytes: int, seconds: float) -> int:
+def copy_rate(setting: Setting, memory_bytes: int, seconds: float) -> Taken:
     """Bytes a second that a copy reads and writes, within a part of the memory."""
     _set_threads(setting)
-    return rates.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
+    before = disturbance.load()
+    rate = rates.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
+    return _taken(rate, before)
 
 
 def noise(setting: Setting, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
@@ -101,7 +107,7 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     left_seconds = seconds - (time.monotonic() - begun)
     before = disturbance.load()
     times = rates.repeated(run, timer, left_seconds, MAX_ROUNDS)
-    others = disturbance.cores_used_by_others(before, disturbance.load())
+    after = disturbance.load()
     low_ns, high_ns = rates.median_bounds(times)
     sample = Sample(
         seq_len=workload.seq_len,
@@ -111,7 +117,14 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
         time_low_ns=low_ns,
         time_high_ns=high_ns,
     )
-    return Taken(sample=sample, cores_used_by_others=round(others or 0.0, 2))
+    return _taken(sample, before, after)
+
+
+def _taken(
+    value: int | Sample, before: disturbance.Load, after: disturbance.Load | None = None
+) -> Taken:
+    others = disturbance.cores_used_by_others(before, after or disturbance.load())
+    return Taken(value=value, cores_used_by_others=round(others or 0.0, 2))
 
 
 def _set_threads(setting: Setting) -> None:

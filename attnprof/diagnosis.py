@@ -106,16 +106,16 @@ def _remedies(seen: Conditions) -> tuple[str, ...]:
         )
     if seen.threads > seen.usable_cores:
         found.append(
-            f"{seen.threads} threads on {seen.usable_cores} cores: --threads {seen.usable_cores}"
+            f"{seen.threads} threads on {_cores(seen.usable_cores)}: --threads {seen.usable_cores}"
         )
     elif seen.quota_cores is not None and seen.threads > seen.quota_cores:
         found.append(
-            f"{seen.threads} threads where the container may use {seen.quota_cores:g} cores: "
+            f"{seen.threads} threads where the container may use {_cores(seen.quota_cores)}: "
             f"--threads {max(1, int(seen.quota_cores))}, or a higher limit"
         )
     elif seen.physical_cores is not None and seen.threads > seen.physical_cores:
         found.append(
-            f"{seen.threads} threads share {seen.physical_cores} physical cores: "
+            f"{seen.threads} threads share {_cores(seen.physical_cores, 'physical ')}: "
             f"--threads {seen.physical_cores} may be steadier"
         )
     if seen.stolen_share is not None and seen.stolen_share > STOLEN_PART:
@@ -131,3 +131,7 @@ def _remedies(seen: Conditions) -> tuple[str, ...]:
     if seen.on_battery:
         found.append("it runs on battery, which holds the clock back: plug it in")
     return tuple(found)
+
+
+def _cores(count: float, kind: str = "") -> str:
+    return f"{count:g} {kind}core{'' if count == 1 else 's'}"

@@ -78,10 +78,11 @@ def examine_with(server: Server, setting: Setting, observe: Observer) -> Machine
         raise MeasurementError(f"torch cannot be looked at: {looked.failure}")
     if looked.value is None:
         raise UsageError("device", "cuda", "torch sees no CUDA device here; use cpu or auto")
-    device, environment, memory_bytes = looked.value
-    return _Examination(server, replace(setting, device=device), device, observe).machine(
-        environment, memory_bytes
+    device, environment, memory_bytes, logical_cores = looked.value
+    examination = _Examination(
+        server, replace(setting, device=device), device, logical_cores, observe
     )
+    return examination.machine(environment, memory_bytes)
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class _Examination:
     server: Server
     setting: Setting
     device: Device
+    logical_cores: int
     observe: Observer
     failures: dict[str, str] = field(default_factory=dict[str, str])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
@@ -100,7 +102,6 @@ class _Examination:
         """All parts one after the other."""
         rates = self._rates(memory_bytes)
         noise, conditions = self._noise(rates)
-        cores = conditions.logical_cores if conditions else environment.cores
         return Machine(
             device=self.device,
             environment=environment.as_dict(),
@@ -108,20 +109,27 @@ class _Examination:
             rates=rates,
             noise=noise,
             conditions=conditions,
-            kernel_samples=self._samples(rates, cores),
+            kernel_samples=self._samples(rates),
             failures=self.failures,
             left_out=self.left_out,
             disturbed=self.disturbed,
         )
 
     def _run(self, part: str, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
-        """What a part gives; None where it failed, which is kept."""
+        """What a part gives; None where it failed or was not begun, which is kept."""
         outcome = self.server.run(
             function, self.setting, *args, seconds, max_seconds=seconds + SLACK_SECONDS
         )
         if outcome.failure:
             self.failures[part] = outcome.failure
-        return outcome.value
+        taken = outcome.value
+        if isinstance(taken, Taken):
+            if taken.obstacle:
+                self.left_out[part] = taken.obstacle
+            if taken.cores_used_by_others > BUSY_PART * self.logical_cores:
+                self.disturbed[part] = taken.cores_used_by_others
+            return taken.value
+        return taken
 
     def _rates(self, memory_bytes: int) -> Rates:
         seconds = min(RATE_SECONDS, self.setting.max_seconds)
@@ -145,7 +153,7 @@ class _Examination:
         seconds = min(NOISE_SECONDS, self.setting.max_seconds)
         return self._run("noise", checkups.noise, rate, seconds=seconds) or (None, None)
 
-    def _samples(self, rates: Rates, cores: int) -> tuple[KernelSample, ...]:
+    def _samples(self, rates: Rates) -> tuple[KernelSample, ...]:
         """Longest first: they tell most of what is longer still. In the order of their lengths."""
         cases = sorted(_cases(self.device), key=_urgency)
         rate = rates.matmul_macs_per_s.get("float32")
@@ -163,16 +171,10 @@ class _Examination:
             weight = case.workload.seq_len / _tokens(cases[index:])
             share = ROUNDS_PART * left_seconds * weight
             begun = time.monotonic()
-            taken: Taken | None = self._run(name, checkups.timed, case, seconds=share)
+            sample: Sample | None = self._run(name, checkups.timed, case, seconds=share)
             left_seconds -= time.monotonic() - begun
-            if taken is None:
-                continue
-            if taken.sample is None:
-                self.left_out[name] = taken.obstacle
-            else:
-                samples.append(_kernel_sample(case, taken.sample))
-            if taken.cores_used_by_others > BUSY_PART * cores:
-                self.disturbed[name] = taken.cores_used_by_others
+            if sample is not None:
+                samples.append(_kernel_sample(case, sample))
         return tuple(sorted(samples, key=lambda one: (one.kernel, one.sample.seq_len)))
 
 

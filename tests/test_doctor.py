@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import statistics
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from attnprof import AttentionPattern, Workload, checkups, disturbance, examination, kernels
@@ -27,6 +29,7 @@ from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates, re
 from attnprof.meters import rates
 from attnprof.plan import Case
 from attnprof.prediction import Sample
+from attnprof.render.doctor import render_doctor
 
 SAMPLE = Sample(
     seq_len=1024,
@@ -205,7 +208,7 @@ def test_meaning_has_the_numbers_and_the_rounds_that_they_ask_for() -> None:
         ({"stolen_share": 0.08}, "the hypervisor took 8.0 % of the time"),
         ({"threads": 4}, "4 threads on 2 cores: --threads 2"),
         ({"quota_cores": 1.5}, "the container may use 1.5 cores: --threads 1"),
-        ({"physical_cores": 1}, "2 threads share 1 physical cores: --threads 1"),
+        ({"physical_cores": 1}, "2 threads share 1 physical core: --threads 1"),
         ({"governor": "powersave"}, "governor is powersave"),
         ({"on_battery": True}, "runs on battery"),
     ],
@@ -329,11 +332,11 @@ class Hospital:
         pass
 
 
-FOUND = Outcome(("cpu", ENVIRONMENT, 2**33))
+FOUND = Outcome(("cpu", ENVIRONMENT, 2**33, 2))
 QUICK: dict[object, Outcome] = {
     checkups.look: FOUND,
-    checkups.matmul_rate: Outcome(10**9),
-    checkups.copy_rate: Outcome(10**9),
+    checkups.matmul_rate: Outcome(Taken(value=10**9)),
+    checkups.copy_rate: Outcome(Taken(value=10**9)),
     checkups.noise: Outcome((NOISY, IDLE)),
 }
 
@@ -356,7 +359,7 @@ def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.Monk
 
 def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "_cases", small_cases)
-    slow = QUICK | {checkups.matmul_rate: Outcome(1)}
+    slow = QUICK | {checkups.matmul_rate: Outcome(Taken(value=1))}
     machine = examination.examine_with(Hospital(slow), Setting(max_seconds=0.5), lambda *_: None)
     assert not machine.kernel_samples
     reason = machine.left_out["bert-sdpa at 32 tokens"]
@@ -366,7 +369,7 @@ def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPa
 def test_times_that_others_disturbed_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "_cases", lambda device: small_cases(device)[:1])
     for used, marked in ((0.1, {}), (0.9, {"bert-sdpa at 32 tokens": 0.9})):
-        fates = QUICK | {checkups.timed: Outcome(Taken(sample=SAMPLE, cores_used_by_others=used))}
+        fates = QUICK | {checkups.timed: Outcome(Taken(value=SAMPLE, cores_used_by_others=used))}
         machine = examination.examine_with(Hospital(fates), Setting(), lambda *_: None)
         assert machine.disturbed == marked
 
@@ -377,7 +380,7 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
     fates = QUICK | {
         "float16": Outcome(failure="killed by SIGKILL"),
         checkups.copy_rate: Outcome(failure="RuntimeError: no copies today"),
-        checkups.timed: Outcome(Taken(sample=SAMPLE)),
+        checkups.timed: Outcome(Taken(value=SAMPLE)),
     }
     del fates[checkups.matmul_rate]
     monkeypatch.setattr(checkups, "matmul_rate", rate_of_one)
@@ -394,8 +397,8 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
     assert len(machine.kernel_samples) == 3 * len(kernels.names())
 
 
-def rate_of_one(setting: Setting, dtype: str, seconds: float) -> int:
-    return 10**12
+def rate_of_one(setting: Setting, dtype: str, seconds: float) -> Taken:
+    return Taken(value=10**12)
 
 
 def test_noise_is_left_out_without_the_rate_that_it_needs(
@@ -409,6 +412,39 @@ def test_noise_is_left_out_without_the_rate_that_it_needs(
     path = tmp_path / "machine.json"
     path.write_text(machine.to_json())
     assert read_machine(str(path)) == machine
+
+
+def test_a_page_says_everything_once_and_fits_eighty_columns() -> None:
+    machine = replace(
+        MACHINE,
+        left_out={f"kernel-{k} at {n} tokens": "no time" for n in (64, 32) for k in "ab"},
+        disturbed={"kernel-a at 64 tokens": 0.4, "float32": 1.3},
+    )
+    sections = {section.heading: section for section in render_doctor(machine)}
+    assert list(sections) == [
+        "Machine",
+        "Rates on cpu",
+        "Kernels: float32, inference, 768 wide, 12 heads, window 512, 1 global token",
+        "Noise: quiet (score 2.0 %)",
+        "Disturbed",
+        "Failed",
+        "Left out",
+    ]
+    assert sections["Failed"].sentences == ("float16: killed by SIGKILL",)
+    assert sections["Left out"].sentences == (
+        "kernel-a, kernel-b at 64 tokens; kernel-a, kernel-b at 32 tokens: no time",
+    )
+    (disturbed,) = sections["Disturbed"].sentences
+    assert "up to 1.3 cores" in disturbed
+    assert disturbed.endswith("kernel-a at 64 tokens; float32")
+    out = io.StringIO()
+    for section in sections.values():
+        if section.table:
+            Console(file=out, width=80).print(section.table)
+    text = out.getvalue()
+    for shown in ("89.00 GMac/s", "22.0 GiB/s", "Räder 3000", "94.0 ms", "36.41 GMac/s", "41 %"):
+        assert shown in text
+    assert "…" not in text
 
 
 BAD_OPTIONS = [

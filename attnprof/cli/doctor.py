@@ -7,9 +7,18 @@ from typing import Annotated
 import typer
 
 from attnprof.cli import options
+from attnprof.cli.group import INTERRUPTED
 from attnprof.doctoring import DEFAULT_MAX_SECONDS, prepare_doctor
 from attnprof.errors import MeasurementError
 
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", metavar="N", help="Threads on CPU. [dim]default: as torch has it[/]"),
@@ -29,7 +38,7 @@ Json = Annotated[
 
 def doctor(
     ctx: typer.Context,
-    device: options.Device = None,
+    device: Device = None,
     threads: Threads = None,
     max_seconds: MaxSeconds = DEFAULT_MAX_SECONDS,
     json: Json = None,
@@ -44,8 +53,12 @@ def doctor(
     from attnprof.render.doctor import render_doctor
 
     request = prepare_doctor(options.given(ctx))
-    with progress() as observe:
-        machine = request.run(observe)
+    try:
+        with progress() as observe:
+            machine = request.run(observe)
+    except KeyboardInterrupt:
+        say("attnprof: interrupted; nothing was written")
+        raise typer.Exit(INTERRUPTED) from None
     if request.outputs.takes_stdout:
         for part, reason in machine.failures.items():
             say(f"{part}: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
@@ -136,7 +136,7 @@ def _disturbances(machine: Machine) -> tuple[str, ...]:
     """What disturbed the times of kernels, and what to do about it."""
     if not machine.disturbed:
         return ()
-    names, used = ", ".join(machine.disturbed), max(machine.disturbed.values())
+    names, used = _listed(machine.disturbed), max(machine.disturbed.values())
     sentence = (
         f"other processes used up to {used:.1f} cores while these were timed; run attnprof doctor "
         f"again when they are done: {names}"
@@ -149,7 +149,19 @@ def _told(parts: Mapping[str, str]) -> tuple[str, ...]:
     by_reason: dict[str, list[str]] = {}
     for part, reason in parts.items():
         by_reason.setdefault(reason, []).append(part)
-    return tuple(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+    return tuple(f"{_listed(names)}: {reason}" for reason, names in by_reason.items())
+
+
+def _listed(parts: Iterable[str]) -> str:
+    """Parts in a row; kernels at one length share its name."""
+    by_length: dict[str, list[str]] = {}
+    for part in parts:
+        kernel, _, length = part.partition(" at ")
+        by_length.setdefault(length, []).append(kernel)
+    return "; ".join(
+        ", ".join(names) + (f" at {length}" if length else "")
+        for length, names in by_length.items()
+    )
 
 
 def _joined(*parts: object) -> str:
