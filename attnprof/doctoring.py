@@ -10,7 +10,7 @@ from attnprof.errors import UsageError, near
 from attnprof.examination import Observer, examine
 from attnprof.machine import Machine
 from attnprof.outputs import Outputs
-from attnprof.plan import check_names, read_seconds
+from attnprof.plan import check_names
 
 DEFAULT_MAX_SECONDS = 60.0
 DEVICES = ("auto", "cpu", "cuda")
@@ -53,7 +53,7 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
     setting = Setting(
         device=device,
         threads=_threads(options.get("threads")),
-        max_seconds=read_seconds(options.get("max_seconds"), DEFAULT_MAX_SECONDS),
+        max_seconds=_seconds(options.get("max_seconds")),
     )
     outputs = Outputs[Machine].read({"json": options.get("json")}, {"json": Machine.to_json})
     return DoctorRequest(setting, outputs)
@@ -66,3 +66,13 @@ def _threads(value: object) -> int | None:
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_THREADS:
         raise UsageError("threads", value, f"a whole number from 1 to {MAX_THREADS:,}")
     return int(text)
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = DEFAULT_MAX_SECONDS if value is None else float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError("max_seconds", value, "a positive number of seconds")
+    return seconds
