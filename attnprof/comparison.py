@@ -22,7 +22,7 @@ from attnprof.plan import (
     read_cases,
     read_kernel_names,
     read_seconds,
-    read_whole_number,
+    read_threads,
 )
 from attnprof.records import CASE, Record, ResultTable
 from attnprof.reports import renderers
@@ -167,7 +167,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
     )
-    threads = read_whole_number(options, "threads", cpu_threads())
+    threads = read_threads(options) or cpu_threads()
     names = read_kernel_names(options)
     Outputs.read(options, {})
     path = _journal_path(options)

@@ -6,6 +6,7 @@ What takes time to import is imported where it is used: estimates and help need 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +15,33 @@ from attnprof.workload import Device
 
 _PACKAGES = ("attnprof", "torch", "transformers", "ptflops")
 
+_BLAS = {
+    "MKL": re.compile(r"Math Kernel Library Version ([\w.]+?)(?:-Product| |$)", re.MULTILINE),
+    "oneDNN": re.compile(r"(?:MKL-DNN|oneDNN) (v[\w.]+)"),
+}
+_BLAS_NAMES = {"open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flame": "BLIS"}
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where numbers were measured; stored beside them."""
+    """Where numbers were measured; stored beside them.
+
+    Attributes:
+        processor: its name.
+        cores: logical ones that the process may run on.
+        threads: that torch multiplies with on CPU.
+        memory_bytes: of the system.
+        gpu: its name.
+        system: the kernel.
+        python: its version.
+        packages: versions.
+        physical_cores: of the system; None where it does not tell.
+        cpu_capability: the widest instructions that torch uses, as `AVX512`.
+        blas: what multiplies matrices on CPU, as `MKL 2024.2, oneDNN v3.12.0`.
+        driver: version of the GPU's driver.
+        cuda: version of CUDA that torch was built with.
+    """
 
     processor: str
     cores: int
@@ -27,6 +51,11 @@ class Environment:
     system: str
     python: str
     packages: dict[str, str]
+    physical_cores: int | None = None
+    cpu_capability: str | None = None
+    blas: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""
@@ -58,7 +87,23 @@ def capture() -> Environment:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
+        physical_cores=psutil.cpu_count(logical=False),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        blas=blas_of(torch.__config__.show()),
+        driver=_driver() if gpu else None,
+        cuda=torch.version.cuda,
     )
+
+
+def blas_of(config: str) -> str | None:
+    """What multiplies matrices, from what torch tells of how it was built."""
+    found = [
+        f"{name} {match[1]}" for name, pattern in _BLAS.items() if (match := pattern.search(config))
+    ]
+    built_with = re.search(r"BLAS_INFO=(\w+)", config)
+    if built_with and built_with[1] != "mkl":
+        found.insert(0, _BLAS_NAMES.get(built_with[1], built_with[1]))
+    return ", ".join(found) or None
 
 
 def resolve_device(device: str) -> Device:
@@ -94,6 +139,23 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver: its module's, else what its tool says."""
+    import subprocess
+
+    try:
+        text = _NVIDIA_DRIVER.read_text()
+    except OSError:
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        text = done.stdout
+    match = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text)
+    return match[0] if match else None
 
 
 def _version(package: str) -> str:

@@ -161,6 +161,23 @@ def read_whole_number(options: Mapping[str, object], name: str, default: int) ->
     return int(text)
 
 
+MAX_THREADS = 4096
+
+
+def read_threads(options: Mapping[str, object]) -> int | None:
+    """How many threads the CPU is to compute with; None for torch's own choice.
+
+    Raises:
+        UsageError: for what is no such number.
+    """
+    if options.get("threads") is None:
+        return None
+    threads = read_whole_number(options, "threads", 1)
+    if threads > MAX_THREADS:
+        raise UsageError("threads", threads, f"a whole number from 1 to {MAX_THREADS:,}")
+    return threads
+
+
 def read_kernel_names(options: GridOptions) -> list[str]:
     """The kernels, each once; what is said of inputs becomes part of the user's own names.
 

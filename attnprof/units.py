@@ -71,6 +71,12 @@ def format_share(part: float, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
 
 
+def format_percent(part: float) -> str:
+    """A part of one in per cent to two digits: `0.8 %`, `12 %`, `150 %`."""
+    percent = 100 * part
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:,.0f} %"
+
+
 def format_count(count: int) -> str:
     """An integer in full, with thousands set off: `10,000,000`."""
     return f"{count:,}"

@@ -21,6 +21,7 @@ from attnprof.units import (
     format_bytes,
     format_duration,
     format_macs,
+    format_percent,
     format_ratio,
     parse_lengths,
 )
@@ -194,3 +195,11 @@ def test_lengths_are_told_no_finer_than_they_are_known(
     value: float, spread: float, text: str
 ) -> None:
     assert format_about(value, spread) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [(0.0, "0.0 %"), (0.008, "0.8 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (15.0, "1,500 %")],
+)
+def test_parts_of_one_have_two_digits(part: float, text: str) -> None:
+    assert format_percent(part) == text

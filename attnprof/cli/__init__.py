@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import audit, breakdown, compare, estimate, kernels
+from attnprof.cli import audit, breakdown, compare, doctor, estimate, kernels
 from attnprof.cli.group import OneLineErrors
 from attnprof.cli.variadic import VariadicCommand
 
@@ -23,6 +23,7 @@ for name, command in (
     ("audit", audit.audit),
     ("breakdown", breakdown.breakdown),
     ("kernels", kernels.kernels),
+    ("doctor", doctor.doctor),
 ):
     app.command(name, cls=VariadicCommand)(command)
 

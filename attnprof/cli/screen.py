@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from attnprof import findings
 from attnprof.columns import WIDE, Column
@@ -18,6 +19,7 @@ from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 if TYPE_CHECKING:
     from attnprof.records import ResultTable
+    from attnprof.render.doctor import Section
     from attnprof.runner import Observer
 
 _UNBOUNDED = 10_000
@@ -47,9 +49,27 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
             _print_item(prose, note)
 
 
+def show_sections(sections: Sequence[Section]) -> None:
+    """Headings with tables or sentences below them; words wrap, columns of numbers do not."""
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _UNBOUNDED
+    prose = Console(
+        width=min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED,
+        highlight=False,
+        force_terminal=is_terminal,
+    )
+    for index, section in enumerate(sections):
+        if index:
+            prose.print()
+        prose.print(Text(section.heading, style="bold"))
+        if section.table is not None:
+            prose.print(section.table)
+        for sentence in section.sentences:
+            _print_item(prose, sentence)
+
+
 def _print_item(console: Console, text: str) -> None:
     from rich.padding import Padding
-    from rich.text import Text
 
     console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 

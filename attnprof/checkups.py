@@ -1,0 +1,144 @@
+"""The parts of a machine's examination, each to be run in a process of its own.
+
+They take the setting first and the seconds that they should stay within last.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attnprof import disturbance, environment, kernels
+from attnprof.environment import Environment
+from attnprof.errors import UsageError
+from attnprof.fitting import obstacle
+from attnprof.free_memory import available_bytes
+from attnprof.machine import Conditions, Noise
+from attnprof.meters import rates
+from attnprof.plan import Case
+from attnprof.prediction import Sample
+from attnprof.workload import Device, DType
+
+MAX_ROUNDS = 30
+"""More of them tell little that is new of one length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Under what a machine is examined.
+
+    Attributes:
+        device: `auto`, `cpu` or `cuda`; what `auto` is, is known after a first look.
+        threads: that torch multiplies with; None leaves it to torch.
+        max_seconds: for the times of all kernels together.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    max_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What was measured, or why it was not begun.
+
+    Attributes:
+        value: what was measured: a rate, or a kernel's times.
+        obstacle: why there is none.
+        cores_used_by_others: cores that other processes kept busy meanwhile.
+    """
+
+    value: int | Sample | None = None
+    obstacle: str = ""
+    cores_used_by_others: float = 0.0
+
+
+def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
+    """The device, its environment, its memory and all cores; None where there is no such device."""
+    _set_threads(setting)
+    try:
+        device = environment.resolve_device(setting.device)
+    except UsageError:
+        return None
+    cores = os.cpu_count() or 1
+    return device, environment.capture(), available_bytes(device), cores
+
+
+def matmul_rate(setting: Setting, dtype: DType, seconds: float) -> Taken:
+    """MACs a second of one large product."""
+    _set_threads(setting)
+    before = disturbance.load()
+    rate = rates.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
+    return _taken(rate, before)
+
+
+def copy_rate(setting: Setting, memory_bytes: int, seconds: float) -> Taken:
+    """Bytes a second that a copy reads and writes, within a part of the memory."""
+    _set_threads(setting)
+    before = disturbance.load()
+    rate = rates.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
+    return _taken(rate, before)
+
+
+def noise(setting: Setting, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
+    """The noise of products that have a rate, and what may have made it."""
+    import torch
+
+    _set_threads(setting)
+    before = disturbance.load()
+    measured = rates.measure_noise(_device(setting), _timer(setting), seconds, macs_per_s)
+    after = disturbance.load()
+    return measured, disturbance.conditions(before, after, torch.get_num_threads())
+
+
+def timed(setting: Setting, case: Case, seconds: float) -> Taken:
+    """A kernel's times; its first calls, which prepare and may compile, are not among them."""
+    begun = time.monotonic()
+    _set_threads(setting)
+    kernel, workload = kernels.find(case.kernel), case.workload
+    status, reason = obstacle(case)
+    if status != "ok":
+        return Taken(obstacle=reason)
+    run, timer = kernel.build(workload).run, _timer(setting)
+    timer(run)
+    left_seconds = seconds - (time.monotonic() - begun)
+    before = disturbance.load()
+    times = rates.repeated(run, timer, left_seconds, MAX_ROUNDS)
+    after = disturbance.load()
+    low_ns, high_ns = rates.median_bounds(times)
+    sample = Sample(
+        seq_len=workload.seq_len,
+        executed_macs=kernel.executed_macs(workload),
+        moved_bytes=kernels.moved_bytes(kernel, workload),
+        time_ns=round(statistics.median(times)),
+        time_low_ns=low_ns,
+        time_high_ns=high_ns,
+    )
+    return _taken(sample, before, after)
+
+
+def _taken(
+    value: int | Sample, before: disturbance.Load, after: disturbance.Load | None = None
+) -> Taken:
+    others = disturbance.cores_used_by_others(before, after or disturbance.load())
+    return Taken(value=value, cores_used_by_others=round(others or 0.0, 2))
+
+
+def _set_threads(setting: Setting) -> None:
+    if setting.threads is not None:
+        import torch
+
+        torch.set_num_threads(setting.threads)
+
+
+def _device(setting: Setting) -> Device:
+    return "cuda" if setting.device == "cuda" else "cpu"
+
+
+def _timer(setting: Setting) -> Callable[[Callable[[], object]], int]:
+    from attnprof.meters.latency import cpu_timer, cuda_timer
+
+    return cuda_timer() if setting.device == "cuda" else cpu_timer

@@ -1,0 +1,66 @@
+"""`attnprof doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from attnprof.cli import options
+from attnprof.doctoring import DEFAULT_MAX_SECONDS, prepare_doctor
+from attnprof.errors import MeasurementError
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
+    ),
+]
+MaxSeconds = Annotated[
+    float,
+    typer.Option(
+        "--max-seconds",
+        help="Time for the kernels, all together; rates and noise take some 10 s more.",
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="PATH", help="The machine, for --machine; - is stdout."),
+]
+
+
+def doctor(
+    ctx: typer.Context,
+    device: Device = None,
+    threads: options.Threads = None,
+    max_seconds: MaxSeconds = DEFAULT_MAX_SECONDS,
+    json: Json = None,
+) -> None:
+    """The machine in a page: what it is, how fast, how noisy, and what helps.
+
+    Exit code 3 if a part of it could not be measured.
+
+    [dim]attnprof doctor --json machine.json[/]
+    """
+    from attnprof.cli.interrupts import ending_in_order
+    from attnprof.cli.screen import progress, say, show_sections
+    from attnprof.render.doctor import render_doctor
+
+    request = prepare_doctor(options.given(ctx))
+    with ending_in_order() as ending:
+        try:
+            with progress() as observe:
+                machine = request.run(observe)
+        except KeyboardInterrupt:
+            say(f"attnprof: {ending.word}; nothing was written")
+            raise typer.Exit(ending.exit_code) from None
+    if request.outputs.takes_stdout:
+        for part, reason in machine.failures.items():
+            say(f"{part}: {reason}")
+    else:
+        show_sections(render_doctor(machine))
+    for path in request.outputs.files:
+        say(f"written: {path}")
+    raise typer.Exit(MeasurementError.exit_code if machine.failures else 0)

@@ -1,0 +1,137 @@
+"""What a machine's noise means for measured numbers, and what would make it less."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from attnprof.machine import Conditions, Noise
+from attnprof.units import format_count, format_percent
+
+Grade = Literal["quiet", "usable", "noisy", "very noisy"]
+
+QUIET = 0.02
+"""A score up to here: some 6 rounds are enough for `PRECISION`."""
+USABLE = 0.05
+"""Up to here some 36 rounds are."""
+NOISY = 0.15
+"""Up to here some 320 rounds are; beyond it, more than a run has time for."""
+SINGLE_WEIGHT = 0.5
+"""Single times weigh half: what attnprof compares are pairs."""
+
+PRECISION = 0.02
+"""Half the width of the interval that rounds are counted for, as a part of the median."""
+
+BUSY_PART = 0.1
+"""Others that use more than this part of all cores are told."""
+STOLEN_PART = 0.01
+"""A hypervisor that takes more than this part of the time is told."""
+WANDERING_GOVERNORS = ("conservative", "ondemand", "powersave", "schedutil")
+
+_Z_99 = 2.576
+_MEDIAN_ERROR = math.sqrt(math.pi / 2)
+"""The standard error of a median, in that of a mean, of normal samples."""
+_QUARTILE_RANGE = 1.349
+"""The interquartile range of a normal distribution, in standard deviations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """How noisy a machine is, in words.
+
+    Attributes:
+        grade: one word for it.
+        score: what the grade comes from: the spread of paired ratios, or half that of single times.
+        meaning: what it does to numbers, a sentence each.
+        remedies: what would help, of what was seen to disturb, a sentence each.
+    """
+
+    grade: Grade
+    score: float
+    meaning: tuple[str, ...]
+    remedies: tuple[str, ...]
+
+
+def diagnose(noise: Noise, conditions: Conditions | None) -> Diagnosis:
+    """Grade the noise, say what it means, and what of the conditions explains it."""
+    score = max(noise.paired_spread, SINGLE_WEIGHT * noise.single_spread)
+    grade = _grade(score)
+    found = () if conditions is None or grade == "quiet" else _remedies(conditions)
+    if grade in ("noisy", "very noisy") and not found:
+        found = ("nothing that was looked at explains it; longer budgets (--max-seconds) help",)
+    return Diagnosis(grade=grade, score=score, meaning=_meaning(noise), remedies=found)
+
+
+def rounds_needed(paired_spread: float, precision: float = PRECISION) -> int:
+    """Rounds after which the 99 % interval of a ratio's median is ± the precision.
+
+    By the normal approximation: the median of n ratios with standard deviation σ has a standard
+    error of σ·√(π/2)/√n.
+    """
+    half_width_of_one = _Z_99 * _MEDIAN_ERROR * paired_spread / _QUARTILE_RANGE
+    return max(1, math.ceil((half_width_of_one / precision) ** 2))
+
+
+def _grade(score: float) -> Grade:
+    if score <= QUIET:
+        return "quiet"
+    if score <= USABLE:
+        return "usable"
+    return "noisy" if score <= NOISY else "very noisy"
+
+
+def _meaning(noise: Noise) -> tuple[str, ...]:
+    rounds = format_count(rounds_needed(noise.paired_spread))
+    singles = (
+        f"single times: half of them lie in a band of {format_percent(noise.single_spread)}; one "
+        f"in a hundred is {format_percent(noise.outlier_spread)} or more above the median"
+    )
+    pairs = (
+        f"ratios of two times in a row: half of them lie in a band of "
+        f"{format_percent(noise.paired_spread)}, so that some {rounds} rounds make a 99 % interval "
+        f"of ±{100 * PRECISION:.0f} %"
+    )
+    return singles, pairs
+
+
+def _remedies(seen: Conditions) -> tuple[str, ...]:
+    """Most disturbing first, by what can be done about it."""
+    found: list[str] = []
+    others = seen.cores_used_by_others
+    if others is not None and others > BUSY_PART * seen.logical_cores:
+        found.append(
+            f"other processes used {others:.1f} of {seen.logical_cores} cores: stop them, or "
+            "measure when they are done"
+        )
+    if seen.threads > seen.usable_cores:
+        found.append(
+            f"{seen.threads} threads on {_cores(seen.usable_cores)}: --threads {seen.usable_cores}"
+        )
+    elif seen.quota_cores is not None and seen.threads > seen.quota_cores:
+        found.append(
+            f"{seen.threads} threads where the container may use {_cores(seen.quota_cores)}: "
+            f"--threads {max(1, int(seen.quota_cores))}, or a higher limit"
+        )
+    elif seen.physical_cores is not None and seen.threads > seen.physical_cores:
+        found.append(
+            f"{seen.threads} threads share {_cores(seen.physical_cores, 'physical ')}: "
+            f"--threads {seen.physical_cores} may be steadier"
+        )
+    if seen.stolen_share is not None and seen.stolen_share > STOLEN_PART:
+        found.append(
+            f"the hypervisor took {format_percent(seen.stolen_share)} of the time: nothing to do "
+            "here but longer budgets (--max-seconds)"
+        )
+    if seen.governor in WANDERING_GOVERNORS:
+        found.append(
+            f"the clock's governor is {seen.governor}, which lets it wander: "
+            "sudo cpupower frequency-set -g performance"
+        )
+    if seen.on_battery:
+        found.append("it runs on battery, which holds the clock back: plug it in")
+    return tuple(found)
+
+
+def _cores(count: float, kind: str = "") -> str:
+    return f"{count:g} {kind}core{'' if count == 1 else 's'}"

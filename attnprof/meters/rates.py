@@ -1,0 +1,152 @@
+"""How fast a device multiplies and copies, and how much its times differ.
+
+Every function takes a timer, as `attnprof.meters.latency` has them, and a number of seconds that
+it stays within as far as a few calls allow: a half precision that a processor emulates is slow.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from attnprof.machine import Noise
+
+if TYPE_CHECKING:
+    import torch
+
+    from attnprof.workload import Device, DType
+
+Run = Callable[[], object]
+Timer = Callable[[Run], int]
+
+PRODUCT_NS = 20_000_000
+"""A product is large enough when it takes so long; a longer one tells the same."""
+SMALLEST_SIDE = 256
+LARGEST_SIDE: dict[Device, int] = {"cpu": 4096, "cuda": 16384}
+COPIED_BYTES: dict[Device, int] = {"cpu": 2**28, "cuda": 2**30}
+"""More than the caches hold."""
+REPEATS = 15
+MIN_REPEATS = 3
+NOISE_NS = 10_000_000
+"""What the fixed work takes that noise is measured with, about: as long as a kernel's call."""
+MIN_PAIRS = 8
+Z_99 = 2.576
+"""Standard errors on each side of a 99 % interval."""
+
+
+def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
+    """The rate of a product of square matrices, the largest that is taken for `PRODUCT_NS`."""
+    deadline = time.monotonic() + seconds
+    side = SMALLEST_SIDE
+    while True:
+        product = _product(side, dtype, device)
+        timer(product)  # the first call prepares
+        taken_ns = timer(product)
+        is_large = taken_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
+        # One of twice the side takes eight times as long.
+        if is_large or time.monotonic() + 8 * MIN_REPEATS * taken_ns / 1e9 > deadline:
+            break
+        side *= 2
+    times = repeated(product, timer, deadline - time.monotonic(), REPEATS)
+    return round(side**3 / statistics.median(times) * 1e9)
+
+
+def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: int) -> int:
+    """The rate of a copy of a tensor that no cache holds: what is read and what is written."""
+    import torch
+
+    count = min(COPIED_BYTES[device], free_bytes // 8)
+    source = torch.ones(count, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+
+    def copy() -> object:
+        return target.copy_(source)
+
+    timer(copy)
+    times = repeated(copy, timer, seconds, REPEATS)
+    return round(2 * count / statistics.median(times) * 1e9)
+
+
+def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int) -> Noise:
+    """Time two equal products in pairs, one after the other in a random order.
+
+    Args:
+        device: where.
+        timer: of one call.
+        seconds: to go on for.
+        macs_per_s: the rate of float32 products, for work that takes about `NOISE_NS`.
+    """
+    side = round((macs_per_s * NOISE_NS / 1e9) ** (1 / 3) / 64) * 64
+    side = min(max(side, 64), LARGEST_SIDE[device])
+    products = [_product(side, "float32", device) for _ in range(2)]
+    for product in products * 2:
+        timer(product)
+    order = random.Random(0)
+    pairs: list[tuple[int, int]] = []
+    deadline = time.monotonic() + seconds
+    while len(pairs) < MIN_PAIRS or time.monotonic() < deadline:
+        first = order.randrange(2)
+        times = {which: timer(products[which]) for which in (first, 1 - first)}
+        pairs.append((times[0], times[1]))
+    return noise_of(pairs)
+
+
+def noise_of(pairs: Sequence[tuple[int, int]]) -> Noise:
+    """How much times differ that would be equal on a machine without noise, in nanoseconds."""
+    singles = [taken for pair in pairs for taken in pair]
+    median = statistics.median(singles)
+    hundredths = statistics.quantiles(singles, n=100, method="inclusive")
+    return Noise(
+        single_spread=round(_spread(singles), 5),
+        paired_spread=round(_spread([one / other for one, other in pairs]), 5),
+        outlier_spread=round(hundredths[98] / median - 1, 5),
+        single_ns=round(median),
+        pairs=len(pairs),
+    )
+
+
+def repeated(
+    run: Run, timer: Timer, seconds: float, most: int, least: int = MIN_REPEATS
+) -> list[int]:
+    """Times of one call, of which at least a few are taken, in nanoseconds."""
+    deadline = time.monotonic() + seconds
+    times: list[int] = []
+    while len(times) < least or (len(times) < most and time.monotonic() < deadline):
+        times.append(timer(run))
+    return times
+
+
+def median_bounds(times: Sequence[int]) -> tuple[int, int]:
+    """The 99 % interval of the median from the ranks of the times; of fewer than 8 all of them.
+
+    How many of n times lie below the median is binomial, with a standard deviation of √n / 2.
+    """
+    ordered = sorted(times)
+    reach = Z_99 * len(ordered) ** 0.5 / 2
+    low = max(0, int(len(ordered) / 2 - reach))
+    return ordered[low], ordered[len(ordered) - 1 - low]
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The interquartile range as a part of the median."""
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return (upper - lower) / median
+
+
+def _product(side: int, dtype: DType, device: Device) -> Run:
+    import torch
+
+    generator = torch.Generator(device=device).manual_seed(0)
+    left, right = (
+        torch.randn(side, side, generator=generator, device=device).to(getattr(torch, dtype))
+        for _ in range(2)
+    )
+    result = torch.empty_like(left)
+
+    def product() -> torch.Tensor:
+        return torch.mm(left, right, out=result)
+
+    return product
