@@ -24,9 +24,9 @@ from attnprof.cli import app
 from attnprof.diagnosis import QUIET, diagnose, rounds_needed
 from attnprof.environment import Environment, blas_of
 from attnprof.errors import MeasurementError, UsageError
-from attnprof.outcomes import Outcome, attempted
 from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates, read_machine
 from attnprof.meters import rates
+from attnprof.outcomes import Outcome, attempted
 from attnprof.plan import Case
 from attnprof.prediction import Sample
 from attnprof.render.doctor import render_doctor

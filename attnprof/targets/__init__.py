@@ -21,6 +21,7 @@ from attnprof.targets.reference import is_reference, parse_reference, with_input
 from attnprof.targets.target import Target
 
 __all__ = [
+    "Apart",
     "answering_within",
     "asked_apart",
     "find",

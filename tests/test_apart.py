@@ -1,0 +1,92 @@
+"""What is the user's own, asked in a process of its own: the answers are those of this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from attnprof import kernels, steps, targets
+from attnprof.errors import FailedError, UsageError
+from attnprof.isolated import ForkServer
+from attnprof.plan import read_cases
+from attnprof.targets.apart import ApartTarget
+from attnprof.targets.target import Target
+
+SECONDS = 60.0
+SMALL = {"hidden_size": 64, "num_heads": 4}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with ForkServer(steps.modules(["mixers:Dense"])) as server:
+        yield server
+
+
+@pytest.fixture
+def apart(server: ForkServer) -> Iterator[targets.Apart]:
+    with targets.asked_apart(server, SECONDS) as apart:
+        yield apart
+
+
+def workload(kernel: str, seq_len: int = 64):
+    (case,) = read_cases({**SMALL, "kernel": kernel, "len": seq_len}, "cpu")  # type: ignore[typeddict-item]
+    return case.workload
+
+
+@pytest.mark.parametrize("name", ["mixers:Dense", "mixers:Linear"])
+def test_answers_are_those_of_this_process(server: ForkServer, name: str) -> None:
+    here = kernels.find(name)
+    assert isinstance(here, Target)
+    asked = workload(name)
+    with targets.asked_apart(server, SECONDS):
+        there = kernels.find(name)
+        assert isinstance(there, ApartTarget)
+        assert workload(name) == asked
+        for what in ("parameters", "held_bytes", "executed_macs", "peak_bytes", "supports"):
+            assert getattr(there, what)(asked) == getattr(here, what)(asked), what
+        assert there.source_digest() == here.source_digest() != ""
+    assert kernels.find(name) is here
+
+
+@pytest.mark.usefixtures("apart")
+def test_what_kills_on_import_is_a_line_and_this_process_lives() -> None:
+    with pytest.raises(UsageError, match="killed by SIGSEGV when it was imported"):
+        kernels.find("fatal_import:Net")
+    assert "fatal_import" not in sys.modules
+
+
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize("name", ["fatal:Nope", "nowhere:Net", "mixers:", "mixers:__doc__"])
+def test_what_cannot_be_used_is_refused_as_in_this_process(name: str) -> None:
+    with pytest.raises(UsageError, match="kernel"):
+        workload(name)
+
+
+def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: targets.Apart) -> None:
+    asked = workload("fatal:Late")
+    late = kernels.find("fatal:Late")
+    apart.max_seconds = 3.0
+    for seq_len, status, words in (
+        (200, "error", "SystemExit: 3"),
+        (300, "error", "killed by SIGKILL"),
+        (150, "timeout", "took more than 3 s"),
+    ):
+        with pytest.raises(FailedError, match=words) as raised:
+            late.executed_macs(asked.at(seq_len))
+        assert raised.value.status == status
+    assert late.executed_macs(asked.at(100)) == 100 * 64 * 64
+
+
+def test_answers_are_asked_for_once(apart: targets.Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = workload("mixers:Dense")
+    kernel = kernels.find("mixers:Dense")
+    first = kernel.executed_macs(asked)
+    kernel.close()  # type: ignore[union-attr]
+
+    def fails() -> None:
+        raise AssertionError("another process was asked")
+
+    monkeypatch.setattr(apart.workers, "worker", fails)
+    assert kernel.executed_macs(asked) == first
