@@ -113,3 +113,85 @@ def test_the_process_ends_with_its_block() -> None:
         pid = server._process.pid
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
+
+
+def exit_interpreter() -> None:
+    raise SystemExit(3)
+
+
+def allocate() -> int:
+    import numpy as np
+
+    return len(np.ones(2**30, dtype=np.uint8))
+
+
+def remember(value: int) -> list[int]:
+    seen.append(value)
+    return seen
+
+
+seen: list[int] = []
+
+
+def fork_and_end() -> None:
+    """Ends while a process that it has started holds its pipe."""
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(5)
+
+
+def test_a_worker_keeps_what_its_functions_leave_and_others_do_not(server: ForkServer) -> None:
+    worker, other = server.worker(), server.worker()
+    try:
+        assert worker.call(remember, 1, max_seconds=SECONDS).value == [1]
+        assert worker.call(remember, 2, max_seconds=SECONDS).value == [1, 2]
+        assert other.call(remember, 3, max_seconds=SECONDS).value == [3]
+        outcome = worker.call(exit_interpreter, max_seconds=SECONDS)
+        assert (outcome.failure, outcome.status, outcome.is_lost) == (
+            "SystemExit: 3",
+            "error",
+            False,
+        )
+        assert worker.call(remember, 4, max_seconds=SECONDS).value == [1, 2, 4]
+    finally:
+        worker.close()
+        other.close()
+    with pytest.raises(ValueError, match="closed"):
+        worker.call(remember, 5, max_seconds=SECONDS)
+
+
+def test_an_end_is_seen_though_another_process_holds_the_pipe(server: ForkServer) -> None:
+    outcome = server.run(fork_and_end, max_seconds=SECONDS)
+    assert outcome.failure == "ended its process with exit code 5"
+    assert outcome.is_lost
+
+
+def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("attnprof.isolated.available_bytes", lambda device: 2**27)
+    with ForkServer(["test_isolated", "numpy"], is_limited=True) as server:
+        worker = server.worker()
+        outcome = worker.call(allocate, max_seconds=SECONDS)
+        assert (outcome.status, outcome.is_lost) == ("oom", False)
+        assert worker.call(twice, 1, max_seconds=SECONDS).value == 2
+        server.is_limited = False
+        assert server.run(allocate, max_seconds=SECONDS).value == 2**30
+
+
+def test_a_lost_server_is_replaced(server: ForkServer) -> None:
+    process = server._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert server.run(twice, 4, max_seconds=SECONDS).value == 8
+
+
+def test_further_modules_are_imported_once_for_all(server: ForkServer) -> None:
+    assert not server.run(is_imported, "colorsys", max_seconds=SECONDS).value
+    server.preload(["colorsys"])
+    assert server.run(is_imported, "colorsys", max_seconds=SECONDS).value
+
+
+def is_imported(name: str) -> bool:
+    return name in sys.modules

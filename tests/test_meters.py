@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from attnprof.errors import MeasurementError
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.meters.memory import measure_peak_bytes, measure_peak_memory
 from attnprof.statistics import median_interval, paired_ratio
 
 
@@ -155,3 +156,16 @@ def test_measuring_memory_keeps_quiet(capfd: pytest.CaptureFixture[str]) -> None
 def test_a_call_without_allocation_is_an_error_and_not_a_zero() -> None:
     with pytest.raises(MeasurementError, match="no allocation"):
         measure_peak_bytes(lambda: None, "cpu")
+
+
+def test_what_the_process_holds_is_a_cross_check_of_what_the_allocator_says() -> None:
+    tensors, bytes_each = 3, 2**25
+
+    def run() -> torch.Tensor:
+        return torch.cat([torch.ones(bytes_each, dtype=torch.uint8) for _ in range(tensors)])
+
+    peaks = measure_peak_memory(run, "cpu")
+    assert peaks.peak_bytes == 2 * tensors * bytes_each
+    assert peaks.reserved_peak_bytes is None
+    if sys.platform == "linux":
+        assert peaks.resident_peak_bytes == pytest.approx(peaks.peak_bytes, rel=0.05)
