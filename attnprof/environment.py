@@ -66,7 +66,7 @@ class Environment:
         versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         if device == "cuda":
             return f"{self.gpu}; {versions}"
-        threads = f", {self.threads} threads" if self.threads else ""
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
         return f"{self.processor}, {self.cores} cores{threads}; {versions}"
 
 
