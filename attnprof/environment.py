@@ -70,6 +70,10 @@ class Environment:
         return f"{self.processor}, {self.cores} cores{threads}; {versions}"
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def capture() -> Environment:
     """The environment of this process; loads torch to ask for threads and GPU."""
     import platform
