@@ -66,8 +66,8 @@ class Environment:
         versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         if device == "cuda":
             return f"{self.gpu}; {versions}"
-        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        return f"{self.processor}, {self.cores} cores{threads}; {versions}"
+        threads = f", {_counted(self.threads, 'thread')}" if self.threads else ""
+        return f"{self.processor}, {_counted(self.cores, 'core')}{threads}; {versions}"
 
 
 def _counted(number: int, what: str) -> str:
