@@ -44,6 +44,11 @@ class Verdict:
         """Whether it is as good as alike, so that more rounds are not worth their time."""
         return self.outcome == "undecided" and self.rounds > 0 and self.rounds_needed is None
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether the median is within `RESOLUTION` of the other's speed."""
+        return abs(math.log(self.speed.median)) <= math.log1p(RESOLUTION)
+
 
 def verdict(speed: Interval, rounds: int = 0) -> Verdict:
     """The verdict on a ratio of speeds, 1 of which are alike, from so many rounds.
