@@ -20,6 +20,9 @@ WIDE = 110
 
 EMPTY = "–"
 
+UNDECIDED = "~"
+"""Before a speed that is neither faster nor slower, as far as the rounds tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -58,8 +61,11 @@ def _time(row: Row) -> str:
 
 
 def _speed(row: Row) -> str:
-    value = row.values.get("speedup")
-    return EMPTY if value is None else format_ratio(value)
+    value, told = row.values.get("speedup"), row.verdict
+    if value is None:
+        return EMPTY
+    is_open = told is not None and told.outcome == "undecided"
+    return f"{UNDECIDED}{format_ratio(value)}" if is_open else format_ratio(value)
 
 
 def _overhead(row: Row) -> str:

@@ -28,6 +28,7 @@ from attnprof.records import CASE, Record, ResultTable
 from attnprof.reports import renderers
 from attnprof.runner import Earlier, Measurements, Observer
 from attnprof.targets import is_target
+from attnprof.verdict import PRECISION
 from attnprof.workload import Device
 
 DEFAULT_MAX_SECONDS = 15.0
@@ -42,6 +43,7 @@ class CompareOptions(EstimateOptions, total=False):
     no_memory: bool
     no_isolation: bool
     max_seconds: float | None
+    precision: float | None
     timeout: float | None
     threads: int | None
     resume: bool
@@ -165,6 +167,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         time=not options.get("no_time"),
         memory=not options.get("no_memory"),
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
+        precision=_precision(options.get("precision")),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
     )
     threads = read_threads(options) or cpu_threads()
@@ -221,6 +224,16 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
         raise MeasurementError(f"{error}; add --no-isolation to do without") from error
     with server:
         yield server
+
+
+def _precision(value: object) -> float:
+    try:
+        precision = PRECISION if value is None else float(str(value))
+    except ValueError:
+        precision = 0.0
+    if not 0 < precision < 1:
+        raise UsageError("precision", value, "a part of 1, as 0.05 for 5 %")
+    return precision
 
 
 def _journal_path(options: CompareOptions) -> Path | None:

@@ -1,4 +1,4 @@
-"""What follows from a table: growth of costs, where a kernel pays, what ptflops missed."""
+"""What follows from a table: growth, what is faster, where it pays, what ptflops missed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attnprof.growth import doubling_exponent
 from attnprof.growth_findings import GrowthFinding, find_growth
 from attnprof.records import ResultTable
 from attnprof.series import Series, series_of
+from attnprof.verdict_findings import VerdictFinding, find_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Findings:
     """All that follows from a table."""
 
     growth: tuple[GrowthFinding, ...]
+    verdicts: tuple[VerdictFinding, ...]
     pays: tuple[PayFinding, ...]
     counters: tuple[CounterFinding, ...]
 
@@ -56,6 +58,7 @@ def find(table: ResultTable) -> Findings:
     growth = (find_growth(one) for one in series)
     return Findings(
         growth=tuple(finding for finding in growth if finding is not None),
+        verdicts=tuple(find_verdicts(table, series)),
         pays=tuple(find_crossings(series)),
         counters=tuple(finding for one in series for finding in _counters(one)),
     )

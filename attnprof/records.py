@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from attnprof.notation import format_dilation, format_global_tokens, format_window
+from attnprof.statistics import Interval
+from attnprof.verdict import Verdict, verdict
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -54,10 +56,16 @@ RESIDENT_PEAK = "resident_peak_bytes"
 RESERVED_PEAK = "reserved_peak_bytes"
 """What CUDA's caching allocator took from the device; in no column."""
 
+ROUNDS = "rounds"
+"""The quantity of the record that says from how many rounds a case's time and ratios come."""
+
+REFERENCE = "bert-sdpa"
+"""The kernel that `speedup` and verdicts are against, at the same length in the same run."""
+
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
 
-_UNITS_BESIDE = {COMPILE: "ns", RESIDENT_PEAK: "B", RESERVED_PEAK: "B"}
+_UNITS_BESIDE = {COMPILE: "ns", ROUNDS: "1", RESIDENT_PEAK: "B", RESERVED_PEAK: "B"}
 """Of quantities that no column shows."""
 
 _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
@@ -132,6 +140,27 @@ class Row:
         """A value that is a count of something."""
         value = self.values.get(quantity)
         return None if value is None else int(value)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether it is faster than `REFERENCE`; None without a ratio, and of the kernel itself."""
+        ends = [self.values.get(f"{RATIO}{end}:{REFERENCE}") for end in ("", "_high", "_low")]
+        if self.kernel == REFERENCE or not all(ends):
+            return None
+        # The ratio is of times; of speeds it is the inverse, and its ends change places.
+        speed = Interval(*(1 / end for end in ends if end))
+        return verdict(speed, self.integer(ROUNDS) or 0)
+
+    def judgement(self) -> dict[str, Cell]:
+        """The interval of `speedup` and the verdict, by name; empty where there is none."""
+        told = self.verdict
+        if told is None:
+            return {}
+        return {
+            "speedup_low": round(told.speed.low, 4),
+            "speedup_high": round(told.speed.high, 4),
+            "verdict": told.outcome,
+        }
 
     def cells(self) -> dict[str, Cell]:
         """The row by column, in the order of `COLUMNS`; None where there is no value."""
@@ -244,11 +273,14 @@ class ResultTable:
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
-        """An object with `environment` and `rows`, which have the names of the CSV's columns."""
+        """An object with `environment` and `rows`, which have the names of the CSV's columns.
+
+        Rows with a speed against `REFERENCE` also have `speedup_low`, `speedup_high`, `verdict`.
+        """
         document = {
             "schema": 1,
             "environment": environment,
-            "rows": [row.cells() for row in self.rows],
+            "rows": [row.cells() | row.judgement() for row in self.rows],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -23,6 +23,7 @@ from attnprof.plan import Case
 from attnprof.records import CASE, COMPILE, RESERVED_PEAK, RESIDENT_PEAK, Record, Value
 from attnprof.timing import time_in_turn
 from attnprof.units import format_count, format_duration
+from attnprof.verdict import PRECISION
 from attnprof.workload import Workload
 
 TRUTH = "operator"
@@ -38,6 +39,7 @@ class Measurements:
         time: wall time.
         memory: peak memory.
         max_seconds: for the timed rounds of one length, all kernels together.
+        precision: width of the intervals, as a part of the median, that ends the rounds earlier.
         timeout: seconds after which a count, a measurement of memory or a single timed call is
             given up.
     """
@@ -46,6 +48,7 @@ class Measurements:
     time: bool = True
     memory: bool = True
     max_seconds: float = 15.0
+    precision: float = PRECISION
     timeout: float = 600.0
 
 
@@ -147,6 +150,7 @@ class _Length:
                 alive,
                 self.workers,
                 max_seconds=self.measurements.max_seconds,
+                precision=self.measurements.precision,
                 timeout=self.measurements.timeout,
                 on_round=lambda spent: self.step(
                     f"timing {len(alive)} kernels in turn",

@@ -10,6 +10,7 @@ from attnprof import counters, kernels
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
+    from attnprof.meters.clocks import ClockWatch
     from attnprof.meters.memory import PeakMemory
 
 
@@ -61,6 +62,9 @@ def peak_memory(case: Case) -> PeakMemory:
     return measure_peak_memory(call.run, case.workload.device)
 
 
+_watches: list[ClockWatch] = []
+"""On the clocks of the GPU that cases are timed on."""
+
 _timed: dict[Case, Callable[[], int]] = {}
 """What is built in this process and called again and again, by its case."""
 
@@ -69,15 +73,28 @@ def build(case: Case) -> None:
     """Build what is going to be timed; it is kept until `release`."""
     from attnprof.meters.latency import cpu_timer, cuda_timer
 
-    timer = cuda_timer() if case.workload.device == "cuda" else cpu_timer
+    is_on_gpu = case.workload.device == "cuda"
+    timer = cuda_timer() if is_on_gpu else cpu_timer
+    if is_on_gpu and not _watches:
+        from attnprof.meters.clocks import watch_clocks
+
+        _watches.append(watch_clocks())
     _timed[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
 
 
 def time_ns(case: Case) -> int:
     """The time of one call of what was built."""
+    for watch in _watches:
+        watch.look()
     return _timed[case]()
+
+
+def clock_note() -> str:
+    """What was seen of the GPU's clocks meanwhile; empty where nothing was."""
+    return "; ".join(watch.note() for watch in _watches)
 
 
 def release() -> None:
     """Keep nothing any longer."""
     _timed.clear()
+    _watches.clear()

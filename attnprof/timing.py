@@ -12,10 +12,7 @@ from attnprof.endings import closed, failed
 from attnprof.errors import FailedError
 from attnprof.isolated import Worker, Workers
 from attnprof.plan import Case
-from attnprof.records import RATIO, Record, Value
-
-REFERENCE = "bert-sdpa"
-"""The kernel that `speedup` is against, at the same length in the same run."""
+from attnprof.records import RATIO, REFERENCE, ROUNDS, Record, Value
 
 NOISY = 0.2
 """An interval wider than this part of its median is called noisy."""
@@ -66,6 +63,12 @@ class Bench:
             self._do(steps.time_ns, case)
         self._lost_seconds += time.monotonic() - begun
 
+    def note(self) -> str:
+        """What is to be known of the device's clocks; empty where nothing is."""
+        if self._worker is None:
+            return ""
+        return self._worker.call(steps.clock_note, max_seconds=self._max_seconds).value or ""
+
     def close(self) -> None:
         """Keep nothing any longer."""
         if self._worker is not None:
@@ -91,10 +94,20 @@ def time_in_turn(
     workers: Workers,
     *,
     max_seconds: float,
+    precision: float,
     timeout: float,
     on_round: Callable[[float], None],
 ) -> Iterator[Record]:
-    """Time, and ratios of paired rounds, of cases that run at one length; each case is closed."""
+    """Time, and ratios of paired rounds, of cases that run at one length; each case is closed.
+
+    Args:
+        cases: what to time.
+        workers: make the processes.
+        max_seconds: for the rounds of all together.
+        precision: width of the intervals, as a part of the median, that ends the rounds earlier.
+        timeout: seconds, for one call.
+        on_round: told the part of the time that is spent.
+    """
     from attnprof.meters.latency import Budget, measure_rounds
     from attnprof.statistics import median_interval, paired_ratio
 
@@ -105,7 +118,10 @@ def time_in_turn(
             _told,
             Budget(max_seconds, bench.clock),
             on_round=on_round,
+            precision=precision,
+            reference=next((case for case in cases if case.kernel == REFERENCE), None),
         )
+        note = bench.note()
     finally:
         bench.close()
     for case, error in failures.items():
@@ -116,6 +132,7 @@ def time_in_turn(
             "time_ns": round(interval.median),
             "time_low_ns": round(interval.low),
             "time_high_ns": round(interval.high),
+            ROUNDS: len(samples),
         }
         for other in times:
             if other.workload != case.workload.densified():
@@ -128,7 +145,8 @@ def time_in_turn(
                 values["speedup"] = round(paired_ratio(times[other], samples).median, 4)
         for quantity, value in values.items():
             yield Record(case.kernel, case.workload, quantity, value)
-        yield closed(case, "ok", _noise(interval.relative_width, len(samples)))
+        noise = _noise(interval.relative_width, len(samples))
+        yield closed(case, "ok", "; ".join(text for text in (noise, note) if text))
 
 
 def _told(run: Callable[[], object]) -> int:

@@ -61,14 +61,14 @@ def format_duration(nanoseconds: int) -> str:
     return f"{nanoseconds} ns"
 
 
-def format_ratio(ratio: float) -> str:
+def format_ratio(ratio: float, unit: str = "x") -> str:
     """A ratio to three digits: `0.45x`, `12.5x`, `1,204x`."""
-    return f"{_three_digits(ratio)}x"
+    return f"{_three_digits(ratio)}{unit}"
 
 
-def format_share(part: float, whole: int) -> str:
-    """A share in per cent to one digit: `52.9 %`."""
-    return f"{100 * part / whole:.1f} %"
+def format_share(part: float, whole: int, digits: int = 1) -> str:
+    """A share in per cent to one digit behind the point, or as many as wanted: `52.9 %`."""
+    return f"{100 * part / whole:.{digits}f} %"
 
 
 def format_percent(part: float) -> str:

@@ -17,6 +17,8 @@ from attnprof.notation import (
 from attnprof.records import ResultTable, Row, describe_extent
 from attnprof.series import labels
 from attnprof.units import format_about, format_count, format_macs, format_ratio, format_share
+from attnprof.verdict import MOST_ROUNDS, RESOLUTION
+from attnprof.verdict_findings import LengthVerdict, VerdictFinding
 from attnprof.workload import Workload
 
 
@@ -59,6 +61,7 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
     """Headings, each with its sentences; headings without any are left out."""
     sections = [
         ("Growth of the MACs executed", _growth_lines(findings.growth)),
+        *_verdict_sections(findings.verdicts),
         ("From which length it pays", _pay_lines(findings.pays)),
         ("What ptflops counted", _counter_lines(findings.counters)),
     ]
@@ -112,6 +115,39 @@ def _law_text(law: Law, steps: str) -> str:
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, list[str]]]:
+    by_reference: dict[str, list[str]] = {}
+    for finding in verdicts:
+        told = ", ".join(_verdict_text(one) for one in finding.lengths)
+        by_reference.setdefault(finding.reference, []).append(f"{finding.label}: {told}.")
+    return [(f"Faster or slower than {name}", lines) for name, lines in by_reference.items()]
+
+
+def _verdict_text(told: LengthVerdict) -> str:
+    verdict = told.verdict
+    low, high = (format_ratio(end, "") for end in (verdict.speed.low, verdict.speed.high))
+    advice = _advice(told)
+    return (
+        f"{verdict.outcome} at {format_count(told.seq_len)} "
+        f"({format_ratio(verdict.speed.median)}, {low} to {high}{': ' * bool(advice)}{advice})"
+    )
+
+
+def _advice(told: LengthVerdict) -> str:
+    """What would decide what is undecided."""
+    verdict, needed = told.verdict, told.verdict.rounds_needed
+    if verdict.is_too_close:
+        least = format_share(RESOLUTION, 1, digits=0)
+        return f"too close: {'less than' if verdict.is_alike else 'hardly more than'} {least} apart"
+    if needed is None:
+        return ""
+    if needed > MOST_ROUNDS:
+        most = format_count(MOST_ROUNDS)
+        return f"more than {most} rounds would decide, so quieten the machine"
+    advice = f"about {format_about(needed, needed / 2)} rounds would decide"
+    return f"{advice}, --max-seconds {told.seconds_needed}" if told.seconds_needed else advice
 
 
 def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.crossing import Crossing
 from attnprof.placing import apart, densified, farthest
 from attnprof.plan import Case, read_cases
-from attnprof.records import CASE, Record
+from attnprof.records import CASE, COLUMNS, Record
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.render.table import render_table
@@ -118,6 +119,70 @@ def against_sdpa(ratios: list[float], factor: float = 1.01) -> ResultTable:
             "time_ratio_high:bert-sdpa": times(longformer_hf=[r * factor for r in ratios]),
         }
     )
+
+
+def with_ratios(
+    ratios: dict[int, tuple[float, float, float]], rounds: int | None = 40
+) -> ResultTable:
+    """The speeds of longformer-hf by length, as (median, low, high), from times of 10 and 20 ms."""
+    quantities = {
+        f"time_ratio{end}:bert-sdpa": {
+            ("longformer-hf", n): 1 / speeds[place] for n, speeds in ratios.items()
+        }
+        for end, place in (("", 0), ("_low", 2), ("_high", 1))
+    }
+    quantities["speedup"] = {("longformer-hf", n): speeds[0] for n, speeds in ratios.items()}
+    quantities["time_ns"] = {
+        (kernel, n): taken_ns
+        for kernel, taken_ns in (("bert-sdpa", 10**7), ("longformer-hf", 2 * 10**7))
+        for n in ratios
+    }
+    if rounds is not None:
+        quantities["rounds"] = {("longformer-hf", n): rounds for n in ratios}
+    return measured(**quantities)
+
+
+def verdict_lines(table: ResultTable) -> list[str]:
+    return dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+
+
+def test_verdicts_are_told_with_what_would_decide_them() -> None:
+    # At 1,024 the low end is 6 % below the median, and 1.01 is 3 % below it: twice as wide as it
+    # may be takes four times as many rounds, of 30 ms each.
+    table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1), 4096: (2.85, 2.6, 3.1)})
+    (line,) = verdict_lines(table)
+    assert line == (
+        "longformer-hf: slower at 512 (0.82x, 0.80 to 0.84), undecided at 1,024 (1.04x, 0.98 to "
+        "1.10: about 160 rounds would decide, --max-seconds 5), faster at 4,096 (2.85x, 2.60 to "
+        "3.10)."
+    )
+    assert 40 * (np.log(1.04 / 0.98) / np.log(1.04 / 1.01)) ** 2 == pytest.approx(160, rel=0.05)
+    assert "**Faster or slower than bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
+
+
+def test_what_no_rounds_would_decide_is_told_to_be_too_close() -> None:
+    close, noisy = (1.002, 0.986, 1.014), (1.0, 0.2, 5.0)
+    (line,) = verdict_lines(with_ratios({512: close, 1024: noisy}))
+    assert "undecided at 512 (1.00x, 0.99 to 1.01: too close: less than 1 % apart)" in line
+    assert "more than 10,000 rounds would decide, so quieten the machine" in line
+    (line,) = verdict_lines(with_ratios({512: close}, rounds=None))
+    assert line == "longformer-hf: undecided at 512 (1.00x, 0.99 to 1.01)."
+
+
+def test_undecided_speeds_are_marked_in_the_table() -> None:
+    table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1)})
+    rows = [line.split() for line in rendered(table, 200, is_wide=False).splitlines()]
+    speeds = [row[-1] for row in rows if row[:1] == ["longformer-hf"]]
+    assert speeds[:2] == ["0.82x", "~1.04x"]
+
+
+def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
+    table = with_ratios({512: (0.8, 0.75, 0.85)})
+    rows = json.loads(table.to_json())["rows"]
+    (row,) = (row for row in rows if (row["kernel"], row["seq_len"]) == ("longformer-hf", 512))
+    assert (row["speedup_low"], row["speedup_high"], row["verdict"]) == (0.75, 0.85, "slower")
+    assert sum("verdict" in row for row in rows) == 1
+    assert table.to_csv().splitlines()[0] == ",".join(COLUMNS)
 
 
 def pay_sentence(table: ResultTable) -> str:

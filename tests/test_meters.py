@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import sys
-from collections import Counter
 
 import pytest
 import torch
@@ -14,7 +14,8 @@ from attnprof.errors import MeasurementError
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
 from attnprof.meters.memory import measure_peak_bytes, measure_peak_memory
-from attnprof.statistics import median_interval, paired_ratio
+from attnprof.statistics import paired_ratio
+from attnprof.verdict import PRECISION, verdict
 
 
 class Bench:
@@ -25,7 +26,7 @@ class Bench:
         self.ran: list[str] = []
 
     def kernel(self, name: str, *times_ns: int, fails_at: int | None = None):
-        runs = iter(range(10_000))
+        runs = iter(range(100_000))
 
         def run() -> None:
             index = next(runs)
@@ -102,29 +103,128 @@ def test_on_round_is_told_the_part_of_the_budget() -> None:
     assert told == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
 
-def test_interval_holds_the_median_and_narrows_with_samples() -> None:
-    few, many = median_interval([1, 2, 3, 4, 50]), median_interval([1, 2, 3, 4, 50] * 40)
-    for interval in (few, many):
-        assert interval.low <= interval.median == 3 <= interval.high
-    assert many.relative_width < few.relative_width
-    assert few == median_interval([1, 2, 3, 4, 50])
-
-
-def test_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
-    draw = random.Random(1)
-    hits = Counter(
-        interval.low <= 1.0 <= interval.high
-        for interval in (
-            median_interval([draw.lognormvariate(0, 0.3) for _ in range(25)]) for _ in range(300)
-        )
+def test_a_call_is_warmed_up_until_it_is_steady() -> None:
+    bench = Bench()
+    warming = [1000, 800, 600, 590, 600]
+    times, _ = measure_rounds(
+        {"a": bench.kernel("a", *warming, *[600] * 1000)}, bench.timer, bench.budget(1)
     )
-    assert hits[True] >= 0.97 * 300
+    assert set(times["a"]) == {600}
+    assert len(bench.ran) == 4 + len(times["a"])
 
 
-def test_paired_ratio_is_untouched_by_drift_that_hits_both() -> None:
-    drift = [1, 5, 2, 9, 3]
-    ratio = paired_ratio([20 * d for d in drift], [10 * d for d in drift])
-    assert (ratio.low, ratio.median, ratio.high) == (2, 2, 2)
+def test_warm_up_ends_with_its_share_of_the_budget() -> None:
+    bench = Bench()
+    falling = [round(10**8 * 0.9**index) for index in range(100)]
+    measure_rounds({"a": bench.kernel("a", *falling)}, bench.timer, bench.budget(1.5))
+    assert bench.ran.count("a") > 2
+    rounds_begin = sum(falling[:2])
+    assert falling[0] < latency.WARM_UP_WITHIN * 1.5e9 <= rounds_begin
+
+
+def noisy(bench: Bench, name: str, nanoseconds: float, noise: float, draw: random.Random):
+    def run() -> None:
+        bench.ran.append(name)
+        bench.now_ns += round(nanoseconds * math.exp(draw.gauss(0, noise)))
+
+    return run
+
+
+def rounds_of(speed: float, noise: float, *, seed: int = 0, **options) -> dict[str, list[int]]:
+    """A kernel of 20 ms beside one that is so many times as fast, within 15 s."""
+    bench, draw = Bench(), random.Random(seed)
+    runs = {
+        "one": noisy(bench, "one", 20e6, noise, draw),
+        "other": noisy(bench, "other", 20e6 / speed, noise, draw),
+    }
+    options = {"reference": "one", **options}
+    return measure_rounds(runs, bench.timer, bench.budget(15), order=draw, **options)[0]
+
+
+def test_rounds_end_when_the_ratios_are_narrow_though_the_times_are_not() -> None:
+    bench = Bench()
+    drift = [100, 300, 150, 420]
+    runs = {"one": bench.kernel("one", *drift), "other": bench.kernel("other", *drift)}
+    times, _ = measure_rounds(runs, bench.timer, bench.budget(1), reference="one")
+    assert len(times["one"]) == latency.MIN_ROUNDS
+    times, _ = measure_rounds(runs, bench.timer, bench.budget(1e-5))
+    assert len(times["one"]) > latency.MIN_ROUNDS
+
+
+def test_more_precision_takes_more_rounds() -> None:
+    wide, narrow = rounds_of(1.5, 0.03), rounds_of(1.5, 0.03, precision=0.02)
+    for times, precision in ((wide, PRECISION), (narrow, 0.02)):
+        assert paired_ratio(times["one"], times["other"]).relative_width < precision
+    assert len(narrow["one"]) > 2 * len(wide["one"])
+
+
+def test_undecided_ratios_have_more_rounds_than_those_that_are_decided() -> None:
+    decided, near = (
+        sum(len(rounds_of(speed, 0.04, seed=seed)["one"]) for seed in range(8))
+        for speed in (1.5, 1.02)
+    )
+    assert near > 1.5 * decided
+
+
+def test_a_reference_that_fails_leaves_the_others_to_be_judged_by_their_medians() -> None:
+    bench = Bench()
+    runs = {"one": bench.kernel("one", 10, fails_at=4), "other": bench.kernel("other", 10)}
+    times, failures = measure_rounds(runs, bench.timer, bench.budget(1), reference="one")
+    assert (list(times), list(failures)) == (["other"], ["one"])
+    assert len(times["other"]) == latency.MIN_ROUNDS
+
+
+class BusyMachine(Bench):
+    """A clock that runs ahead in bursts, in which whatever runs takes longer."""
+
+    def __init__(self, draw: random.Random, noise: float, burst_ns: float) -> None:
+        super().__init__()
+        self.draw, self.noise, self.burst_ns = draw, noise, burst_ns
+        self.is_slow, self.turns_ns = False, draw.expovariate(1 / burst_ns)
+
+    def work(self, nanoseconds: float) -> None:
+        left = nanoseconds * math.exp(self.draw.gauss(0, self.noise))
+        if self.draw.random() < 0.02:
+            left *= 1 + self.draw.paretovariate(1.5) / 3
+        # A burst may begin or end in the middle of a call.
+        while self.now_ns + left * (1 + 0.6 * self.is_slow) > self.turns_ns:
+            left -= (self.turns_ns - self.now_ns) / (1 + 0.6 * self.is_slow)
+            self.now_ns, self.is_slow = round(self.turns_ns), not self.is_slow
+            self.turns_ns = self.now_ns + 1 + self.draw.expovariate(1 / self.burst_ns)
+        self.now_ns += round(max(left, 0) * (1 + 0.6 * self.is_slow))
+
+
+def outcome(machine: BusyMachine, call_ns: float, seconds: float, speed: float = 1.0) -> str:
+    runs = {"one": lambda: machine.work(call_ns), "other": lambda: machine.work(call_ns / speed)}
+    times, _ = measure_rounds(
+        runs, machine.timer, machine.budget(seconds), order=machine.draw, reference="one"
+    )
+    return verdict(paired_ratio(times["one"], times["other"]), len(times["one"])).outcome
+
+
+@pytest.mark.parametrize(("call_ns", "seconds"), [(20e6, 2), (400e6, 4)])
+def test_a_kernel_against_itself_is_called_in_less_than_one_per_cent(
+    call_ns: float, seconds: float
+) -> None:
+    draw = random.Random(1)
+    called = [
+        outcome(BusyMachine(draw, noise, calls * call_ns), call_ns, seconds) != "undecided"
+        for noise in (0.01, 0.06, 0.15)
+        for calls in (3, 20, 200)
+        for _ in range(120)
+    ]
+    assert len(called) > 1000
+    assert sum(called) <= 0.01 * len(called)
+
+
+def test_five_per_cent_are_found_within_fifteen_seconds() -> None:
+    draw = random.Random(2)
+    for speed, expected in ((1.05, "faster"), (1 / 1.05, "slower")):
+        outcomes = [
+            outcome(BusyMachine(draw, 0.06 / math.sqrt(2), 20 * 20e6), 20e6, 15, speed)
+            for _ in range(20)
+        ]
+        assert outcomes.count(expected) >= 19
 
 
 def test_peak_is_the_most_at_one_time_and_not_the_sum() -> None:

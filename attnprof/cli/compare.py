@@ -7,6 +7,7 @@ import typer
 from attnprof.cli import options
 from attnprof.comparison import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
 from attnprof.errors import MeasurementError
+from attnprof.verdict import PRECISION
 
 
 def compare(
@@ -29,6 +30,7 @@ def compare(
     no_time: options.NoTime = False,
     no_memory: options.NoMemory = False,
     max_seconds: options.MaxSeconds = DEFAULT_MAX_SECONDS,
+    precision: options.Precision = PRECISION,
     timeout: options.Timeout = DEFAULT_TIMEOUT_SECONDS,
     threads: options.Threads = None,
     no_isolation: options.NoIsolation = False,

@@ -171,6 +171,15 @@ MaxSeconds = Annotated[
         rich_help_panel=_MEASURE,
     ),
 ]
+Precision = Annotated[
+    float,
+    typer.Option(
+        "--precision",
+        help="Rounds end earlier once each ratio's 99 % interval is narrower than this part of it, "
+        "and clear.",
+        rich_help_panel=_MEASURE,
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(

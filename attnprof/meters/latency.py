@@ -11,22 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from attnprof.statistics import median_interval
+from attnprof.statistics import median_interval, paired_ratio
+from attnprof.verdict import MOST_ROUNDS, PRECISION, verdict
 
 Key = TypeVar("Key")
 Run = Callable[[], object]
 Timer = Callable[[Run], int]
 """Runs a function once and returns the nanoseconds that it took."""
 
-MIN_ROUNDS = 5
-"""Rounds before the intervals are asked whether they are narrow enough."""
+MIN_ROUNDS = 8
+"""Rounds before the intervals are asked whether they are narrow enough: of fewer, some agree by
+chance so well that the interval looks narrow where it is only lucky."""
 MIN_ROUNDS_BEYOND_BUDGET = 3
 """Rounds that run whatever they take: an interval of fewer says nothing."""
-MAX_ROUNDS = 500
-PRECISION = 0.02
-"""Narrow enough: every interval is smaller than this part of its median."""
-SECOND_WARM_UP_WITHIN = 0.1
-"""A call is warmed up twice where the first took less than this part of the budget."""
+STEADY = 0.05
+"""A call is warm when it no longer takes less than the best before it by this part."""
+WARM_UP_WITHIN = 0.1
+"""A call is warmed up again while its own warm-up took less than this part of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,14 @@ def measure_rounds(
     *,
     on_round: Callable[[float], None] = lambda _: None,
     order: random.Random | None = None,
+    precision: float = PRECISION,
+    reference: Key | None = None,
 ) -> tuple[dict[Key, list[int]], dict[Key, Exception]]:
-    """Time all runs in rounds until their intervals are narrow or the budget is spent.
+    """Time all runs in rounds until what they say is settled or the budget is spent.
 
-    A run that raises is left out from then on; the others go on.
+    Settled are ratios to the reference with intervals as narrow as `precision`, and with a verdict
+    that more rounds would not bring; without a reference, the narrow intervals of medians. A run
+    that raises is left out from then on; the others go on.
 
     Args:
         runs: what to time, by name.
@@ -55,6 +60,9 @@ def measure_rounds(
         budget: for the rounds; the warm-up comes before.
         on_round: told the part of the budget that is spent, 0 to 1, after each round.
         order: shuffles the runs of a round.
+        precision: the width of an interval as a part of its median.
+        reference: the run that the others are compared with. It may fail, or not be among them:
+            then each is judged by its own median.
 
     Returns:
         nanoseconds by name, in rounds that all of these names ran; and the exceptions by name.
@@ -71,13 +79,11 @@ def measure_rounds(
             return None
 
     for key in runs:
-        taken_ns = attempt(key)
-        if taken_ns is not None and taken_ns < SECOND_WARM_UP_WITHIN * budget.seconds * 1e9:
-            attempt(key)
+        _warm_up(lambda key=key: attempt(key), WARM_UP_WITHIN * budget.seconds * 1e9)
     rounds: list[dict[Key, int]] = []
     begun = budget.clock()
     next_check = MIN_ROUNDS
-    while len(rounds) < MAX_ROUNDS:
+    while len(rounds) < MOST_ROUNDS:
         keys = [key for key in runs if key not in failures]
         if not keys:
             break
@@ -89,11 +95,37 @@ def measure_rounds(
         if spent >= budget.seconds and len(rounds) >= MIN_ROUNDS_BEYOND_BUDGET:
             break
         if len(rounds) >= next_check:
+            # Each look is a chance to be fooled: there are few, ever farther apart.
             next_check = len(rounds) + max(1, len(rounds) // 4)
-            by_key = _by_key(rounds, failures)
-            if all(median_interval(t).relative_width < PRECISION for t in by_key.values()):
+            if _are_settled(_by_key(rounds, failures), reference, precision):
                 break
     return _by_key(rounds, failures), failures
+
+
+def _warm_up(attempt: Callable[[], int | None], limit_ns: float) -> None:
+    """Repeat a call until it is no longer clearly faster than the best before, once at least."""
+    best_ns, spent_ns = None, 0
+    while (taken_ns := attempt()) is not None:
+        spent_ns += taken_ns
+        is_steady = best_ns is not None and taken_ns >= best_ns * (1 - STEADY)
+        if is_steady or spent_ns >= limit_ns:
+            break
+        best_ns = taken_ns
+
+
+def _are_settled(times: Mapping[Key, list[int]], reference: Key | None, precision: float) -> bool:
+    """Whether more rounds would say no more, to the precision that is asked for."""
+    others = [key for key in times if key != reference]
+    if reference is None or reference not in times or not others:
+        return all(median_interval(t).relative_width < precision for t in times.values())
+    for key in others:
+        speed = paired_ratio(times[reference], times[key])
+        if speed.relative_width >= precision:
+            return False
+        told = verdict(speed, len(times[key]))
+        if told.outcome == "undecided" and not told.is_too_close:
+            return False
+    return True
 
 
 def _by_key(
