@@ -31,6 +31,11 @@ def test_the_interval_holds_the_median_of_the_samples(samples: list[int]) -> Non
     assert interval.median == pytest.approx(np.median(samples))
 
 
+def test_two_samples_far_apart_have_an_interval_too() -> None:
+    interval = median_interval([1, 10**12])
+    assert 0 < interval.low < 1 < 10**12 < interval.high < float("inf")
+
+
 def test_one_sample_says_nothing() -> None:
     with pytest.raises(ValueError, match=r".+"):
         median_interval([1.0])
