@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from attnprof import kernels, runner
+from attnprof import machine as machines
 from attnprof.breakdown import Breakdown, break_down
+from attnprof.errors import UsageError
+from attnprof.forecast import with_predictions
+from attnprof.machine import Machine
 from attnprof.outputs import Format, OutputOptions, Outputs, Renderer
 from attnprof.plan import Case, GridOptions, check_names, read_cases, read_seconds
 from attnprof.records import CASE, ResultTable
 from attnprof.runner import Measurements, Observer
+from attnprof.workload import Device
 
 if TYPE_CHECKING:
     from attnprof.audit_table import AuditTable
@@ -23,8 +28,10 @@ DEFAULT_MAX_SECONDS = 15.0
 class EstimateOptions(GridOptions, OutputOptions, total=False):
     """Options of `attnprof estimate`."""
 
+    machine: str | None
 
-class CompareOptions(EstimateOptions, total=False):
+
+class CompareOptions(GridOptions, OutputOptions, total=False):
     """Options of `attnprof compare`."""
 
     no_count: bool
@@ -42,6 +49,7 @@ class Request:
         outputs: where results go.
         measurements: what to measure; None for closed forms only.
         environment: of the measuring machine; None for closed forms only.
+        forecast_on: the stored machine whose times are predicted; None for no prediction.
         table: the results so far; it keeps them when `run` is interrupted.
     """
 
@@ -49,10 +57,14 @@ class Request:
     outputs: Outputs[ResultTable]
     measurements: Measurements | None = None
     environment: Environment | None = None
+    forecast_on: Machine | None = None
     table: ResultTable = field(default_factory=ResultTable)
 
     def run(self, observe: Observer = lambda activity, done: None) -> ResultTable:
         """Do the work; results are saved as they come, and whatever ends it."""
+        if self.forecast_on:
+            self.table.machine = self.forecast_on
+            self.table.available_bytes = self.forecast_on.memory_bytes
         try:
             for record in self._records(observe):
                 self.table.add(record)
@@ -73,22 +85,30 @@ class Request:
 
     def _records(self, observe: Observer) -> Iterator[runner.Record]:
         if self.measurements is None:
-            return runner.estimate(self.cases)
+            records = runner.estimate(self.cases)
+            return with_predictions(records, self.forecast_on) if self.forecast_on else records
         return runner.measure(self.cases, self.measurements, observe)
 
 
 def prepare_estimate(options: EstimateOptions) -> Request:
     """Check the options of an estimate.
 
-    `device` `auto` is `cpu` here: an estimate does not look at the machine.
+    `device` `auto` is `cpu` here: an estimate does not look at the machine. With a stored machine
+    it is that machine's device.
 
     Raises:
         UsageError: for the first option that cannot be used.
     """
     check_names(options, EstimateOptions)
+    path = options.get("machine")
+    stored = None if path is None else machines.read_machine(path)
     device = options.get("device") or "auto"
-    cases = read_cases(options, "cpu" if device == "auto" else device)  # type: ignore[arg-type]
-    return Request(cases, Outputs.read(options, _renderers(None)))
+    if device == "auto":
+        device = stored.device if stored else "cpu"
+    if stored and device != stored.device:
+        raise UsageError("device", device, f"{path} has the times of {stored.device}")
+    cases = read_cases(options, cast("Device", device))
+    return Request(cases, Outputs.read(options, _renderers(None)), forecast_on=stored)
 
 
 def prepare_compare(options: CompareOptions) -> Request:

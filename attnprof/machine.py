@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from attnprof.errors import UsageError
 from attnprof.prediction import Sample
 from attnprof.workload import Device, DType, Mode, Scope
 
@@ -67,3 +71,29 @@ class Machine:
     rates: Rates
     noise: Noise
     kernel_samples: tuple[KernelSample, ...]
+
+
+def read_machine(path: str) -> Machine:
+    """A machine that was stored.
+
+    Raises:
+        UsageError: for a file that cannot be read, or that is none of a machine.
+    """
+    try:
+        document: dict[str, Any] = json.loads(Path(path).read_text())
+        samples = tuple(
+            KernelSample(**(one | {"sample": Sample(**one["sample"])}))
+            for one in document["kernel_samples"]
+        )
+        return Machine(
+            device=document["device"],
+            environment=document["environment"],
+            memory_bytes=document["memory_bytes"],
+            rates=Rates(**document["rates"]),
+            noise=Noise(**document["noise"]),
+            kernel_samples=samples,
+        )
+    except OSError as error:
+        raise UsageError("machine", path, f"cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError("machine", path, "no machine that attnprof doctor has stored") from error
