@@ -10,6 +10,7 @@ from attnprof.units import (
     format_bytes,
     format_count,
     format_duration,
+    format_long_duration,
     format_macs,
     format_ratio,
     format_share,
@@ -61,14 +62,14 @@ def _time(row: Row) -> str:
 
 def _predicted(row: Row) -> str:
     value = row.integer(PREDICTED_TIME)
-    return EMPTY if value is None else f"≈ {format_duration(value)}"
+    return EMPTY if value is None else f"≈ {format_long_duration(value)}"
 
 
 def _expected(row: Row) -> str:
     low, high = row.integer(PREDICTED_TIME_LOW), row.integer(PREDICTED_TIME_HIGH)
     if low is None or high is None:
         return EMPTY
-    return f"{format_duration(low)} to {format_duration(high)}"
+    return f"{format_long_duration(low)} to {format_long_duration(high)}"
 
 
 def _speed(row: Row) -> str:

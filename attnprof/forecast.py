@@ -29,6 +29,7 @@ from attnprof.records import (
     Record,
     Value,
 )
+from attnprof.units import format_share
 from attnprof.workload import DTYPE_BYTES, Workload
 
 
@@ -103,7 +104,9 @@ class _Work:
     executed_macs: int
     moved_bytes: int
 
-    def predicted(self, samples: Sequence[Sample], error: float = 0.0) -> Forecast | None:
+    def predicted(
+        self, samples: Sequence[Sample], error: float = 0.0, note: str = ""
+    ) -> Forecast | None:
         """From samples of the kernel, with an interval wider by an error of theirs."""
         time = predict_time(
             samples,
@@ -111,7 +114,7 @@ class _Work:
             executed_macs=self.executed_macs,
             moved_bytes=self.moved_bytes,
         )
-        return None if time is None else Forecast(widened(time, error) if error else time)
+        return None if time is None else Forecast(widened(time, error), note)
 
     def on(self, machine: Machine, name: str) -> Forecast | None:
         """From a machine's samples of the kernel, else from its rates."""
@@ -119,27 +122,25 @@ class _Work:
         ours = [one for one in machine.kernel_samples if one.kernel == name]
         alike = [one for one in ours if one.mode == here.mode]
         exact = [one for one in alike if (one.dtype, one.scope) == (here.dtype, here.scope)]
-        forecast = self.predicted([one.sample for one in exact])
-        if forecast is not None:
-            return forecast
+        if exact:
+            return self.predicted([one.sample for one in exact])
         rate = machine.rates.matmul_macs_per_s.get(here.dtype)
         if not rate or machine.rates.copy_bytes_per_s <= 0:
             return None
         borrowed = [one for one in (_in_dtype(one, machine, here) for one in alike) if one]
-        forecast = self.predicted(borrowed, BORROWED_ERROR)
-        if forecast is not None:
-            return Forecast(forecast.time, _borrowed_note(alike, name))
+        if borrowed:
+            return self.predicted(borrowed, BORROWED_ERROR, _borrowed_note(alike))
         time = predict_from_rates(
             executed_macs=self.executed_macs,
             moved_bytes=self.moved_bytes,
             macs_per_s=rate,
             bytes_per_s=machine.rates.copy_bytes_per_s,
         )
-        share = f"{LOWEST_EFFICIENCY:.0%}".replace("%", " %")
         return Forecast(
             time,
-            f"its time is predicted without a run of {name} in {here.dtype} and {here.mode}: "
-            f"between {share} and 100 % of what the machine can do",
+            f"its time is predicted without a run in {here.dtype} and {here.mode}: the kernel is "
+            f"taken to reach between {format_share(LOWEST_EFFICIENCY, 1)} and "
+            f"{format_share(1, 1)} of the machine's rates",
         )
 
 
@@ -163,10 +164,10 @@ def _in_dtype(one: KernelSample, machine: Machine, workload: Workload) -> Sample
     )
 
 
-def _borrowed_note(alike: Sequence[KernelSample], name: str) -> str:
+def _borrowed_note(alike: Sequence[KernelSample]) -> str:
     dtypes = " and ".join(dict.fromkeys(one.dtype for one in alike))
     scopes = " and ".join(dict.fromkeys(one.scope for one in alike))
-    return f"its time is predicted from runs of {name} in {dtypes}, {scopes}"
+    return f"its time is predicted from runs in {dtypes} (scope {scopes})"
 
 
 def samples_of(records: Iterable[Record], case: Case) -> tuple[Sample, ...]:

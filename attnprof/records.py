@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from attnprof.notation import format_dilation, format_global_tokens, format_window
-from attnprof.units import format_bytes, format_duration
+from attnprof.units import format_bytes, format_long_duration
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Row:
         times = [self.integer(quantity) for quantity in PREDICTED]
         if None in times:
             return ""
-        time, low, high = (format_duration(time or 0) for time in times)
+        time, low, high = (format_long_duration(time or 0) for time in times)
         peak = self.integer("predicted_peak_bytes")
         return f"predicted: {time} ({low} to {high})" + (
             "" if peak is None else f", peak {format_bytes(peak)}"

@@ -21,7 +21,7 @@ from attnprof.units import (
     format_about,
     format_bytes,
     format_count,
-    format_duration,
+    format_long_duration,
     format_macs,
     format_ratio,
     format_share,
@@ -202,7 +202,7 @@ def _fit_text(finding: FitFinding) -> str:
     if finding.time is None:
         return text
     time, low, high = (
-        format_duration(end)
+        format_long_duration(end)
         for end in (finding.time.time_ns, finding.time.low_ns, finding.time.high_ns)
     )
     return f"{text}, ≈ {time} predicted ({low} to {high})"
