@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from attnprof import kernels, runner
+from attnprof import machine as machines
 from attnprof.breakdown import Breakdown, break_down
+from attnprof.errors import UsageError
+from attnprof.forecast import with_predictions
+from attnprof.machine import Machine
 from attnprof.outputs import OutputOptions, Outputs
 from attnprof.plan import Case, GridOptions, check_names, read_cases
 from attnprof.records import ResultTable
 from attnprof.reports import renderers
 from attnprof.runner import Observer
+from attnprof.workload import Device
 
 if TYPE_CHECKING:
     from attnprof.audit_table import AuditTable
@@ -20,17 +25,30 @@ if TYPE_CHECKING:
 class EstimateOptions(GridOptions, OutputOptions, total=False):
     """Options of `attnprof estimate`."""
 
+    machine: str | None
+
 
 @dataclass(slots=True)
 class EstimateRequest:
-    """An estimate, checked and ready to run."""
+    """An estimate, checked and ready to run.
+
+    Attributes:
+        cases: what to cost.
+        outputs: where results go.
+        machine: the stored machine whose times are predicted; None for no prediction.
+    """
 
     cases: tuple[Case, ...]
     outputs: Outputs[ResultTable]
+    machine: Machine | None = None
 
     def run(self) -> ResultTable:
         """Estimate, and save what was asked for."""
-        table = ResultTable(runner.estimate(self.cases))
+        records = runner.estimate(self.cases)
+        table = ResultTable(with_predictions(records, self.machine) if self.machine else records)
+        if self.machine:
+            table.machine = self.machine
+            table.available_bytes = self.machine.memory_bytes
         self.outputs.save(table)
         return table
 
@@ -38,15 +56,22 @@ class EstimateRequest:
 def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     """Check the options of an estimate.
 
-    `device` `auto` is `cpu` here: an estimate does not look at the machine.
+    `device` `auto` is `cpu` here: an estimate does not look at the machine. With a stored machine
+    it is that machine's device.
 
     Raises:
         UsageError: for the first option that cannot be used.
     """
     check_names(options, EstimateOptions)
+    path = options.get("machine")
+    stored = None if path is None else machines.read_machine(path)
     device = options.get("device") or "auto"
-    cases = read_cases(options, "cpu" if device == "auto" else device)  # type: ignore[arg-type]
-    return EstimateRequest(cases, Outputs.read(options, renderers(None)))
+    if device == "auto":
+        device = stored.device if stored else "cpu"
+    if stored and device != stored.device:
+        raise UsageError("device", device, f"{path} has the times of {stored.device}")
+    cases = read_cases(options, cast("Device", device))
+    return EstimateRequest(cases, Outputs.read(options, renderers(None)), stored)
 
 
 class BreakdownOptions(GridOptions, total=False):

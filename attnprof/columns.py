@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attnprof.records import Row
+from attnprof.records import PREDICTED_TIME, PREDICTED_TIME_HIGH, PREDICTED_TIME_LOW, Row
 from attnprof.units import (
     format_bytes,
     format_count,
     format_duration,
+    format_long_duration,
     format_macs,
     format_ratio,
     format_share,
@@ -57,7 +58,21 @@ def _time(row: Row) -> str:
     value = row.integer("time_ns")
     if value is not None:
         return format_duration(value)
+    if PREDICTED_TIME in row.values:
+        return _predicted(row)
     return EMPTY if row.status == "ok" else row.status
+
+
+def _predicted(row: Row) -> str:
+    value = row.integer(PREDICTED_TIME)
+    return EMPTY if value is None else f"≈ {format_long_duration(value)}"
+
+
+def _expected(row: Row) -> str:
+    low, high = row.integer(PREDICTED_TIME_LOW), row.integer(PREDICTED_TIME_HIGH)
+    if low is None or high is None:
+        return EMPTY
+    return f"{format_long_duration(low)} to {format_long_duration(high)}"
 
 
 def _speed(row: Row) -> str:
@@ -103,5 +118,7 @@ ESTIMATE_COLUMNS = (
     Column("executed\n/ useful", _overhead),
     Column("parameters", _number("params", format_count)),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
+    Column("predicted\ntime", _predicted),
+    Column("expected\nwithin", _expected, is_for_wide=True),
     Column("status", _status),
 )

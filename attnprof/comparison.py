@@ -12,9 +12,11 @@ from attnprof import counters, environment, kernels, runner, steps, targets
 from attnprof.api import EstimateOptions
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.files import is_special
+from attnprof.free_memory import available_bytes
 from attnprof.fused_buffers import computing_with, cpu_threads
 from attnprof.isolated import ForkServer, InThisProcess, Workers
 from attnprof.journal import Journal, Key, journal_path
+from attnprof.machine import read_machine
 from attnprof.outputs import STDOUT, Outputs
 from attnprof.plan import (
     Case,
@@ -64,6 +66,7 @@ class CompareRequest:
         journal: keeps records as they come; None where no file of results is written.
         earlier: what has been measured before.
         table: the results so far; it keeps them when `run` is interrupted.
+        stack: what ends with it.
         failures: what could not be written, in words.
     """
 
@@ -74,8 +77,8 @@ class CompareRequest:
     workers: Workers
     journal: Journal | None
     earlier: Earlier
+    table: ResultTable
     stack: ExitStack
-    table: ResultTable = field(default_factory=ResultTable)
     failures: dict[str, None] = field(default_factory=dict[str, None])
 
     def __enter__(self) -> CompareRequest:
@@ -170,6 +173,8 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         precision=_precision(options.get("precision")),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
     )
+    stored = options.get("machine")
+    machine = None if stored is None else read_machine(stored)
     threads = read_threads(options) or cpu_threads()
     names = read_kernel_names(options)
     Outputs.read(options, {})
@@ -195,9 +200,12 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
             journal = Journal(path, _key(here, names), is_resumed=bool(options.get("resume")))
             stack.callback(journal.close)
             earlier = journal.earlier(cases, _wanted(measurements))
+        table = ResultTable()
+        table.machine = machine
+        table.available_bytes = ask(available_bytes, device)
         outputs = Outputs.read(options, renderers(here))
         return CompareRequest(
-            cases, outputs, measurements, here, workers, journal, earlier, stack.pop_all()
+            cases, outputs, measurements, here, workers, journal, earlier, table, stack.pop_all()
         )
 
 

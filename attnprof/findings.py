@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attnprof.crossing_findings import PayFinding, find_crossings
+from attnprof.fit_findings import FitFinding, find_fit
 from attnprof.growth import doubling_exponent
 from attnprof.growth_findings import GrowthFinding, find_growth
 from attnprof.records import ResultTable
@@ -50,17 +51,21 @@ class Findings:
     verdicts: tuple[VerdictFinding, ...]
     pays: tuple[PayFinding, ...]
     counters: tuple[CounterFinding, ...]
+    fits: tuple[FitFinding, ...] = ()
 
 
 def find(table: ResultTable) -> Findings:
     """What follows from a table, in the order of its series."""
     series = [one for one in series_of(table) if one.is_supported]
     growth = (find_growth(one) for one in series)
+    available = table.available_bytes
+    fits = (find_fit(one, available, table.machine) for one in series) if available else ()
     return Findings(
         growth=tuple(finding for finding in growth if finding is not None),
         verdicts=tuple(find_verdicts(table, series)),
         pays=tuple(find_crossings(series)),
         counters=tuple(finding for one in series for finding in _counters(one)),
+        fits=tuple(finding for finding in fits if finding is not None),
     )
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from attnprof.notation import format_dilation, format_global_tokens, format_window
 from attnprof.statistics import Interval
+from attnprof.units import format_bytes, format_long_duration
 from attnprof.verdict import Verdict, verdict
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from attnprof.machine import Machine
 
 Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "error"]
 Value = int | float
@@ -62,10 +65,24 @@ ROUNDS = "rounds"
 REFERENCE = "bert-sdpa"
 """The kernel that `speedup` and verdicts are against, at the same length in the same run."""
 
+PREDICTED_TIME = "predicted_time_ns"
+PREDICTED_TIME_LOW = "predicted_time_low_ns"
+PREDICTED_TIME_HIGH = "predicted_time_high_ns"
+"""The time of a case that was not run, and the interval that it is expected in; no column of the
+CSV has them, the detail tells them."""
+
+PREDICTED = (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH)
+
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
 
-_UNITS_BESIDE = {COMPILE: "ns", ROUNDS: "1", RESIDENT_PEAK: "B", RESERVED_PEAK: "B"}
+_UNITS_BESIDE = {
+    COMPILE: "ns",
+    ROUNDS: "1",
+    RESIDENT_PEAK: "B",
+    RESERVED_PEAK: "B",
+    **dict.fromkeys(PREDICTED, "ns"),
+}
 """Of quantities that no column shows."""
 
 _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
@@ -134,7 +151,20 @@ class Row:
         # The windows of a sparse stack say that it is one; a dense stack has none to say it.
         is_told = self.workload.scope == "attention" and not self.workload.is_dense
         extent = "" if is_told else describe_extent(self.workload)
-        return "; ".join(dict.fromkeys([extent] * bool(extent) + self.details))
+        told = [extent, *self.details, self.prediction]
+        return "; ".join(dict.fromkeys(text for text in told if text))
+
+    @property
+    def prediction(self) -> str:
+        """The predicted time with its interval and the peak, in words; empty without one."""
+        times = [self.integer(quantity) for quantity in PREDICTED]
+        if None in times:
+            return ""
+        time, low, high = (format_long_duration(time or 0) for time in times)
+        peak = self.integer("predicted_peak_bytes")
+        return f"predicted: {time} ({low} to {high})" + (
+            "" if peak is None else f", peak {format_bytes(peak)}"
+        )
 
     def integer(self, quantity: str) -> int | None:
         """A value that is a count of something."""
@@ -183,6 +213,10 @@ class Row:
             **{column: self.values.get(column) for column in COLUMNS[len(_BEFORE) :]},
         }
 
+    def predicted(self) -> dict[str, Cell]:
+        """The predicted time by its quantities; empty where there is none."""
+        return {name: self.values[name] for name in PREDICTED if name in self.values}
+
 
 def describe_extent(workload: Workload) -> str:
     """How much of a model is costed, in words; empty for one attention."""
@@ -220,11 +254,20 @@ def record_line(record: Record) -> dict[str, Cell]:
 
 
 class ResultTable:
-    """Records in the order in which they came, and the rows that they make up."""
+    """Records in the order in which they came, and the rows that they make up.
+
+    Attributes:
+        records: all of them.
+        available_bytes: memory that a call may take where the rows are costed; None where nobody
+            asked.
+        machine: whose stored times tell those of rows that were not run; None without one.
+    """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._rows: dict[tuple[str, Workload], Row] = {}
         self.records: list[Record] = []
+        self.available_bytes: int | None = None
+        self.machine: Machine | None = None
         for record in records:
             self.add(record)
 
@@ -276,11 +319,12 @@ class ResultTable:
         """An object with `environment` and `rows`, which have the names of the CSV's columns.
 
         Rows with a speed against `REFERENCE` also have `speedup_low`, `speedup_high`, `verdict`.
+        Rows whose time was predicted have that as well, by the names of `PREDICTED`.
         """
         document = {
             "schema": 1,
             "environment": environment,
-            "rows": [row.cells() | row.judgement() for row in self.rows],
+            "rows": [row.cells() | row.judgement() | row.predicted() for row in self.rows],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -15,9 +15,11 @@ from attnprof import counters, formulas, kernels, steps
 from attnprof.endings import closed, empty, failed
 from attnprof.errors import FailedError, MeasurementError, UncountedError, describe_error
 from attnprof.fitting import obstacle
+from attnprof.forecast import predicted_records, samples_of
 from attnprof.free_memory import available_bytes
 from attnprof.isolated import Worker, Workers
 from attnprof.kernels import Kernel
+from attnprof.machine import Machine
 from attnprof.outcomes import Outcome
 from attnprof.plan import Case
 from attnprof.records import CASE, COMPILE, RESERVED_PEAK, RESIDENT_PEAK, Record, Value
@@ -84,6 +86,7 @@ def measure(
     workers: Workers,
     observe: Observer = _ignore,
     earlier: Earlier | None = None,
+    machine: Machine | None = None,
 ) -> Iterator[Record]:
     """Closed forms, counts, memory and time, length by length; records come as they are taken.
 
@@ -95,13 +98,18 @@ def measure(
         workers: make the processes that it is done in.
         observe: told how far it is.
         earlier: records that are told again and not taken again.
+        machine: has times for predictions where no shorter length of a series ran.
     """
     seen = 0
+    taken: list[Record] = []
     for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
         here = list(group)
         begin, share = seen / len(cases), len(here) / len(cases)
         step = _Step(f"{format_count(seq_len)} tokens", observe, begin, share)
-        yield from _Length(here, measurements, workers, step, earlier or {}).records()
+        length = _Length(here, measurements, workers, step, earlier or {}, machine, taken)
+        for record in length.records():
+            taken.append(record)
+            yield record
         seen += len(here)
     observe("done", 1.0)
 
@@ -125,13 +133,15 @@ _TIMING_FROM = 0.5
 
 @dataclass(slots=True)
 class _Length:
-    """The work on the cases of one length."""
+    """The work on the cases of one length; `taken` are the records of all before it."""
 
     cases: Sequence[Case]
     measurements: Measurements
     workers: Workers
     step: _Step
     earlier: Earlier
+    machine: Machine | None
+    taken: Sequence[Record]
     failed: set[Case] = field(default_factory=set[Case])
 
     def records(self) -> Iterator[Record]:
@@ -182,8 +192,10 @@ class _Length:
             if status == "ok":
                 running.append(case)
                 held_bytes += kernels.find(case.kernel).held_bytes(case.workload)
-            else:
-                yield closed(case, status, reason)
+                continue
+            if status == "skipped":
+                yield from predicted_records(case, samples_of(self.taken, case), self.machine)
+            yield closed(case, status, reason)
 
     def _available_bytes(self, workload: Workload) -> int:
         """What only a process that has begun to use the device can tell."""

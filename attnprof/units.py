@@ -61,6 +61,18 @@ def format_duration(nanoseconds: int) -> str:
     return f"{nanoseconds} ns"
 
 
+def format_long_duration(nanoseconds: int) -> str:
+    """As `format_duration`, from ten minutes on in minutes, hours and days: `12.2 h`."""
+    for least_s, factor_s, suffix in _LONG:
+        if nanoseconds >= least_s * 10**9:
+            return f"{_three_digits(nanoseconds / 10**9 / factor_s)} {suffix}"
+    return format_duration(nanoseconds)
+
+
+_LONG = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"))
+"""From so many seconds on in units of so many seconds."""
+
+
 def format_ratio(ratio: float, unit: str = "x") -> str:
     """A ratio to three digits: `0.45x`, `12.5x`, `1,204x`."""
     return f"{_three_digits(ratio)}{unit}"

@@ -6,6 +6,7 @@ from attnprof import kernels
 from attnprof.crossing import MeasuredCrossing, Side
 from attnprof.crossing_findings import PayFinding, Resource
 from attnprof.findings import CounterFinding, Findings
+from attnprof.fit_findings import FitFinding
 from attnprof.growth import Law
 from attnprof.growth_findings import GrowthFinding
 from attnprof.notation import (
@@ -16,7 +17,15 @@ from attnprof.notation import (
 )
 from attnprof.records import ResultTable, Row, describe_extent
 from attnprof.series import labels
-from attnprof.units import format_about, format_count, format_macs, format_ratio, format_share
+from attnprof.units import (
+    format_about,
+    format_bytes,
+    format_count,
+    format_long_duration,
+    format_macs,
+    format_ratio,
+    format_share,
+)
 from attnprof.verdict import MOST_ROUNDS, RESOLUTION
 from attnprof.verdict_findings import LengthVerdict, VerdictFinding
 from attnprof.workload import Workload
@@ -63,6 +72,7 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
         ("Growth of the MACs executed", _growth_lines(findings.growth)),
         *_verdict_sections(findings.verdicts),
         ("From which length it pays", _pay_lines(findings.pays)),
+        ("What fits in memory here", _fit_lines(findings.fits)),
         ("What ptflops counted", _counter_lines(findings.counters)),
     ]
     return [(heading, lines) for heading, lines in sections if lines]
@@ -216,6 +226,24 @@ def _measured_text(measured: MeasuredCrossing, length: float) -> tuple[str, str]
     return f"about {about}", interval
 
 
+def _fit_lines(fits: tuple[FitFinding, ...]) -> list[str]:
+    return [f"{finding.label}: {_fit_text(finding)}." for finding in fits]
+
+
+def _fit_text(finding: FitFinding) -> str:
+    available = format_bytes(finding.available_bytes)
+    if finding.longest == 0:
+        return f"nothing fits in {available}"
+    text = f"up to {format_count(finding.longest)} tokens in {available}"
+    if finding.time is None:
+        return text
+    time, low, high = (
+        format_long_duration(end)
+        for end in (finding.time.time_ns, finding.time.low_ns, finding.time.high_ns)
+    )
+    return f"{text}, ≈ {time} predicted ({low} to {high})"
+
+
 def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:
     """Backends that count alike share a line."""
     by_text: dict[tuple[str, str], list[str]] = {}
@@ -256,7 +284,8 @@ def describe_notes(table: ResultTable) -> list[str]:
     for row in table.rows:
         if row.details:
             status = "" if row.status == "ok" else f"{row.status}: "
-            text = status + "; ".join(dict.fromkeys(row.details))
+            told = row.details if row.status == "ok" else [*row.details, row.prediction]
+            text = status + "; ".join(dict.fromkeys(part for part in told if part))
             by_text.setdefault((label_of(row), text), []).append(row)
     return [
         f"{label} at {', '.join(format_count(row.workload.seq_len) for row in rows)}: {text}"

@@ -31,6 +31,7 @@ def compare(
     no_memory: options.NoMemory = False,
     max_seconds: options.MaxSeconds = DEFAULT_MAX_SECONDS,
     precision: options.Precision = PRECISION,
+    machine: options.Machine = None,
     timeout: options.Timeout = DEFAULT_TIMEOUT_SECONDS,
     threads: options.Threads = None,
     no_isolation: options.NoIsolation = False,

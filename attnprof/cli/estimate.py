@@ -28,6 +28,7 @@ def estimate(
     device: options.Device = None,
     mode: options.Mode = None,
     scope: options.Scope = None,
+    machine: options.Machine = None,
     csv: options.Csv = None,
     json: options.Json = None,
     markdown: options.Markdown = None,

@@ -148,6 +148,16 @@ Scope = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Machine = Annotated[
+    str | None,
+    typer.Option(
+        "--machine",
+        metavar="PATH",
+        help="A machine that [bold]attnprof doctor --json PATH[/] has stored: predicts time on it, "
+        "and the longest lengths that fit.",
+        rich_help_panel=_WHAT,
+    ),
+]
 NoCount = Annotated[
     bool, typer.Option("--no-count", help="Run no counters.", rich_help_panel=_MEASURE)
 ]

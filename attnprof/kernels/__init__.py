@@ -91,15 +91,15 @@ def _built_in(name: str) -> Kernel:
     return cast("Kernel", importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
-    """The length that a kernel computes, in tokens."""
-    step = kernel.length_step(workload)
-    return -(-workload.seq_len // step) * step
-
-
 def moved_bytes(kernel: Kernel, workload: Workload) -> int:
     """Bytes that a call moves at the least.
 
     What is held is read; what it allocates at its peak is written and read.
     """
     return kernel.held_bytes(workload) + 2 * kernel.peak_bytes(workload)
+
+
+def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
+    """The length that a kernel computes, in tokens."""
+    step = kernel.length_step(workload)
+    return -(-workload.seq_len // step) * step

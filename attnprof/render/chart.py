@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from attnprof.growth import doubling_exponent
 from attnprof.placing import apart, densified, farthest
-from attnprof.records import ResultTable
+from attnprof.records import PREDICTED_TIME, ResultTable
 from attnprof.series import Series, series_of
 from attnprof.units import format_bytes, format_count, format_duration, format_macs
 from attnprof.wording import describe_setting
@@ -27,6 +27,9 @@ from attnprof.wording import describe_setting
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (3, 1, 1, 1)))
+
+_GUESSED = (0, (1, 2.2))
+"""The dash of what is not the true value: a count, a prediction."""
 
 _GUIDE = "#B8B8B8"
 _GUIDES = {"n": 1, "n²": 2}
@@ -44,6 +47,7 @@ class _Panel:
     quantity: str
     form: Callable[[int], str]
     counted: str | None = None
+    predicted: str | None = None
 
     def tick(self, value: float, _: int) -> str:
         """A label of the vertical axis: a round number, so without decimals."""
@@ -59,14 +63,14 @@ _PANELS = (
     _Panel("MACs executed", "executed_macs", format_macs, counted="ptflops_pytorch_macs"),
     _Panel("Peak memory", "peak_bytes", format_bytes),
     _Panel("Predicted peak memory", "predicted_peak_bytes", format_bytes),
-    _Panel("Time of one call", "time_ns", format_duration),
+    _Panel("Time of one call", "time_ns", format_duration, predicted=PREDICTED_TIME),
 )
 
 
 def render_png(table: ResultTable) -> bytes:
     """A PNG with a panel for each quantity that the table has."""
     series = [one for one in series_of(table) if one.is_supported]
-    panels = [panel for panel in _PANELS if any(_points(one, panel.quantity) for one in series)]
+    panels = [panel for panel in _PANELS if any(_told(one, panel) for one in series)]
     if any(panel.quantity == "peak_bytes" for panel in panels):
         panels = [panel for panel in panels if panel.quantity != "predicted_peak_bytes"]
     figure, grid = _lay_out(panels, series)
@@ -91,7 +95,11 @@ def render_png(table: ResultTable) -> bytes:
         fontsize=9,
         color="#555555",
     )
-    _legend(figure, has_counts=any(_points(one, "ptflops_pytorch_macs") for one in series))
+    _legend(
+        figure,
+        has_counts=any(_points(one, "ptflops_pytorch_macs") for one in series),
+        has_predictions=any(_points(one, PREDICTED_TIME) for one in series),
+    )
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
@@ -137,13 +145,25 @@ def _points(one: Series, quantity: str) -> list[tuple[int, int]]:
     return [(length, value) for length, value in one.points(quantity) if value > 0]
 
 
+def _predicted(one: Series, panel: _Panel) -> list[tuple[int, int]]:
+    """Predictions, from the last measured point on that they continue."""
+    points = _points(one, panel.predicted) if panel.predicted else []
+    measured = [point for point in _points(one, panel.quantity) if points and point < points[0]]
+    return measured[-1:] + points
+
+
+def _told(one: Series, panel: _Panel) -> list[tuple[int, int]]:
+    """What was measured, and what was predicted where it was not."""
+    return sorted({*_points(one, panel.quantity), *_predicted(one, panel)})
+
+
 def _lines(text: str) -> int:
     return 1 + text.count("\n") if text else 0
 
 
 def _end_label(one: Series, panel: _Panel) -> str:
     """A series' name and its growth over the last two lengths; empty without values."""
-    points = _points(one, panel.quantity)
+    points = _points(one, panel.quantity) or _predicted(one, panel)
     if not points:
         return ""
     text = one.label.replace(" ", "\n", 1)
@@ -161,17 +181,21 @@ def _style(index: int) -> dict[str, Any]:
 
 
 def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
-    """The lines of one panel; counted values are hollow and dotted."""
+    """The lines of one panel; counted and predicted values are hollow and dotted."""
     everything: list[tuple[int, int]] = []
     for index, one in enumerate(series):
         points = _points(one, panel.quantity)
         counted = _points(one, panel.counted) if panel.counted else []
-        everything += points + counted
+        predicted = _predicted(one, panel)
+        everything += points + counted + predicted
         style = _style(index)
         if points:
             axes.plot(*_columns(points), linewidth=1.8, markersize=5.5, **style)
+        if predicted:
+            hollow: dict[str, Any] = style | {"linestyle": _GUESSED, "markerfacecolor": "white"}
+            axes.plot(*_columns(predicted), linewidth=1.1, markersize=5.5, zorder=1.9, **hollow)
         if counted:
-            style |= {"linestyle": (0, (1, 2.2)), "markerfacecolor": "white", "markersize": 7.5}
+            style |= {"linestyle": _GUESSED, "markerfacecolor": "white", "markersize": 7.5}
             axes.plot(*_columns(counted), linewidth=1.1, markeredgewidth=1.1, zorder=1.8, **style)
     lengths = sorted({length for length, _ in everything})
     axes.set_xscale("log", base=2)
@@ -196,6 +220,7 @@ def _draw(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
 def _all_points(panel: _Panel, series: Sequence[Series]) -> list[list[tuple[int, int]]]:
     quantities = [panel.quantity, *([panel.counted] if panel.counted else [])]
     lines = [_points(one, quantity) for one in series for quantity in quantities]
+    lines += [_predicted(one, panel) for one in series]
     return [points for points in lines if points]
 
 
@@ -251,7 +276,7 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     for index, one in enumerate(series):
         text = _end_label(one, panel)
         if text:
-            point = _points(one, panel.quantity)[-1]
+            point = _told(one, panel)[-1]
             ends.append((float(axes.transData.transform(point)[1]), text, index, point))
     ends.sort()
     line_height = _LABEL_POINTS * _LINE_HEIGHT * axes.figure.dpi / 72
@@ -283,32 +308,37 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
         )
 
 
-def _legend(figure: Figure, *, has_counts: bool) -> None:
+def _legend(figure: Figure, *, has_counts: bool, has_predictions: bool) -> None:
     handles = [
         Line2D([], [], color="#444444", marker="o", markersize=5.5, linewidth=1.8),
         Line2D([], [], color=_GUIDE, linewidth=1.0),
     ]
     names = ["true value; n^k at its end is the growth over the last two lengths", "n and n²"]
-    if has_counts:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="#444444",
-                marker="o",
-                markerfacecolor="white",
-                markersize=7.5,
-                linewidth=1.1,
-                linestyle=(0, (1, 2.2)),
+    hollow = (
+        (has_counts, 7.5, "what ptflops counts (default backend)"),
+        (has_predictions, 5.5, "predicted, not measured"),
+    )
+    for is_there, size, name in hollow:
+        if is_there:
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color="#444444",
+                    marker="o",
+                    markerfacecolor="white",
+                    markersize=size,
+                    linewidth=1.1,
+                    linestyle=_GUESSED,
+                )
             )
-        )
-        names.append("what ptflops counts (default backend)")
+            names.append(name)
     figure.legend(
         handles,
         names,
         loc="lower left",
         bbox_to_anchor=(0.0, 0.0),
-        ncols=3,
+        ncols=len(names),
         fontsize=8.5,
         frameon=False,
         handlelength=2.8,

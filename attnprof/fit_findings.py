@@ -1,0 +1,136 @@
+"""The longest sequence of each series that fits in memory, and its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from attnprof.errors import AttnprofError
+from attnprof.forecast import predict_case, sample_from
+from attnprof.machine import Machine
+from attnprof.plan import Case
+from attnprof.prediction import PredictedTime
+from attnprof.series import Series
+from attnprof.series_costs import counted_costs
+
+LONGEST = 2**40
+"""Tokens beyond which nobody asks whether they fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitFinding:
+    """How long a sequence may be.
+
+    Attributes:
+        label: the series.
+        longest: tokens of the longest that fits; 0 where none does.
+        available_bytes: the memory that it has to fit in.
+        time: predicted for that length; None where nothing tells it.
+    """
+
+    label: str
+    longest: int
+    available_bytes: int
+    time: PredictedTime | None = None
+
+
+def find_fit(
+    series: Series, available_bytes: int, machine: Machine | None = None
+) -> FitFinding | None:
+    """The longest length whose parameters, inputs and peak fit; None where that is not known."""
+    needed = _needed_by_own(series) if series.is_own else _needed_by_built_in(series)
+    if needed is None:
+        return None
+    shortest = max(1, *(1 + layer.last_position for layer in series.workload.layers))
+    longest = longest_fitting(needed, available_bytes, shortest)
+    if longest is None:
+        return None
+    return FitFinding(
+        series.label,
+        longest,
+        available_bytes,
+        _time(series, longest, machine) if longest else None,
+    )
+
+
+Needed = Callable[[int], "int | None"]
+"""Bytes that a length needs; None where they cannot be told."""
+
+
+def longest_fitting(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:
+    """The longest length that needs no more than there is, by doubling and bisection.
+
+    A longer sequence is taken to need no less than a shorter one.
+
+    Returns:
+        0 where not even the shortest fits; None where the need is not known as far as it goes, or
+        where all lengths up to `LONGEST` fit.
+    """
+
+    def fits(length: int) -> bool | None:
+        bytes_needed = needed(length)
+        return None if bytes_needed is None else bytes_needed <= available_bytes
+
+    first = fits(shortest)
+    if not first:
+        return None if first is None else 0
+    fitting, beyond = shortest, 2 * shortest
+    while verdict := fits(beyond):
+        fitting, beyond = beyond, 2 * beyond
+        if beyond > LONGEST:
+            return None
+    if verdict is None:
+        return None
+    while beyond - fitting > 1:
+        middle = (fitting + beyond) // 2
+        verdict = fits(middle)
+        if verdict is None:
+            return None
+        fitting, beyond = (middle, beyond) if verdict else (fitting, middle)
+    return fitting
+
+
+def _needed_by_built_in(series: Series) -> Needed:
+    kernel, workload = series.kernel, series.workload
+
+    def needed(length: int) -> int:
+        here = workload.at(length)
+        return kernel.held_bytes(here) + kernel.peak_bytes(here)
+
+    return needed
+
+
+def _needed_by_own(series: Series) -> Needed | None:
+    """The peak by its exact polynomial, what is held by a straight line; None without them.
+
+    Parameters do not grow, and inputs grow as the length or not at all.
+    """
+    told = counted_costs(series).growth("memory")
+    if told is None or not told.is_known_everywhere:
+        return None
+    lengths = sorted({length for length, _ in series.points("predicted_peak_bytes")})
+    longer = lengths[-1]
+    shorter = lengths[0] if len(lengths) > 1 else max(1, longer // 2)
+    with suppress(AttnprofError, RuntimeError, ValueError, TypeError):
+        least, most = (
+            series.kernel.held_bytes(series.workload.at(length)) for length in (shorter, longer)
+        )
+        slope = (most - least) // max(1, longer - shorter)
+
+        def needed(length: int) -> int:
+            return most + slope * (length - longer) + int(told.cost(length))
+
+        return needed
+    return None
+
+
+def _time(series: Series, longest: int, machine: Machine | None) -> PredictedTime | None:
+    name = series.rows[0].kernel
+    samples = [
+        sample
+        for row in series.rows
+        if (sample := sample_from(name, row.workload, row.values)) is not None
+    ]
+    forecast = predict_case(Case(name, series.workload.at(longest)), samples, machine)
+    return None if forecast is None else forecast.time
