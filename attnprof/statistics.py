@@ -24,6 +24,10 @@ ones whose logarithms are far from normal, so they are given half the chance to 
 _NORMAL = 2.5758293035489
 """Student's t at `CONFIDENCE`, two-sided, for very many degrees of freedom."""
 
+_LEAST_SPREAD = 0.03
+"""Fewer than 8 timings that agree better than this do so by luck: on shared machines the ratios of
+single rounds spread by 0.05 to 0.2."""
+
 _WIDEST = 300.0
 """The logarithm of the factor that an interval reaches to each side at most."""
 
@@ -143,5 +147,6 @@ def _student_reach(worth: float) -> float:
 def _student(samples: Sequence[float], worth: float) -> tuple[float, float]:
     logs = [math.log(sample) for sample in samples]
     # Of two samples the interval may span more than a float does.
-    reach = min(_student_reach(worth) * stdev(logs) / math.sqrt(worth), _WIDEST)
+    spread = stdev(logs) if len(logs) >= _BY_RANK_FROM else max(stdev(logs), _LEAST_SPREAD)
+    reach = min(_student_reach(worth) * spread / math.sqrt(worth), _WIDEST)
     return math.exp(mean(logs) - reach), math.exp(mean(logs) + reach)
