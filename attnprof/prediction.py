@@ -1,8 +1,9 @@
 """Time at lengths that were not run, from what the same kernel did at lengths that were.
 
-A call takes what its products take and what its bytes take: time = executed MACs / rate + moved
-bytes / bandwidth. Both rates are the kernel's own, fitted to its samples. They are what it reached,
-not what the device could: fused attention and plain products differ by far.
+A call takes what its products take, what its bytes take, and what its operators take whatever the
+length: time = executed MACs / rate + moved bytes / bandwidth + a constant. The rates are the
+kernel's own, fitted to its samples. They are what it reached, not what the device could: fused
+attention and plain products differ by far.
 """
 
 from __future__ import annotations
@@ -132,35 +133,42 @@ def _doublings_outside(samples: Sequence[Sample], seq_len: int) -> float:
 
 
 def _time(samples: Sequence[Sample], target: tuple[int, int]) -> float:
-    """Nanoseconds of these MACs and bytes, at the rates that fit the samples best."""
-    return sum(rate * amount for rate, amount in zip(_fitted_rates(samples), target, strict=True))
+    """Nanoseconds of these MACs and bytes, by the terms that fit the samples best."""
+    of_mac, of_byte, constant = _fitted_terms(samples)
+    return of_mac * target[0] + of_byte * target[1] + constant
 
 
-def _fitted_rates(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Nanoseconds of a MAC and of a byte: the least squares of relative errors, none negative.
+_SETS = ((0,), (1,), (0, 1), (0, 2), (0, 1, 2))
+"""Which of MACs, bytes and the constant may tell the time together, simplest first; what does not
+grow with either says nothing of another length."""
 
-    With two of them the best is found by trying both and each alone.
+
+def _fitted_terms(samples: Sequence[Sample]) -> tuple[float, float, float]:
+    """Nanoseconds of a MAC, of a byte and of a call: least squares of relative errors.
+
+    None is negative. With three of them the best is found by trying each set.
     """
     longest = max(samples, key=lambda sample: sample.seq_len)
     weights = [(one.seq_len / longest.seq_len) ** _LENGTH_WEIGHT for one in samples]
     # In units of the longest sample's amounts, so that the numbers are near each other.
-    units = [max(1, amount) for amount in _amounts(longest)]
+    units = [max(1, amount) for amount in (*_amounts(longest), 1)]
     columns = [
-        [_amounts(one)[index] / unit / one.time_ns for one in samples]
+        [(*_amounts(one), 1)[index] / unit / one.time_ns for one in samples]
         for index, unit in enumerate(units)
     ]
-    best_error, best = math.inf, (0.0, 0.0)
-    for chosen in ((0,), (1,), (0, 1))[: 3 if len(samples) > 1 else 2]:
+    best_error, best = math.inf, (0.0, 0.0, 0.0)
+    for chosen in _SETS:
         solved = _least_squares([columns[index] for index in chosen], weights)
         if solved is None or min(solved) < 0:
             continue
-        rates = dict(zip(chosen, solved, strict=True))
-        fitted = [sum(rates[i] * columns[i][row] for i in chosen) for row in range(len(samples))]
+        terms = dict(zip(chosen, solved, strict=True))
+        fitted = [sum(terms[i] * columns[i][row] for i in chosen) for row in range(len(samples))]
         error = sum(w * (1 - one) ** 2 for w, one in zip(weights, fitted, strict=True))
-        # A better fit has to be better by more than rounding is.
+        # A larger set has to be better by more than rounding is.
         if error < best_error - _ROUNDING * sum(weights):
             best_error = error
-            best = (rates.get(0, 0.0) / units[0], rates.get(1, 0.0) / units[1])
+            of_mac, of_byte, constant = (terms.get(index, 0.0) for index in range(3))
+            best = (of_mac / units[0], of_byte / units[1], constant)
     return best
 
 
@@ -170,28 +178,29 @@ _ROUNDING = 1e-15
 def _least_squares(
     columns: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> list[float] | None:
-    """The coefficients of one or two columns whose sum is nearest to 1; None where they are one."""
+    """The coefficients of the columns whose sum is nearest to 1; None where they are not told."""
+    if len(columns) > len(weights):
+        return None
 
     def product(one: Sequence[float], other: Sequence[float]) -> float:
         return sum(w * x * y for w, x, y in zip(weights, one, other, strict=True))
 
+    lengths = [math.sqrt(product(column, column)) for column in columns]
+    if min(lengths) <= 0:
+        return None
+    scaled = [[x / size for x in column] for column, size in zip(columns, lengths, strict=True)]
     ones = [1.0] * len(weights)
-    squares = [product(column, column) for column in columns]
-    if min(squares) <= 0:
-        return None
-    if len(columns) == 1:
-        return [product(columns[0], ones) / squares[0]]
-    first, second = columns
-    mixed = product(first, second)
-    determinant = squares[0] * squares[1] - mixed**2
-    if determinant <= _SINGULAR * squares[0] * squares[1]:
-        return None
-    own, other = product(first, ones), product(second, ones)
+    rows = [[product(one, other) for other in (*scaled, ones)] for one in scaled]
+    for index, pivot in enumerate(rows):
+        if pivot[index] <= _SINGULAR:
+            return None
+        for other in (row for row in rows if row is not pivot):
+            factor = other[index] / pivot[index]
+            other[:] = [x - factor * y for x, y in zip(other, pivot, strict=True)]
     return [
-        (squares[1] * own - mixed * other) / determinant,
-        (squares[0] * other - mixed * own) / determinant,
+        row[-1] / row[i] / size for i, (row, size) in enumerate(zip(rows, lengths, strict=True))
     ]
 
 
-_SINGULAR = 1e-12
+_SINGULAR = 1e-10
 """Columns nearer to each other than this are one: bytes in proportion to MACs tell nothing more."""

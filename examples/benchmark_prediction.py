@@ -1,0 +1,157 @@
+"""How far predicted times and peaks are from measured ones, at 2x and 4x the longest length.
+
+    python examples/benchmark_prediction.py
+    python examples/benchmark_prediction.py --hidden-size 512 --num-heads 8 --window 256
+    python examples/benchmark_prediction.py --mode training --len 256 512 1024
+
+Each round runs every kernel at every length once, in random order, so that drift of the machine
+hits the lengths that tell and those that are told alike. The times are predicted twice: from
+medians to medians, as `attnprof compare` does, and from fastest to fastest, which leaves out most
+of what else runs on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from attnprof import kernels
+from attnprof.meters.latency import cpu_timer
+from attnprof.meters.memory import measure_peak_bytes
+from attnprof.plan import DEFAULT_KERNELS, Case, read_cases
+from attnprof.prediction import PredictedTime, Sample, predict_time
+from attnprof.statistics import Interval, median_interval
+from attnprof.units import format_bytes, format_count, format_duration
+
+LENGTHS = (512, 1024, 2048)
+FACTORS = (2, 4)
+Statistic = Callable[[Sequence[int]], Interval]
+
+
+def measured(cases: Sequence[Case], seconds: float, min_rounds: int) -> dict[Case, list[int]]:
+    """Nanoseconds of every case in interleaved rounds, until the time is spent."""
+    runs = {case: kernels.find(case.kernel).build(case.workload).run for case in cases}
+    for run in runs.values():
+        run()
+    times: dict[Case, list[int]] = {case: [] for case in cases}
+    begun = time.monotonic()
+    rounds = 0
+    while rounds < min_rounds or time.monotonic() - begun < seconds:
+        for case in random.sample(list(runs), len(runs)):
+            times[case].append(cpu_timer(runs[case]))
+        rounds += 1
+    return times
+
+
+def fastest(times: Sequence[int]) -> Interval:
+    """The fastest time, up to the first quarter of them."""
+    ordered = sorted(times)
+    return Interval(ordered[0], ordered[0], ordered[len(ordered) // 4])
+
+
+def sample(case: Case, times: Sequence[int], statistic: Statistic) -> Sample:
+    kernel, interval = kernels.find(case.kernel), statistic(times)
+    return Sample(
+        seq_len=case.workload.seq_len,
+        executed_macs=kernel.executed_macs(case.workload),
+        moved_bytes=kernels.moved_bytes(kernel, case.workload),
+        time_ns=round(interval.median),
+        time_low_ns=round(interval.low),
+        time_high_ns=round(interval.high),
+    )
+
+
+def report(name: str, times: dict[Case, list[int]], longest: int, statistic: Statistic) -> None:
+    """Each prediction beside what was measured, and the errors of all together."""
+    print(f"\n{name}")
+    errors: list[float] = []
+    inside = 0
+    for kernel in dict.fromkeys(case.kernel for case in times):
+        samples = {
+            case.workload.seq_len: sample(case, taken, statistic)
+            for case, taken in times.items()
+            if case.kernel == kernel
+        }
+        known = [one for length, one in samples.items() if length <= longest]
+        for length, truth in samples.items():
+            if length <= longest:
+                continue
+            predicted = predict_time(
+                known,
+                seq_len=length,
+                executed_macs=truth.executed_macs,
+                moved_bytes=truth.moved_bytes,
+            )
+            assert predicted is not None
+            error = predicted.time_ns / truth.time_ns - 1
+            errors.append(abs(error))
+            inside += is_inside(truth.time_ns, predicted)
+            print(
+                f"  {kernel:18} {format_count(length):>7}  measured "
+                f"{format_duration(truth.time_ns):>8}  predicted "
+                f"{format_duration(predicted.time_ns):>8} ({format_duration(predicted.low_ns)} to "
+                f"{format_duration(predicted.high_ns)})  {100 * error:+6.1f} %"
+            )
+    print(
+        f"  error: median {100 * statistics.median(errors):.1f} % (limit 10 %), worst "
+        f"{100 * max(errors):.1f} % (limit 25 %); within the interval {inside} of {len(errors)}"
+    )
+
+
+def is_inside(time_ns: int, predicted: PredictedTime) -> bool:
+    return predicted.low_ns <= time_ns <= predicted.high_ns
+
+
+def report_peaks(cases: Sequence[Case]) -> None:
+    """The closed form of the peak beside the allocator's."""
+    print("\npeak bytes")
+    errors: list[float] = []
+    for case in cases:
+        kernel = kernels.find(case.kernel)
+        predicted = kernel.peak_bytes(case.workload)
+        peak = measure_peak_bytes(kernel.build(case.workload).run, "cpu")
+        errors.append(abs(predicted / peak - 1))
+        print(
+            f"  {case.kernel:18} {format_count(case.workload.seq_len):>7}  measured "
+            f"{format_bytes(peak):>8}  predicted {format_bytes(predicted):>8}  "
+            f"{100 * (predicted / peak - 1):+.3f} %"
+        )
+    print(f"  error: worst {100 * max(errors):.3f} % (limit 1 %)")
+
+
+def main() -> None:
+    """Measure, predict, and print both."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--len", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument("--kernel", nargs="+", default=DEFAULT_KERNELS)
+    parser.add_argument("--hidden-size", type=int, default=768)
+    parser.add_argument("--num-heads", type=int, default=12)
+    parser.add_argument("--window", type=int, default=512)
+    parser.add_argument("--mode", default="inference")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--min-rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    longest = max(chosen.len)
+    cases = read_cases(
+        {
+            "len": [*chosen.len, *(factor * longest for factor in FACTORS)],
+            "kernel": chosen.kernel,
+            "hidden_size": chosen.hidden_size,
+            "num_heads": chosen.num_heads,
+            "window": chosen.window,
+            "mode": chosen.mode,
+        },
+        "cpu",
+    )
+    report_peaks([case for case in cases if case.workload.seq_len > longest])
+    times = measured(cases, chosen.seconds, chosen.min_rounds)
+    rounds = min(len(taken) for taken in times.values())
+    report(f"medians of {rounds} rounds", times, longest, median_interval)
+    report(f"fastest of {rounds} rounds", times, longest, fastest)
+
+
+if __name__ == "__main__":
+    main()
