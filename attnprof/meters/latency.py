@@ -24,7 +24,7 @@ Timer = Callable[[Run], int]
 MIN_ROUNDS = 8
 """Rounds before the intervals are asked whether they are narrow enough: of fewer, some agree by
 chance so well that the interval looks narrow where it is only lucky."""
-MIN_ROUNDS_BEYOND_BUDGET = 3
+MIN_ROUNDS_BEYOND_BUDGET = 4
 """Rounds that run whatever they take: an interval of fewer says nothing."""
 STEADY = 0.05
 """A call is warm when it no longer takes less than the best before it by this part."""
