@@ -90,6 +90,24 @@ def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
     assert "operator_macs" not in rows[2].values
 
 
+def test_what_is_skipped_has_the_time_that_shorter_lengths_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**23)
+    timed = Measurements(count=False, memory=False, max_seconds=0.05)
+    rows = run(timed, len="64,128,256,1024", kernel="bert-eager")
+    assert [row.status for row in rows] == ["ok", "ok", "ok", "skipped"]
+    longest = rows[-1]
+    predicted = longest.values["predicted_time_ns"]
+    assert predicted > rows[0].values["time_ns"]
+    assert longest.values["predicted_time_low_ns"] < predicted
+    assert predicted < longest.values["predicted_time_high_ns"]
+    assert "time_ns" not in longest.values
+    assert "predicted: " in longest.detail
+    (never_run,) = run(timed, len="2048", kernel="bert-eager")
+    assert (never_run.status, "predicted_time_ns" in never_run.values) == ("skipped", False)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
