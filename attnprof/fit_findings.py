@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from attnprof.errors import AttnprofError
 from attnprof.forecast import predict_case, sample_from
 from attnprof.machine import Machine
 from attnprof.plan import Case
@@ -102,24 +101,30 @@ def _needed_by_built_in(series: Series) -> Needed:
 
 
 def _needed_by_own(series: Series) -> Needed | None:
-    """The peak by its exact polynomial, what is held by a straight line; None without them.
+    """The peak by its exact polynomial, else counted as far as that goes; None without any.
 
-    Parameters do not grow, and inputs grow as the length or not at all.
+    Parameters do not grow and inputs grow as the length or not at all, so what is held is told by
+    two lengths.
     """
-    told = counted_costs(series).growth("memory")
-    if told is None or not told.is_known_everywhere:
+    lengths = [length for length, _ in series.points("predicted_peak_bytes")]
+    if not lengths:
         return None
-    lengths = sorted({length for length, _ in series.points("predicted_peak_bytes")})
-    longer = lengths[-1]
-    shorter = lengths[0] if len(lengths) > 1 else max(1, longer // 2)
-    with suppress(AttnprofError, RuntimeError, ValueError, TypeError):
+    costs = counted_costs(series)
+    told = costs.growth("memory")
+    shorter, longer = lengths[0], lengths[-1]
+    if shorter == longer:
+        shorter = max(1, longer // 2)
+    with suppress(Exception):  # it is the user's code, and need not run at every length
         least, most = (
             series.kernel.held_bytes(series.workload.at(length)) for length in (shorter, longer)
         )
-        slope = (most - least) // max(1, longer - shorter)
+        slope = (most - least) / max(1, longer - shorter)
 
-        def needed(length: int) -> int:
-            return most + slope * (length - longer) + int(told.cost(length))
+        def needed(length: int) -> int | None:
+            is_exact = told is not None and told.is_known_everywhere
+            peak = told.cost(length) if told and is_exact else costs.count("memory", length)
+            held = most + slope * (length - longer)
+            return None if peak is None else round(held) + int(peak)
 
         return needed
     return None

@@ -5,9 +5,7 @@
     python examples/benchmark_prediction.py --mode training --len 256 512 1024
 
 Each round runs every kernel at every length once, in random order, so that drift of the machine
-hits the lengths that tell and those that are told alike. The times are predicted twice: from
-medians to medians, as `attnprof compare` does, and from fastest to fastest, which leaves out most
-of what else runs on the machine.
+hits the lengths that tell and those that are told alike.
 """
 
 from __future__ import annotations
@@ -16,19 +14,18 @@ import argparse
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from attnprof import kernels
 from attnprof.meters.latency import cpu_timer
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.plan import DEFAULT_KERNELS, Case, read_cases
 from attnprof.prediction import PredictedTime, Sample, predict_time
-from attnprof.statistics import Interval, median_interval
+from attnprof.statistics import median_interval
 from attnprof.units import format_bytes, format_count, format_duration
 
 LENGTHS = (512, 1024, 2048)
 FACTORS = (2, 4)
-Statistic = Callable[[Sequence[int]], Interval]
 
 
 def measured(cases: Sequence[Case], seconds: float, min_rounds: int) -> dict[Case, list[int]]:
@@ -46,14 +43,8 @@ def measured(cases: Sequence[Case], seconds: float, min_rounds: int) -> dict[Cas
     return times
 
 
-def fastest(times: Sequence[int]) -> Interval:
-    """The fastest time, up to the first quarter of them."""
-    ordered = sorted(times)
-    return Interval(ordered[0], ordered[0], ordered[len(ordered) // 4])
-
-
-def sample(case: Case, times: Sequence[int], statistic: Statistic) -> Sample:
-    kernel, interval = kernels.find(case.kernel), statistic(times)
+def sample(case: Case, times: Sequence[int]) -> Sample:
+    kernel, interval = kernels.find(case.kernel), median_interval(times)
     return Sample(
         seq_len=case.workload.seq_len,
         executed_macs=kernel.executed_macs(case.workload),
@@ -64,14 +55,15 @@ def sample(case: Case, times: Sequence[int], statistic: Statistic) -> Sample:
     )
 
 
-def report(name: str, times: dict[Case, list[int]], longest: int, statistic: Statistic) -> None:
+def report(times: dict[Case, list[int]], longest: int) -> None:
     """Each prediction beside what was measured, and the errors of all together."""
-    print(f"\n{name}")
+    rounds = min(len(taken) for taken in times.values())
+    print(f"\nmedians of {rounds} rounds")
     errors: list[float] = []
     inside = 0
     for kernel in dict.fromkeys(case.kernel for case in times):
         samples = {
-            case.workload.seq_len: sample(case, taken, statistic)
+            case.workload.seq_len: sample(case, taken)
             for case, taken in times.items()
             if case.kernel == kernel
         }
@@ -147,10 +139,7 @@ def main() -> None:
         "cpu",
     )
     report_peaks([case for case in cases if case.workload.seq_len > longest])
-    times = measured(cases, chosen.seconds, chosen.min_rounds)
-    rounds = min(len(taken) for taken in times.values())
-    report(f"medians of {rounds} rounds", times, longest, median_interval)
-    report(f"fastest of {rounds} rounds", times, longest, fastest)
+    report(measured(cases, chosen.seconds, chosen.min_rounds), longest)
 
 
 if __name__ == "__main__":
