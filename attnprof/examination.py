@@ -16,10 +16,9 @@ from attnprof.diagnosis import BUSY_PART
 from attnprof.environment import Environment
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.isolated import ForkServer, Workers
-from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates
+from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates, part_of
 from attnprof.plan import Case, read_cases
 from attnprof.prediction import Sample
-from attnprof.units import format_count
 from attnprof.workload import Device, DType
 
 LENGTHS = (1024, 2048, 4096)
@@ -152,7 +151,7 @@ class _Examination:
         left_seconds = self.setting.max_seconds
         samples: list[KernelSample] = []
         for index, case in enumerate(cases):
-            name = f"{case.kernel} at {format_count(case.workload.seq_len)} tokens"
+            name = part_of(case.kernel, case.workload.seq_len)
             done = index / len(cases)
             self.observe(f"timing {name}", KERNELS_FROM + (1 - KERNELS_FROM) * done)
             if not _fits(case, rate, left_seconds):

@@ -119,8 +119,7 @@ class _Work:
     def on(self, machine: Machine, name: str) -> Forecast | None:
         """From a machine's samples of the kernel, else from its rates."""
         here = self.workload
-        ours = [one for one in machine.kernel_samples if one.kernel == name]
-        alike = [one for one in ours if one.mode == here.mode]
+        alike = [one for one in machine.samples_of(name) if one.mode == here.mode]
         exact = [one for one in alike if (one.dtype, one.scope) == (here.dtype, here.scope)]
         if exact:
             return self.predicted([one.sample for one in exact])

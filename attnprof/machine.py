@@ -10,6 +10,7 @@ from pathlib import Path
 from attnprof.checked_json import UnexpectedError, parse_object, read_as
 from attnprof.errors import UsageError
 from attnprof.prediction import Sample
+from attnprof.units import format_count
 from attnprof.workload import Device, DType, Mode, Scope
 
 SCHEMA = 1
@@ -117,10 +118,21 @@ class Machine:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     disturbed: Mapping[str, float] = field(default_factory=dict[str, float])
 
+    def samples_of(self, kernel: str) -> list[KernelSample]:
+        """Times of a kernel: those that nobody disturbed, or all where each was disturbed."""
+        samples = [one for one in self.kernel_samples if one.kernel == kernel]
+        calm = [one for one in samples if part_of(kernel, one.sample.seq_len) not in self.disturbed]
+        return calm or samples
+
     def to_json(self) -> str:
         """What `read_machine` reads."""
         document = {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def part_of(kernel: str, seq_len: int) -> str:
+    """What the times of a kernel at a length are called as a part of an examination."""
+    return f"{kernel} at {format_count(seq_len)} tokens"
 
 
 def read_machine(path: str) -> Machine:

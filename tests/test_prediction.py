@@ -386,6 +386,23 @@ def test_a_machines_samples_tell_and_its_rates_do_where_there_are_none() -> None
         assert "machine's rates" in note
 
 
+def test_times_that_others_disturbed_tell_nothing_where_there_are_calm_ones() -> None:
+    calm, disturbed = (
+        kernel_sample("bert-sdpa", 1024, 0.02),
+        kernel_sample("bert-sdpa", 512, 9.0),
+    )
+    whole = dataclasses.replace(
+        machine(calm, disturbed), disturbed={"bert-sdpa at 512 tokens": 1.0}
+    )
+    assert whole.samples_of("bert-sdpa") == [calm]
+    assert dataclasses.replace(whole, kernel_samples=(disturbed,)).samples_of("bert-sdpa") == [
+        disturbed
+    ]
+    (case,) = read_cases({"len": 2048, "kernel": "bert-sdpa"}, "cpu")
+    told, alone = (predict_case(case, (), one) for one in (whole, machine(calm)))
+    assert told == alone
+
+
 def test_a_machines_samples_in_another_dtype_lend_their_efficiency() -> None:
     sampled = machine(*(kernel_sample("bert-sdpa", n, 0.02) for n in (512, 1024, 4096)))
     full, _ = on(sampled)
