@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from attnprof.errors import MeasurementError
+from attnprof.isolated import ForkServer
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
-from attnprof.meters.memory import measure_peak_bytes, measure_peak_memory
+from attnprof.meters.memory import PeakMemory, measure_peak_bytes, measure_peak_memory
 from attnprof.statistics import paired_ratio
 from attnprof.verdict import PRECISION, verdict
 
@@ -279,14 +280,21 @@ def test_a_call_without_allocation_is_an_error_and_not_a_zero() -> None:
         measure_peak_bytes(lambda: None, "cpu")
 
 
+_TENSORS, _BYTES_EACH = 3, 2**25
+
+
+def _allocate() -> torch.Tensor:
+    return torch.cat([torch.ones(_BYTES_EACH, dtype=torch.uint8) for _ in range(_TENSORS)])
+
+
+def peaks_of_a_fresh_process() -> PeakMemory:
+    return measure_peak_memory(_allocate, "cpu")
+
+
 def test_what_the_process_holds_is_a_cross_check_of_what_the_allocator_says() -> None:
-    tensors, bytes_each = 3, 2**25
-
-    def run() -> torch.Tensor:
-        return torch.cat([torch.ones(bytes_each, dtype=torch.uint8) for _ in range(tensors)])
-
-    peaks = measure_peak_memory(run, "cpu")
-    assert peaks.peak_bytes == 2 * tensors * bytes_each
+    with ForkServer(["test_meters"]) as server:
+        peaks = server.run(peaks_of_a_fresh_process, max_seconds=60).result
+    assert peaks.peak_bytes == 2 * _TENSORS * _BYTES_EACH
     assert peaks.reserved_peak_bytes is None
     if sys.platform == "linux":
         assert peaks.resident_peak_bytes == pytest.approx(peaks.peak_bytes, rel=0.05)
