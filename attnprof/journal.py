@@ -12,7 +12,7 @@ from typing import IO, Any
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.files import replace_file
 from attnprof.plan import Case
-from attnprof.records import CASE, FAILURES, Record, identity_of, record_line
+from attnprof.records import CASE, FAILURES, ROUNDS, Record, identity_of, record_line
 
 SCHEMA = 1
 _HEADER = "attnprof_journal"
@@ -91,7 +91,7 @@ class Journal:
         """Records of these cases that need not be taken again.
 
         A case is finished when it failed, or when all that is wanted of it has been measured. Of
-        another, what there is is kept; its end is told anew.
+        another, what there is is kept, but its time, which is taken together with that of others.
         """
         by_identity: dict[str, dict[str, Mapping[str, Any]]] = {}
         header: Mapping[str, Any] = {}
@@ -117,7 +117,7 @@ class Journal:
                     line["detail"],
                 )
                 for quantity, line in known.items()
-                if quantity != CASE or has_failed or is_finished
+                if has_failed or is_finished or not _is_of_end(quantity)
             ]
             if records:
                 found[case] = records
@@ -209,6 +209,11 @@ def _locked(path: Path) -> IO[bytes]:
         file.close()
         raise UsageError("json", path, "another run is writing it") from error
     return file
+
+
+def _is_of_end(quantity: str) -> bool:
+    """Whether a record comes with the end of its case."""
+    return quantity in (CASE, ROUNDS, "speedup") or quantity.startswith("time_")
 
 
 def _identity(line: Mapping[str, Any]) -> str:

@@ -22,7 +22,15 @@ from attnprof.kernels import Kernel
 from attnprof.machine import Machine
 from attnprof.outcomes import Outcome
 from attnprof.plan import Case
-from attnprof.records import CASE, COMPILE, RESERVED_PEAK, RESIDENT_PEAK, Record, Value
+from attnprof.records import (
+    CASE,
+    COMPILE,
+    REFERENCE,
+    RESERVED_PEAK,
+    RESIDENT_PEAK,
+    Record,
+    Value,
+)
 from attnprof.timing import time_in_turn
 from attnprof.units import format_count, format_duration
 from attnprof.verdict import PRECISION
@@ -162,6 +170,7 @@ class _Length:
                 max_seconds=self.measurements.max_seconds,
                 precision=self.measurements.precision,
                 timeout=self.measurements.timeout,
+                note=self._unpaired_note(alive),
                 on_round=lambda spent: self.step(
                     f"timing {len(alive)} kernels in turn",
                     _TIMING_FROM + (1 - _TIMING_FROM) * spent,
@@ -196,6 +205,18 @@ class _Length:
             if status == "skipped":
                 yield from predicted_records(case, samples_of(self.taken, case), self.machine)
             yield closed(case, status, reason)
+
+    def _unpaired_note(self, alive: Sequence[Case]) -> str:
+        """Why there is no speed, where what it is against has been timed before."""
+        names = {case.kernel for case in self.cases} - {case.kernel for case in alive}
+        was_timed = any(
+            record.quantity == "time_ns" and record.kernel == REFERENCE
+            for case in self.cases
+            for record in self.earlier.get(case, ())
+        )
+        if REFERENCE not in names or not was_timed:
+            return ""
+        return f"no speed: {REFERENCE} was timed in an earlier run, and rounds pair those of one"
 
     def _available_bytes(self, workload: Workload) -> int:
         """What only a process that has begun to use the device can tell."""

@@ -96,6 +96,7 @@ def time_in_turn(
     max_seconds: float,
     precision: float,
     timeout: float,
+    note: str,
     on_round: Callable[[float], None],
 ) -> Iterator[Record]:
     """Time, and ratios of paired rounds, of cases that run at one length; each case is closed.
@@ -106,6 +107,7 @@ def time_in_turn(
         max_seconds: for the rounds of all together.
         precision: width of the intervals, as a part of the median, that ends the rounds earlier.
         timeout: seconds, for one call.
+        note: what is to be known of all of them.
         on_round: told the part of the time that is spent.
     """
     from attnprof.meters.latency import Budget, measure_rounds
@@ -121,7 +123,7 @@ def time_in_turn(
             precision=precision,
             reference=next((case for case in cases if case.kernel == REFERENCE), None),
         )
-        note = bench.note()
+        notes = [note, bench.note()]
     finally:
         bench.close()
     for case, error in failures.items():
@@ -146,7 +148,7 @@ def time_in_turn(
         for quantity, value in values.items():
             yield Record(case.kernel, case.workload, quantity, value)
         noise = _noise(interval.relative_width, len(samples))
-        yield closed(case, "ok", "; ".join(text for text in (noise, note) if text))
+        yield closed(case, "ok", "; ".join(text for text in (noise, *notes) if text))
 
 
 def _told(run: Callable[[], object]) -> int:
