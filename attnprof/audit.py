@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attnprof import counters, formulas, kernels, peers
+from attnprof import counters, formulas, kernels, peers, steps
 from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
 from attnprof.errors import describe_error
@@ -51,7 +51,8 @@ def audit(
         server = None
         if chosen or any(kernels.find(case.kernel).compiles for case in cases):
             modules = [*chosen, *(f"attnprof.peers.{name}" for name in chosen)]
-            server = stack.enter_context(ForkServer([*modules, *_needed_modules(cases)]))
+            built_in = {case.kernel for case in cases if not kernels.is_own(case.kernel)}
+            server = stack.enter_context(ForkServer([*modules, *steps.model_modules(built_in)]))
         for index, case in enumerate(cases):
             observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
             reason = kernels.find(case.kernel).supports(case.workload)
@@ -64,17 +65,6 @@ def audit(
                 result.failures.append((case, describe_error(error)))
         observe("done", 1.0)
     return result
-
-
-def _needed_modules(cases: Iterable[Case]) -> list[str]:
-    """What building the kernels imports, for it to be imported once."""
-    models = {"bert": "bert", "longformer": "longformer"}
-    prefixes = {case.kernel.partition("-")[0] for case in cases if not kernels.is_own(case.kernel)}
-    return [
-        f"transformers.models.{model}.modeling_{model}"
-        for prefix, model in models.items()
-        if prefix in prefixes
-    ]
 
 
 def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:

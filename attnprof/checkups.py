@@ -6,7 +6,6 @@ They take the setting first and the seconds that they should stay within last.
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from attnprof.machine import Conditions, Noise
 from attnprof.meters import rates
 from attnprof.plan import Case
 from attnprof.prediction import Sample
+from attnprof.statistics import median_interval
 from attnprof.workload import Device, DType
 
 MAX_ROUNDS = 30
@@ -108,14 +108,14 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     before = disturbance.load()
     times = rates.repeated(run, timer, left_seconds, MAX_ROUNDS)
     after = disturbance.load()
-    low_ns, high_ns = rates.median_bounds(times)
+    interval = median_interval(times)
     sample = Sample(
         seq_len=workload.seq_len,
         executed_macs=kernel.executed_macs(workload),
         moved_bytes=kernels.moved_bytes(kernel, workload),
-        time_ns=round(statistics.median(times)),
-        time_low_ns=low_ns,
-        time_high_ns=high_ns,
+        time_ns=round(interval.median),
+        time_low_ns=round(interval.low),
+        time_high_ns=round(interval.high),
     )
     return _taken(sample, before, after)
 

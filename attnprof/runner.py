@@ -7,7 +7,7 @@ there becomes a row, and the rest goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -150,19 +150,18 @@ class _Length:
     earlier: Earlier
     machine: Machine | None
     taken: Sequence[Record]
-    failed: set[Case] = field(default_factory=set[Case])
 
     def records(self) -> Iterator[Record]:
         """All of it."""
         running: list[Case] = []
         yield from self._begin(running)
+        alive: list[Case] = []
         for index, case in enumerate(running):
             try:
                 yield from self._taken_alone(case, _TIMING_FROM * index / len(running))
+                alive.append(case)
             except FailedError as error:
-                self.failed.add(case)
                 yield failed(case, error)
-        alive = [case for case in running if case not in self.failed]
         if self.measurements.time and alive:
             yield from time_in_turn(
                 alive,

@@ -18,6 +18,16 @@ _FAMILIES = ("bert", "longformer")
 """Prefixes of kernels' names, which are those of transformers' packages too."""
 
 
+def model_modules(kernel_names: Iterable[str]) -> list[str]:
+    """What building these built-in kernels imports of transformers."""
+    names = tuple(kernel_names)
+    return [
+        f"transformers.models.{family}.modeling_{family}"
+        for family in _FAMILIES
+        if any(name.startswith(family) for name in names)
+    ]
+
+
 def modules(kernel_names: Iterable[str]) -> list[str]:
     """What the steps of these kernels import, for it to be imported once."""
     names = set(kernel_names)
@@ -26,11 +36,7 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
     return [
         "torch",
         *(f"attnprof.kernels.{name.replace('-', '_')}" for name in sorted(built_in)),
-        *(
-            f"transformers.models.{family}.modeling_{family}"
-            for family in _FAMILIES
-            if any(name.startswith(family) for name in built_in)
-        ),
+        *model_modules(built_in),
         *(f"attnprof.counters.{name}" for name in counters.names()),
         "attnprof.meters.latency",
         "attnprof.meters.memory",

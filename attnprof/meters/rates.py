@@ -33,8 +33,6 @@ MIN_REPEATS = 3
 NOISE_NS = 10_000_000
 """What the fixed work takes that noise is measured with, about: as long as a kernel's call."""
 MIN_PAIRS = 8
-Z_99 = 2.576
-"""Standard errors on each side of a 99 % interval."""
 
 
 def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
@@ -117,17 +115,6 @@ def repeated(
     while len(times) < least or (len(times) < most and time.monotonic() < deadline):
         times.append(timer(run))
     return times
-
-
-def median_bounds(times: Sequence[int]) -> tuple[int, int]:
-    """The 99 % interval of the median from the ranks of the times; of fewer than 8 all of them.
-
-    How many of n times lie below the median is binomial, with a standard deviation of √n / 2.
-    """
-    ordered = sorted(times)
-    reach = Z_99 * len(ordered) ** 0.5 / 2
-    low = max(0, int(len(ordered) / 2 - reach))
-    return ordered[low], ordered[len(ordered) - 1 - low]
 
 
 def _spread(values: Sequence[float]) -> float:
