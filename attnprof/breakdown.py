@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attnprof import kernels
 from attnprof.errors import MeasurementError, describe_error
@@ -15,9 +15,11 @@ from attnprof.growth import doubling_exponent
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
+    from attnprof.call import Call
     from attnprof.operators.counting import OperatorCounts
 
 By = Literal["module", "operator"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,20 @@ def count(case: Case) -> OperatorCounts:
     Raises:
         MeasurementError: when the kernel does not take the case, or it cannot be run.
     """
-    kernel, workload = kernels.find(case.kernel), case.workload
-    reason = kernel.supports(workload)
+    reason = kernels.find(case.kernel).supports(case.workload)
     if reason:
         raise MeasurementError(reason)
     from attnprof.operators.counting import count_operators
+
+    return on_fake_or_real(case, lambda call: count_operators(call.run))
+
+
+def on_fake_or_real(case: Case, take: Callable[[Call], _T]) -> _T:
+    """What `take` says of a case's call on fake tensors, or on real ones where these do not do.
+
+    Raises:
+        MeasurementError: when a real run is needed, and there is no room for it.
+    """
     from attnprof.operators.fake import on_fake_tensors
 
     def check_room() -> None:
@@ -116,9 +127,7 @@ def count(case: Case) -> OperatorCounts:
         if status != "ok":
             raise MeasurementError(f"its shapes depend on data, and a real run {reason}")
 
-    return on_fake_tensors(
-        lambda: kernel.build(workload), lambda call: count_operators(call.run), check_room
-    )
+    return on_fake_tensors(lambda: kernels.find(case.kernel).build(case.workload), take, check_room)
 
 
 def _parts(counts: OperatorCounts) -> Iterator[tuple[By, str, int, int | None]]:

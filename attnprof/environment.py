@@ -90,7 +90,7 @@ def capture() -> Environment:
         gpu=gpu,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages={name: _version(name) for name in _PACKAGES},
+        packages=versions(*_PACKAGES),
         physical_cores=psutil.cpu_count(logical=False),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         blas=blas_of(torch.__config__.show()),
@@ -160,6 +160,11 @@ def _driver() -> str | None:
         text = done.stdout
     match = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text)
     return match[0] if match else None
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of installed packages, by name."""
+    return {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str:

@@ -57,6 +57,18 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
 
 
 _chosen_threads: list[int] = []
+_any_machine: list[bool] = []
+
+
+@contextmanager
+def on_any_machine() -> Generator[None]:
+    """What is predicted meanwhile is the same everywhere: one thread, no special instructions."""
+    _any_machine.append(True)
+    try:
+        with computing_with(1):
+            yield
+    finally:
+        _any_machine.pop()
 
 
 @contextmanager
@@ -97,6 +109,8 @@ def _even(number: int) -> int:
 
 def _repacks(queries: int, keys: int, dtype: DType) -> bool:
     """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
+    if _any_machine:
+        return False
     torch = sys.modules.get("torch")
     if torch is not None and not torch._C._get_mkldnn_enabled():
         return False

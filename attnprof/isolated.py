@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -101,6 +102,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._workers: set[ForkedWorker] = set()
+        self._asking = threading.RLock()
 
     def __enter__(self) -> ForkServer:
         return self
@@ -110,7 +112,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the process, and all its workers."""
-        for worker in self._workers:
+        for worker in tuple(self._workers):
             worker.kill()
         self._workers.clear()
         if self._process is not None:
@@ -189,14 +191,15 @@ class ForkServer:
         return worker
 
     def _ask(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:
-        control = self._begin()
-        try:
-            socket.send_fds(control, [request], list(descriptors))
-            send(control, pickle.dumps(given))
-            return pickle.loads(receive(control))
-        except BaseException:  # whoever is interrupted here has not read the answer
-            self.close()
-            raise
+        with self._asking:  # several threads may each have a worker
+            control = self._begin()
+            try:
+                socket.send_fds(control, [request], list(descriptors))
+                send(control, pickle.dumps(given))
+                return pickle.loads(receive(control))
+            except BaseException:  # whoever is interrupted here has not read the answer
+                self.close()
+                raise
 
 
 _PATIENCE_SECONDS = 5.0

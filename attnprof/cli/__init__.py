@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import audit, breakdown, compare, doctor, estimate, kernels
+from attnprof.cli import audit, breakdown, compare, doctor, estimate, guard, kernels
 from attnprof.cli.group import OneLineErrors
 from attnprof.cli.variadic import VariadicCommand
 
@@ -26,6 +26,7 @@ for name, command in (
     ("doctor", doctor.doctor),
 ):
     app.command(name, cls=VariadicCommand)(command)
+app.add_typer(guard.guard, name="guard")
 
 
 @app.callback(invoke_without_command=True)

@@ -49,6 +49,7 @@ def measure_rounds(
     order: random.Random | None = None,
     precision: float = PRECISION,
     reference: Key | None = None,
+    is_settled: Callable[[Mapping[Key, list[int]]], bool] | None = None,
 ) -> tuple[dict[Key, list[int]], dict[Key, Exception]]:
     """Time all runs in rounds until what they say is settled or the budget is spent.
 
@@ -65,6 +66,8 @@ def measure_rounds(
         precision: the width of an interval as a part of its median.
         reference: the run that the others are compared with. It may fail, or not be among them:
             then each is judged by its own median.
+        is_settled: asked now and then whether the times so far say enough; in place of intervals
+            and verdicts.
 
     Returns:
         nanoseconds by name, in rounds that all of these names ran; and the exceptions by name.
@@ -101,7 +104,12 @@ def measure_rounds(
         if len(rounds) >= next_check:
             # Each look is a chance to be fooled: there are few, ever farther apart.
             next_check = len(rounds) + max(1, len(rounds) // 4)
-            if _are_settled(_by_key(rounds, failures), reference, precision):
+            times_so_far = _by_key(rounds, failures)
+            if (
+                is_settled(times_so_far)
+                if is_settled
+                else _are_settled(times_so_far, reference, precision)
+            ):
                 break
     return _by_key(rounds, failures), failures
 

@@ -52,6 +52,13 @@ class OperatorCounts:
         default_factory=lambda: defaultdict(OperatorTally)
     )
 
+    def add(self, place: str, name: str, macs: int | None) -> None:
+        """One call of an operator; MACs are None where no formula knows it."""
+        entry = self.tallies[place, name]
+        entry.calls += 1
+        entry.macs += macs or 0
+        entry.is_counted &= macs is not None
+
     @property
     def macs(self) -> int:
         """MACs of all operators that have a formula."""
@@ -98,14 +105,7 @@ def count_operators(run: Callable[[], object]) -> OperatorCounts:
     seen, Triton's are.
     """
     counts = OperatorCounts()
-
-    def tally(place: str, name: str, macs: int | None) -> None:
-        entry = counts.tallies[place, name]
-        entry.calls += 1
-        entry.macs += macs or 0
-        entry.is_counted &= macs is not None
-
-    with dispatched(tally):
+    with dispatched(counts.add):
         run()
     return counts
 
@@ -119,8 +119,10 @@ def _plainly(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def dispatched(tell: Tell, around: Around = _plainly) -> Generator[None]:
+def dispatched(tell: Tell, around: Around = _plainly) -> Generator[Callable[[], str]]:
     """Tell of each operator that runs inside: its place, its name, its MACs or None.
+
+    Yields what tells the path of the module that runs.
 
     `around` runs each of them, and those that are made of others, which reach here in inference
     mode, too.
@@ -132,7 +134,7 @@ def dispatched(tell: Tell, around: Around = _plainly) -> Generator[None]:
         _triton_launches(lambda name, macs: tell(_place(tracker), name, macs)),
         _Dispatch(tracker, tell, around),
     ):
-        yield
+        yield lambda: _place(tracker)
 
 
 class _Dispatch(TorchDispatchMode):
@@ -171,7 +173,7 @@ class _Dispatch(TorchDispatchMode):
             macs = formula(**arguments_of(func, args, kwargs), result=result)
         else:
             macs = formula(*args, **kwargs, result=result)
-        self._tell(_place(self._tracker), _name(func), None if macs is None else int(macs))
+        self._tell(_place(self._tracker), operator_name(func), None if macs is None else int(macs))
         return result
 
 
@@ -179,7 +181,7 @@ def _is_tensor(leaf: object) -> bool:
     return isinstance(leaf, Tensor)
 
 
-def _name(func: Any) -> str:
+def operator_name(func: Any) -> str:
     """`aten.addmm`, or the name of a higher-order operator."""
     return str(getattr(func, "overloadpacket", func))
 

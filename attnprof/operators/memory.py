@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from attnprof.operators.buffers import buffer_bytes
+from attnprof.operators.dtypes import dtype_name
 
 _aten = torch.ops.aten
 
@@ -23,20 +25,27 @@ def peak_bytes(run: Callable[[], object]) -> int:
     The output counts, the inputs do not. What an operator allocates inside, which no tensor holds,
     is added where `attnprof.operators.buffers` knows it.
     """
-    with torch.compiler.set_stance("force_eager"), _Storages() as storages:
+    with torch.compiler.set_stance("force_eager"), Storages() as storages:
         output = run()
     del output
     return storages.peak
 
 
-class _Storages(TorchDispatchMode):
-    """Follows each storage that an operator makes until nothing holds it."""
+class Storages(TorchDispatchMode):
+    """Follows each storage that an operator makes until nothing holds it.
+
+    Args:
+        origin: names where an operator runs; then the peak is told by origin and dtype, too.
+    """
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Callable[[Any], str] | None = None) -> None:
         super().__init__()
         self.peak = 0
+        self.peak_by_origin: dict[str, int] = {}
+        self._origin = origin
+        self._live_by_origin: Counter[str] = Counter()
         self._live = 0
         self._known: dict[int, weakref.finalize[Any, Any]] = {}
         self._fresh: Any = WeakIdKeyDictionary()
@@ -49,12 +58,18 @@ class _Storages(TorchDispatchMode):
                 self._take_in(leaf.untyped_storage())
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and self._follow(leaf.untyped_storage()):
+            if isinstance(leaf, Tensor) and self._follow(leaf, func):
                 self._fresh[leaf] = True
         inside = buffer_bytes(func, args, kwargs or {})
         if _goes_backward() and self._is_in_place_for_real(func, args):
             inside -= result.untyped_storage().nbytes()
-        self.peak = max(self.peak, self._live + inside)
+        if self._live + inside > self.peak:
+            self.peak = self._live + inside
+            if self._origin is not None:
+                self.peak_by_origin = dict(self._live_by_origin)
+                if inside:
+                    name = f"{self._origin(func)} buffers"
+                    self.peak_by_origin[name] = self.peak_by_origin.get(name, 0) + inside
         return result
 
     def _is_in_place_for_real(self, func: Any, args: tuple[Any, ...]) -> bool:
@@ -73,19 +88,23 @@ class _Storages(TorchDispatchMode):
         if known is None or not known.alive:
             self._known[id(storage)] = weakref.finalize(storage, int)
 
-    def _follow(self, storage: torch.UntypedStorage) -> bool:
+    def _follow(self, tensor: Tensor, func: Any) -> bool:
         """Whether the storage is new; if so, it is followed from now on."""
+        storage = tensor.untyped_storage()
         key = id(storage)
         known = self._known.get(key)
         if known is not None and known.alive:
             return False
         size = storage.nbytes()
+        origin = "" if self._origin is None else f"{self._origin(func)} {dtype_name(tensor)}"
         self._live += size
-        self._known[key] = weakref.finalize(storage, self._free, size)
+        self._live_by_origin[origin] += size
+        self._known[key] = weakref.finalize(storage, self._free, size, origin)
         return True
 
-    def _free(self, size: int) -> None:
+    def _free(self, size: int, origin: str) -> None:
         self._live -= size
+        self._live_by_origin[origin] -= size
 
 
 def _goes_backward() -> bool:

@@ -56,13 +56,18 @@ _REQUIRED_SIZES: dict[str, Callable[[Workload], object]] = {
 
 
 class PythonTarget(Target):
-    """An object in one of the user's modules."""
+    """An object in one of the user's modules.
 
-    def __init__(self, reference: Reference) -> None:
+    Args:
+        reference: where it is, and what is said of its inputs.
+        given: the object itself, where it is at hand.
+    """
+
+    def __init__(self, reference: Reference, given: Any = None) -> None:
         super().__init__(reference.name, f"{reference.inner} in {reference.place}")
         self._module = reference.place
         self._specs = {spec.name: spec for spec in reference.inputs}
-        self._object = _load(reference)
+        self._object = _load(reference) if given is None else given
         self._make = self._maker()
 
     def build(self, workload: Workload) -> Call:

@@ -1,0 +1,216 @@
+"""`attnprof guard`: init, check, update."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attnprof.cli import options
+from attnprof.cli.interrupts import ending_in_order
+from attnprof.cli.screen import progress, say
+from attnprof.errors import UsageError, near
+from attnprof.guard import checking
+from attnprof.guard.checking import DEFAULT_TIMEOUT_S, shown_path, workers_for
+from attnprof.plan import read_seconds
+
+if TYPE_CHECKING:
+    from attnprof.guard.checking import Check, Observer, Update
+    from attnprof.guard.configuration import Configuration
+    from attnprof.guard.contract import Contract
+    from attnprof.isolated import Workers
+
+guard = typer.Typer(
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    help="Complexity contracts: what code may cost, and how that may grow, for CI to enforce.",
+)
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Contracts. [dim]default: all[/]"),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Where the contracts stand. [dim]default: attnprof.toml and pyproject.toml here, or "
+        "in the nearest folder above that has some[/]",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", help="For each contract."),
+]
+Format = Annotated[
+    str,
+    typer.Option("--format", metavar="NAME", help="text, json, github, junit or markdown."),
+]
+NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contracts say of time.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
+
+
+@guard.command()
+def init(
+    names: Names = None,
+    config: Config = None,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    no_isolation: options.NoIsolation = False,
+) -> None:
+    """Measure all contracts and write the first attnprof.lock.json, for you to commit.
+
+    [dim]attnprof guard init[/]
+    """
+    _renew(checking.init, names, config, timeout, no_isolation=no_isolation)
+
+
+@guard.command()
+def update(
+    names: Names = None,
+    config: Config = None,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    no_isolation: options.NoIsolation = False,
+) -> None:
+    """Accept what is measured now: write it to the lock, and print the difference.
+
+    [dim]attnprof guard update encoder[/]
+    """
+    _renew(checking.update, names, config, timeout, no_isolation=no_isolation)
+
+
+@guard.command()
+def check(
+    names: Names = None,
+    config: Config = None,
+    format: Format = "text",
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    no_time: NoTime = False,
+    strict: Strict = False,
+    no_isolation: options.NoIsolation = False,
+) -> None:
+    """Measure contracts and hold them to the lock; writes nothing.
+
+    Exit code 1 if one is broken, 2 if one cannot be used, 3 if one could not be measured.
+    Under GitHub Actions annotations and the step summary are written, too.
+
+    [dim]attnprof guard check --format junit > guard.xml[/]
+    """
+    from attnprof.guard.reports import FORMATS, github, markdown
+
+    if format not in FORMATS:
+        raise UsageError("format", format or "(nothing)", near(format, FORMATS))
+    configuration, contracts = _read(names, config)
+    seconds = read_seconds("timeout", timeout, DEFAULT_TIMEOUT_S)
+    with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
+        result = checking.check(
+            configuration,
+            contracts,
+            workers,
+            config=_named(config),
+            with_time=not no_time,
+            is_strict=strict,
+            timeout=seconds,
+            observe=observe,
+        )
+    if format == "text":
+        _show(result)
+    else:
+        sys.stdout.write(FORMATS[format](result))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if format != "github":
+            sys.stdout.flush()
+            sys.stderr.write(github.render(result))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(markdown.render(result))
+    raise typer.Exit(result.exit_code)
+
+
+def _renew(
+    change: Callable[..., Update],
+    names: list[str] | None,
+    config: Path | None,
+    timeout: float,
+    *,
+    no_isolation: bool,
+) -> None:
+    configuration, contracts = _read(names, config)
+    seconds = read_seconds("timeout", timeout, DEFAULT_TIMEOUT_S)
+    with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
+        done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
+    for name, lines in sorted(done.differences.items()):
+        if len(lines) == 1:
+            typer.echo(f"{name}: {lines[0]}")
+        elif lines:
+            typer.echo("\n    ".join([f"{name}:", *lines]))
+    unchanged = sum(not lines for lines in done.differences.values())
+    if unchanged:
+        typer.echo(f"{unchanged} unchanged")
+    for result in done.failures:
+        say(f"{result.file}:{result.line}: {result.name}: {result.problem}")
+    if done.differences:
+        say(f"written: {shown_path(configuration.lock_path)}")
+    raise typer.Exit(done.exit_code)
+
+
+def _read(names: list[str] | None, config: Path | None) -> tuple[Configuration, list[Contract]]:
+    from attnprof.guard.configuration import read_configuration
+
+    configuration = read_configuration(config)
+    return configuration, configuration.chosen(names or [])
+
+
+def _named(config: Path | None) -> str:
+    return "" if config is None else str(config)
+
+
+@contextmanager
+def _measuring(
+    contracts: list[Contract], *, no_isolation: bool
+) -> Generator[tuple[Workers, Observer]]:
+    """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    with ending_in_order() as ending:
+        try:
+            with (
+                workers_for(contracts, is_isolated=not no_isolation) as workers,
+                progress() as observe,
+            ):
+                yield workers, observe
+        except KeyboardInterrupt:
+            say(f"attnprof: {ending.word}; nothing was written")
+            raise typer.Exit(ending.exit_code) from None
+
+
+_STYLES = {
+    "kept": "green",
+    "broken": "bold red",
+    "undecided": "yellow",
+    "misconfigured": "bold red",
+    "not measured": "bold red",
+}
+
+
+def _show(result: Check) -> None:
+    """The text, its first words in colour on a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from attnprof.guard.reports import text
+
+    is_terminal = sys.stdout.isatty()
+    width = min(shutil.get_terminal_size().columns, text.WIDTH) if is_terminal else text.WIDTH
+    said = Text(text.render(result, width), end="")
+    for word, style in _STYLES.items():
+        said.highlight_regex(rf"(?m)^{word}(?= )", style)
+    for label in ("where", "likely", "to mend"):
+        said.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
+    console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
+    console.print(said, soft_wrap=True)

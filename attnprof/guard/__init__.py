@@ -1,0 +1,1 @@
+"""Complexity contracts: what code may cost, and how that may grow, for CI to enforce."""

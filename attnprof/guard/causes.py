@@ -1,0 +1,253 @@
+"""What most likely happened, where the evidence shows it: rules on the parts before and now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from attnprof.growth import doubling_exponent
+from attnprof.guard.contract import Quantity
+from attnprof.guard.evidence import fold
+from attnprof.guard.lock import Entry, PartKind
+from attnprof.guard.measuring import Measured
+from attnprof.workload import DTYPE_BYTES
+
+Parts = Mapping[str, Mapping[int, int]]
+
+_FUSED = ("scaled_dot_product", "flex_attention", "banded_attention")
+_PRODUCTS = ("aten.bmm", "aten.baddbmm", "aten.mm", "aten.matmul")
+_SQUARE = 1.7
+_LINEAR = 1.3
+"""Exponents between the contract's longest two lengths, above and below which a part counts as
+quadratic and as linear at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The parts that are locked and those that are measured."""
+
+    entry: Entry | None
+    measured: Measured
+
+    @classmethod
+    def of(cls, entry: Entry | None, measured: Measured) -> Comparison:
+        """Of an entry, or of nothing."""
+        return cls(entry, measured)
+
+    def was(self, kind: PartKind) -> Parts:
+        """Parts as locked."""
+        return self.entry.parts(kind) if self.entry is not None else {}
+
+    def now(self, kind: PartKind) -> Parts:
+        """Parts as measured, without those that cost nothing."""
+        parts: Parts = getattr(self.measured, kind)
+        return {part: costs for part, costs in parts.items() if any(costs.values())}
+
+    @property
+    def lengths(self) -> list[int]:
+        """That were measured, ascending."""
+        return sorted(self.measured.cells)
+
+
+def explain(quantity: Quantity, versus: Comparison) -> list[str]:
+    """Sentences, likeliest first; none where nothing is locked to compare with."""
+    if versus.entry is None:
+        return []
+    rules: list[Callable[[], Iterable[str]]] = [
+        partial(_fused_lost, versus),
+        partial(_dense_for_band, versus),
+        partial(_wider_dtype, versus) if quantity == "peak_bytes" else tuple,
+        partial(_hidden_square, versus) if quantity == "peak_bytes" else tuple,
+        partial(_new_square, versus) if quantity == "macs" else tuple,
+        partial(_more_calls, versus),
+        partial(_modules, versus),
+        partial(_scaled, versus) if quantity == "macs" else tuple,
+        partial(_versions, versus),
+    ]
+    found = [sentence for rule in rules for sentence in rule()]
+    return list(dict.fromkeys(found))[:_MOST]
+
+
+_MOST = 4
+
+
+def _operator(part: str) -> str:
+    return part.rpartition(" ")[2]
+
+
+def _place(part: str) -> str:
+    return part.rpartition(" ")[0]
+
+
+def _named(places: Iterable[str]) -> str:
+    """Places in words: layers alike as one, no more than three."""
+    folded = list(fold(dict.fromkeys(places, 0)))
+    words = [place or "the module itself" for place in folded[:3]]
+    return ", ".join(words) + f" and {len(folded) - 3} more" * (len(folded) > 3)
+
+
+def _exponent(costs: Mapping[int, int]) -> float:
+    points = [(n, cost) for n, cost in sorted(costs.items()) if cost]
+    return doubling_exponent(points[-2], points[-1]) if len(points) > 1 else 0.0
+
+
+def _fused_lost(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("macs"), versus.now("macs")
+    lost = {
+        _place(part): _operator(part)
+        for part in was
+        if part not in now and any(word in part for word in _FUSED)
+    }
+    products = [p for p in now if p not in was and _operator(p) in _PRODUCTS]
+    places = [
+        place
+        for place in lost
+        if any(_place(p) == place or _place(p).startswith(f"{place}.") for p in products)
+        or not place
+    ]
+    if products and places:
+        operators = ", ".join(sorted({lost[place] for place in places}))
+        now_operators = ", ".join(sorted({_operator(part) for part in products}))
+        yield (
+            f"fused attention was replaced by a materialised product: {operators} in "
+            f"{_named(places)} is now {now_operators}, whose n × n scores stand in memory"
+        )
+
+
+def _dense_for_band(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("macs"), versus.now("macs")
+    banded = any(_exponent(costs) < _LINEAR and _is_pairwise(part) for part, costs in was.items())
+    had_square = any(_exponent(costs) > _SQUARE for costs in was.values())
+    squares = [
+        part for part, costs in now.items() if _exponent(costs) > _SQUARE and _is_pairwise(part)
+    ]
+    if banded and squares and not had_square:
+        operators = ", ".join(sorted({_operator(part) for part in squares}))
+        yield (
+            f"a dense product of all pairs stands where a band was: {operators} in "
+            f"{_named(map(_place, squares))}; under a mask it multiplies what the mask hides"
+        )
+
+
+def _is_pairwise(part: str) -> bool:
+    return _operator(part) in _PRODUCTS or any(word in part for word in _FUSED)
+
+
+def _wider_dtype(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("bytes"), versus.now("bytes")
+    sizes = {_operator(part): DTYPE_BYTES.get(_operator(part), 0) for part in {*was, *now}}  # pyright: ignore[reportArgumentType, reportCallIssue]
+    widest = max((sizes[_operator(part)] for part in was), default=0)
+    wider = [part for part in now if sizes[_operator(part)] > widest > 0]
+    if not wider:
+        # Wider tensors that there were too may be more now, in place of narrower ones.
+        for part in now:
+            place = _place(part)
+            others = [p for p in was if _place(p) == place and sizes[_operator(p)] > 0]
+            if part not in was and any(
+                sizes[_operator(p)] < sizes[_operator(part)] for p in others
+            ):
+                wider.append(part)
+    if wider:
+        names = sorted({_operator(part) for part in wider})
+        before = sorted({_operator(part) for part in was if sizes[_operator(part)] > 0})
+        yield (
+            f"tensors at the peak are {', '.join(names)} where they were {', '.join(before)}: "
+            f"{_named(map(_place, wider))}"
+        )
+
+
+def _hidden_square(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("bytes"), versus.now("bytes")
+    macs = {_place(part) or "": costs for part, costs in versus.now("macs").items()}
+    for part, costs in now.items():
+        if _exponent(costs) <= _SQUARE or _exponent(was.get(part, {})) > _SQUARE:
+            continue
+        place = _place(part)
+        longest = max(costs)
+        numbers = costs[longest] / longest**2
+        is_product = place in versus.now("macs") and place not in versus.was("macs")
+        if is_product and macs:
+            yield f"{place} holds n × n products at the peak: {numbers:.3g} B · n²"
+        else:
+            yield (
+                f"{place} holds n × n numbers at the peak, {numbers:.3g} B · n², and multiplies "
+                f"nothing: a mask or a bias of all pairs"
+            )
+
+
+def _new_square(versus: Comparison) -> Iterator[str]:
+    entry, seen = versus.entry, versus.measured.growth["macs"]
+    if entry is None or seen.terms is None or not seen.terms[2]:
+        return
+    if entry.growth.get("macs") not in ("constant", "linear"):
+        return
+    _, linear, square = seen.terms
+    was, now = versus.was("macs"), versus.now("macs")
+    squares = [
+        part
+        for part, costs in now.items()
+        if _exponent(costs) > _LINEAR and _exponent(was.get(part, {})) <= _LINEAR
+    ]
+    overtakes = (
+        f"; it overtakes the linear part at {int(linear / square) + 1:,} tokens"
+        if linear > 0
+        else ""
+    )
+    places = f" in {_named(squares)}" if squares else ""
+    yield f"a new quadratic term, {float(square):,.6g} MACs · n²{places}{overtakes}"
+
+
+def _more_calls(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("calls"), versus.now("calls")
+    longest = versus.lengths[-1]
+    more: dict[str, tuple[int, int]] = {}
+    for part, before in was.items():
+        calls, called = before.get(longest, 0), now.get(part, {}).get(longest, 0)
+        if calls and called >= 2 * calls:
+            more[part] = (calls, called)
+    for part, (calls, called) in list(fold(more).items())[:1]:
+        yield (
+            f"{part} runs {called:,} times where it ran {calls:,}: a loop that computes anew, or "
+            f"in smaller pieces"
+        )
+
+
+def _modules(versus: Comparison) -> Iterator[str]:
+    was, now = versus.was("params"), versus.now("params")
+    came = [place for place in now if place not in was]
+    went = [place for place in was if place not in now]
+    if came:
+        yield f"new modules with parameters: {_named(came)}"
+    if went:
+        yield f"modules that are gone: {_named(went)}"
+    n = versus.lengths[-1]
+    sized = [p for p in now if p in was and now[p].get(n) != was[p].get(n)]
+    if sized:
+        yield f"modules of another size: {_named(sized)}"
+
+
+def _scaled(versus: Comparison) -> Iterator[str]:
+    """One product whose cost per call is so many times what it was, at every length alike."""
+    was, now = versus.was("macs"), versus.now("macs")
+    called_was, called_now = versus.was("calls"), versus.now("calls")
+    for part in was:
+        if part not in now or called_was.get(part) != called_now.get(part):
+            continue
+        ratios = [now[part].get(n, 0) / was[part][n] for n in versus.lengths if was[part].get(n)]
+        if not ratios or min(ratios) <= 0 or min(ratios) == max(ratios) == 1:
+            continue
+        if _is_pairwise(part) and max(ratios) < 1.25 * min(ratios):
+            yield (
+                f"{part} multiplies {ratios[-1]:.3g} times what it did, at every length alike: "
+                f"another window, other dilations, or heads of another size"
+            )
+            return
+
+
+def _versions(versus: Comparison) -> Iterator[str]:
+    locked = versus.entry.versions if versus.entry is not None else {}
+    for package in ("torch", "transformers"):
+        was, now = locked.get(package), versus.measured.versions.get(package)
+        if was and now and was.partition("+")[0] != now.partition("+")[0]:
+            yield f"locked with {package} {was}, measured with {now}"

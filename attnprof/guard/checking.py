@@ -1,0 +1,371 @@
+"""`init`, `check` and `update`: measures contracts side by side and holds them to the lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from attnprof.errors import AttnprofError, MeasurementError, UsageError
+from attnprof.guard.configuration import Configuration, ConfigurationError
+from attnprof.guard.contract import GROWING, QUANTITIES, Contract
+from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_lock
+from attnprof.guard.measuring import Measured, measure, modules
+from attnprof.guard.quantities import NAMES, format_change, show
+from attnprof.guard.racing import Race, race_confirmed
+from attnprof.guard.verdicts import Breach, Result, judge, unknown_growth
+from attnprof.isolated import ForkServer, InThisProcess, Workers
+
+Observer = Callable[[str, float], None]
+"""Told what is being done, and the part that is done, 0 to 1."""
+
+DEFAULT_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the check of some contracts comes to.
+
+    Attributes:
+        results: in the order of the configuration; entries without a contract come last.
+        is_strict: whether what is undecided fails.
+        seconds: that it took.
+    """
+
+    results: tuple[Result, ...]
+    is_strict: bool = False
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a contract is broken, else 2 or 3 where one could not be checked, else 0."""
+        statuses = {result.status for result in self.results}
+        if "broken" in statuses or ("undecided" in statuses and self.is_strict):
+            return 1
+        if "misconfigured" in statuses:
+            return ConfigurationError.exit_code
+        return MeasurementError.exit_code if "failed" in statuses else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update of the lock comes to.
+
+    Attributes:
+        differences: lines of what changed, by contract; empty for one that did not.
+        failures: contracts that could not be measured, whose entries are as they were.
+    """
+
+    differences: dict[str, list[str]]
+    failures: tuple[Result, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """As of a check."""
+        return Check(self.failures).exit_code
+
+
+@contextmanager
+def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> Generator[Workers]:
+    """Where contracts are measured: processes that torch has been imported for, or this one.
+
+    Raises:
+        MeasurementError: where the system has no processes of their own.
+    """
+    if not is_isolated:
+        yield InThisProcess()
+        return
+    try:
+        server = ForkServer(modules(contracts))
+    except OSError as error:
+        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
+    with server:
+        yield server
+
+
+def check(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    *,
+    config: str = "",
+    with_time: bool = True,
+    is_strict: bool = False,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    observe: Observer = lambda activity, done: None,
+) -> Check:
+    """Measure contracts and hold them to the lock and to their limits; writes nothing.
+
+    Args:
+        configuration: of the project.
+        contracts: that are checked; entries without a contract are told where these are all.
+        workers: where they are measured.
+        config: the file as it was named, for the commands in messages.
+        with_time: whether times are measured where a contract limits them.
+        is_strict: whether an undecided time fails.
+        timeout: seconds, for each contract.
+        observe: told of the progress.
+
+    Raises:
+        ConfigurationError: when the lock cannot be read.
+    """
+    begun = time.monotonic()
+    lock = read_lock(configuration.lock_path)
+    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
+    results: list[Result] = []
+    for contract in contracts:
+        verb = "update" if lock is not None else "init"
+        mend = command(verb, contract.name if lock is not None else "", config)
+        entry = (lock or {}).get(contract.name)
+        result = _result(contract, entry, measured[contract.name], mend)
+        if contract.time is not None and with_time and not result.problem:
+            observe(f"{contract.name}: time", 1.0)
+            result = _timed(result, contract, configuration.folder, workers, timeout)
+        results.append(result)
+    if len(contracts) == len(configuration.contracts):
+        orphans = sorted(set(lock or {}) - set(configuration.contracts))
+        results += [_orphan(configuration, name, config) for name in orphans]
+    return Check(tuple(results), is_strict, time.monotonic() - begun)
+
+
+def init(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    observe: Observer = lambda activity, done: None,
+) -> Update:
+    """Measure contracts, and write the first lock.
+
+    Raises:
+        ConfigurationError: when there is one already.
+    """
+    path = configuration.lock_path
+    refusal = ConfigurationError(
+        f"{path}: there is a lock already; `attnprof guard update` renews it"
+    )
+    if path.exists():
+        raise refusal
+    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
+    failures, entries = _entries(contracts, measured)
+
+    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
+        if path.exists():
+            raise refusal
+        return entries
+
+    if entries:
+        write_lock(path, change)
+    return Update({name: _differences(None, entry) for name, entry in entries.items()}, failures)
+
+
+def update(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    observe: Observer = lambda activity, done: None,
+) -> Update:
+    """Measure contracts, and lock what is measured; the entries of others stay.
+
+    Where these are all contracts, entries without one are left out, and a damaged lock is replaced.
+
+    Raises:
+        ConfigurationError: when the lock cannot be read or written.
+    """
+    is_whole = len(contracts) == len(configuration.contracts)
+    try:
+        read_lock(configuration.lock_path)
+    except DamagedError:
+        if not is_whole:
+            raise
+    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
+    failures, entries = _entries(contracts, measured)
+    differences: dict[str, list[str]] = {}
+
+    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
+        before = before or {}
+        differences.update(
+            {name: _differences(before.get(name), entry) for name, entry in entries.items()}
+        )
+        kept = before
+        if is_whole:
+            kept = {name: e for name, e in before.items() if name in configuration.contracts}
+            differences.update(
+                {
+                    name: ["left out: there is no such contract"]
+                    for name in before
+                    if name not in kept
+                }
+            )
+        return {**kept, **entries}
+
+    if entries:
+        write_lock(configuration.lock_path, change)
+    return Update(differences, failures)
+
+
+def command(verb: str, name: str = "", config: str = "") -> str:
+    """What is to be typed to `init` or `update`."""
+    words = ["attnprof guard", verb, *(["--config", config] if config else []), name]
+    return " ".join(word for word in words if word)
+
+
+def _measured(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    timeout: float,
+    observe: Observer,
+) -> Iterator[tuple[str, Measured]]:
+    """What is measured of each, as many at one time as there are cores."""
+
+    def one(contract: Contract) -> Measured:
+        outcome = workers.run(measure, contract, configuration.folder, max_seconds=timeout)
+        if outcome.status == "ok":
+            return outcome.value
+        return Measured(problem=outcome.failure, problem_kind="measurement")
+
+    if isinstance(workers, InThisProcess):
+        for index, contract in enumerate(contracts):
+            observe(contract.name, index / len(contracts))
+            with _staying_here():
+                yield contract.name, one(contract)
+        return
+    with ThreadPoolExecutor(min(_cores(), len(contracts))) as pool:
+        running = {pool.submit(one, contract): contract for contract in contracts}
+        for index, done in enumerate(as_completed(running), 1):
+            observe(running[done].name, index / len(contracts))
+            yield running[done].name, done.result()
+
+
+@contextmanager
+def _staying_here() -> Generator[None]:
+    here = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _result(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:
+    result = Result(contract.name, shown_path(contract.file), contract.line)
+    problem = measured.problem or unknown_growth(contract, measured)
+    if problem:
+        return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
+    breaches, notes = judge(contract, entry, measured, mend)
+    told = [(quantity, measured.growth[quantity].law) for quantity in GROWING]
+    facts = ", ".join(f"{NAMES[quantity]} {law}" for quantity, law in told if law is not None)
+    return replace(result, breaches=tuple(breaches), notes=tuple(notes), facts=facts)
+
+
+def _timed(
+    result: Result, contract: Contract, folder: Path, workers: Workers, timeout: float
+) -> Result:
+    limit = contract.time
+    assert limit is not None
+    try:
+        with _staying_here():
+            run = race_confirmed(contract, folder, workers, timeout)
+    except AttnprofError as error:
+        is_usage = isinstance(error, UsageError)
+        return replace(result, problem=f"time: {error}", is_misconfigured=is_usage)
+    outcome = run.outcome(limit.max)
+    told = _describe(run, contract)
+    if outcome == "broken":
+        breach = Breach(
+            "time",
+            f"takes {told}, twice seen",
+            allowed=f"{limit.max:g}",
+            mend="a larger time.max in the contract, or a faster target",
+        )
+        return replace(result, breaches=(*result.breaches, breach))
+    if outcome == "undecided":
+        note = f"time is undecided: {told}, too near to {limit.max:g} to tell"
+        return replace(result, is_undecided=True, notes=(*result.notes, note))
+    return replace(result, facts=f"{result.facts}, {told}")
+
+
+def _describe(run: Race, contract: Contract) -> str:
+    assert contract.time is not None
+    low, middle, high = run.ratio.low, run.ratio.median, run.ratio.high
+    return (
+        f"{middle:.2f} of {contract.time.reference}'s time at {contract.time.at:,} tokens "
+        f"({low:.2f} to {high:.2f}, {run.rounds} rounds)"
+    )
+
+
+def _orphan(configuration: Configuration, name: str, config: str) -> Result:
+    breach = Breach(
+        "lock",
+        f"is in {configuration.lock_path.name}, and there is no contract of this name",
+        mend=command("update", "", config),
+    )
+    return Result(name, shown_path(configuration.lock_path), 1, (breach,))
+
+
+def shown_path(path: Path) -> str:
+    """A path relative to where one is, where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _entries(
+    contracts: Iterable[Contract], measured: dict[str, Measured]
+) -> tuple[tuple[Result, ...], dict[str, Entry]]:
+    """Contracts that could not be measured, and the entries of the others."""
+    failures: list[Result] = []
+    entries: dict[str, Entry] = {}
+    for contract in contracts:
+        one = measured[contract.name]
+        if one.problem:
+            failures.append(_result(contract, None, one, ""))
+        else:
+            entries[contract.name] = entry_of(contract.subject, one)
+    return tuple(failures), entries
+
+
+def _differences(before: Entry | None, after: Entry) -> list[str]:
+    """What an entry was and is, a line for each cost that is another."""
+    if before is None:
+        laws = ", ".join(
+            f"{NAMES[q]} {after.growth[q] or 'unknown'}" for q in ("macs", "peak_bytes")
+        )
+        return [f"new: {len(after.cells)} lengths, {laws}"]
+    lines = [
+        f"{key}: {before.subject.get(key)} → {after.subject.get(key)}"
+        for key in sorted({*before.subject, *after.subject})
+        if before.subject.get(key) != after.subject.get(key)
+    ]
+    for quantity in QUANTITIES:
+        for length, cell in after.cells.items():
+            if length not in before.cells:
+                continue
+            was, now = getattr(before.cells[length], quantity), getattr(cell, quantity)
+            if was != now:
+                lines.append(
+                    f"{NAMES[quantity]} at {int(length):,} tokens: {show(quantity, was)} → "
+                    f"{show(quantity, now)}  {format_change(was, now)}"
+                )
+        was, now = before.growth.get(quantity), after.growth.get(quantity)
+        if was != now:
+            lines.append(f"{NAMES[quantity]} grow: {was or 'unknown'} → {now or 'unknown'}")
+    if not lines and (before.macs, before.bytes) != (after.macs, after.bytes):
+        lines.append("the same costs in other parts")
+    if not lines and before.versions != after.versions:
+        lines.append("the same costs with other versions")
+    return lines

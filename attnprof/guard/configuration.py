@@ -1,0 +1,334 @@
+"""Reads contracts from `attnprof.toml` and `pyproject.toml`, strictly."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from attnprof.errors import AttnprofError, UsageError, near
+from attnprof.guard.contract import (
+    ALLOWANCE_FORMS,
+    BUDGET_FORMS,
+    DEFAULT_ALLOWANCES,
+    GROWING,
+    QUANTITIES,
+    Contract,
+    Quantity,
+    TimeLimit,
+    parse_allowance,
+    parse_budget,
+)
+from attnprof.guard.laws import LAW_FORMS, parse_law
+from attnprof.units import parse_lengths
+
+_FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}
+_OPTIONS = (
+    "input",
+    "window",
+    "dilation",
+    "global_tokens",
+    "model",
+    "hidden_size",
+    "num_heads",
+    "batch_size",
+    "dtype",
+    "mode",
+    "scope",
+)
+_KEYS = (
+    *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
+    *("uncounted", *_OPTIONS),
+)
+_NAME = re.compile(r"[\w.-]+")
+
+
+class ConfigurationError(AttnprofError):
+    """A contract, or the lock, that cannot be read; one line that says what would be right."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All contracts of a project, and where it is.
+
+    Attributes:
+        folder: that targets, configs and the lock are relative to.
+        contracts: by name, in the order of the files.
+    """
+
+    folder: Path
+    contracts: dict[str, Contract]
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock file, beside the configuration."""
+        return self.folder / "attnprof.lock.json"
+
+    def chosen(self, names: Iterable[str]) -> list[Contract]:
+        """The contracts of these names, or all.
+
+        Raises:
+            ConfigurationError: for a name that there is not.
+        """
+        for name in names:
+            if name not in self.contracts:
+                words = near(name, self.contracts)
+                raise ConfigurationError(f"there is no contract {name}; {words}")
+        return [self.contracts[name] for name in dict.fromkeys(names) or self.contracts]
+
+
+def read_configuration(path: Path | None = None) -> Configuration:
+    """The contracts of one file, or of the files in the nearest folder upward that has some.
+
+    Raises:
+        ConfigurationError: without any contract, or for the first thing that is not right.
+    """
+    if path is not None:
+        folder, files = path.resolve().parent, [path]
+        if not path.is_file():
+            raise ConfigurationError(f"{path}: there is no such file")
+        if path.name not in _FILES and path.suffix != ".toml":
+            raise ConfigurationError(f"{path}: contracts stand in a .toml file")
+    else:
+        folder, files = _nearest()
+    contracts: dict[str, Contract] = {}
+    for file in files:
+        for contract in _read(file):
+            other = contracts.get(contract.name)
+            if other is not None:
+                raise ConfigurationError(
+                    f"{file}:{contract.line}: guard.{contract.name}: there is one of this name in "
+                    f"{other.file} already; rename one of the two"
+                )
+            contracts[contract.name] = contract
+    if not contracts:
+        where = ", ".join(map(str, files)) or str(Path.cwd())
+        raise ConfigurationError(
+            f"{where}: no contract: write one, as [tool.attnprof.guard.NAME] in pyproject.toml or "
+            f"[guard.NAME] in attnprof.toml, with target and len"
+        )
+    return Configuration(folder, contracts)
+
+
+def _nearest() -> tuple[Path, list[Path]]:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        files = [folder / name for name in _FILES if (folder / name).is_file()]
+        if any(_tables(file) for file in files):
+            return folder, files
+    return here, []
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        if "Cannot declare" in str(error):
+            raise ConfigurationError(
+                f"{file}: {error}: a table of this name stands there twice; rename one of the two"
+            ) from error
+        raise ConfigurationError(f"{file}: is no TOML: {error}") from error
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    table: Any = _parsed(file)
+    for key in _FILES.get(file.name, ("guard",)):
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{file}: {key} is no table")
+        table = cast("dict[str, Any]", table).get(key, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{file}: guard is no table")
+    return cast("dict[str, Any]", table)
+
+
+def _read(file: Path) -> list[Contract]:
+    text = file.read_text(encoding="utf-8")
+    prefix = ".".join(_FILES.get(file.name, ("guard",)))
+    contracts: list[Contract] = []
+    for name, table in _tables(file).items():
+        line = _line_of(text, f"{prefix}.{name}")
+        reader = _Reader(file, line, name)
+        if not isinstance(table, dict):
+            raise reader.wrong("", table, f"a contract is a table: [{prefix}.NAME]")
+        if not _NAME.fullmatch(name):
+            raise reader.wrong("", name, "a name is made of letters, digits, - and _")
+        contracts.append(reader.contract(cast("dict[str, Any]", table)))
+    return contracts
+
+
+def _line_of(text: str, header: str) -> int:
+    """The line of a table's header, or of the first thing inside it; 1 where it is written else."""
+    wanted = re.compile(rf"\s*\[\s*{re.escape(header)}(\.[^\]]*)?\s*\]")
+    for number, line in enumerate(text.splitlines(), 1):
+        if wanted.match(line.replace('"', "").replace("'", "")):
+            return number
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one contract; errors name its file, line and key."""
+
+    file: Path
+    line: int
+    name: str
+
+    def wrong(self, key: str, value: object, expected: str) -> ConfigurationError:
+        place = f"guard.{self.name}" + f".{key}" * bool(key)
+        said = f" = {value!r}" if value is not None else ""
+        return ConfigurationError(f"{self.file}:{self.line}: {place}{said}: {expected}")
+
+    def contract(self, table: dict[str, Any]) -> Contract:
+        if "device" in table:
+            raise self.wrong(
+                "device", table["device"], "contracts are counted without one; leave it out"
+            )
+        self._check_keys(table, _KEYS, "")
+        return Contract(
+            name=self.name,
+            file=self.file,
+            line=self.line,
+            target=self._target(table),
+            lengths=self._lengths(table.get("len")),
+            options=self._options(table),
+            growth=self._each(table, "growth", GROWING, LAW_FORMS, _law),
+            allowances={q: self._allowance(table, q) for q in QUANTITIES},
+            budgets={
+                quantity: self._value(
+                    f"max.{quantity}",
+                    value,
+                    BUDGET_FORMS[quantity],
+                    lambda value, quantity=quantity: parse_budget(quantity, value),
+                )
+                for quantity, value in self._table(table, "max", QUANTITIES).items()
+            },
+            time=self._time(table),
+            forbids_uncounted=self._uncounted(table),
+        )
+
+    def _check_keys(self, table: dict[str, Any], known: Iterable[str], inside: str) -> None:
+        for key in table:
+            if key not in known:
+                full = f"{inside}.{key}" if inside else key
+                raise self.wrong(full, None, f"there is no such key; {near(key, known)}")
+
+    def _target(self, table: dict[str, Any]) -> str:
+        named = [key for key in ("target", "hf") if key in table]
+        if len(named) != 1:
+            raise self.wrong(
+                "target",
+                None,
+                'name what is measured, as target = "pkg.mod:Net", a kernel\'s name, or '
+                'hf = "model.json"' + ", one of the two" * bool(named),
+            )
+        value = table[named[0]]
+        if not isinstance(value, str) or not value.strip():
+            raise self.wrong(named[0], value, "is a text")
+        from attnprof import kernels
+        from attnprof.targets.reference import is_reference, parse_reference
+
+        value = value.strip()
+        if named[0] == "hf":
+            path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
+            if not path.exists():
+                raise self.wrong("hf", value, f"there is no {path}")
+            return value if is_reference(value) else f"./{value}"
+        try:
+            if is_reference(value):
+                parse_reference(value)
+            elif value not in kernels.names():
+                words = near(value, kernels.names())
+                raise self.wrong("target", value, f"neither pkg.mod:Net nor a kernel; {words}")
+        except UsageError as error:
+            raise self.wrong("target", value, error.expected) from error
+        return value
+
+    def _lengths(self, value: object) -> tuple[int, ...]:
+        words: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
+        forms = 'lengths in tokens: [1024, 2048], "4k" or "512:8192:x2"'
+        if value is None or not words:
+            raise self.wrong("len", value, forms)
+        lengths: set[int] = set()
+        for word in words:
+            if isinstance(word, bool) or not isinstance(word, int | str):
+                raise self.wrong("len", word, forms)
+            try:
+                lengths.update(parse_lengths(str(word)))
+            except UsageError as error:
+                raise self.wrong("len", word, error.expected) from error
+        return tuple(sorted(lengths))
+
+    def _options(self, table: dict[str, Any]) -> dict[str, str | int]:
+        options: dict[str, str | int] = {}
+        for key in _OPTIONS:
+            if key not in table:
+                continue
+            value = table[key]
+            if isinstance(value, bool) or not isinstance(value, str | int):
+                raise self.wrong(key, value, f"one value, as for --{key.replace('_', '-')}")
+            options[key] = value
+        return options
+
+    def _table(self, table: dict[str, Any], key: str, known: Iterable[Any]) -> dict[Any, Any]:
+        value = table.get(key, {})
+        if not isinstance(value, dict):
+            raise self.wrong(key, value, f"is a table: {key}.{next(iter(known))} = …")
+        self._check_keys(cast("dict[str, Any]", value), known, key)
+        return cast("dict[Any, Any]", value)
+
+    def _each(
+        self,
+        table: dict[str, Any],
+        key: str,
+        known: Iterable[str],
+        forms: str,
+        parse: Callable[[Any], Any],
+    ) -> dict[Quantity, Any]:
+        return {
+            name: self._value(f"{key}.{name}", value, forms, parse)
+            for name, value in self._table(table, key, known).items()
+        }
+
+    def _value(self, key: str, value: Any, forms: str, parse: Callable[[Any], Any]) -> Any:
+        try:
+            return parse(value)
+        except ValueError:
+            raise self.wrong(key, value, forms) from None
+
+    def _allowance(self, table: dict[str, Any], quantity: Quantity) -> Any:
+        value = table.get(quantity, DEFAULT_ALLOWANCES[quantity])
+        if not isinstance(value, str):
+            raise self.wrong(quantity, value, ALLOWANCE_FORMS)
+        return self._value(quantity, value, ALLOWANCE_FORMS, parse_allowance)
+
+    def _time(self, table: dict[str, Any]) -> TimeLimit | None:
+        if "time" not in table:
+            return None
+        given = self._table(table, "time", ("reference", "at", "max"))
+        reference, at, limit = (given.get(key) for key in ("reference", "at", "max"))
+        if not isinstance(reference, str) or not reference:
+            raise self.wrong("time.reference", reference, 'what is as fast as 1, as "bert-sdpa"')
+        if isinstance(at, bool) or not isinstance(at, int) or at < 1:
+            raise self.wrong("time.at", at, "a length in tokens")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < 1e6:
+            raise self.wrong("time.max", limit, "a ratio above 0, as 0.6")
+        return TimeLimit(reference=reference, at=at, max=float(limit))
+
+    def _uncounted(self, table: dict[str, Any]) -> bool:
+        value = table.get("uncounted", "forbid")
+        if value not in ("forbid", "allow"):
+            raise self.wrong("uncounted", value, '"forbid" or "allow"')
+        return value == "forbid"
+
+
+def _law(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return parse_law(value)

@@ -1,0 +1,142 @@
+"""What a contract says: what is measured, and what it may cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from attnprof.guard.laws import GrowthLaw
+
+Quantity = Literal["macs", "params", "peak_bytes"]
+QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")
+GROWING: tuple[Quantity, ...] = ("macs", "peak_bytes")
+"""Those whose growth is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How far a cost may move from the one in the lock file.
+
+    Attributes:
+        text: as written.
+        part: of the locked cost; None allows any change.
+        is_two_sided: whether a decrease breaks it, too.
+    """
+
+    text: str
+    part: Fraction | None
+    is_two_sided: bool = False
+
+    def admits(self, was: int, now: int) -> bool:
+        """Whether a cost may become another."""
+        if self.part is None:
+            return True
+        change = abs(now - was) if self.is_two_sided else now - was
+        return change <= self.part * was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimit:
+    """How long a call may take, as a part of what a reference takes in the same run.
+
+    Attributes:
+        reference: a kernel's name, or a reference to the user's own.
+        at: tokens.
+        max: the greatest ratio.
+    """
+
+    reference: str
+    at: int
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """One named contract.
+
+    Attributes:
+        name: of the contract.
+        file: that it stands in.
+        line: of its table in that file, from 1.
+        target: what is measured, as for `--kernel`; paths are relative to the file's folder.
+        lengths: in tokens, ascending.
+        options: further options of `attnprof.plan.GridOptions`, one value each.
+        growth: the fastest law that is allowed; a quantity without one keeps its locked law.
+        allowances: what may change against the lock.
+        budgets: absolute limits.
+        time: of the real call; None for none.
+        forbids_uncounted: whether an operator without a MAC formula breaks the contract.
+    """
+
+    name: str
+    file: Path
+    line: int
+    target: str
+    lengths: tuple[int, ...]
+    options: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
+    growth: Mapping[Quantity, GrowthLaw] = field(default_factory=dict[Quantity, GrowthLaw])
+    allowances: Mapping[Quantity, Allowance] = field(default_factory=dict[Quantity, Allowance])
+    budgets: Mapping[Quantity, int] = field(default_factory=dict[Quantity, int])
+    time: TimeLimit | None = None
+    forbids_uncounted: bool = True
+
+    @property
+    def subject(self) -> dict[str, str | list[int]]:
+        """What is measured; a lock of another subject is stale."""
+        settings: dict[str, str | list[int]] = {"target": self.target, "len": list(self.lengths)}
+        return settings | {name: str(value) for name, value in sorted(self.options.items())}
+
+
+ALLOWANCE_FORMS = '"+1%", "±0%" for either way, or "any"'
+DEFAULT_ALLOWANCES: dict[Quantity, str] = {"macs": "+0%", "params": "+0%", "peak_bytes": "+1%"}
+_ALLOWANCE = re.compile(r"(\+|±|\+-)\s*(\d+(?:\.\d+)?)\s*%")
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_BINARY = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_BYTES = _BINARY | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+BUDGET_FORMS: dict[Quantity, str] = {
+    "macs": 'a positive whole number, or text with a unit: "3 GMac"',
+    "params": 'a positive whole number, or text with a unit: "110 M"',
+    "peak_bytes": 'a positive whole number of bytes, or text with a unit: "512 MiB"',
+}
+
+
+def parse_allowance(text: str) -> Allowance:
+    """An allowance from `+1%`, `±0%` or `any`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if text == "any":
+        return Allowance(text, None)
+    match = _ALLOWANCE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    return Allowance(text, Fraction(match[2]) / 100, is_two_sided=match[1] != "+")
+
+
+def parse_budget(quantity: Quantity, value: object) -> int:
+    """An amount from a whole number or from text with a unit of the quantity.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = _AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(value)
+    unit = match[2].lower()
+    if quantity == "peak_bytes":
+        factor = _BYTES.get(unit)
+    else:
+        word = "mac" if quantity == "macs" else "params"
+        factor = _DECIMAL.get(unit.removesuffix("s").removesuffix(word))
+    amount = 0 if factor is None else int(Fraction(match[1]) * factor)
+    if amount < 1:
+        raise ValueError(value)
+    return amount

@@ -1,0 +1,110 @@
+"""Time as a ratio within one run: rounds that run both, until the interval clears the limit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from attnprof import kernels
+from attnprof.errors import MeasurementError, UsageError, describe_error
+from attnprof.guard.contract import Contract, TimeLimit
+from attnprof.guard.measuring import case_of
+from attnprof.isolated import Workers
+from attnprof.plan import Case
+from attnprof.statistics import Interval, paired_ratio
+
+MAX_SECONDS = 30.0
+"""Rounds of one race end here; what is undecided then stays so."""
+
+_PATTERNS = ("window", "dilation", "global_tokens", "scope", "input")
+"""Options of the target alone: the reference is measured without, where it is none of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """How long the target took, as a part of the reference's time.
+
+    Attributes:
+        ratio: with its interval at 99 %.
+        rounds: that ran both.
+    """
+
+    ratio: Interval
+    rounds: int
+
+    def outcome(self, limit: float) -> Literal["kept", "broken", "undecided"]:
+        """Whether the whole interval is on one side of the limit."""
+        if self.ratio.low > limit:
+            return "broken"
+        return "kept" if self.ratio.high < limit else "undecided"
+
+
+def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> Race:
+    """Time a contract's target and its reference in turn, in a process of its own.
+
+    Raises:
+        UsageError: when the reference cannot be used.
+        MeasurementError: when one of the two cannot be run.
+    """
+    from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
+
+    limit = contract.time
+    assert limit is not None
+    os.chdir(folder)
+    target = case_of(contract.target, limit.at, contract.options)
+    reference = _reference_case(contract, limit)
+    calls = {
+        name: kernels.find(case.kernel).build(case.workload)
+        for name, case in (("target", target), ("reference", reference))
+    }
+
+    def is_settled(times: Mapping[str, list[int]]) -> bool:
+        return len(times) < 2 or _raced(times).outcome(limit.max) != "undecided"
+
+    times, failures = measure_rounds(
+        {name: call.run for name, call in calls.items()},
+        cpu_timer,
+        Budget(max_seconds),
+        is_settled=is_settled,
+    )
+    for name, error in failures.items():
+        raise MeasurementError(f"the {name} cannot be timed: {describe_error(error)}")
+    return _raced(times)
+
+
+def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: float) -> Race:
+    """A race; one that breaks the limit is run anew in another process, and has to break it again.
+
+    A process may have its tensors at addresses that cost it a tenth: another has not the same.
+
+    Raises:
+        AttnprofError: when it cannot be run.
+    """
+    limit = contract.time
+    assert limit is not None
+    first: Race = workers.run(race, contract, folder, max_seconds=timeout).result
+    if first.outcome(limit.max) != "broken":
+        return first
+    return workers.run(race, contract, folder, max_seconds=timeout).result
+
+
+def _raced(times: Mapping[str, list[int]]) -> Race:
+    target, reference = times["target"], times["reference"]
+    return Race(paired_ratio(target, reference), len(target))
+
+
+def _reference_case(contract: Contract, limit: TimeLimit) -> Case:
+    is_own = kernels.is_own(limit.reference)
+    options = {
+        name: value
+        for name, value in contract.options.items()
+        if name not in (_PATTERNS if is_own else ("input",))
+    }
+    try:
+        return case_of(limit.reference, limit.at, options)
+    except UsageError as error:
+        expected = f"{error.argument} {error.value}: {error.expected}"
+        raise UsageError("time.reference", limit.reference, expected) from error

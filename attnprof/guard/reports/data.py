@@ -1,0 +1,22 @@
+"""JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from attnprof.guard.checking import Check
+
+
+def render(check: Check) -> str:
+    """Every contract with its status, breaches, notes and problem; costs as whole numbers."""
+    contracts = [{"status": result.status, **asdict(result)} for result in check.results]
+    for contract in contracts:
+        for key in ("is_misconfigured", "is_undecided"):  # the status says so
+            del contract[key]
+    content = {
+        "exit_code": check.exit_code,
+        "seconds": round(check.seconds, 3),
+        "contracts": contracts,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,324 @@
+"""What a contract's check comes to: broken terms, each with its evidence, or notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from attnprof.guard.causes import Comparison, explain
+from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
+from attnprof.guard.laws import GrowthLaw, parse_law
+from attnprof.guard.lock import Entry, PartKind
+from attnprof.guard.measuring import Measured, Seen
+from attnprof.guard.quantities import KINDS, NAMES, format_change, show
+from attnprof.guard.where import Change, describe_changes, most_changed
+
+Status = Literal["kept", "broken", "undecided", "misconfigured", "failed"]
+"""Of a contract: undecided is a time that more rounds would have to decide; misconfigured is what
+the contract names and cannot be used, failed what could not be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A cost that changed, at one length.
+
+    Attributes:
+        seq_len: tokens.
+        was: what is locked, or the budget.
+        now: what is measured.
+    """
+
+    seq_len: int
+    was: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """One term of a contract that is broken.
+
+    Attributes:
+        term: the key of the contract, as `macs`, `growth.macs` or `max.peak_bytes`; `lock` for what
+            is missing or stale.
+        quantity: that is meant; None for the lock.
+        says: the sentence.
+        allowed: as the contract writes it; empty where nothing is written.
+        steps: costs that are past it, by length.
+        where: the parts whose cost changed, most first.
+        causes: what the evidence shows, likeliest first.
+        mend: a command, or what to write.
+    """
+
+    term: str
+    says: str
+    quantity: Quantity | None = None
+    allowed: str = ""
+    steps: tuple[Step, ...] = ()
+    where: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the check of one contract comes to.
+
+    Attributes:
+        name: of the contract.
+        file: that it stands in, relative to the folder that one works in where it can be.
+        line: of its table.
+        breaches: terms that are broken.
+        notes: improvements, and what could not be decided.
+        problem: why it could not be measured; empty where it was.
+        is_misconfigured: whether the problem is what the contract says.
+        is_undecided: whether its time is too near its limit to tell.
+        facts: what was measured, in a few words.
+    """
+
+    name: str
+    file: str
+    line: int
+    breaches: tuple[Breach, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+    is_misconfigured: bool = False
+    is_undecided: bool = False
+    facts: str = ""
+
+    @property
+    def status(self) -> Status:
+        """In one word."""
+        if self.breaches:
+            return "broken"
+        if self.problem:
+            return "misconfigured" if self.is_misconfigured else "failed"
+        return "undecided" if self.is_undecided else "kept"
+
+
+def judge(
+    contract: Contract, entry: Entry | None, measured: Measured, mend: str
+) -> tuple[list[Breach], list[str]]:
+    """Terms that are broken, and notes on what is better than locked.
+
+    Args:
+        contract: what is allowed.
+        entry: what is locked; None without.
+        measured: costs now, without a problem.
+        mend: the command that accepts them.
+    """
+    breaches: list[Breach] = []
+    notes: list[str] = []
+    stale = _stale(contract, entry, mend)
+    if stale is not None:
+        breaches.append(stale)
+        entry = None
+    if contract.forbids_uncounted and measured.uncounted:
+        breaches.append(_uncounted(measured))
+    versus = Comparison.of(entry, measured)
+    for quantity in QUANTITIES:
+        if quantity in GROWING:
+            breaches += _growth(contract, quantity, entry, measured, versus, mend)
+        breaches += _budget(contract, quantity, measured, versus)
+        if entry is not None:
+            change = _change(contract, quantity, entry, measured, versus, mend)
+            breaches += [change] if change is not None else []
+            notes += _improvement(quantity, entry, measured, mend) if change is None else []
+    return breaches, notes
+
+
+def unknown_growth(contract: Contract, measured: Measured) -> str:
+    """Why a law that the contract asks for cannot be told; empty where it can."""
+    for quantity in contract.growth:
+        seen = measured.growth[quantity]
+        if seen.law is None:
+            return (
+                f"growth.{quantity}: no law can be told from lengths up to {seen.longest:,} "
+                f"tokens, longer ones do not run; give len two lengths or more, each twice the one "
+                f"before"
+            )
+    return ""
+
+
+def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
+    if entry is None:
+        return Breach("lock", f"has no entry in {_LOCK}", mend=mend)
+    was, now = entry.subject, contract.subject
+    changed = [
+        f"{key} was {_said(was.get(key))}, is {_said(now.get(key))}"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
+    if not changed:
+        return None
+    return Breach("lock", f"its entry in {_LOCK} is stale: {'; '.join(changed)}", mend=mend)
+
+
+_LOCK = "attnprof.lock.json"
+
+
+def _said(value: object) -> str:
+    return "not given" if value is None else str(value)
+
+
+def _uncounted(measured: Measured) -> Breach:
+    names = ", ".join(f"{name} ({calls})" for name, calls in sorted(measured.uncounted.items()))
+    return Breach(
+        "uncounted",
+        f"operators without a MAC formula, with their calls: {names}",
+        allowed="forbid",
+        mend='attnprof.register_mac_formula in the target\'s module, or uncounted = "allow"',
+    )
+
+
+def _change(
+    contract: Contract,
+    quantity: Quantity,
+    entry: Entry,
+    measured: Measured,
+    versus: Comparison,
+    mend: str,
+) -> Breach | None:
+    allowance = contract.allowances[quantity]
+    steps = [
+        step
+        for step in _steps(quantity, entry, measured)
+        if not allowance.admits(step.was, step.now)
+    ]
+    if not steps:
+        return None
+    verb = "rose" if steps[-1].now > steps[-1].was else "fell"
+    worst = max(steps, key=lambda step: abs(step.now - step.was) / max(step.was, 1))
+    at = "at every length" if len(steps) == len(measured.cells) else "at some lengths"
+    return Breach(
+        quantity,
+        f"{NAMES[quantity]} {verb} {at}, by up to {format_change(worst.was, worst.now)}",
+        quantity,
+        allowance.text,
+        tuple(steps),
+        _where(KINDS[quantity], versus, steps[-1].seq_len),
+        tuple(explain(quantity, versus)),
+        mend,
+    )
+
+
+def _steps(quantity: Quantity, entry: Entry, measured: Measured) -> list[Step]:
+    return [
+        Step(n, getattr(entry.cells[str(n)], quantity), getattr(cell, quantity))
+        for n, cell in measured.cells.items()
+        if str(n) in entry.cells
+    ]
+
+
+def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str) -> list[str]:
+    better = [step for step in _steps(quantity, entry, measured) if step.now < step.was]
+    if not better:
+        return []
+    best = max(better, key=lambda step: (step.was - step.now) / step.was)
+    return [
+        (
+            f"{NAMES[quantity]} fell by up to {format_change(best.was, best.now)}, at "
+            f"{best.seq_len:,} tokens: {show(quantity, best.was)} → {show(quantity, best.now)}; "
+            f"to hold on to that: {mend}"
+        )
+    ]
+
+
+def _growth(
+    contract: Contract,
+    quantity: Quantity,
+    entry: Entry | None,
+    measured: Measured,
+    versus: Comparison,
+    mend: str,
+) -> list[Breach]:
+    seen = measured.growth[quantity]
+    locked = entry.growth.get(quantity, "") if entry is not None else ""
+    limit = contract.growth.get(quantity) or (parse_law(locked) if locked else None)
+    if limit is None or seen.law is None or limit.allows(seen.law, seen.longest):
+        return []
+    is_written = quantity in contract.growth
+    was = f", {locked} before" * (bool(locked) and locked != str(seen.law))
+    return [
+        Breach(
+            f"growth.{quantity}",
+            f"{NAMES[quantity]} grow {_adverb(seen)}{was}{_polynomial(quantity, seen)}",
+            quantity,
+            str(limit) if is_written else f"{limit}, as locked",
+            (),
+            _where(KINDS[quantity], versus, max(measured.cells), limit),
+            tuple(explain(quantity, versus)),
+            f'growth.{quantity} = "{seen.law}" in the contract, then {mend}'
+            if is_written
+            else mend,
+        )
+    ]
+
+
+def _adverb(seen: Seen) -> str:
+    return f"as {seen.law} (seen up to {seen.longest:,} tokens)"
+
+
+def _polynomial(quantity: Quantity, seen: Seen) -> str:
+    """Coefficients, and where the quadratic part overtakes."""
+    if seen.terms is None or not seen.terms[2]:
+        return ""
+    _, linear, square = seen.terms
+    text = f": {show(quantity, round(square)) if square >= 1 else f'{float(square):.3g}'} · n²"
+    if square > 0 and linear > 0:
+        return f"{text}, more than the linear part from {int(linear / square) + 1:,} tokens on"
+    return text
+
+
+def _budget(
+    contract: Contract, quantity: Quantity, measured: Measured, versus: Comparison
+) -> list[Breach]:
+    budget = contract.budgets.get(quantity)
+    if budget is None:
+        return []
+    past = [
+        Step(n, budget, now)
+        for n, cell in measured.cells.items()
+        if (now := getattr(cell, quantity)) > budget
+    ]
+    if not past:
+        return []
+    parts = getattr(measured, KINDS[quantity])
+    longest = past[-1].seq_len
+    largest = Comparison.of(None, measured)
+    return [
+        Breach(
+            f"max.{quantity}",
+            f"{NAMES[quantity]} are past the budget from {past[0].seq_len:,} tokens on",
+            quantity,
+            show(quantity, budget),
+            tuple(past),
+            _where(KINDS[quantity], largest, longest) if parts else (),
+            tuple(explain(quantity, versus)),
+            f"a larger max.{quantity} in the contract, or less to compute",
+        )
+    ]
+
+
+def _where(
+    kind: PartKind, versus: Comparison, seq_len: int, limit: GrowthLaw | None = None
+) -> tuple[str, ...]:
+    """The parts that changed most at a length; of a law, those that grow faster than it."""
+    changes = most_changed(versus.was(kind), versus.now(kind), seq_len)
+    if limit is not None:
+        fast = [change for change in changes if _outgrows(change, versus.now(kind), limit)]
+        changes = fast or changes
+    return tuple(describe_changes(kind, changes))
+
+
+def _outgrows(change: Change, parts: Mapping[str, Mapping[int, int]], limit: GrowthLaw) -> bool:
+    points = sorted((n, cost) for n, cost in parts.get(change.part, {}).items() if cost)
+    if len(points) < 2:
+        return False
+    from attnprof.growth import doubling_exponent
+
+    return doubling_exponent(points[-2], points[-1]) > limit.exponent + _CLEARLY
+
+
+_CLEARLY = 0.2
+"""Exponents of parts at the contract's own lengths are no more than a hint of where to look."""

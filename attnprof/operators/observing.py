@@ -1,0 +1,42 @@
+"""MACs and peak memory of one call in one run, each with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from attnprof.operators.counting import OperatorCounts, dispatched, operator_name
+from attnprof.operators.memory import Storages
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one call computes and holds.
+
+    Attributes:
+        counts: its operators, by module.
+        peak_bytes: the most that its tensors take at one time.
+        bytes_by_origin: what these bytes are, by `place operator dtype`; together the peak.
+    """
+
+    counts: OperatorCounts
+    peak_bytes: int
+    bytes_by_origin: dict[str, int]
+
+
+def observe(run: Callable[[], object]) -> Observation:
+    """Count the operators of a call and follow its storages, in one run."""
+    counts = OperatorCounts()
+    places: list[Callable[[], str]] = []
+
+    def origin(func: Any) -> str:
+        return f"{places[0]()} {operator_name(func)}"
+
+    storages = Storages(origin)
+    with storages, dispatched(counts.add) as place:
+        places.append(place)
+        output = run()
+    del output
+    parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}
+    return Observation(counts, storages.peak, parts)
