@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnprof.api import estimate
     from attnprof.comparison import compare
+    from attnprof.guard.asserting import assert_growth
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.operators.formulas import register_mac_formula
@@ -24,6 +25,7 @@ __all__ = [
     "LongformerSelfAttention",
     "ResultTable",
     "Workload",
+    "assert_growth",
     "compare",
     "estimate",
     "register_mac_formula",
@@ -36,6 +38,7 @@ _HOMES = {
     "LongformerSelfAttention": "attnprof.nn.longformer",
     "ResultTable": "attnprof.records",
     "Workload": "attnprof.workload",
+    "assert_growth": "attnprof.guard.asserting",
     "compare": "attnprof.comparison",
     "estimate": "attnprof.api",
     "register_mac_formula": "attnprof.operators.formulas",

@@ -210,7 +210,7 @@ def _show(result: Check) -> None:
     said = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
         said.highlight_regex(rf"(?m)^{word}(?= )", style)
-    for label in ("where", "likely", "to mend"):
+    for label in ("where", "likely", "to accept", "to mend"):
         said.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
     console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
     console.print(said, soft_wrap=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from attnprof.growth import doubling_exponent
-from attnprof.guard.contract import Quantity
 from attnprof.guard.evidence import fold
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
@@ -16,11 +15,13 @@ from attnprof.workload import DTYPE_BYTES
 Parts = Mapping[str, Mapping[int, int]]
 
 _FUSED = ("scaled_dot_product", "flex_attention", "banded_attention")
+_BAND = "banded_attention"
 _PRODUCTS = ("aten.bmm", "aten.baddbmm", "aten.mm", "aten.matmul")
 _SQUARE = 1.7
 _LINEAR = 1.3
-"""Exponents between the contract's longest two lengths, above and below which a part counts as
-quadratic and as linear at most."""
+_BANDED = 0.5
+"""Exponents between the contract's longest two lengths, above which a part counts as quadratic,
+below which as linear at most, and above which as growing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,11 @@ class Comparison:
         return sorted(self.measured.cells)
 
 
-def explain(quantity: Quantity, versus: Comparison) -> list[str]:
+def explain(versus: Comparison) -> list[str]:
     """Sentences, likeliest first; none where nothing is locked to compare with."""
     if versus.entry is None:
         return []
-    rules: list[Callable[[], Iterable[str]]] = [
-        partial(_fused_lost, versus),
-        partial(_dense_for_band, versus),
-        partial(_wider_dtype, versus) if quantity == "peak_bytes" else tuple,
-        partial(_hidden_square, versus) if quantity == "peak_bytes" else tuple,
-        partial(_new_square, versus) if quantity == "macs" else tuple,
-        partial(_more_calls, versus),
-        partial(_modules, versus),
-        partial(_scaled, versus) if quantity == "macs" else tuple,
-        partial(_versions, versus),
-    ]
-    found = [sentence for rule in rules for sentence in rule()]
+    found = [sentence for rule in _RULES for sentence in rule(versus)]
     return list(dict.fromkeys(found))[:_MOST]
 
 
@@ -116,18 +106,59 @@ def _fused_lost(versus: Comparison) -> Iterator[str]:
 
 
 def _dense_for_band(versus: Comparison) -> Iterator[str]:
+    """What read a band is gone, or reads all pairs; nothing read all pairs before."""
     was, now = versus.was("macs"), versus.now("macs")
-    banded = any(_exponent(costs) < _LINEAR and _is_pairwise(part) for part, costs in was.items())
-    had_square = any(_exponent(costs) > _SQUARE for costs in was.values())
-    squares = [
-        part for part, costs in now.items() if _exponent(costs) > _SQUARE and _is_pairwise(part)
+    if any(_exponent(costs) > _SQUARE for costs in was.values()):
+        return
+    squares = [p for p, costs in now.items() if _is_pairwise(p) and _exponent(costs) > _SQUARE]
+    bands = {_place(part) for part in now if _BAND in part}
+    replaced = [
+        part
+        for part, costs in was.items()
+        if _is_pairwise(part)
+        and _place(part) not in bands
+        and _exponent(costs) > _BANDED
+        and (part not in now or (part in squares and not _is_called_more(part, versus)))
     ]
-    if banded and squares and not had_square:
-        operators = ", ".join(sorted({_operator(part) for part in squares}))
+    if replaced and squares:
+        masks = [p for p, costs in versus.now("bytes").items() if _exponent(costs) > _SQUARE]
+        hint = "; under a mask, it multiplies what the mask hides" if masks else ""
         yield (
-            f"a dense product of all pairs stands where a band was: {operators} in "
-            f"{_named(map(_place, squares))}; under a mask it multiplies what the mask hides"
+            f"a dense product of all pairs stands where a band was: {_operators(squares)} in "
+            f"{_places(squares)}{hint}"
         )
+
+
+def _globals_grow(versus: Comparison) -> Iterator[str]:
+    """A band that is there as before, and beside it what reads all keys."""
+    was, now = versus.was("macs"), versus.now("macs")
+    bands = {_place(p) for p in was if _BAND in p} & {_place(p) for p in now if _BAND in p}
+    grown = [
+        part
+        for part, costs in now.items()
+        if _place(part) in bands
+        and _exponent(costs) > _LINEAR
+        and _exponent(was.get(part, {})) < _LINEAR
+    ]
+    if grown:
+        yield (
+            f"the band is as it was, and {_operators(grown)} beside it in {_places(grown)} reads "
+            f"all keys from more positions as the length grows: global tokens that grow with n"
+        )
+
+
+def _is_called_more(part: str, versus: Comparison) -> bool:
+    longest = versus.lengths[-1]
+    before = versus.was("calls").get(part, {}).get(longest, 0)
+    return versus.now("calls").get(part, {}).get(longest, 0) > before
+
+
+def _operators(parts: Iterable[str]) -> str:
+    return ", ".join(sorted({_operator(part) for part in parts}))
+
+
+def _places(parts: Iterable[str]) -> str:
+    return _named(map(_place, parts))
 
 
 def _is_pairwise(part: str) -> bool:
@@ -158,22 +189,23 @@ def _wider_dtype(versus: Comparison) -> Iterator[str]:
 
 
 def _hidden_square(versus: Comparison) -> Iterator[str]:
+    """Numbers for all pairs in a module that multiplies no such pairs."""
     was, now = versus.was("bytes"), versus.now("bytes")
-    macs = {_place(part) or "": costs for part, costs in versus.now("macs").items()}
+    products = {_place(p) for p, costs in versus.now("macs").items() if _exponent(costs) > _SQUARE}
+    hidden: dict[str, list[str]] = defaultdict(list)
     for part, costs in now.items():
-        if _exponent(costs) <= _SQUARE or _exponent(was.get(part, {})) > _SQUARE:
-            continue
-        place = _place(part)
-        longest = max(costs)
-        numbers = costs[longest] / longest**2
-        is_product = place in versus.now("macs") and place not in versus.was("macs")
-        if is_product and macs:
-            yield f"{place} holds n × n products at the peak: {numbers:.3g} B · n²"
-        else:
-            yield (
-                f"{place} holds n × n numbers at the peak, {numbers:.3g} B · n², and multiplies "
-                f"nothing: a mask or a bias of all pairs"
-            )
+        place = _place(_place(part))
+        is_new = _exponent(costs) > _SQUARE and _exponent(was.get(part, {})) <= _SQUARE
+        if is_new and place not in products:
+            hidden[place].append(part)
+    for place, parts in hidden.items():
+        longest = versus.lengths[-1]
+        numbers = sum(now[part].get(longest, 0) for part in parts) / longest**2
+        yield (
+            f"{_operators(map(_place, parts))} in {place or 'the module itself'} holds n × n "
+            f"numbers at the peak, {numbers:.3g} B · n², and multiplies nothing: a mask or a bias "
+            f"of all pairs"
+        )
 
 
 def _new_square(versus: Comparison) -> Iterator[str]:
@@ -189,12 +221,12 @@ def _new_square(versus: Comparison) -> Iterator[str]:
         for part, costs in now.items()
         if _exponent(costs) > _LINEAR and _exponent(was.get(part, {})) <= _LINEAR
     ]
+    places = f" of {_operators(squares)} in {_places(squares)}" if squares else ""
     overtakes = (
         f"; it overtakes the linear part at {int(linear / square) + 1:,} tokens"
         if linear > 0
         else ""
     )
-    places = f" in {_named(squares)}" if squares else ""
     yield f"a new quadratic term, {float(square):,.6g} MACs · n²{places}{overtakes}"
 
 
@@ -228,21 +260,26 @@ def _modules(versus: Comparison) -> Iterator[str]:
 
 
 def _scaled(versus: Comparison) -> Iterator[str]:
-    """One product whose cost per call is so many times what it was, at every length alike."""
+    """Products that cost so many times what they did, at every length alike, in as many calls."""
     was, now = versus.was("macs"), versus.now("macs")
     called_was, called_now = versus.was("calls"), versus.now("calls")
+    scaled: dict[str, float] = {}
     for part in was:
         if part not in now or called_was.get(part) != called_now.get(part):
             continue
         ratios = [now[part].get(n, 0) / was[part][n] for n in versus.lengths if was[part].get(n)]
-        if not ratios or min(ratios) <= 0 or min(ratios) == max(ratios) == 1:
-            continue
-        if _is_pairwise(part) and max(ratios) < 1.25 * min(ratios):
-            yield (
-                f"{part} multiplies {ratios[-1]:.3g} times what it did, at every length alike: "
-                f"another window, other dilations, or heads of another size"
-            )
-            return
+        is_changed = any(ratio != 1 for ratio in ratios)
+        if is_changed and _is_pairwise(part) and 0 < max(ratios) < _ALIKE * min(ratios):
+            scaled[part] = round(ratios[-1], 2)
+    for part, ratio in list(fold(scaled).items())[:1]:
+        yield (
+            f"{part} multiplies {ratio:g} times what it did, at every length alike: another "
+            f"window, other dilations, or heads of another size"
+        )
+
+
+_ALIKE = 1.25
+"""Ratios within this are alike: a band is cut off at both ends of a short sequence."""
 
 
 def _versions(versus: Comparison) -> Iterator[str]:
@@ -251,3 +288,17 @@ def _versions(versus: Comparison) -> Iterator[str]:
         was, now = locked.get(package), versus.measured.versions.get(package)
         if was and now and was.partition("+")[0] != now.partition("+")[0]:
             yield f"locked with {package} {was}, measured with {now}"
+
+
+_RULES: tuple[Callable[[Comparison], Iterable[str]], ...] = (
+    _fused_lost,
+    _dense_for_band,
+    _globals_grow,
+    _more_calls,
+    _new_square,
+    _wider_dtype,
+    _hidden_square,
+    _modules,
+    _scaled,
+    _versions,
+)

@@ -265,10 +265,12 @@ def _result(contract: Contract, entry: Entry | None, measured: Measured, mend: s
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
-    breaches, notes = judge(contract, entry, measured, mend)
-    told = [(quantity, measured.growth[quantity].law) for quantity in GROWING]
-    facts = ", ".join(f"{NAMES[quantity]} {law}" for quantity, law in told if law is not None)
-    return replace(result, breaches=tuple(breaches), notes=tuple(notes), facts=facts)
+    breaches, causes, notes = judge(contract, entry, measured, mend)
+    laws = {NAMES[quantity]: measured.growth[quantity].law for quantity in GROWING}
+    facts = ", ".join(f"{name} {law}" for name, law in laws.items() if law is not None)
+    return replace(
+        result, breaches=tuple(breaches), causes=tuple(causes), notes=tuple(notes), facts=facts
+    )
 
 
 def _timed(

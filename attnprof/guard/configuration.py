@@ -17,6 +17,7 @@ from attnprof.guard.contract import (
     GROWING,
     QUANTITIES,
     Contract,
+    ContractOptions,
     Quantity,
     TimeLimit,
     parse_allowance,
@@ -26,19 +27,7 @@ from attnprof.guard.laws import LAW_FORMS, parse_law
 from attnprof.units import parse_lengths
 
 _FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}
-_OPTIONS = (
-    "input",
-    "window",
-    "dilation",
-    "global_tokens",
-    "model",
-    "hidden_size",
-    "num_heads",
-    "batch_size",
-    "dtype",
-    "mode",
-    "scope",
-)
+_OPTIONS = tuple(ContractOptions.__annotations__)
 _KEYS = (
     *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
     *("uncounted", *_OPTIONS),
@@ -82,8 +71,12 @@ class Configuration:
         return [self.contracts[name] for name in dict.fromkeys(names) or self.contracts]
 
 
-def read_configuration(path: Path | None = None) -> Configuration:
+def read_configuration(path: Path | None = None, start: Path | None = None) -> Configuration:
     """The contracts of one file, or of the files in the nearest folder upward that has some.
+
+    Args:
+        path: of the file.
+        start: where the nearest folder is sought from; the current one if None.
 
     Raises:
         ConfigurationError: without any contract, or for the first thing that is not right.
@@ -95,7 +88,7 @@ def read_configuration(path: Path | None = None) -> Configuration:
         if path.name not in _FILES and path.suffix != ".toml":
             raise ConfigurationError(f"{path}: contracts stand in a .toml file")
     else:
-        folder, files = _nearest()
+        folder, files = _nearest(start or Path.cwd())
     contracts: dict[str, Contract] = {}
     for file in files:
         for contract in _read(file):
@@ -107,7 +100,7 @@ def read_configuration(path: Path | None = None) -> Configuration:
                 )
             contracts[contract.name] = contract
     if not contracts:
-        where = ", ".join(map(str, files)) or str(Path.cwd())
+        where = ", ".join(map(str, files)) or str(folder)
         raise ConfigurationError(
             f"{where}: no contract: write one, as [tool.attnprof.guard.NAME] in pyproject.toml or "
             f"[guard.NAME] in attnprof.toml, with target and len"
@@ -115,8 +108,7 @@ def read_configuration(path: Path | None = None) -> Configuration:
     return Configuration(folder, contracts)
 
 
-def _nearest() -> tuple[Path, list[Path]]:
-    here = Path.cwd()
+def _nearest(here: Path) -> tuple[Path, list[Path]]:
     for folder in (here, *here.parents):
         files = [folder / name for name in _FILES if (folder / name).is_file()]
         if any(_tables(file) for file in files):

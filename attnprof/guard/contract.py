@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from attnprof.guard.laws import GrowthLaw
 
@@ -15,6 +15,22 @@ Quantity = Literal["macs", "params", "peak_bytes"]
 QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")
 GROWING: tuple[Quantity, ...] = ("macs", "peak_bytes")
 """Those whose growth is told."""
+
+
+class ContractOptions(TypedDict, total=False):
+    """What further says what is measured; each is one value, as on the command line."""
+
+    input: str
+    window: int | str
+    dilation: int | str
+    global_tokens: int | str
+    model: str
+    hidden_size: int
+    num_heads: int
+    batch_size: int
+    dtype: str
+    mode: str
+    scope: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,20 @@ def show(quantity: Quantity | PartKind, amount: int) -> str:
     return format_macs(amount) if quantity == "macs" else format_count(amount)
 
 
-def format_change(was: int, now: int) -> str:
-    """`+12 %`, `-0.8 %`, or how many bytes or MACs without what was before."""
+def format_part(was: int, now: int) -> str:
+    """A change as a part of what was: `12 %`."""
     if not was:
         return "all of it"
-    change = (now - was) / was
-    sign = "+" if change > 0 else "-"
-    if 0 < abs(change) < _LEAST_SHOWN:
-        return f"{sign}<0.1 %"
-    return f"{sign}{format_percent(abs(change))}"
+    part = abs(now - was) / was
+    return "less than 0.1 %" if 0 < part < _LEAST_SHOWN else format_percent(part)
+
+
+def format_change(was: int, now: int) -> str:
+    """The change with its sign: `+12 %`, `-0.8 %`."""
+    if not was:
+        return "new"
+    text = format_part(was, now).replace("less than ", "<")
+    return text if was == now else f"{'+' if now > was else '-'}{text}"
 
 
 _LEAST_SHOWN = 0.0005

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from attnprof.guard.causes import Comparison, explain
-from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
+from attnprof.guard.contract import QUANTITIES, Contract, Quantity
 from attnprof.guard.laws import GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured, Seen
-from attnprof.guard.quantities import KINDS, NAMES, format_change, show
+from attnprof.guard.quantities import KINDS, NAMES, format_part, show
 from attnprof.guard.where import Change, describe_changes, most_changed
 
 Status = Literal["kept", "broken", "undecided", "misconfigured", "failed"]
@@ -46,7 +46,6 @@ class Breach:
         allowed: as the contract writes it; empty where nothing is written.
         steps: costs that are past it, by length.
         where: the parts whose cost changed, most first.
-        causes: what the evidence shows, likeliest first.
         mend: a command, or what to write.
     """
 
@@ -56,7 +55,6 @@ class Breach:
     allowed: str = ""
     steps: tuple[Step, ...] = ()
     where: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
     mend: str = ""
 
 
@@ -69,6 +67,7 @@ class Result:
         file: that it stands in, relative to the folder that one works in where it can be.
         line: of its table.
         breaches: terms that are broken.
+        causes: what the evidence shows of them, likeliest first.
         notes: improvements, and what could not be decided.
         problem: why it could not be measured; empty where it was.
         is_misconfigured: whether the problem is what the contract says.
@@ -80,6 +79,7 @@ class Result:
     file: str
     line: int
     breaches: tuple[Breach, ...] = ()
+    causes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
     is_misconfigured: bool = False
@@ -98,8 +98,8 @@ class Result:
 
 def judge(
     contract: Contract, entry: Entry | None, measured: Measured, mend: str
-) -> tuple[list[Breach], list[str]]:
-    """Terms that are broken, and notes on what is better than locked.
+) -> tuple[list[Breach], list[str], list[str]]:
+    """Terms that are broken, what likely broke them, and notes on what is better than locked.
 
     Args:
         contract: what is allowed.
@@ -117,14 +117,18 @@ def judge(
         breaches.append(_uncounted(measured))
     versus = Comparison.of(entry, measured)
     for quantity in QUANTITIES:
-        if quantity in GROWING:
-            breaches += _growth(contract, quantity, entry, measured, versus, mend)
-        breaches += _budget(contract, quantity, measured, versus)
+        growth = growth_breaches(contract, quantity, entry, measured, versus, mend)
+        breaches += growth
+        breaches += _budget(contract, quantity, measured)
         if entry is not None:
             change = _change(contract, quantity, entry, measured, versus, mend)
-            breaches += [change] if change is not None else []
-            notes += _improvement(quantity, entry, measured, mend) if change is None else []
-    return breaches, notes
+            if change is None:
+                notes += _improvement(quantity, entry, measured, mend)
+            else:  # what outgrows the law has been named
+                breaches.append(replace(change, where=()) if growth else change)
+    if breaches:
+        return breaches, explain(versus), []
+    return [], [], notes
 
 
 def unknown_growth(contract: Contract, measured: Measured) -> str:
@@ -192,12 +196,11 @@ def _change(
     at = "at every length" if len(steps) == len(measured.cells) else "at some lengths"
     return Breach(
         quantity,
-        f"{NAMES[quantity]} {verb} {at}, by up to {format_change(worst.was, worst.now)}",
+        f"{NAMES[quantity]} {verb} {at}, by up to {format_part(worst.was, worst.now)}",
         quantity,
         allowance.text,
         tuple(steps),
         _where(KINDS[quantity], versus, steps[-1].seq_len),
-        tuple(explain(quantity, versus)),
         mend,
     )
 
@@ -217,14 +220,14 @@ def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str
     best = max(better, key=lambda step: (step.was - step.now) / step.was)
     return [
         (
-            f"{NAMES[quantity]} fell by up to {format_change(best.was, best.now)}, at "
+            f"{NAMES[quantity]} fell by up to {format_part(best.was, best.now)}, at "
             f"{best.seq_len:,} tokens: {show(quantity, best.was)} → {show(quantity, best.now)}; "
             f"to hold on to that: {mend}"
         )
     ]
 
 
-def _growth(
+def growth_breaches(
     contract: Contract,
     quantity: Quantity,
     entry: Entry | None,
@@ -232,7 +235,10 @@ def _growth(
     versus: Comparison,
     mend: str,
 ) -> list[Breach]:
-    seen = measured.growth[quantity]
+    """The breach of a law that the contract writes, or else of the locked one; none if kept."""
+    seen = measured.growth.get(quantity)
+    if seen is None:
+        return []
     locked = entry.growth.get(quantity, "") if entry is not None else ""
     limit = contract.growth.get(quantity) or (parse_law(locked) if locked else None)
     if limit is None or seen.law is None or limit.allows(seen.law, seen.longest):
@@ -242,21 +248,17 @@ def _growth(
     return [
         Breach(
             f"growth.{quantity}",
-            f"{NAMES[quantity]} grow {_adverb(seen)}{was}{_polynomial(quantity, seen)}",
+            f"{NAMES[quantity]} are {seen.law} in the length{was}, seen up to {seen.longest:,} "
+            f"tokens{_polynomial(quantity, seen)}",
             quantity,
             str(limit) if is_written else f"{limit}, as locked",
             (),
             _where(KINDS[quantity], versus, max(measured.cells), limit),
-            tuple(explain(quantity, versus)),
             f'growth.{quantity} = "{seen.law}" in the contract, then {mend}'
             if is_written
             else mend,
         )
     ]
-
-
-def _adverb(seen: Seen) -> str:
-    return f"as {seen.law} (seen up to {seen.longest:,} tokens)"
 
 
 def _polynomial(quantity: Quantity, seen: Seen) -> str:
@@ -270,9 +272,7 @@ def _polynomial(quantity: Quantity, seen: Seen) -> str:
     return text
 
 
-def _budget(
-    contract: Contract, quantity: Quantity, measured: Measured, versus: Comparison
-) -> list[Breach]:
+def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[Breach]:
     budget = contract.budgets.get(quantity)
     if budget is None:
         return []
@@ -294,7 +294,6 @@ def _budget(
             show(quantity, budget),
             tuple(past),
             _where(KINDS[quantity], largest, longest) if parts else (),
-            tuple(explain(quantity, versus)),
             f"a larger max.{quantity} in the contract, or less to compute",
         )
     ]

@@ -38,7 +38,9 @@ def most_changed(was: Parts, now: Parts, seq_len: int) -> list[Change]:
 def describe_changes(kind: PartKind, changes: Sequence[Change]) -> Iterable[str]:
     """Lines for the greatest changes, layers alike in one."""
     rows = fold({change.part: (change.was, change.now) for change in changes})
+    is_compared = any(change.was for change in changes)
     for part, (before, after) in list(rows.items())[:MOST]:
-        yield f"{part or 'the module itself'}: {show(kind, before)} → {show(kind, after)}"
+        was = f"{show(kind, before)} → " if is_compared else ""
+        yield f"{part or 'the module itself'}: {was}{show(kind, after)}"
     if len(rows) > MOST:
         yield f"and {len(rows) - MOST} more"

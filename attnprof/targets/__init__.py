@@ -10,7 +10,7 @@ named so can be counted and timed as the built-in kernels are.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeGuard
@@ -27,6 +27,7 @@ __all__ = [
     "find",
     "is_reference",
     "is_target",
+    "standing_for",
     "with_inputs",
 ]
 
@@ -66,6 +67,32 @@ def answering_within(seconds: float) -> Generator[None]:
         apart.max_seconds = before
 
 
+_given: dict[str, Target] = {}
+"""Objects at hand, by the names that stand for them meanwhile."""
+
+
+@contextmanager
+def standing_for(thing: object, inputs: Iterable[str]) -> Generator[str]:
+    """A name that stands for a module, a class of modules or a function meanwhile.
+
+    Args:
+        thing: what `pkg.mod:name` could name.
+        inputs: what is said of its inputs, each as `NAME=DIMS`.
+
+    Raises:
+        UsageError: when it is nothing of the kind.
+    """
+    from attnprof.targets.python_object import PythonTarget
+
+    word = getattr(thing, "__name__", type(thing).__name__)
+    name = with_inputs(f"given:{word if word.isidentifier() else 'function'}", inputs)
+    _given[name] = PythonTarget(parse_reference(name), thing)
+    try:
+        yield name
+    finally:
+        del _given[name]
+
+
 def is_target(kernel: object) -> TypeGuard[Target | ApartTarget]:
     """Whether a kernel is the user's own."""
     return isinstance(kernel, Target | ApartTarget)
@@ -77,6 +104,8 @@ def find(name: str) -> Target | ApartTarget:
     Raises:
         UsageError: when there is no such thing, or it cannot be used.
     """
+    if name in _given:
+        return _given[name]
     if _apart:
         return _apart[-1].find(name)
     return _find(name, os.getcwd())  # noqa: PTH109 # references are relative to it

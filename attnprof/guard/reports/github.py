@@ -7,11 +7,13 @@ kind for each step, and drops the others without a word.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline, step_cells
+from attnprof.guard.reports.steps import headline, mends, step_cells
+from attnprof.guard.verdicts import Result
 
 MOST = 9
 """Annotations; one more says how many there are besides."""
@@ -44,13 +46,9 @@ def _annotations(check: Check) -> list[_Annotation]:
     found: list[_Annotation] = []
     for result in check.results:
         title = f"attnprof guard: {result.name}"
-        for breach in result.breaches:
-            lines = [headline(breach)]
-            lines += [f"{n}: {was} → {now}  {change}" for n, was, now, change in step_cells(breach)]
-            lines += [f"where: {place}" for place in breach.where]
-            lines += [f"likely: {cause}" for cause in breach.causes]
-            lines += [f"to mend: {breach.mend}"] * bool(breach.mend)
-            found.append(_Annotation("error", result.file, result.line, title, "\n".join(lines)))
+        if result.breaches:
+            told = "\n".join(_lines(result))
+            found.append(_Annotation("error", result.file, result.line, title, told))
         if result.problem:
             found.append(_Annotation("error", result.file, result.line, title, result.problem))
         level = "error" if result.is_undecided and check.is_strict else "warning"
@@ -60,6 +58,16 @@ def _annotations(check: Check) -> list[_Annotation]:
         ]
     order = {"error": 0, "warning": 1, "notice": 2}
     return sorted(found, key=lambda annotation: order[annotation.level])
+
+
+def _lines(result: Result) -> Iterator[str]:
+    for breach in result.breaches:
+        yield headline(breach)
+        yield from (f"{n}: {was} → {now}  {change}" for n, was, now, change in step_cells(breach))
+        yield from (f"where: {place}" for place in breach.where)
+    yield from (f"likely: {cause}" for cause in result.causes)
+    for label, commands in mends(result).items():
+        yield from (f"{label}: {command}" for command in commands)
 
 
 def _in_repository(file: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline, step_cells, summary
-from attnprof.guard.verdicts import Breach
+from attnprof.guard.reports.steps import headline, mends, step_cells, summary
+from attnprof.guard.verdicts import Result
 
 _SIGNS = {
     "kept": "✅ kept",
@@ -26,23 +26,24 @@ def render(check: Check) -> str:
             told = "; ".join(breach.says for breach in result.breaches)
         lines.append(f"| {_cell(result.name)} | {_SIGNS[result.status]} | {_cell(told)} |")
     for result in check.results:
-        for breach in result.breaches:
-            lines += ["", *_breach(result.name, breach)]
-        lines += [f"\n> **{result.name}**: {_escaped(note)}" for note in result.notes]
+        if result.breaches:
+            lines += ["", *_broken(result)]
+        lines += [f"\n> **{_escaped(result.name)}**: {_escaped(note)}" for note in result.notes]
     return "\n".join(lines) + "\n"
 
 
-def _breach(name: str, breach: Breach) -> Iterator[str]:
-    yield f"**{name}**: {_escaped(headline(breach))}"
-    if breach.steps:
-        yield from ("", "| length | was | now | change |", "|---:|---:|---:|---:|")
-        yield from ("| " + " | ".join(cells) + " |" for cells in step_cells(breach))
-    if breach.where or breach.causes or breach.mend:
-        yield ""
-    yield from (f"- where: {_escaped(place)}" for place in breach.where)
-    yield from (f"- likely: {_escaped(cause)}" for cause in breach.causes)
-    if breach.mend:
-        yield f"- to mend: `{breach.mend}`" if "`" not in breach.mend else f"- {breach.mend}"
+def _broken(result: Result) -> Iterator[str]:
+    yield f"#### {_escaped(result.name)} ({_escaped(result.file)}, line {result.line})"
+    for breach in result.breaches:
+        yield from ("", f"**{_escaped(headline(breach))}**")
+        rows = step_cells(breach)
+        if rows:
+            yield from ("", "| length | was | now | change |", "|---:|---:|---:|---:|")
+        yield from ("| " + " | ".join(cells) + " |" for cells in rows)
+        yield from ("", *(f"- where: {_escaped(place)}" for place in breach.where))
+    yield from ("", *(f"- likely: {_escaped(cause)}" for cause in result.causes))
+    for label, commands in mends(result).items():
+        yield from (f"- {label}: {_escaped(command)}" for command in commands)
 
 
 def _escaped(text: str) -> str:

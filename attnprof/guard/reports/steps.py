@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from attnprof.guard.checking import Check
 from attnprof.guard.quantities import format_change, show
-from attnprof.guard.verdicts import Breach
+from attnprof.guard.verdicts import Breach, Result
 
 
 def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:
     """Tokens, was, now and change of each length that is past a term."""
-    assert breach.quantity is not None or not breach.steps
+    quantity = breach.quantity
+    if quantity is None:
+        return []
+    is_same = len({(step.was, step.now) for step in breach.steps}) == 1 < len(breach.steps)
     return [
         (
-            f"{step.seq_len:,} tokens",
-            show(breach.quantity or "macs", step.was),
-            show(breach.quantity or "macs", step.now),
+            "each length" if is_same else f"{step.seq_len:,} tokens",
+            show(quantity, step.was),
+            show(quantity, step.now),
             format_change(step.was, step.now),
         )
-        for step in breach.steps
+        for step in breach.steps[: 1 if is_same else None]
     ]
+
+
+def mends(result: Result) -> dict[str, list[str]]:
+    """What to do about all that is broken, each once: by `to accept` and `to mend`."""
+    mends: dict[str, list[str]] = {}
+    for breach in result.breaches:
+        is_change = breach.quantity is not None and not breach.term.startswith("max.")
+        known = mends.setdefault("to accept" if is_change else "to mend", [])
+        if breach.mend and breach.mend not in known:
+            known.append(breach.mend)
+    return mends
 
 
 def headline(breach: Breach) -> str:

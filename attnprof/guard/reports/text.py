@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline, step_cells, summary
-from attnprof.guard.verdicts import Breach, Result
+from attnprof.guard.reports.steps import headline, mends, step_cells, summary
+from attnprof.guard.verdicts import Result
 
 WIDTH = 100
-_LABEL = 10
+_LABEL = 11
 """Columns that labels such as `where` take, with what stands before them."""
 
 _WORDS = {"failed": "not measured"}
@@ -21,8 +21,8 @@ def render(check: Check, width: int = WIDTH) -> str:
     name_width = max((len(result.name) for result in check.results), default=0)
     lines = [_line(result, name_width) for result in check.results]
     for result in check.results:
-        for breach in result.breaches:
-            lines += ["", *_breach(result, breach, width)]
+        if result.breaches:
+            lines += ["", *_broken(result, width)]
         if result.problem:
             place = f"{result.file}:{result.line}: {result.name}: "
             lines += ["", *_wrapped(place + result.problem, width, "", "    ")]
@@ -32,27 +32,42 @@ def render(check: Check, width: int = WIDTH) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_breaches(result: Result) -> str:
+    """What is broken of one contract alone, without where it stands."""
+    lines: list[str] = []
+    for breach in result.breaches:
+        lines += _wrapped(f"{result.name}: {headline(breach)}", WIDTH, "", "    ")
+        lines += _labelled("where", breach.where, WIDTH)
+    return "\n".join(lines)
+
+
 def _line(result: Result, name_width: int) -> str:
     word = _WORDS.get(result.status, result.status)
     return f"{word:<13} {result.name:<{name_width}}  {result.facts}".rstrip()
 
 
-def _breach(result: Result, breach: Breach, width: int) -> Iterator[str]:
+def _broken(result: Result, width: int) -> Iterator[str]:
     place = f"{result.file}:{result.line}: {result.name}: "
-    yield from _wrapped(place + headline(breach), width, "", "    ")
-    rows = step_cells(breach)
+    for breach in result.breaches:
+        yield from _wrapped(place + headline(breach), width, "", "    ")
+        yield from _aligned(step_cells(breach))
+        yield from _labelled("where", breach.where, width)
+    yield from _labelled("likely", result.causes, width)
+    for label, commands in mends(result).items():
+        yield from _labelled(label, commands, width)
+
+
+def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
     for row in rows:
         tokens, was, now, change = (cell.rjust(w) for cell, w in zip(row, widths, strict=True))
         yield f"    {tokens}   {was} → {now}   {change}"
-    for label, sentences in (
-        ("where", breach.where),
-        ("likely", breach.causes),
-        ("to mend", (breach.mend,) if breach.mend else ()),
-    ):
-        for index, sentence in enumerate(sentences):
-            head = f"    {label if index == 0 else '':<{_LABEL}}"
-            yield from _wrapped(sentence, width, head, " " * len(head))
+
+
+def _labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
+    for index, sentence in enumerate(sentences):
+        head = f"    {label if index == 0 else '':<{_LABEL}}"
+        yield from _wrapped(sentence, width, head, " " * (len(head) + 2))
 
 
 def _wrapped(text: str, width: int, first: str, rest: str) -> list[str]:

@@ -1,0 +1,143 @@
+"""The contracts of a project as pytest's test items: `pytest --attnprof`.
+
+A contract is `pyproject.toml::NAME`; `-k`, node IDs and xdist work as with any other item.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from attnprof.guard.contract import Contract
+    from attnprof.isolated import Workers
+
+_configuration = pytest.StashKey[Any]()
+_workers = pytest.StashKey[Any]()
+_stack = pytest.StashKey[ExitStack]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--attnprof` and `--attnprof-config`."""
+    group = parser.getgroup("attnprof", "complexity contracts")
+    group.addoption(
+        "--attnprof",
+        action="store_true",
+        help="check the contracts of pyproject.toml or attnprof.toml, too",
+    )
+    group.addoption(
+        "--attnprof-config",
+        metavar="FILE",
+        help="where the contracts stand, if not in the root folder or above it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the contracts, and have their files collected.
+
+    Raises:
+        pytest.UsageError: when they cannot be read.
+    """
+    if not config.getoption("--attnprof"):
+        return
+    from attnprof.guard.configuration import ConfigurationError, read_configuration
+
+    named = config.getoption("--attnprof-config")
+    path = None if named is None else config.invocation_params.dir / named
+    try:
+        configuration = read_configuration(path, config.rootpath)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[_configuration] = configuration
+    asked = [
+        (config.invocation_params.dir / argument.partition("::")[0]).resolve()
+        for argument in config.args
+    ]
+    files = dict.fromkeys(contract.file.resolve() for contract in configuration.contracts.values())
+    config.args += [str(file) for file in files if file not in asked]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the processes that contracts were measured in."""
+    if _stack in config.stash:
+        config.stash[_stack].close()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ContractFile | None:
+    """A file that contracts stand in."""
+    configuration = parent.config.stash.get(_configuration, None)
+    if configuration is None:
+        return None
+    files = {contract.file.resolve() for contract in configuration.contracts.values()}
+    if file_path.resolve() not in files:
+        return None
+    return ContractFile.from_parent(parent, path=file_path)
+
+
+class ContractFile(pytest.File):
+    """A file with contracts."""
+
+    def collect(self) -> Iterator[ContractItem]:
+        """An item for each contract that stands in it."""
+        for contract in self.config.stash[_configuration].contracts.values():
+            if contract.file.resolve() == self.path.resolve():
+                yield ContractItem.from_parent(self, name=contract.name, contract=contract)
+
+
+class BrokenError(Exception):
+    """A contract that is broken, or could not be checked; the message is the report."""
+
+
+class ContractItem(pytest.Item):
+    """One contract."""
+
+    def __init__(self, *, contract: Contract, **given: Any) -> None:
+        super().__init__(**given)
+        self._contract = contract
+
+    def runtest(self) -> None:
+        """Check it.
+
+        Raises:
+            BrokenError: unless it is kept.
+        """
+        from attnprof.errors import AttnprofError
+        from attnprof.guard.checking import check
+        from attnprof.guard.reports import text
+
+        configuration = self.config.stash[_configuration]
+        try:
+            done = check(configuration, [self._contract], self._shared_workers())
+        except AttnprofError as error:
+            raise BrokenError(str(error)) from None
+        for result in done.results:
+            if result.is_undecided and not result.breaches:
+                warnings.warn(pytest.PytestWarning("; ".join(result.notes)), stacklevel=1)
+        if done.exit_code:
+            raise BrokenError(text.render(done))
+
+    def _shared_workers(self) -> Workers:
+        """Processes that all contracts share: torch is imported once."""
+        from attnprof.guard.checking import workers_for
+
+        stash = self.config.stash
+        if _workers not in stash:
+            stash[_stack] = ExitStack()
+            contracts = list(stash[_configuration].contracts.values())
+            stash[_workers] = stash[_stack].enter_context(workers_for(contracts))
+        return stash[_workers]
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """The report alone: nobody needs attnprof's own traceback for it."""
+        if isinstance(excinfo.value, BrokenError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the contract stands."""
+        return self._contract.file, self._contract.line - 1, f"contract {self.name}"
