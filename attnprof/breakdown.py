@@ -15,7 +15,7 @@ from attnprof.growth import doubling_exponent
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
-    from attnprof.call import Call
+    from attnprof.call import Build, Call
     from attnprof.operators.counting import OperatorCounts
 
 By = Literal["module", "operator"]
@@ -114,8 +114,13 @@ def count(case: Case) -> OperatorCounts:
     return on_fake_or_real(case, lambda call: count_operators(call.run))
 
 
-def on_fake_or_real(case: Case, take: Callable[[Call], _T]) -> _T:
+def on_fake_or_real(case: Case, take: Callable[[Call], _T], build: Build | None = None) -> _T:
     """What `take` says of a case's call on fake tensors, or on real ones where these do not do.
+
+    Args:
+        case: whose call it is.
+        take: runs it.
+        build: makes it; as its kernel does if None.
 
     Raises:
         MeasurementError: when a real run is needed, and there is no room for it.
@@ -127,7 +132,10 @@ def on_fake_or_real(case: Case, take: Callable[[Call], _T]) -> _T:
         if status != "ok":
             raise MeasurementError(f"its shapes depend on data, and a real run {reason}")
 
-    return on_fake_tensors(lambda: kernels.find(case.kernel).build(case.workload), take, check_room)
+    def as_its_kernel_does() -> Call:
+        return kernels.find(case.kernel).build(case.workload)
+
+    return on_fake_tensors(build or as_its_kernel_does, take, check_room)
 
 
 def _parts(counts: OperatorCounts) -> Iterator[tuple[By, str, int, int | None]]:

@@ -147,7 +147,7 @@ def init(
     """
     path = configuration.lock_path
     refusal = ConfigurationError(
-        f"{path}: there is a lock already; `attnprof guard update` renews it"
+        f"{shown_path(path)}: there is a lock already; `attnprof guard update` renews it"
     )
     if path.exists():
         raise refusal

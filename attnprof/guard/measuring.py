@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from attnprof import kernels
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.fused_buffers import on_any_machine
 from attnprof.growth import Growth, name_law, solve_growth
-from attnprof.guard.contract import GROWING, Contract, Quantity
+from attnprof.guard.contract import Contract, Quantity
 from attnprof.guard.laws import GrowthLaw, parse_law
 from attnprof.plan import Case, GridOptions, read_cases
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 FARTHEST = 2**20
 """Laws are seen up to about so many tokens."""
 
-MOST_CALLS = 8192
-"""Operators in one run that is made for the law alone: a loop over blocks ends there, on every
-machine at the same length."""
+MOST_OPERATORS = 8192
+"""In building and running what is measured for the law alone: a loop over blocks ends there, on
+every machine at the same length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +136,34 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     return cases[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is remembered of one length.
+
+    Attributes:
+        cell: the costs.
+        uncounted: names of operators without a formula.
+        operators: that building and running it took.
+    """
+
+    cell: Cell
+    uncounted: frozenset[str]
+    operators: int
+
+
 def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Measured:
     """Costs at all lengths, and their growth, in this process."""
     measured = Measured(versions=_versions())
-    seen: dict[int, tuple[Cell, int]] = {}
+    seen: dict[int, _Look] = {}
 
     def look(seq_len: int) -> tuple[Observation, dict[str, int]]:
         random.seed(0)
         with on_any_machine():
-            observation, params = _observed(case_at(seq_len))
+            observation, params, built = _observed(case_at(seq_len))
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
-        seen[seq_len] = (cell, sum(tally.calls for tally in counts.tallies.values()))
+        called = sum(tally.calls for tally in counts.tallies.values())
+        seen[seq_len] = _Look(cell, frozenset(counts.uncounted), built + called)
         return observation, params
 
     for seq_len in lengths:
@@ -157,7 +173,7 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
             measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}"
             measured.problem_kind = "measurement"
             return measured
-        measured.cells[seq_len] = seen[seq_len][0]
+        measured.cells[seq_len] = seen[seq_len].cell
         for place, number in params.items():
             measured.params.setdefault(place, {})[seq_len] = number
         for (place, operator), tally in observation.counts.tallies.items():
@@ -168,48 +184,53 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
             measured.bytes.setdefault(origin, {})[seq_len] = size
         measured.uncounted.update(observation.counts.uncounted)
 
-    def cell_at(seq_len: int) -> Cell | None:
+    def look_farther(seq_len: int) -> _Look | None:
         if seq_len not in seen:
-            if _expected_calls(seen, seq_len) > MOST_CALLS:
+            if _expected_operators(seen, seq_len) > MOST_OPERATORS:
                 return None
             try:
                 look(seq_len)
             except Exception:  # a length that it does not take ends what can be known of the law
                 return None
-        return seen[seq_len][0]
+        return seen[seq_len]
 
-    for quantity in GROWING:
-        measured.growth[quantity] = _growth(quantity, lengths, cell_at)
+    def macs(seq_len: int) -> int | None:
+        found = look_farther(seq_len)
+        # A count that has more holes than those of the contract's lengths tells nothing of them.
+        is_whole = found is not None and found.uncounted <= measured.uncounted.keys()
+        return found.cell.macs if found is not None and is_whole else None
+
+    def peak_bytes(seq_len: int) -> int | None:
+        found = look_farther(seq_len)
+        return None if found is None else found.cell.peak_bytes
+
+    measured.growth["macs"] = _growth(lengths, macs)
+    measured.growth["peak_bytes"] = _growth(lengths, peak_bytes)
     return measured
 
 
-def _expected_calls(seen: Mapping[int, tuple[Cell, int]], seq_len: int) -> float:
-    """Operators that a run at a length takes, as their number grew so far."""
-    points = sorted((n, calls) for n, (_, calls) in seen.items() if n <= seq_len)[-2:]
+def _expected_operators(seen: Mapping[int, _Look], seq_len: int) -> float:
+    """Operators that a length takes, as their number grew so far."""
+    points = sorted((n, look.operators) for n, look in seen.items() if n <= seq_len)[-2:]
     if len(points) < 2:
         return points[0][1] * (seq_len / points[0][0]) if points else 0
     (n0, c0), (n1, c1) = points
-    exponent = math.log(c1 / c0) / math.log(n1 / n0)
-    return c1 * (seq_len / n1) ** max(0.0, exponent)
+    if not (c0 and c1):
+        return 0
+    return c1 * (seq_len / n1) ** max(0.0, math.log(c1 / c0) / math.log(n1 / n0))
 
 
-def _growth(quantity: str, lengths: tuple[int, ...], cell_at: Callable[[int], Any]) -> Seen:
+def _growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> Seen:
     """The polynomial through four lengths, checked at the others and far away; else a law."""
-
-    def cost(seq_len: int) -> int | None:
-        cell = cell_at(seq_len)
-        return None if cell is None else getattr(cell, quantity)
-
     known = _four_lengths(lengths, cost)
     unit = lengths[0]
     far = unit * 2 ** max(0, round(math.log2(FARTHEST / unit)))
     if len(known) >= 4:
         polynomial = solve_growth(lambda n: known[n], tuple(sorted(known))[:4])
         holds = not polynomial.residual and all(polynomial.at(n) == y for n, y in known.items())
-        at_far = cost(far) if holds else None
-        if holds and (at_far is None or polynomial.at(far) == at_far):
-            longest = max(known) if at_far is None else max(far, max(known))
-            return Seen(_law_of(polynomial), longest, _terms(polynomial))
+        farther = _farthest(max(known), far, cost) if holds else {}
+        if holds and all(polynomial.at(n) == y for n, y in farther.items()):
+            return Seen(_law_of(polynomial), max(known | farther), _terms(polynomial))
     points = _doublings(unit, far, cost)
     if len(points) < 2:
         return Seen(None, points[-1][0] if points else max(lengths))
@@ -228,6 +249,23 @@ def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -
         if value is not None:
             known[seq_len] = value
     return known
+
+
+def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
+    """The cost at the farthest length that runs: at once, or by steps where that does not."""
+    if far <= longest:
+        return {}
+    value = cost(far)
+    if value is not None:
+        return {far: value}
+    reached: dict[int, int] = {}
+    for step in range(1, 12):
+        seq_len = longest * 4**step
+        value = cost(seq_len) if seq_len < far else None
+        if value is None:
+            break
+        reached[seq_len] = value
+    return reached
 
 
 def _doublings(unit: int, far: int, cost: Callable[[int], int | None]) -> list[tuple[int, int]]:
@@ -250,13 +288,13 @@ def _law_of(growth: Growth) -> GrowthLaw:
     return GrowthLaw(2.0 if growth.c2 else 1.0 if growth.c1 else 0.0)
 
 
-def _observed(case: Case) -> tuple[Observation, dict[str, int]]:
-    """What one call does and holds, and the parameters of each of its modules."""
+def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:
+    """What one call does and holds, parameters by module, and operators that building it took."""
     import torch
 
     from attnprof.breakdown import on_fake_or_real
     from attnprof.call import Call
-    from attnprof.operators.observing import observe
+    from attnprof.operators.observing import Effort, observe
 
     def both(call: Call) -> tuple[Observation, dict[str, int]]:
         params: Counter[str] = Counter()
@@ -268,7 +306,15 @@ def _observed(case: Case) -> tuple[Observation, dict[str, int]]:
     reason = kernels.find(case.kernel).supports(case.workload)
     if reason:
         raise MeasurementError(reason)
-    return on_fake_or_real(case, both)
+    effort = Effort()
+
+    def build() -> Call:
+        effort.calls = 0
+        with effort:
+            return kernels.find(case.kernel).build(case.workload)
+
+    observation, params = on_fake_or_real(case, both, build)
+    return observation, params, effort.calls
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from attnprof.operators.counting import OperatorCounts, dispatched, operator_name
 from attnprof.operators.memory import Storages
 
@@ -23,6 +25,22 @@ class Observation:
     counts: OperatorCounts
     peak_bytes: int
     bytes_by_origin: dict[str, int]
+
+
+class Effort(TorchDispatchMode):
+    """How many operators run inside, to tell how long more of the same would take."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
 
 
 def observe(run: Callable[[], object]) -> Observation:
