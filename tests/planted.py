@@ -99,10 +99,7 @@ class Layer(nn.Module):
     def forward(self, x):
         x = x + self.attention(x)
         wide = self.up(x)
-        if self.upcast:
-            wide = wide.float().relu().to(x.dtype)
-        else:
-            wide = wide.relu()
+        wide = wide.float().relu().to(x.dtype) if self.upcast else wide.relu()
         return x + self.down(wide)
 
 
