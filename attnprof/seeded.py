@@ -25,6 +25,26 @@ def seeded_defaults(workload: Workload) -> Generator[None]:
         torch.set_default_dtype(dtype)
 
 
+@contextmanager
+def seeded_everywhere() -> Generator[None]:
+    """Random numbers of torch, numpy and Python are the same each time; afterwards as before."""
+    import random
+
+    import numpy as np
+    import torch
+
+    python, legacy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            random.seed(SEED)
+            np.random.seed(SEED)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+
+
 def _gpus(workload: Workload) -> list[int]:
     import torch
 

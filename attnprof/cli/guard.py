@@ -17,7 +17,8 @@ from attnprof.cli.interrupts import ending_in_order
 from attnprof.cli.screen import progress, say
 from attnprof.errors import UsageError, near
 from attnprof.guard import checking
-from attnprof.guard.checking import DEFAULT_TIMEOUT_S, shown_path, workers_for
+from attnprof.guard.checking import DEFAULT_TIMEOUT_S, workers_for
+from attnprof.guard.configuration import shown_path
 from attnprof.plan import read_seconds
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import Any, Unpack, cast
 
 from attnprof import targets
 from attnprof.errors import MeasurementError, UncountedError, UsageError
+from attnprof.guard.cases import case_of
 from attnprof.guard.causes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
 from attnprof.guard.laws import LAW_FORMS, GrowthLaw, parse_law
-from attnprof.guard.measuring import case_of, observe_all
+from attnprof.guard.measuring import observe_all
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.verdicts import Result, growth_breaches, unknown_growth
 from attnprof.plan import check_names

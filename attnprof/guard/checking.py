@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnprof.errors import AttnprofError, MeasurementError, UsageError
-from attnprof.guard.configuration import Configuration, ConfigurationError
+from attnprof.guard.configuration import Configuration, ConfigurationError, shown_path
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract
 from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_lock
 from attnprof.guard.measuring import Measured, measure, modules
@@ -316,14 +316,6 @@ def _orphan(configuration: Configuration, name: str, config: str) -> Result:
         mend=command("update", "", config),
     )
     return Result(name, shown_path(configuration.lock_path), 1, (breach,))
-
-
-def shown_path(path: Path) -> str:
-    """A path relative to where one is, where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _entries(

@@ -32,6 +32,14 @@ _KEYS = (
     *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
     *("uncounted", *_OPTIONS),
 )
+_ANYONES = ("model", "hidden_size", "num_heads", "batch_size", "dtype", "mode")
+"""Options that do not depend on the target."""
+
+_TABLES = {
+    "growth": 'a law for each quantity: growth.macs = "linear"',
+    "max": 'a limit for each quantity: max.peak_bytes = "512 MiB"',
+    "time": 'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }',
+}
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -71,6 +79,14 @@ class Configuration:
         return [self.contracts[name] for name in dict.fromkeys(names) or self.contracts]
 
 
+def shown_path(path: Path) -> str:
+    """A path relative to where one is, where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def read_configuration(path: Path | None = None, start: Path | None = None) -> Configuration:
     """The contracts of one file, or of the files in the nearest folder upward that has some.
 
@@ -95,12 +111,12 @@ def read_configuration(path: Path | None = None, start: Path | None = None) -> C
             other = contracts.get(contract.name)
             if other is not None:
                 raise ConfigurationError(
-                    f"{file}:{contract.line}: guard.{contract.name}: there is one of this name in "
-                    f"{other.file} already; rename one of the two"
+                    f"{shown_path(file)}:{contract.line}: guard.{contract.name}: there is one of "
+                    f"this name in {shown_path(other.file)} already; rename one of the two"
                 )
             contracts[contract.name] = contract
     if not contracts:
-        where = ", ".join(map(str, files)) or str(folder)
+        where = ", ".join(map(shown_path, files)) or str(folder)
         raise ConfigurationError(
             f"{where}: no contract: write one, as [tool.attnprof.guard.NAME] in pyproject.toml or "
             f"[guard.NAME] in attnprof.toml, with target and len"
@@ -120,23 +136,24 @@ def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: cannot be read: {error}") from error
+        raise ConfigurationError(f"{shown_path(file)}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         if "Cannot declare" in str(error):
             raise ConfigurationError(
-                f"{file}: {error}: a table of this name stands there twice; rename one of the two"
+                f"{shown_path(file)}: {error}: a table of this name stands there twice; rename one "
+                f"of the two"
             ) from error
-        raise ConfigurationError(f"{file}: is no TOML: {error}") from error
+        raise ConfigurationError(f"{shown_path(file)}: is no TOML: {error}") from error
 
 
 def _tables(file: Path) -> dict[str, Any]:
     table: Any = _parsed(file)
     for key in _FILES.get(file.name, ("guard",)):
         if not isinstance(table, dict):
-            raise ConfigurationError(f"{file}: {key} is no table")
+            raise ConfigurationError(f"{shown_path(file)}: {key} is no table")
         table = cast("dict[str, Any]", table).get(key, {})
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{file}: guard is no table")
+        raise ConfigurationError(f"{shown_path(file)}: guard is no table")
     return cast("dict[str, Any]", table)
 
 
@@ -175,7 +192,21 @@ class _Reader:
     def wrong(self, key: str, value: object, expected: str) -> ConfigurationError:
         place = f"guard.{self.name}" + f".{key}" * bool(key)
         said = f" = {value!r}" if value is not None else ""
-        return ConfigurationError(f"{self.file}:{self.line}: {place}{said}: {expected}")
+        where = f"{shown_path(self.file)}:{self._line_of(key)}"
+        return ConfigurationError(f"{where}: {place}{said}: {expected}")
+
+    def _line_of(self, key: str) -> int:
+        """The line of a key; that of the table where it is not to be found."""
+        words = r"\s*\.\s*".join(map(re.escape, key.split(".")))
+        wanted = re.compile(rf"\s*{words}\s*[.=]")
+        lines = self.file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines[self.line :], self.line + 1):
+            if line.lstrip().startswith("["):
+                break
+            if key and wanted.match(line.replace('"', "").replace("'", "")):
+                return number
+        outer = key.rpartition(".")[0]
+        return self._line_of(outer) if outer else self.line
 
     def contract(self, table: dict[str, Any]) -> Contract:
         if "device" in table:
@@ -183,6 +214,25 @@ class _Reader:
                 "device", table["device"], "contracts are counted without one; leave it out"
             )
         self._check_keys(table, _KEYS, "")
+        contract = self._read(table)
+        self._check_options(contract)
+        return contract
+
+    def _check_options(self, contract: Contract) -> None:
+        """What can be told without building what is the user's own, nor torch."""
+        from attnprof import kernels
+        from attnprof.guard.cases import case_of, key_of
+
+        options, target = dict(contract.options), contract.target
+        if kernels.is_own(target):
+            target = "bert-sdpa"
+            options = {name: options[name] for name in _ANYONES if name in options}
+        try:
+            case_of(target, contract.lengths[0], options)
+        except UsageError as error:
+            raise self.wrong(key_of(error), error.value, error.expected) from error
+
+    def _read(self, table: dict[str, Any]) -> Contract:
         return Contract(
             name=self.name,
             file=self.file,
@@ -223,24 +273,27 @@ class _Reader:
         value = table[named[0]]
         if not isinstance(value, str) or not value.strip():
             raise self.wrong(named[0], value, "is a text")
-        from attnprof import kernels
-        from attnprof.targets.reference import is_reference, parse_reference
-
         value = value.strip()
         if named[0] == "hf":
             path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
             if not path.exists():
-                raise self.wrong("hf", value, f"there is no {path}")
-            return value if is_reference(value) else f"./{value}"
+                raise self.wrong("hf", value, f"there is no {shown_path(path)}")
+            return value if ".json" in value or "/" in value else f"./{value}"
+        self._check_reference("target", value)
+        return value
+
+    def _check_reference(self, key: str, value: str) -> None:
+        from attnprof import kernels
+        from attnprof.targets.reference import is_reference, parse_reference
+
         try:
             if is_reference(value):
                 parse_reference(value)
             elif value not in kernels.names():
                 words = near(value, kernels.names())
-                raise self.wrong("target", value, f"neither pkg.mod:Net nor a kernel; {words}")
+                raise self.wrong(key, value, f"neither pkg.mod:Net nor a kernel; {words}")
         except UsageError as error:
-            raise self.wrong("target", value, error.expected) from error
-        return value
+            raise self.wrong(key, value, error.expected) from error
 
     def _lengths(self, value: object) -> tuple[int, ...]:
         words: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
@@ -271,7 +324,7 @@ class _Reader:
     def _table(self, table: dict[str, Any], key: str, known: Iterable[Any]) -> dict[Any, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
-            raise self.wrong(key, value, f"is a table: {key}.{next(iter(known))} = …")
+            raise self.wrong(key, value, _TABLES[key])
         self._check_keys(cast("dict[str, Any]", value), known, key)
         return cast("dict[Any, Any]", value)
 
@@ -306,11 +359,12 @@ class _Reader:
         given = self._table(table, "time", ("reference", "at", "max"))
         reference, at, limit = (given.get(key) for key in ("reference", "at", "max"))
         if not isinstance(reference, str) or not reference:
-            raise self.wrong("time.reference", reference, 'what is as fast as 1, as "bert-sdpa"')
+            raise self.wrong("time.reference", reference, 'what time is a ratio to: "bert-sdpa"')
+        self._check_reference("time.reference", reference)
         if isinstance(at, bool) or not isinstance(at, int) or at < 1:
-            raise self.wrong("time.at", at, "a length in tokens")
+            raise self.wrong("time.at", at, "a length in tokens: 4096")
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < 1e6:
-            raise self.wrong("time.max", limit, "a ratio above 0, as 0.6")
+            raise self.wrong("time.max", limit, "a ratio above 0: 0.6")
         return TimeLimit(reference=reference, at=at, max=float(limit))
 
     def _uncounted(self, table: dict[str, Any]) -> bool:

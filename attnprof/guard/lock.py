@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from attnprof.checked_json import UnexpectedError, parse_object, read_as
 from attnprof.files import replace_file
-from attnprof.guard.configuration import ConfigurationError
+from attnprof.guard.configuration import ConfigurationError, shown_path
 from attnprof.guard.evidence import fold, unfold
 from attnprof.guard.measuring import Cell, Measured
 
@@ -85,26 +85,27 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
     Raises:
         ConfigurationError: when it is damaged, or of a newer schema.
     """
+    shown = shown_path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedError(f"{path}: cannot be read: {error}; {_MEND}") from error
+        raise DamagedError(f"{shown}: cannot be read: {error}; {_MEND}") from error
     if any(line.startswith(("<<<<<<<", ">>>>>>>", "=======")) for line in text.splitlines()):
-        raise DamagedError(f"{path}: has conflict marks of a merge; resolve it, or {_MEND}")
+        raise DamagedError(f"{shown}: has conflict marks of a merge; resolve them, or {_MEND}")
     try:
         content = parse_object(text)
         schema = content.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise ConfigurationError(
-                f"{path}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer attnprof"
+                f"{shown}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer attnprof"
             )
         entries = read_as(_File, content).contracts
         for name, entry in entries.items():
             _check(name, entry)
     except (UnexpectedError, ValueError) as error:
-        raise DamagedError(f"{path}: {error}; {_MEND}") from error
+        raise DamagedError(f"{shown}: {error}; {_MEND}") from error
     return entries
 
 
@@ -134,7 +135,9 @@ def write_lock(path: Path, change: Callable[[dict[str, Entry] | None], dict[str,
             entries = change(_read_or_none(path))
             replace_file(path, _text(entries).encode())
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+        raise ConfigurationError(
+            f"{shown_path(path)}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def _read_or_none(path: Path) -> dict[str, Entry] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,11 @@ from attnprof import kernels
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.fused_buffers import on_any_machine
 from attnprof.growth import Growth, name_law, solve_growth
+from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
 from attnprof.guard.laws import GrowthLaw, parse_law
-from attnprof.plan import Case, GridOptions, read_cases
+from attnprof.plan import Case
+from attnprof.seeded import seeded_everywhere
 
 if TYPE_CHECKING:
     from attnprof.operators.observing import Observation
@@ -109,7 +110,7 @@ def measure(contract: Contract, folder: Path) -> Measured:
     try:
         cases = {n: case_of(contract.target, n, contract.options) for n in contract.lengths}
     except UsageError as error:
-        key = {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)
+        key = key_of(error)
         value = "" if key == "target" and str(error.value) == contract.target else error.value
         said = f" = {value}" if value else ""
         return Measured(problem=f"{key}{said}: {error.expected}", problem_kind="config")
@@ -120,20 +121,6 @@ def measure(contract: Contract, folder: Path) -> Measured:
         return cases.get(seq_len) or case_of(contract.target, seq_len, contract.options)
 
     return observe_all(case_at, contract.lengths)
-
-
-def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case:
-    """The case of a target at one length.
-
-    Raises:
-        UsageError: when the target is none, or an option does not fit it.
-    """
-    given: GridOptions = {"kernel": [target], "len": seq_len}
-    given.update(options)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    cases = read_cases(given, "cpu")
-    if len(cases) != 1:
-        raise UsageError("target", target, "a contract has one value of each option")
-    return cases[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +144,7 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
     seen: dict[int, _Look] = {}
 
     def look(seq_len: int) -> tuple[Observation, dict[str, int]]:
-        random.seed(0)
-        with on_any_machine():
+        with on_any_machine(), seeded_everywhere():
             observation, params, built = _observed(case_at(seq_len))
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
@@ -290,8 +276,6 @@ def _law_of(growth: Growth) -> GrowthLaw:
 
 def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
-    import torch
-
     from attnprof.breakdown import on_fake_or_real
     from attnprof.call import Call
     from attnprof.operators.observing import Effort, observe
@@ -302,7 +286,6 @@ def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:
             params[name.rpartition(".")[0]] += parameter.numel()
         return observe(call.run), dict(params)
 
-    torch.manual_seed(0)
     reason = kernels.find(case.kernel).supports(case.workload)
     if reason:
         raise MeasurementError(reason)

@@ -10,8 +10,8 @@ from typing import Literal
 
 from attnprof import kernels
 from attnprof.errors import MeasurementError, UsageError, describe_error
+from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
-from attnprof.guard.measuring import case_of
 from attnprof.isolated import Workers
 from attnprof.plan import Case
 from attnprof.statistics import Interval, paired_ratio

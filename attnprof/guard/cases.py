@@ -1,0 +1,27 @@
+"""What a contract names as a case that can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from attnprof.errors import UsageError
+from attnprof.plan import Case, GridOptions, read_cases
+
+
+def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case:
+    """The case of a target at one length.
+
+    Raises:
+        UsageError: when the target is none, or an option does not fit it.
+    """
+    given = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
+    cases = read_cases(given, "cpu")
+    if len(cases) != 1:
+        raise UsageError("target", target, "a contract has one value of each option")
+    return cases[0]
+
+
+def key_of(error: UsageError) -> str:
+    """The key of a contract that an option's error is about."""
+    return {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)
