@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from guarding import Project
 from hypothesis import settings
 from shapes import WORKLOADS, describe
 
 from attnprof import Workload
+from attnprof.isolated import ForkServer, Workers
+
+pytest_plugins = ["pytester"]
 
 settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=150)
 settings.load_profile("attnprof")
@@ -15,3 +22,17 @@ settings.load_profile("attnprof")
 @pytest.fixture(params=WORKLOADS, ids=describe)
 def workload(request: pytest.FixtureRequest) -> Workload:
     return request.param
+
+
+@pytest.fixture(scope="session")
+def guard_workers() -> Iterator[Workers]:
+    """Processes that contracts are measured in; torch is imported for them once."""
+    modules = ["torch", "attnprof.operators.observing", "attnprof.targets.python_object"]
+    modules += ["attnprof.targets.hf_config", "transformers.models.bert.modeling_bert"]
+    with ForkServer(modules) as server:
+        yield server
+
+
+@pytest.fixture
+def project(tmp_path: Path, guard_workers: Workers) -> Project:
+    return Project(tmp_path, guard_workers)

@@ -143,8 +143,6 @@ CORES = {
     "biased": biased,
     "hidden_buffer": hidden_buffer,
     "recomputed": recomputed,
-    "blocked": Blocked(),
-    "wide_blocked": Blocked(2 * WINDOW),
 }
 
 
@@ -158,6 +156,10 @@ def build(name):
             return Layer(Attention(linear, head_dim=32))
         if name == "upcast":
             return Layer(Attention(linear), upcast=True)
+        if name == "blocked":
+            return Layer(Attention(Blocked()))
+        if name == "wide_blocked":
+            return Layer(Attention(Blocked(2 * WINDOW)))
         return Layer(Attention(CORES[name]))
 
     return Encoder(layer)

@@ -150,7 +150,7 @@ def parse_budget(quantity: Quantity, value: object) -> int:
     if quantity == "peak_bytes":
         factor = _BYTES.get(unit)
     else:
-        word = "mac" if quantity == "macs" else "params"
+        word = "mac" if quantity == "macs" else "param"
         factor = _DECIMAL.get(unit.removesuffix("s").removesuffix(word))
     amount = 0 if factor is None else int(Fraction(match[1]) * factor)
     if amount < 1:

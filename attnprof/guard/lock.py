@@ -99,7 +99,7 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
         schema = content.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise ConfigurationError(
-                f"{shown}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer attnprof"
+                f"{shown}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer one"
             )
         entries = read_as(_File, content).contracts
         for name, entry in entries.items():

@@ -19,7 +19,7 @@ _WORDS = {"failed": "not measured"}
 def render(check: Check, width: int = WIDTH) -> str:
     """All of it as lines of at most so many columns, but for names that are longer."""
     name_width = max((len(result.name) for result in check.results), default=0)
-    lines = [_line(result, name_width) for result in check.results]
+    lines = [line for result in check.results for line in _line(result, name_width, width)]
     for result in check.results:
         if result.breaches:
             lines += ["", *_broken(result, width)]
@@ -28,7 +28,7 @@ def render(check: Check, width: int = WIDTH) -> str:
             lines += ["", *_wrapped(place + result.problem, width, "", "    ")]
         for note in result.notes:
             lines += ["", *_wrapped(f"note: {result.name}: {note}", width, "", "    ")]
-    lines += ["", f"{summary(check)}, in {check.seconds:.1f} s"]
+    lines += ["", *_wrapped(f"{summary(check)}, in {check.seconds:.1f} s", width, "", "    ")]
     return "\n".join(lines) + "\n"
 
 
@@ -41,9 +41,9 @@ def render_breaches(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _line(result: Result, name_width: int) -> str:
-    word = _WORDS.get(result.status, result.status)
-    return f"{word:<13} {result.name:<{name_width}}  {result.facts}".rstrip()
+def _line(result: Result, name_width: int, width: int) -> list[str]:
+    head = f"{_WORDS.get(result.status, result.status):<13} {result.name:<{name_width}}  "
+    return _wrapped(result.facts, width, head, " " * 16) if result.facts else [head.rstrip()]
 
 
 def _broken(result: Result, width: int) -> Iterator[str]:

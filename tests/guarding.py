@@ -1,0 +1,78 @@
+"""A project with contracts, as the guard sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnprof.guard import checking
+from attnprof.guard.checking import Check, Update
+from attnprof.guard.configuration import Configuration, read_configuration
+from attnprof.guard.contract import Contract
+from attnprof.guard.lock import Entry, read_lock
+from attnprof.guard.verdicts import Result
+from attnprof.isolated import Workers
+
+PLANTED = Path(__file__).parent
+
+
+class Project:
+    """A folder with an `attnprof.toml`, and modules that contracts name."""
+
+    def __init__(self, folder: Path, workers: Workers) -> None:
+        self.folder = folder
+        self.workers = workers
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "attnprof.lock.json"
+
+    @property
+    def configuration(self) -> Configuration:
+        return read_configuration(self.folder / "attnprof.toml")
+
+    def contracts(self, *names: str) -> list[Contract]:
+        return self.configuration.chosen(names)
+
+    def says(self, text: str) -> None:
+        (self.folder / "attnprof.toml").write_text(text)
+
+    def has(self, module: str, source: str) -> None:
+        (self.folder / f"{module}.py").write_text(source)
+
+    def encoder(self, name: str) -> None:
+        """`subject:build` is an encoder of `planted` from now on."""
+        self.has(
+            "subject",
+            f"import sys\nsys.path.append({str(PLANTED)!r})\nimport planted\n\n\n"
+            f"def build(seq_len):\n    return planted.build({name!r})\n",
+        )
+
+    def init(self) -> Update:
+        return checking.init(self.configuration, self.contracts(), self.workers)
+
+    def update(self, *names: str) -> Update:
+        return checking.update(self.configuration, self.contracts(*names), self.workers)
+
+    def check(self, *names: str, is_strict: bool = False) -> Check:
+        return checking.check(
+            self.configuration, self.contracts(*names), self.workers, is_strict=is_strict
+        )
+
+    def only(self, *names: str) -> Result:
+        (result,) = self.check(*names).results
+        return result
+
+    def entries(self) -> dict[str, Entry]:
+        entries = read_lock(self.lock)
+        assert entries is not None
+        return entries
+
+
+def terms(result: Result) -> list[str]:
+    return [breach.term for breach in result.breaches]
+
+
+def contract(name: str, target: str, lengths: Sequence[int], *lines: str) -> str:
+    said = [f"[guard.{name}]", f'target = "{target}"', f"len = {list(lengths)}", *lines]
+    return "\n".join(said) + "\n"
