@@ -67,14 +67,14 @@ PLANTED = {
         (),
         ["growth.macs", "macs", "growth.peak_bytes", "peak_bytes"],
         f"{CORE} aten.mm",
-        rf"a new quadratic term, 4 MACs · n² of aten\.mm in {CORE}; it overtakes .* at 25,601 tokens",
+        rf"new quadratic term, 4 MACs · n² of aten\.mm in {CORE}; it overtakes .* at 25,601 t",
     ),
     "a hidden buffer of all pairs": (
         ("linear", "hidden_buffer"),
         (),
         ["growth.peak_bytes", "peak_bytes"],
         "layers.1.attention.core aten.tril bool",
-        r"aten\.ones, aten\.tril in layers\.1\.attention\.core holds n × n .* 2 B · n², and multiplies",
+        r"aten\.ones, aten\.tril in layers\.1\.attention\.core holds n × n .* 2 B · n², and mul",
     ),
     "an extra projection": (
         ("linear", "gated"),
