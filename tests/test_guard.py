@@ -286,7 +286,7 @@ def test_the_lock_is_sorted_integers_a_line_for_each_cell_and_no_times(project: 
 
 def test_init_refuses_a_lock_that_is_there_and_check_writes_nothing(project: Project) -> None:
     project.says(SDPA)
-    assert project.only().breaches[0].mend == "attnprof guard init"
+    assert project.only().breaches[0].mend == ("attnprof guard init",)
     assert not project.lock.exists()
     project.init()
     before = project.lock.read_bytes()
@@ -304,13 +304,13 @@ def test_missing_stale_and_orphaned_entries_are_broken_and_mended(project: Proje
     assert check.exit_code == 1
     assert [result.status for result in check.results] == ["kept", "broken"]
     assert check.results[1].breaches[0].says == "has no entry in attnprof.lock.json"
-    assert check.results[1].breaches[0].mend == "attnprof guard update eager"
+    assert check.results[1].breaches[0].mend == ("attnprof guard update eager",)
     assert project.update("eager").exit_code == 0
 
     project.says(SDPA.replace("512]", "1024]") + EAGER)
     stale = project.only("sdpa")
     assert "is stale: len was [256, 512], is [256, 1024]" in stale.breaches[0].says
-    assert stale.breaches[0].mend == "attnprof guard update sdpa"
+    assert stale.breaches[0].mend == ("attnprof guard update sdpa",)
 
     project.says(EAGER)
     check = project.check()
@@ -319,7 +319,7 @@ def test_missing_stale_and_orphaned_entries_are_broken_and_mended(project: Proje
         ("eager", "kept"),
         ("sdpa", "broken"),
     ]
-    assert check.results[1].breaches[0].mend == "attnprof guard update"
+    assert check.results[1].breaches[0].mend == ("attnprof guard update",)
     assert project.update().differences["sdpa"] == ["left out: there is no such contract"]
     assert project.check().exit_code == 0
 
@@ -671,7 +671,7 @@ def broken(index: int = 0, file: str = "pyproject.toml") -> Result:
         "+0%",
         (Step(512, 1000, 1500),),
         ("layer.0-11.key aten.addmm: 0 Mac → 500 Mac",),
-        "attnprof guard update a",
+        ("attnprof guard update a",),
     )
     return Result(f"a{index}", file, 7, (breach,), ("a cause\nin two lines, 100%",))
 

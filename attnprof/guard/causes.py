@@ -121,10 +121,15 @@ def _dense_for_band(versus: Comparison) -> Iterator[str]:
         and (part not in now or (part in squares and not _is_called_more(part, versus)))
     ]
     if replaced and squares:
-        masks = [p for p, costs in versus.now("bytes").items() if _exponent(costs) > _SQUARE]
+        masks = [
+            part
+            for part, costs in versus.now("bytes").items()
+            if _exponent(costs) > _SQUARE and _place(part) not in squares
+        ]
         hint = "; under a mask, it multiplies what the mask hides" if masks else ""
+        before = "a band" if any(_BAND in part for part in replaced) else "one linear in the length"
         yield (
-            f"a dense product of all pairs stands where a band was: {_operators(squares)} in "
+            f"a dense product of all pairs stands where {before} was: {_operators(squares)} in "
             f"{_places(squares)}{hint}"
         )
 

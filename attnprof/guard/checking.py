@@ -291,7 +291,7 @@ def _timed(
             "time",
             f"takes {told}, twice seen",
             allowed=f"{limit.max:g}",
-            mend="a larger time.max in the contract, or a faster target",
+            mend=("a larger time.max in the contract, or a faster target",),
         )
         return replace(result, breaches=(*result.breaches, breach))
     if outcome == "undecided":
@@ -313,7 +313,7 @@ def _orphan(configuration: Configuration, name: str, config: str) -> Result:
     breach = Breach(
         "lock",
         f"is in {configuration.lock_path.name}, and there is no contract of this name",
-        mend=command("update", "", config),
+        mend=(command("update", "", config),),
     )
     return Result(name, shown_path(configuration.lock_path), 1, (breach,))
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from attnprof.guard.causes import Comparison, explain
 from attnprof.guard.contract import QUANTITIES, Contract, Quantity
-from attnprof.guard.laws import GrowthLaw, parse_law
+from attnprof.guard.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured, Seen
 from attnprof.guard.quantities import KINDS, NAMES, format_part, show
@@ -46,7 +46,7 @@ class Breach:
         allowed: as the contract writes it; empty where nothing is written.
         steps: costs that are past it, by length.
         where: the parts whose cost changed, most first.
-        mend: a command, or what to write.
+        mend: what to write, and the command to run then.
     """
 
     term: str
@@ -55,7 +55,7 @@ class Breach:
     allowed: str = ""
     steps: tuple[Step, ...] = ()
     where: tuple[str, ...] = ()
-    mend: str = ""
+    mend: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def unknown_growth(contract: Contract, measured: Measured) -> str:
 
 def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
     if entry is None:
-        return Breach("lock", f"has no entry in {_LOCK}", mend=mend)
+        return Breach("lock", f"has no entry in {_LOCK}", mend=(mend,))
     was, now = entry.subject, contract.subject
     changed = [
         f"{key} was {_said(was.get(key))}, is {_said(now.get(key))}"
@@ -155,7 +155,7 @@ def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
     ]
     if not changed:
         return None
-    return Breach("lock", f"its entry in {_LOCK} is stale: {'; '.join(changed)}", mend=mend)
+    return Breach("lock", f"its entry in {_LOCK} is stale: {'; '.join(changed)}", mend=(mend,))
 
 
 _LOCK = "attnprof.lock.json"
@@ -171,7 +171,7 @@ def _uncounted(measured: Measured) -> Breach:
         "uncounted",
         f"operators without a MAC formula, with their calls: {names}",
         allowed="forbid",
-        mend='attnprof.register_mac_formula in the target\'s module, or uncounted = "allow"',
+        mend=('attnprof.register_mac_formula in the target\'s module, or uncounted = "allow"',),
     )
 
 
@@ -201,7 +201,7 @@ def _change(
         allowance.text,
         tuple(steps),
         _where(KINDS[quantity], versus, steps[-1].seq_len),
-        mend,
+        (mend,),
     )
 
 
@@ -254,9 +254,7 @@ def growth_breaches(
             str(limit) if is_written else f"{limit}, as locked",
             (),
             _where(KINDS[quantity], versus, max(measured.cells), limit),
-            f'growth.{quantity} = "{seen.law}" in the contract, then {mend}'
-            if is_written
-            else mend,
+            (f'growth.{quantity} = "{seen.law}" in the contract', mend) if is_written else (mend,),
         )
     ]
 
@@ -294,7 +292,7 @@ def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[
             show(quantity, budget),
             tuple(past),
             _where(KINDS[quantity], largest, longest) if parts else (),
-            f"a larger max.{quantity} in the contract, or less to compute",
+            (f"a larger max.{quantity} in the contract, or less to compute",),
         )
     ]
 
@@ -316,8 +314,4 @@ def _outgrows(change: Change, parts: Mapping[str, Mapping[int, int]], limit: Gro
         return False
     from attnprof.growth import doubling_exponent
 
-    return doubling_exponent(points[-2], points[-1]) > limit.exponent + _CLEARLY
-
-
-_CLEARLY = 0.2
-"""Exponents of parts at the contract's own lengths are no more than a hint of where to look."""
+    return doubling_exponent(points[-2], points[-1]) > limit.exponent + NEAR

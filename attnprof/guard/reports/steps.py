@@ -16,7 +16,7 @@ def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:
     return [
         (
             "each length" if is_same else f"{step.seq_len:,} tokens",
-            show(quantity, step.was),
+            "at most " * breach.term.startswith("max.") + show(quantity, step.was),
             show(quantity, step.now),
             format_change(step.was, step.now),
         )
@@ -30,8 +30,10 @@ def mends(result: Result) -> dict[str, list[str]]:
     for breach in result.breaches:
         is_change = breach.quantity is not None and not breach.term.startswith("max.")
         known = mends.setdefault("to accept" if is_change else "to mend", [])
-        if breach.mend and breach.mend not in known:
-            known.append(breach.mend)
+        known += [mend for mend in breach.mend if mend not in known]
+    # What is to be written comes before the command.
+    for known in mends.values():
+        known.sort(key=lambda mend: mend.startswith("attnprof guard"))
     return mends
 
 
