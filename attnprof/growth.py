@@ -115,21 +115,23 @@ _KEPT_UP = 0.75
 """What is left has to grow by so much of a law's exponent over all doublings, to be that law's."""
 
 
-def name_law(points: Sequence[tuple[int, int]]) -> Law:
-    """The law that the costs at doublings of a length follow.
+def name_law(points: Sequence[tuple[int, int]], ratio: int = 2) -> Law:
+    """The law that the costs at doublings of a length follow, or at other multiples.
 
     f(2n) - 2 f(n) takes out a linear part exactly, as projections are, however large; the
     exponents of what is left tell the law. It is named only where the last two agree with it.
     What is done at every second doubling, as in a transform of radix 4, is told by fourfolds.
 
     Args:
-        points: (length, cost), two or more, each length twice the one before; costs above 0.
+        points: (length, cost), two or more, each length twice the one before, or `ratio` times;
+            costs above 0.
+        ratio: of each length to the one before.
     """
     shorter, longer = points[-2], points[-1]
     name, settled = "", None
     for stride in (1, 2):
         costs = [cost for _, cost in points[::-1][::stride]][::-1]
-        name, exponent = _recognised(costs, 2**stride)
+        name, exponent = _recognised(costs, ratio**stride)
         settled = exponent if settled is None else settled
         if name:
             break
@@ -145,6 +147,8 @@ def _recognised(costs: Sequence[int], factor: int) -> tuple[str, float | None]:
     if len(set(costs[-3:])) == 1:
         return "constant", None
     rest = _without(costs, factor)
+    if rest[-1] == rest[-2]:  # the last three are on a line, however far above zero it begins
+        return "n", None
     exponents = _last_exponents(rest, factor)
     overall = _overall_exponent(rest, factor)
     for name, power in _POWERS.items():

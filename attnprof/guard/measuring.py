@@ -7,25 +7,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attnprof import kernels
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.fused_buffers import on_any_machine
-from attnprof.growth import Growth, name_law, solve_growth
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
-from attnprof.guard.laws import GrowthLaw, parse_law
+from attnprof.guard.growing import Seen, see_growth
 from attnprof.plan import Case
 from attnprof.seeded import seeded_everywhere
 
 if TYPE_CHECKING:
     from attnprof.operators.observing import Observation
-
-FARTHEST = 2**20
-"""Laws are seen up to about so many tokens."""
 
 MOST_OPERATORS = 8192
 """In building and running what is measured for the law alone: a loop over blocks ends there, on
@@ -45,21 +40,6 @@ class Cell:
     macs: int
     params: int
     peak_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """How a quantity grows.
-
-    Attributes:
-        law: the law; None where too few lengths run to tell it.
-        longest: the longest length that it was seen at.
-        terms: coefficients of 1, n and n², where it is this polynomial exactly.
-    """
-
-    law: GrowthLaw | None
-    longest: int
-    terms: tuple[Fraction, Fraction, Fraction] | None = None
 
 
 @dataclass(slots=True)
@@ -129,12 +109,12 @@ class _Look:
 
     Attributes:
         cell: the costs.
-        uncounted: names of operators without a formula.
+        has_holes: whether operators without a formula are left out of the MACs.
         operators: that building and running it took.
     """
 
     cell: Cell
-    uncounted: frozenset[str]
+    has_holes: bool
     operators: int
 
 
@@ -149,7 +129,7 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
         called = sum(tally.calls for tally in counts.tallies.values())
-        seen[seq_len] = _Look(cell, frozenset(counts.uncounted), built + called)
+        seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called)
         return observation, params
 
     for seq_len in lengths:
@@ -182,16 +162,16 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
 
     def macs(seq_len: int) -> int | None:
         found = look_farther(seq_len)
-        # A count that has more holes than those of the contract's lengths tells nothing of them.
-        is_whole = found is not None and found.uncounted <= measured.uncounted.keys()
-        return found.cell.macs if found is not None and is_whole else None
+        return None if found is None or found.has_holes else found.cell.macs
 
     def peak_bytes(seq_len: int) -> int | None:
         found = look_farther(seq_len)
         return None if found is None else found.cell.peak_bytes
 
-    measured.growth["macs"] = _growth(lengths, macs)
-    measured.growth["peak_bytes"] = _growth(lengths, peak_bytes)
+    # What is not counted may grow faster than what is.
+    is_whole = not measured.uncounted
+    measured.growth["macs"] = see_growth(lengths, macs) if is_whole else Seen(None, lengths[-1])
+    measured.growth["peak_bytes"] = see_growth(lengths, peak_bytes)
     return measured
 
 
@@ -204,74 +184,6 @@ def _expected_operators(seen: Mapping[int, _Look], seq_len: int) -> float:
     if not (c0 and c1):
         return 0
     return c1 * (seq_len / n1) ** max(0.0, math.log(c1 / c0) / math.log(n1 / n0))
-
-
-def _growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> Seen:
-    """The polynomial through four lengths, checked at the others and far away; else a law."""
-    known = _four_lengths(lengths, cost)
-    unit = lengths[0]
-    far = unit * 2 ** max(0, round(math.log2(FARTHEST / unit)))
-    if len(known) >= 4:
-        polynomial = solve_growth(lambda n: known[n], tuple(sorted(known))[:4])
-        holds = not polynomial.residual and all(polynomial.at(n) == y for n, y in known.items())
-        farther = _farthest(max(known), far, cost) if holds else {}
-        if holds and all(polynomial.at(n) == y for n, y in farther.items()):
-            return Seen(_law_of(polynomial), max(known | farther), _terms(polynomial))
-    points = _doublings(unit, far, cost)
-    if len(points) < 2:
-        return Seen(None, points[-1][0] if points else max(lengths))
-    law = name_law(points)
-    named = parse_law(law.name) if law.name else GrowthLaw(round(law.exponent, 3))
-    return Seen(named, law.longer)
-
-
-def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> dict[int, int]:
-    """Costs at the contract's lengths, and at multiples of the shortest where these are few."""
-    known: dict[int, int] = {}
-    for seq_len in (*lengths, *(lengths[0] * factor for factor in range(2, 6))):
-        if seq_len in known or (len(known) >= 4 and seq_len not in lengths):
-            continue
-        value = cost(seq_len)
-        if value is not None:
-            known[seq_len] = value
-    return known
-
-
-def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
-    """The cost at the farthest length that runs: at once, or by steps where that does not."""
-    if far <= longest:
-        return {}
-    value = cost(far)
-    if value is not None:
-        return {far: value}
-    reached: dict[int, int] = {}
-    for step in range(1, 12):
-        seq_len = longest * 4**step
-        value = cost(seq_len) if seq_len < far else None
-        if value is None:
-            break
-        reached[seq_len] = value
-    return reached
-
-
-def _doublings(unit: int, far: int, cost: Callable[[int], int | None]) -> list[tuple[int, int]]:
-    points: list[tuple[int, int]] = []
-    seq_len = unit
-    while seq_len <= far:
-        value = cost(seq_len)
-        if not value:
-            break
-        points.append((seq_len, value))
-        seq_len *= 2
-    return points
-
-
-def _terms(growth: Growth) -> tuple[Fraction, Fraction, Fraction]:
-    return growth.c0, growth.c1, growth.c2
-
-
-def _law_of(growth: Growth) -> GrowthLaw:
-    return GrowthLaw(2.0 if growth.c2 else 1.0 if growth.c1 else 0.0)
 
 
 def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:

@@ -8,9 +8,10 @@ from typing import Literal
 
 from attnprof.guard.causes import Comparison, explain
 from attnprof.guard.contract import QUANTITIES, Contract, Quantity
+from attnprof.guard.growing import Seen
 from attnprof.guard.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
-from attnprof.guard.measuring import Measured, Seen
+from attnprof.guard.measuring import Measured
 from attnprof.guard.quantities import KINDS, NAMES, format_part, show
 from attnprof.guard.where import Change, describe_changes, most_changed
 
@@ -133,14 +134,23 @@ def judge(
 
 def unknown_growth(contract: Contract, measured: Measured) -> str:
     """Why a law that the contract asks for cannot be told; empty where it can."""
+    if contract.forbids_uncounted and measured.uncounted:
+        return ""  # that breaks it
     for quantity in contract.growth:
         seen = measured.growth[quantity]
-        if seen.law is None:
+        if seen.law is not None:
+            continue
+        if quantity == "macs" and measured.uncounted:
+            names = ", ".join(sorted(measured.uncounted))
             return (
-                f"growth.{quantity}: no law can be told from lengths up to {seen.longest:,} "
-                f"tokens, longer ones do not run; give len two lengths or more, each twice the one "
-                f"before"
+                f"growth.macs: no law can be told of {names}, which has no MAC formula; give one "
+                f"with attnprof.register_mac_formula, or leave growth.macs out"
             )
+        return (
+            f"growth.{quantity}: no law can be told from lengths up to {seen.longest:,} tokens, "
+            f"longer ones do not run; give len four lengths or more, each as many times the one "
+            f"before"
+        )
     return ""
 
 

@@ -1,0 +1,126 @@
+"""How a cost grows, seen at lengths far beyond those of a contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from attnprof.growth import Growth, name_law, solve_growth
+from attnprof.guard.laws import GrowthLaw, parse_law
+
+FARTHEST = 2**20
+"""Laws are seen up to about so many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a quantity grows.
+
+    Attributes:
+        law: the law; None where too few lengths run to tell it.
+        longest: the longest length that it was seen at.
+        terms: coefficients of 1, n and n², where it is this polynomial exactly.
+    """
+
+    law: GrowthLaw | None
+    longest: int
+    terms: tuple[Fraction, Fraction, Fraction] | None = None
+
+
+def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> Seen:
+    """The polynomial through the last four lengths, checked far away; else the law of doublings.
+
+    Args:
+        lengths: at which the cost is known to run, ascending.
+        cost: at a length; None where it does not run.
+    """
+    known = _four_lengths(lengths, cost)
+    unit = lengths[0]
+    far = unit * 2 ** max(0, round(math.log2(FARTHEST / unit)))
+    if len(known) >= 4:
+        last = dict(sorted(known.items())[-4:])
+        polynomial = solve_growth(last.__getitem__, tuple(last))
+        farther = {} if polynomial.residual else _farthest(max(last), far, cost)
+        if not polynomial.residual and all(polynomial.at(n) == y for n, y in farther.items()):
+            terms = (polynomial.c0, polynomial.c1, polynomial.c2)
+            return Seen(_law_of(polynomial), max(last | farther), terms)
+    ratio, points = 2, _multiples(unit, 2, far, cost)
+    own_ratio = _ratio_of(lengths)
+    if len(points) < _TELLING and own_ratio > ratio:  # grids of sqrt n by sqrt n, say
+        ratio, points = own_ratio, _multiples(unit, own_ratio, far, cost)
+    if len(points) < 2:
+        return Seen(None, points[-1][0] if points else max(lengths))
+    law = name_law(points, ratio)
+    # At the last doubling another moment may have become the peak.
+    while not law.name and points[-1][0] < _MUCH_FARTHER * far:
+        seq_len = points[-1][0] * ratio
+        value = cost(seq_len)
+        if not value:
+            break
+        points.append((seq_len, value))
+        law = name_law(points, ratio)
+    named = parse_law(law.name) if law.name else GrowthLaw(round(law.exponent, 3))
+    return Seen(named, law.longer)
+
+
+_TELLING = 4
+"""Points from which a law can be named."""
+
+_MUCH_FARTHER = 8
+
+
+def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> dict[int, int]:
+    """Costs at the contract's lengths, and at multiples of the shortest where these are few."""
+    known: dict[int, int] = {}
+    for seq_len in (*lengths, *(lengths[0] * factor for factor in range(2, 6))):
+        if seq_len in known or (len(known) >= 4 and seq_len not in lengths):
+            continue
+        value = cost(seq_len)
+        if value is not None:
+            known[seq_len] = value
+    return known
+
+
+def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
+    """The cost at the farthest length that runs: at once, or by steps where that does not."""
+    if far <= longest:
+        return {}
+    value = cost(far)
+    if value is not None:
+        return {far: value}
+    reached: dict[int, int] = {}
+    for step in range(1, 12):
+        seq_len = longest * 4**step
+        value = cost(seq_len) if seq_len < far else None
+        if value is None:
+            break
+        reached[seq_len] = value
+    return reached
+
+
+def _multiples(
+    unit: int, ratio: int, far: int, cost: Callable[[int], int | None]
+) -> list[tuple[int, int]]:
+    """Costs at lengths that are each `ratio` times the one before, as far as they run."""
+    points: list[tuple[int, int]] = []
+    seq_len = unit
+    while seq_len <= far:
+        value = cost(seq_len)
+        if not value:
+            break
+        points.append((seq_len, value))
+        seq_len *= ratio
+    return points
+
+
+def _ratio_of(lengths: tuple[int, ...]) -> int:
+    """The whole number by which each length is longer than the one before; 0 for none."""
+    ratio = lengths[1] // lengths[0] if len(lengths) > 1 else 0
+    return ratio if all(ratio * n == longer for n, longer in pairwise(lengths)) else 0
+
+
+def _law_of(growth: Growth) -> GrowthLaw:
+    return GrowthLaw(2.0 if growth.c2 else 1.0 if growth.c1 else 0.0)

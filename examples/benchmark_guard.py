@@ -1,0 +1,169 @@
+"""What a check costs, and how often it cries wolf.
+
+    python examples/benchmark_guard.py --checks 1000 --races 200
+
+Ten contracts on built-in kernels, on a module of one's own and on a BERT-base-sized config are
+checked by the command, imports included. Then unchanged contracts are checked again and again, in
+processes of other thread counts, hash seeds and random seeds, every second time while other
+processes take all cores; and unchanged time contracts, always under that load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attnprof.guard import checking
+from attnprof.guard.configuration import Configuration, read_configuration
+from attnprof.guard.measuring import modules
+from attnprof.guard.racing import race_confirmed
+from attnprof.guard.reports import text
+from attnprof.isolated import ForkServer
+
+ATTNPROF = str(Path(sys.executable).parent / "attnprof")
+HERE = Path(__file__).parent
+BERT_BASE = (
+    '{"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 4096}'
+)
+LINEAR = 'growth.macs = "linear"'
+QUADRATIC = 'growth.macs = "quadratic"'
+SHORT, LONG = [512, 1024, 2048, 4096], [1024, 2048, 4096, 8192]
+CONTRACTS = {
+    "bert-eager": ('target = "bert-eager"', SHORT, QUADRATIC),
+    "bert-sdpa": ('target = "bert-sdpa"', SHORT, QUADRATIC),
+    "bert-training": ('target = "bert-sdpa"\nmode = "training"', SHORT, QUADRATIC),
+    "masked": ('target = "longformer-masked"', SHORT, QUADRATIC),
+    "banded": ('target = "longformer-banded"', LONG, LINEAR),
+    "dilated": ('target = "longformer-banded"\nwindow = 256\ndilation = 2', LONG, LINEAR),
+    "bfloat16": ('target = "longformer-banded"\ndtype = "bfloat16"', LONG, LINEAR),
+    "hf": ('target = "longformer-hf"', LONG, LINEAR),
+    "own": ('target = "own:build"\ninput = "input=batch,len,hidden"', LONG, LINEAR),
+    "bert-base": ('hf = "bert-base.json"', SHORT, QUADRATIC),
+}
+REPEATED = ("bert-sdpa", "bfloat16", "own")
+RACE = 'time = { reference = "bert-sdpa", at = 256, max = 1.1 }'
+
+
+def project(folder: Path) -> Configuration:
+    """Ten contracts, and a lock that keeps them."""
+    shutil.copy(HERE / "guard" / "encoder.py", folder / "encoder.py")
+    (folder / "own.py").write_text(
+        "import os, torch\nfrom encoder import build\n"
+        "torch.manual_seed(int(os.environ.get('SEED', '0')))\n"
+    )
+    (folder / "bert-base.json").write_text(BERT_BASE)
+    written = [
+        f"[guard.{name}]\n{target}\nlen = {lengths}\n{law}\n"
+        for name, (target, lengths, law) in CONTRACTS.items()
+    ]
+    (folder / "attnprof.toml").write_text("\n".join(written))
+    subprocess.run([ATTNPROF, "guard", "init"], cwd=folder, check=True, capture_output=True)
+    return read_configuration(folder / "attnprof.toml")
+
+
+def seconds_of_check(folder: Path, *names: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run(
+        [ATTNPROF, "guard", "check", *names], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - begun
+
+
+def spin() -> None:
+    while True:
+        sum(range(100_000))
+
+
+@contextmanager
+def load() -> Iterator[None]:
+    """Other processes take every core meanwhile."""
+    busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)]
+    for process in busy:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.join()
+
+
+def repeat_checks(configuration: Configuration, count: int) -> None:
+    """Unchanged contracts in processes of many kinds; every alarm is a false one."""
+    contracts = configuration.chosen(REPEATED)
+    statuses: Counter[str] = Counter()
+    kinds = 20
+    for kind in range(kinds):
+        variables = {
+            "OMP_NUM_THREADS": str(1 + kind % 5),
+            "PYTHONHASHSEED": str(1000 + kind),
+            "SEED": str(kind),
+        }
+        with ForkServer(modules(contracts), variables) as server:
+            for index in range(-(-count // kinds)):
+                if sum(statuses.values()) >= count:
+                    break
+                if index % 2:
+                    with load():
+                        done = checking.check(configuration, contracts, server)
+                else:
+                    done = checking.check(configuration, contracts, server)
+                if done.exit_code:
+                    print(text.render(done))
+                statuses["kept" if done.exit_code == 0 else "alarm"] += 1
+    print(f"{count:,} checks of {len(contracts)} unchanged contracts: {dict(statuses)}")
+
+
+def repeat_races(folder: Path, count: int) -> None:
+    """A kernel against itself, which takes 1.00 of its own time; broken is false."""
+    (folder / "race.toml").write_text(f'[guard.race]\ntarget = "bert-sdpa"\nlen = 256\n{RACE}\n')
+    (contract,) = read_configuration(folder / "race.toml").chosen(())
+    assert contract.time is not None
+    outcomes: Counter[str] = Counter()
+    rounds: list[int] = []
+    begun = time.perf_counter()
+    with ForkServer(modules([contract])) as server, load():
+        for _ in range(count):
+            run = race_confirmed(contract, folder, server, timeout=300)
+            outcomes[run.outcome(contract.time.max)] += 1
+            rounds.append(run.rounds)
+    taken = (time.perf_counter() - begun) / count
+    middle = sorted(rounds)[len(rounds) // 2]
+    print(f"{count} races of a kernel against itself under load, max = {contract.time.max}:")
+    print(f"    {dict(outcomes)}, {middle} rounds in the median, {taken:.1f} s each")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--checks", type=int, default=40)
+    parser.add_argument("--races", type=int, default=10)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        configuration = project(folder)
+        whole = [seconds_of_check(folder) for _ in range(3)]
+        print(f"check of {len(CONTRACTS)} contracts, imports included: {sorted(whole)[1]:.1f} s")
+        two = [seconds_of_check(folder, "bert-sdpa", "bert-base") for _ in range(3)]
+        one = [seconds_of_check(folder, "bert-sdpa") for _ in range(3)]
+        own = sorted(two)[1] - sorted(one)[1]
+        print(f"a BERT-base-sized config beside another contract: {own:.1f} s more")
+        lines = len((folder / "attnprof.lock.json").read_text().splitlines())
+        print(f"the lock of all: {lines} lines")
+        if asked.checks:
+            repeat_checks(configuration, asked.checks)
+        if asked.races:
+            repeat_races(folder, asked.races)
+
+
+if __name__ == "__main__":
+    main()
