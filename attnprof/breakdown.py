@@ -114,20 +114,29 @@ def count(case: Case) -> OperatorCounts:
     return on_fake_or_real(case, lambda call: count_operators(call.run))
 
 
-def on_fake_or_real(case: Case, take: Callable[[Call], _T], build: Build | None = None) -> _T:
+def on_fake_or_real(
+    case: Case,
+    take: Callable[[Call], _T],
+    build: Build | None = None,
+    *,
+    may_be_real: bool = True,
+) -> _T:
     """What `take` says of a case's call on fake tensors, or on real ones where these do not do.
 
     Args:
         case: whose call it is.
         take: runs it.
         build: makes it; as its kernel does if None.
+        may_be_real: whether a real run is worth its time.
 
     Raises:
-        MeasurementError: when a real run is needed, and there is no room for it.
+        MeasurementError: when a real run is needed, and is not wanted, or there is no room for it.
     """
     from attnprof.operators.fake import on_fake_tensors
 
     def check_room() -> None:
+        if not may_be_real:
+            raise MeasurementError("its shapes depend on data")
         status, reason = obstacle(case)
         if status != "ok":
             raise MeasurementError(f"its shapes depend on data, and a real run {reason}")

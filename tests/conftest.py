@@ -29,7 +29,7 @@ def guard_workers() -> Iterator[Workers]:
     """Processes that contracts are measured in; torch is imported for them once."""
     modules = ["torch", "attnprof.operators.observing", "attnprof.targets.python_object"]
     modules += ["attnprof.targets.hf_config", "transformers.models.bert.modeling_bert"]
-    with ForkServer(modules) as server:
+    with ForkServer(modules, is_limited=True) as server:
         yield server
 
 

@@ -31,7 +31,6 @@ from attnprof.guard.racing import Race
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.verdicts import Breach, Result, Step
 from attnprof.isolated import InThisProcess
-from attnprof.plan import Case
 from attnprof.statistics import Interval
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
@@ -550,12 +549,7 @@ def test_threads_and_instructions_of_the_cpu_change_nothing(
     def cells(threads: int, flags: frozenset[str]) -> Measured:
         monkeypatch.setattr(fused_buffers, "_cpu_flags", lambda: flags)
         torch.set_num_threads(threads)
-        options = {"dtype": "bfloat16"}
-
-        def case_at(n: int) -> Case:
-            return case_of("bert-sdpa", n, options)
-
-        return observe_all(case_at, (256, 512))
+        return observe_all(case_of("bert-sdpa", 256, {"dtype": "bfloat16"}), (256, 512))
 
     before = torch.get_num_threads()
     try:

@@ -80,7 +80,7 @@ def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> G
         yield InThisProcess()
         return
     try:
-        server = ForkServer(modules(contracts))
+        server = ForkServer(modules(contracts), is_limited=True)
     except OSError as error:
         raise MeasurementError(f"{error}; add --no-isolation to do without") from error
     with server:

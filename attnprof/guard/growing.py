@@ -62,14 +62,32 @@ def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> S
             break
         points.append((seq_len, value))
         law = name_law(points, ratio)
-    named = parse_law(law.name) if law.name else GrowthLaw(round(law.exponent, 3))
-    return Seen(named, law.longer)
+    if law.name:
+        return Seen(parse_law(law.name), law.longer)
+    if law.is_settled:
+        return Seen(GrowthLaw(round(law.exponent, 3)), law.longer)
+    # The exponent of a whole that has not settled says little: a large constant hides what grows.
+    return _between(points[-1][0], unit, cost) or Seen(None, law.longer)
 
 
 _TELLING = 4
 """Points from which a law can be named."""
 
 _MUCH_FARTHER = 8
+
+
+def _between(longest: int, unit: int, cost: Callable[[int], int | None]) -> Seen | None:
+    """The polynomial through quarters of the longest length, checked at eighths between them."""
+    if longest < 8 * unit:
+        return None
+    lengths = [longest * eighths // 8 for eighths in (2, 4, 6, 8, 5, 7)]
+    values = {n: value for n in lengths if (value := cost(n)) is not None}
+    if len(values) < len(lengths):
+        return None
+    polynomial = solve_growth(values.__getitem__, lengths[:4])
+    if min(polynomial.c1, polynomial.c2) < 0 or any(polynomial.at(n) != values[n] for n in lengths):
+        return None
+    return Seen(_law_of(polynomial), longest, (polynomial.c0, polynomial.c1, polynomial.c2))
 
 
 def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> dict[int, int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +23,10 @@ from attnprof.seeded import seeded_everywhere
 
 if TYPE_CHECKING:
     from attnprof.operators.observing import Observation
+
+MOST_BYTES = 2**28
+"""Real memory, which fake tensors take none of, that longer lengths may have taken before the next:
+numpy's, where a module makes its tables with it."""
 
 MOST_OPERATORS = 8192
 """In building and running what is measured for the law alone: a loop over blocks ends there, on
@@ -88,7 +94,7 @@ def measure(contract: Contract, folder: Path) -> Measured:
     """The costs of a contract, in a process of its own: it goes to the folder and stays there."""
     os.chdir(folder)
     try:
-        cases = {n: case_of(contract.target, n, contract.options) for n in contract.lengths}
+        case = case_of(contract.target, contract.lengths[0], contract.options)
     except UsageError as error:
         key = key_of(error)
         value = "" if key == "target" and str(error.value) == contract.target else error.value
@@ -96,11 +102,7 @@ def measure(contract: Contract, folder: Path) -> Measured:
         return Measured(problem=f"{key}{said}: {error.expected}", problem_kind="config")
     except Exception as error:
         return Measured(problem=describe_error(error), problem_kind="config")
-
-    def case_at(seq_len: int) -> Case:
-        return cases.get(seq_len) or case_of(contract.target, seq_len, contract.options)
-
-    return observe_all(case_at, contract.lengths)
+    return observe_all(case, contract.lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +120,29 @@ class _Look:
     operators: int
 
 
-def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Measured:
-    """Costs at all lengths, and their growth, in this process."""
+def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
+    """Costs of a case at all lengths, and their growth, in this process."""
     measured = Measured(versions=_versions())
-    seen: dict[int, _Look] = {}
+    seen: dict[int, _Look | None] = {}
 
-    def look(seq_len: int) -> tuple[Observation, dict[str, int]]:
+    def look(seq_len: int, *, is_contracts: bool) -> tuple[_Look, Observation, dict[str, int]]:
+        longer = Case(case.kernel, replace(case.workload, seq_len=seq_len))
         with on_any_machine(), seeded_everywhere():
-            observation, params, built = _observed(case_at(seq_len))
+            observation, params, built = _observed(longer, may_be_real=is_contracts)
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
         called = sum(tally.calls for tally in counts.tallies.values())
-        seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called)
-        return observation, params
+        found = seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called)
+        return found, observation, params
 
     for seq_len in lengths:
         try:
-            observation, params = look(seq_len)
+            found, observation, params = look(seq_len, is_contracts=True)
         except Exception as error:
             measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}"
             measured.problem_kind = "measurement"
             return measured
-        measured.cells[seq_len] = seen[seq_len].cell
+        measured.cells[seq_len] = found.cell
         for place, number in params.items():
             measured.params.setdefault(place, {})[seq_len] = number
         for (place, operator), tally in observation.counts.tallies.items():
@@ -150,14 +153,17 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
             measured.bytes.setdefault(origin, {})[seq_len] = size
         measured.uncounted.update(observation.counts.uncounted)
 
+    held_before = _held_bytes()
+
     def look_farther(seq_len: int) -> _Look | None:
-        if seq_len not in seen:
-            if _expected_operators(seen, seq_len) > MOST_OPERATORS:
-                return None
-            try:
-                look(seq_len)
-            except Exception:  # a length that it does not take ends what can be known of the law
-                return None
+        if seq_len in seen:
+            return seen[seq_len]
+        seen[seq_len] = None
+        is_short = _expected_operators(seen, seq_len) <= MOST_OPERATORS
+        if is_short and _held_bytes() - held_before <= MOST_BYTES:
+            # A length that it does not take ends what can be known of the law.
+            with suppress(Exception):
+                look(seq_len, is_contracts=False)
         return seen[seq_len]
 
     def macs(seq_len: int) -> int | None:
@@ -175,9 +181,20 @@ def observe_all(case_at: Callable[[int], Case], lengths: tuple[int, ...]) -> Mea
     return measured
 
 
-def _expected_operators(seen: Mapping[int, _Look], seq_len: int) -> float:
+def _held_bytes() -> int:
+    """The most real memory that this process has had so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _expected_operators(seen: Mapping[int, _Look | None], seq_len: int) -> float:
     """Operators that a length takes, as their number grew so far."""
-    points = sorted((n, look.operators) for n, look in seen.items() if n <= seq_len)[-2:]
+    known = {n: look.operators for n, look in seen.items() if look is not None and n <= seq_len}
+    points = sorted(known.items())[-2:]
     if len(points) < 2:
         return points[0][1] * (seq_len / points[0][0]) if points else 0
     (n0, c0), (n1, c1) = points
@@ -186,7 +203,7 @@ def _expected_operators(seen: Mapping[int, _Look], seq_len: int) -> float:
     return c1 * (seq_len / n1) ** max(0.0, math.log(c1 / c0) / math.log(n1 / n0))
 
 
-def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:
+def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
     from attnprof.breakdown import on_fake_or_real
     from attnprof.call import Call
@@ -208,7 +225,7 @@ def _observed(case: Case) -> tuple[Observation, dict[str, int], int]:
         with effort:
             return kernels.find(case.kernel).build(case.workload)
 
-    observation, params = on_fake_or_real(case, both, build)
+    observation, params = on_fake_or_real(case, both, build, may_be_real=may_be_real)
     return observation, params, effort.calls
 
 
