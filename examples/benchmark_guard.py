@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,12 +71,20 @@ def project(folder: Path) -> Configuration:
     return read_configuration(folder / "attnprof.toml")
 
 
-def seconds_of_check(folder: Path, *names: str) -> float:
+def seconds_of(*words: str, cwd: Path) -> float:
     begun = time.perf_counter()
-    subprocess.run(
-        [ATTNPROF, "guard", "check", *names], cwd=folder, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([ATTNPROF, *words], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun
+
+
+def seconds_of_imports(modules: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+    return time.perf_counter() - begun
+
+
+def median(measure: Callable[[], float], times: int = 5) -> float:
+    return sorted(measure() for _ in range(times))[times // 2]
 
 
 def spin() -> None:
@@ -151,12 +159,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = project(folder)
-        whole = [seconds_of_check(folder) for _ in range(3)]
-        print(f"check of {len(CONTRACTS)} contracts, imports included: {sorted(whole)[1]:.1f} s")
-        two = [seconds_of_check(folder, "bert-sdpa", "bert-base") for _ in range(3)]
-        one = [seconds_of_check(folder, "bert-sdpa") for _ in range(3)]
-        own = sorted(two)[1] - sorted(one)[1]
-        print(f"a BERT-base-sized config beside another contract: {own:.1f} s more")
+        ten = median(lambda: seconds_of("guard", "check", cwd=folder))
+        alone = median(lambda: seconds_of("guard", "check", "bert-base", cwd=folder))
+        torch = median(lambda: seconds_of_imports("torch"))
+        models = median(lambda: seconds_of_imports("torch, transformers.models.bert.modeling_bert"))
+        print(f"check of {len(CONTRACTS)} contracts, imports included   {ten:.1f} s")
+        print(f"check of a BERT-base-sized config alone   {alone:.1f} s")
+        print(f"    less torch's import                   {alone - torch:.1f} s")
+        print(f"    less that of transformers' BERT, too  {alone - models:.1f} s")
         lines = len((folder / "attnprof.lock.json").read_text().splitlines())
         print(f"the lock of all: {lines} lines")
         if asked.checks:

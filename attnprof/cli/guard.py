@@ -16,9 +16,6 @@ from attnprof.cli import options
 from attnprof.cli.interrupts import ending_in_order
 from attnprof.cli.screen import progress, say
 from attnprof.errors import UsageError, near
-from attnprof.guard import checking
-from attnprof.guard.checking import DEFAULT_TIMEOUT_S, workers_for
-from attnprof.guard.configuration import shown_path
 from attnprof.plan import read_seconds
 
 if TYPE_CHECKING:
@@ -35,7 +32,7 @@ guard = typer.Typer(
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", help="Contracts. [dim]default: all[/]"),
+    typer.Argument(metavar="NAME", help="Contracts. [dim]default: all[/]"),
 ]
 Config = Annotated[
     Path | None,
@@ -47,8 +44,8 @@ Config = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float,
-    typer.Option("--timeout", metavar="SECONDS", help="For each contract."),
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="For each contract. [dim]default: 300[/]"),
 ]
 Format = Annotated[
     str,
@@ -62,13 +59,15 @@ Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be de
 def init(
     names: Names = None,
     config: Config = None,
-    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
     """Measure all contracts and write the first attnprof.lock.json, for you to commit.
 
     [dim]attnprof guard init[/]
     """
+    from attnprof.guard import checking
+
     _renew(checking.init, names, config, timeout, no_isolation=no_isolation)
 
 
@@ -76,13 +75,15 @@ def init(
 def update(
     names: Names = None,
     config: Config = None,
-    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
     """Accept what is measured now: write it to the lock, and print the difference.
 
     [dim]attnprof guard update encoder[/]
     """
+    from attnprof.guard import checking
+
     _renew(checking.update, names, config, timeout, no_isolation=no_isolation)
 
 
@@ -91,7 +92,7 @@ def check(
     names: Names = None,
     config: Config = None,
     format: Format = "text",
-    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    timeout: Timeout = None,
     no_time: NoTime = False,
     strict: Strict = False,
     no_isolation: options.NoIsolation = False,
@@ -103,12 +104,13 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
+    from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
         result = checking.check(
             configuration,
@@ -139,12 +141,15 @@ def _renew(
     change: Callable[..., Update],
     names: list[str] | None,
     config: Path | None,
-    timeout: float,
+    timeout: float | None,
     *,
     no_isolation: bool,
 ) -> None:
+    from attnprof.guard import checking
+    from attnprof.guard.configuration import shown_path
+
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
         done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
     for name, lines in sorted(done.differences.items()):
@@ -178,6 +183,8 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    from attnprof.guard.checking import workers_for
+
     with ending_in_order() as ending:
         try:
             with (

@@ -274,7 +274,8 @@ def _polynomial(quantity: Quantity, seen: Seen) -> str:
     if seen.terms is None or not seen.terms[2]:
         return ""
     _, linear, square = seen.terms
-    text = f": {show(quantity, round(square)) if square >= 1 else f'{float(square):.3g}'} · n²"
+    unit = "MACs" if quantity == "macs" else "B"
+    text = f": {float(square):,.6g} {unit} · n²"
     if square > 0 and linear > 0:
         return f"{text}, more than the linear part from {int(linear / square) + 1:,} tokens on"
     return text

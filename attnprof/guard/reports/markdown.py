@@ -19,7 +19,12 @@ _SIGNS = {
 
 def render(check: Check) -> str:
     """The summary that a workflow's page shows."""
-    lines = [f"### attnprof guard: {summary(check)}", "", "| contract | | |", "|---|---|---|"]
+    lines = [
+        f"### attnprof guard: {summary(check)}",
+        "",
+        "| contract | verdict | what it says |",
+        "|---|---|---|",
+    ]
     for result in check.results:
         told = result.problem or result.facts
         if result.breaches:
@@ -40,7 +45,8 @@ def _broken(result: Result) -> Iterator[str]:
         if rows:
             yield from ("", "| length | was | now | change |", "|---:|---:|---:|---:|")
         yield from ("| " + " | ".join(cells) + " |" for cells in rows)
-        yield from ("", *(f"- where: {_escaped(place)}" for place in breach.where))
+        if breach.where:
+            yield from ("", *(f"- where: {_escaped(place)}" for place in breach.where))
     yield from ("", *(f"- likely: {_escaped(cause)}" for cause in result.causes))
     for label, commands in mends(result).items():
         yield from (f"- {label}: {_escaped(command)}" for command in commands)
