@@ -57,7 +57,8 @@ class FailedError(AttnprofError):
 
 def describe_error(error: BaseException) -> str:
     """One line: the message of attnprof's own errors, which say it all, else its type too."""
-    message = " ".join(str(error).split())
+    # What torch appends of its own stack tells nobody anything.
+    message = " ".join(str(error).partition("Exception raised from")[0].split())
     if isinstance(error, MeasurementError | FailedError):
         return message
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -182,12 +182,13 @@ class ForkServer:
             with theirs:
                 here = os.getcwd()  # noqa: PTH109
                 limit = available_bytes("cpu") if self.is_limited else None
-                pid = self._ask(b"f", (here, sys.path, limit), [theirs.fileno()])
-            worker = ForkedWorker(self, pid, ours)
+                with self._asking:
+                    pid = self._ask(b"f", (here, sys.path, limit), [theirs.fileno()])
+                    worker = ForkedWorker(self, pid, ours)
+                    self._workers.add(worker)
         except BaseException:
             ours.close()
             raise
-        self._workers.add(worker)
         return worker
 
     def _ask(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("--attnprof"):
         return
-    from attnprof.guard.configuration import ConfigurationError, read_configuration
+    from attnprof.guard.configuration import read_configuration
+    from attnprof.guard.reading import ConfigurationError
 
     named = config.getoption("--attnprof-config")
     path = None if named is None else config.invocation_params.dir / named
@@ -82,18 +84,61 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ContractFi
 class ContractFile(pytest.File):
     """A file with contracts."""
 
-    def collect(self) -> Iterator[ContractItem]:
-        """An item for each contract that stands in it."""
-        for contract in self.config.stash[_configuration].contracts.values():
+    def collect(self) -> Iterator[pytest.Item]:
+        """An item for each contract that stands in it, and one for the lock."""
+        configuration = self.config.stash[_configuration]
+        contracts = list(configuration.contracts.values())
+        for contract in contracts:
             if contract.file.resolve() == self.path.resolve():
                 yield ContractItem.from_parent(self, name=contract.name, contract=contract)
+        if contracts[0].file.resolve() == self.path.resolve():
+            yield LockItem.from_parent(self, name="lock")
 
 
 class BrokenError(Exception):
     """A contract that is broken, or could not be checked; the message is the report."""
 
 
-class ContractItem(pytest.Item):
+class GuardItem(pytest.Item):
+    """What fails with a report in place of a traceback."""
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """The report alone: nobody needs attnprof's own traceback for it."""
+        if isinstance(excinfo.value, BrokenError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+
+class LockItem(GuardItem):
+    """The lock: every entry has its contract."""
+
+    def runtest(self) -> None:
+        """Read it.
+
+        Raises:
+            BrokenError: when it cannot be read, or has entries of no contract.
+        """
+        from attnprof.errors import AttnprofError
+        from attnprof.guard.checking import Check, orphans
+        from attnprof.guard.lock import read_lock
+        from attnprof.guard.reports import text
+
+        configuration = self.config.stash[_configuration]
+        try:
+            entries = read_lock(configuration.lock_path)
+        except AttnprofError as error:
+            raise BrokenError(str(error)) from None
+        config = self.config.getoption("--attnprof-config") or ""
+        found = orphans(configuration, entries, config)
+        if found:
+            raise BrokenError(text.render(Check(tuple(found))))
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where it is."""
+        return self.config.stash[_configuration].lock_path, None, "contracts of the lock"
+
+
+class ContractItem(GuardItem):
     """One contract."""
 
     def __init__(self, *, contract: Contract, **given: Any) -> None:
@@ -112,9 +157,15 @@ class ContractItem(pytest.Item):
 
         configuration = self.config.stash[_configuration]
         try:
-            done = check(configuration, [self._contract], self._shared_workers())
+            done = check(
+                configuration,
+                [self._contract],
+                self._shared_workers(),
+                config=self.config.getoption("--attnprof-config") or "",
+            )
         except AttnprofError as error:
             raise BrokenError(str(error)) from None
+        done = replace(done, results=done.results[:1])  # entries without a contract: see LockItem
         for result in done.results:
             if result.is_undecided and not result.breaches:
                 warnings.warn(pytest.PytestWarning("; ".join(result.notes)), stacklevel=1)
@@ -131,12 +182,6 @@ class ContractItem(pytest.Item):
             contracts = list(stash[_configuration].contracts.values())
             stash[_workers] = stash[_stack].enter_context(workers_for(contracts))
         return stash[_workers]
-
-    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """The report alone: nobody needs attnprof's own traceback for it."""
-        if isinstance(excinfo.value, BrokenError):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where the contract stands."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnprof.guard import checking
-from attnprof.guard.checking import Check, Update
+from attnprof.guard import checking, renewing
+from attnprof.guard.checking import Check
 from attnprof.guard.configuration import Configuration, read_configuration
 from attnprof.guard.contract import Contract
 from attnprof.guard.lock import Entry, read_lock
-from attnprof.guard.verdicts import Result
+from attnprof.guard.renewing import Update
+from attnprof.guard.results import Result
 from attnprof.isolated import Workers
 
 PLANTED = Path(__file__).parent
@@ -49,10 +50,10 @@ class Project:
         )
 
     def init(self) -> Update:
-        return checking.init(self.configuration, self.contracts(), self.workers)
+        return renewing.init(self.configuration, self.contracts(), self.workers)
 
     def update(self, *names: str) -> Update:
-        return checking.update(self.configuration, self.contracts(*names), self.workers)
+        return renewing.update(self.configuration, self.contracts(*names), self.workers)
 
     def check(self, *names: str, is_strict: bool = False) -> Check:
         return checking.check(

@@ -113,11 +113,12 @@ def test_contracts_are_items_and_a_broken_one_fails_with_its_report(
     done = pytester.run(ATTNPROF, "guard", "init")
     assert done.ret == 0
     done = pytester.runpytest_subprocess("--attnprof", "-v")
-    done.assert_outcomes(passed=2, failed=1)
+    done.assert_outcomes(passed=3, failed=1)
     done.stdout.fnmatch_lines(
         [
             "attnprof.toml::good PASSED*",
             "attnprof.toml::bad FAILED*",
+            "attnprof.toml::lock PASSED*",
             "attnprof.toml:4: bad: MACs are quadratic in the length*",
         ]
     )

@@ -10,7 +10,7 @@ from guarding import Project, contract, terms
 from attnprof.guard.reports.text import render
 
 LENGTHS = [256, 512, 1024, 2048]
-CORE = "layers.0-1.attention.core"
+CORE = "layers.0..1.attention.core"
 
 PLANTED = {
     "sdpa to eager": (
@@ -80,8 +80,8 @@ PLANTED = {
         ("linear", "gated"),
         (),
         ["macs", "params"],
-        "layers.0-1.attention.gate aten.addmm",
-        r"new modules with parameters: layers\.0-1\.attention\.gate",
+        "layers.0..1.attention.gate aten.addmm",
+        r"new modules with parameters: layers\.0\.\.1\.attention\.gate",
     ),
     "a head size changed": (
         ("linear", "wide_heads"),

@@ -19,9 +19,10 @@ from attnprof.errors import UsageError, near
 from attnprof.plan import read_seconds
 
 if TYPE_CHECKING:
-    from attnprof.guard.checking import Check, Observer, Update
+    from attnprof.guard.checking import Check, Observer
     from attnprof.guard.configuration import Configuration
     from attnprof.guard.contract import Contract
+    from attnprof.guard.renewing import Update
     from attnprof.isolated import Workers
 
 guard = typer.Typer(
@@ -66,9 +67,9 @@ def init(
 
     [dim]attnprof guard init[/]
     """
-    from attnprof.guard import checking
+    from attnprof.guard import renewing
 
-    _renew(checking.init, names, config, timeout, no_isolation=no_isolation)
+    _renew(renewing.init, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command()
@@ -82,9 +83,9 @@ def update(
 
     [dim]attnprof guard update encoder[/]
     """
-    from attnprof.guard import checking
+    from attnprof.guard import renewing
 
-    _renew(checking.update, names, config, timeout, no_isolation=no_isolation)
+    _renew(renewing.update, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command()
@@ -122,19 +123,31 @@ def check(
             timeout=seconds,
             observe=observe,
         )
-    if format == "text":
-        _show(result)
-    else:
-        sys.stdout.write(FORMATS[format](result))
+    try:
+        if format == "text":
+            _show(result)
+        else:
+            sys.stdout.write(FORMATS[format](result))
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # its reader has seen enough; the verdict stands
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if format != "github":
-            sys.stdout.flush()
             sys.stderr.write(github.render(result))
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(markdown.render(result))
+        _summarise(markdown.render(result))
     raise typer.Exit(result.exit_code)
+
+
+def _summarise(text: str) -> None:
+    """Add to the step's summary; one that cannot be written changes no verdict."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        say(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
 def _renew(
@@ -146,7 +159,7 @@ def _renew(
     no_isolation: bool,
 ) -> None:
     from attnprof.guard import checking
-    from attnprof.guard.configuration import shown_path
+    from attnprof.guard.reading import shown_path
 
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)

@@ -15,7 +15,8 @@ from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
 from attnprof.guard.laws import LAW_FORMS, GrowthLaw, parse_law
 from attnprof.guard.measuring import observe_all
 from attnprof.guard.reports.text import render_breaches
-from attnprof.guard.verdicts import Result, growth_breaches, unknown_growth
+from attnprof.guard.results import Result
+from attnprof.guard.verdicts import growth_breaches, unknown_growth
 from attnprof.plan import check_names
 from attnprof.units import parse_lengths
 
@@ -69,7 +70,7 @@ def assert_growth(
         from attnprof.operators.counting import describe_uncounted
 
         raise UncountedError(describe_uncounted(measured.uncounted))
-    versus = Comparison.of(None, measured)
+    versus = Comparison(None, measured)
     breaches = [
         breach
         for quantity in growth

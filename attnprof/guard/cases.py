@@ -22,6 +22,8 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     return cases[0]
 
 
-def key_of(error: UsageError) -> str:
+def key_of(error: UsageError, options: Mapping[str, str | int]) -> str:
     """The key of a contract that an option's error is about."""
+    if error.argument == "kernel" and "input" in options and error.expected.startswith("takes no"):
+        return "input"
     return {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from attnprof.growth import doubling_exponent
-from attnprof.guard.evidence import fold
+from attnprof.guard.evidence import Parts, fold, fold_most_first
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
 from attnprof.workload import DTYPE_BYTES
-
-Parts = Mapping[str, Mapping[int, int]]
 
 _FUSED = ("scaled_dot_product", "flex_attention", "banded_attention")
 _BAND = "banded_attention"
@@ -30,11 +28,6 @@ class Comparison:
 
     entry: Entry | None
     measured: Measured
-
-    @classmethod
-    def of(cls, entry: Entry | None, measured: Measured) -> Comparison:
-        """Of an entry, or of nothing."""
-        return cls(entry, measured)
 
     def was(self, kind: PartKind) -> Parts:
         """Parts as locked."""
@@ -243,7 +236,8 @@ def _more_calls(versus: Comparison) -> Iterator[str]:
         calls, called = before.get(longest, 0), now.get(part, {}).get(longest, 0)
         if calls and called >= 2 * calls:
             more[part] = (calls, called)
-    for part, (calls, called) in list(fold(more).items())[:1]:
+    most = fold_most_first(more, lambda row: row[1] - row[0])
+    for part, (calls, called) in list(most.items())[:1]:
         yield (
             f"{part} runs {called:,} times where it ran {calls:,}: a loop that computes anew, or "
             f"in smaller pieces"
@@ -268,20 +262,26 @@ def _scaled(versus: Comparison) -> Iterator[str]:
     """Products that cost so many times what they did, at every length alike, in as many calls."""
     was, now = versus.was("macs"), versus.now("macs")
     called_was, called_now = versus.was("calls"), versus.now("calls")
-    scaled: dict[str, float] = {}
+    longest = versus.lengths[-1]
+    scaled: dict[str, tuple[float, int]] = {}
     for part in was:
         if part not in now or called_was.get(part) != called_now.get(part):
             continue
         ratios = [now[part].get(n, 0) / was[part][n] for n in versus.lengths if was[part].get(n)]
-        is_changed = any(ratio != 1 for ratio in ratios)
+        is_changed = any(abs(ratio - 1) >= _SCALED for ratio in ratios)
         if is_changed and _is_pairwise(part) and 0 < max(ratios) < _ALIKE * min(ratios):
-            scaled[part] = round(ratios[-1], 2)
-    for part, ratio in list(fold(scaled).items())[:1]:
+            change = abs(now[part][longest] - was[part][longest])
+            scaled[part] = (float(f"{ratios[-1]:.3g}"), change)
+    most = fold_most_first(scaled, lambda row: row[1])
+    for part, (ratio, _) in list(most.items())[:1]:
         yield (
             f"{part} multiplies {ratio:g} times what it did, at every length alike: another "
             f"window, other dilations, or heads of another size"
         )
 
+
+_SCALED = 0.002
+"""Changes of a part below this are too small to speak of factors."""
 
 _ALIKE = 1.25
 """Ratios within this are alike: a band is cut off at both ends of a short sequence."""

@@ -1,23 +1,26 @@
-"""`init`, `check` and `update`: measures contracts side by side and holds them to the lock."""
+"""`check`: measures contracts side by side and holds them to the lock."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnprof.errors import AttnprofError, MeasurementError, UsageError
-from attnprof.guard.configuration import Configuration, ConfigurationError, shown_path
-from attnprof.guard.contract import GROWING, QUANTITIES, Contract
-from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_lock
+from attnprof.guard.configuration import Configuration
+from attnprof.guard.contract import GROWING, Contract
+from attnprof.guard.lock import Entry, read_lock
 from attnprof.guard.measuring import Measured, measure, modules
-from attnprof.guard.quantities import NAMES, format_change, show
+from attnprof.guard.quantities import NAMES
 from attnprof.guard.racing import Race, race_confirmed
-from attnprof.guard.verdicts import Breach, Result, judge, unknown_growth
+from attnprof.guard.reading import ConfigurationError, shown_path
+from attnprof.guard.results import Breach, Result
+from attnprof.guard.verdicts import judge, unknown_growth
 from attnprof.isolated import ForkServer, InThisProcess, Workers
 
 Observer = Callable[[str, float], None]
@@ -49,24 +52,6 @@ class Check:
         if "misconfigured" in statuses:
             return ConfigurationError.exit_code
         return MeasurementError.exit_code if "failed" in statuses else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What an update of the lock comes to.
-
-    Attributes:
-        differences: lines of what changed, by contract; empty for one that did not.
-        failures: contracts that could not be measured, whose entries are as they were.
-    """
-
-    differences: dict[str, list[str]]
-    failures: tuple[Result, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """As of a check."""
-        return Check(self.failures).exit_code
 
 
 @contextmanager
@@ -115,116 +100,36 @@ def check(
     """
     begun = time.monotonic()
     lock = read_lock(configuration.lock_path)
-    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
+    measured = dict(measure_all(configuration, contracts, workers, timeout, observe))
     results: list[Result] = []
     for contract in contracts:
         verb = "update" if lock is not None else "init"
         mend = command(verb, contract.name if lock is not None else "", config)
         entry = (lock or {}).get(contract.name)
-        result = _result(contract, entry, measured[contract.name], mend)
+        result = result_of(contract, entry, measured[contract.name], mend)
         if contract.time is not None and with_time and not result.problem:
             observe(f"{contract.name}: time", 1.0)
             result = _timed(result, contract, configuration.folder, workers, timeout)
         results.append(result)
     if len(contracts) == len(configuration.contracts):
-        orphans = sorted(set(lock or {}) - set(configuration.contracts))
-        results += [_orphan(configuration, name, config) for name in orphans]
+        results += orphans(configuration, lock, config)
     return Check(tuple(results), is_strict, time.monotonic() - begun)
-
-
-def init(
-    configuration: Configuration,
-    contracts: Sequence[Contract],
-    workers: Workers,
-    *,
-    timeout: float = DEFAULT_TIMEOUT_S,
-    observe: Observer = lambda activity, done: None,
-) -> Update:
-    """Measure contracts, and write the first lock.
-
-    Raises:
-        ConfigurationError: when there is one already.
-    """
-    path = configuration.lock_path
-    refusal = ConfigurationError(
-        f"{shown_path(path)}: there is a lock already; `attnprof guard update` renews it"
-    )
-    if path.exists():
-        raise refusal
-    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
-    failures, entries = _entries(contracts, measured)
-
-    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
-        if path.exists():
-            raise refusal
-        return entries
-
-    if entries:
-        write_lock(path, change)
-    return Update({name: _differences(None, entry) for name, entry in entries.items()}, failures)
-
-
-def update(
-    configuration: Configuration,
-    contracts: Sequence[Contract],
-    workers: Workers,
-    *,
-    timeout: float = DEFAULT_TIMEOUT_S,
-    observe: Observer = lambda activity, done: None,
-) -> Update:
-    """Measure contracts, and lock what is measured; the entries of others stay.
-
-    Where these are all contracts, entries without one are left out, and a damaged lock is replaced.
-
-    Raises:
-        ConfigurationError: when the lock cannot be read or written.
-    """
-    is_whole = len(contracts) == len(configuration.contracts)
-    try:
-        read_lock(configuration.lock_path)
-    except DamagedError:
-        if not is_whole:
-            raise
-    measured = dict(_measured(configuration, contracts, workers, timeout, observe))
-    failures, entries = _entries(contracts, measured)
-    differences: dict[str, list[str]] = {}
-
-    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
-        before = before or {}
-        differences.update(
-            {name: _differences(before.get(name), entry) for name, entry in entries.items()}
-        )
-        kept = before
-        if is_whole:
-            kept = {name: e for name, e in before.items() if name in configuration.contracts}
-            differences.update(
-                {
-                    name: ["left out: there is no such contract"]
-                    for name in before
-                    if name not in kept
-                }
-            )
-        return {**kept, **entries}
-
-    if entries:
-        write_lock(configuration.lock_path, change)
-    return Update(differences, failures)
 
 
 def command(verb: str, name: str = "", config: str = "") -> str:
     """What is to be typed to `init` or `update`."""
-    words = ["attnprof guard", verb, *(["--config", config] if config else []), name]
+    words = ["attnprof guard", verb, *(["--config", shlex.quote(config)] if config else []), name]
     return " ".join(word for word in words if word)
 
 
-def _measured(
+def measure_all(
     configuration: Configuration,
     contracts: Sequence[Contract],
     workers: Workers,
     timeout: float,
     observe: Observer,
 ) -> Iterator[tuple[str, Measured]]:
-    """What is measured of each, as many at one time as there are cores."""
+    """What is measured of each, by its name, as many at one time as there are cores."""
 
     def one(contract: Contract) -> Measured:
         outcome = workers.run(measure, contract, configuration.folder, max_seconds=timeout)
@@ -238,11 +143,14 @@ def _measured(
             with _staying_here():
                 yield contract.name, one(contract)
         return
-    with ThreadPoolExecutor(min(_cores(), len(contracts))) as pool:
+    pool = ThreadPoolExecutor(min(_cores(), len(contracts)))
+    try:
         running = {pool.submit(one, contract): contract for contract in contracts}
         for index, done in enumerate(as_completed(running), 1):
             observe(running[done].name, index / len(contracts))
             yield running[done].name, done.result()
+    finally:  # whoever is interrupted waits for nobody: the workers end with their server
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -260,7 +168,8 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _result(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:
+def result_of(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:
+    """The verdict on what was measured of a contract, but for its time."""
     result = Result(contract.name, shown_path(contract.file), contract.line)
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
@@ -309,57 +218,15 @@ def _describe(run: Race, contract: Contract) -> str:
     )
 
 
-def _orphan(configuration: Configuration, name: str, config: str) -> Result:
+def orphans(
+    configuration: Configuration, lock: Mapping[str, Entry] | None, config: str = ""
+) -> list[Result]:
+    """Entries without a contract, each broken."""
+    shown = shown_path(configuration.lock_path)
     breach = Breach(
         "lock",
-        f"is in {configuration.lock_path.name}, and there is no contract of this name",
+        "is in the lock, and there is no contract of this name",
         mend=(command("update", "", config),),
     )
-    return Result(name, shown_path(configuration.lock_path), 1, (breach,))
-
-
-def _entries(
-    contracts: Iterable[Contract], measured: dict[str, Measured]
-) -> tuple[tuple[Result, ...], dict[str, Entry]]:
-    """Contracts that could not be measured, and the entries of the others."""
-    failures: list[Result] = []
-    entries: dict[str, Entry] = {}
-    for contract in contracts:
-        one = measured[contract.name]
-        if one.problem:
-            failures.append(_result(contract, None, one, ""))
-        else:
-            entries[contract.name] = entry_of(contract.subject, one)
-    return tuple(failures), entries
-
-
-def _differences(before: Entry | None, after: Entry) -> list[str]:
-    """What an entry was and is, a line for each cost that is another."""
-    if before is None:
-        laws = ", ".join(
-            f"{NAMES[q]} {after.growth[q] or 'unknown'}" for q in ("macs", "peak_bytes")
-        )
-        return [f"new: {len(after.cells)} lengths, {laws}"]
-    lines = [
-        f"{key}: {before.subject.get(key)} → {after.subject.get(key)}"
-        for key in sorted({*before.subject, *after.subject})
-        if before.subject.get(key) != after.subject.get(key)
-    ]
-    for quantity in QUANTITIES:
-        for length, cell in after.cells.items():
-            if length not in before.cells:
-                continue
-            was, now = getattr(before.cells[length], quantity), getattr(cell, quantity)
-            if was != now:
-                lines.append(
-                    f"{NAMES[quantity]} at {int(length):,} tokens: {show(quantity, was)} → "
-                    f"{show(quantity, now)}  {format_change(was, now)}"
-                )
-        was, now = before.growth.get(quantity), after.growth.get(quantity)
-        if was != now:
-            lines.append(f"{NAMES[quantity]} grow: {was or 'unknown'} → {now or 'unknown'}")
-    if not lines and (before.macs, before.bytes) != (after.macs, after.bytes):
-        lines.append("the same costs in other parts")
-    if not lines and before.versions != after.versions:
-        lines.append("the same costs with other versions")
-    return lines
+    names = sorted(set(lock or {}) - set(configuration.contracts))
+    return [Result(name, shown, 1, (breach,)) for name in names]

@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.errors import AttnprofError, UsageError, near
-from attnprof.guard.contract import (
-    ALLOWANCE_FORMS,
-    BUDGET_FORMS,
-    DEFAULT_ALLOWANCES,
-    GROWING,
-    QUANTITIES,
-    Contract,
-    ContractOptions,
-    Quantity,
-    TimeLimit,
-    parse_allowance,
-    parse_budget,
-)
-from attnprof.guard.laws import LAW_FORMS, parse_law
-from attnprof.units import parse_lengths
+from attnprof.errors import near
+from attnprof.guard.contract import Contract
+from attnprof.guard.reading import ConfigurationError, ContractReader, shown_path
 
-_FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}
-_OPTIONS = tuple(ContractOptions.__annotations__)
-_KEYS = (
-    *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
-    *("uncounted", *_OPTIONS),
-)
-_ANYONES = ("model", "hidden_size", "num_heads", "batch_size", "dtype", "mode")
-"""Options that do not depend on the target."""
-
-_TABLES = {
-    "growth": 'a law for each quantity: growth.macs = "linear"',
-    "max": 'a limit for each quantity: max.peak_bytes = "512 MiB"',
-    "time": 'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }',
-}
 _NAME = re.compile(r"[\w.-]+")
-
-
-class ConfigurationError(AttnprofError):
-    """A contract, or the lock, that cannot be read; one line that says what would be right."""
-
-    exit_code = 2
+_FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +24,17 @@ class Configuration:
     Attributes:
         folder: that targets, configs and the lock are relative to.
         contracts: by name, in the order of the files.
+        lock_name: of the file that they are locked in: attnprof.toml and pyproject.toml share one.
     """
 
     folder: Path
     contracts: dict[str, Contract]
+    lock_name: str = "attnprof.lock.json"
 
     @property
     def lock_path(self) -> Path:
         """The lock file, beside the configuration."""
-        return self.folder / "attnprof.lock.json"
+        return self.folder / self.lock_name
 
     def chosen(self, names: Iterable[str]) -> list[Contract]:
         """The contracts of these names, or all.
@@ -79,14 +49,6 @@ class Configuration:
         return [self.contracts[name] for name in dict.fromkeys(names) or self.contracts]
 
 
-def shown_path(path: Path) -> str:
-    """A path relative to where one is, where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
 def read_configuration(path: Path | None = None, start: Path | None = None) -> Configuration:
     """The contracts of one file, or of the files in the nearest folder upward that has some.
 
@@ -99,6 +61,9 @@ def read_configuration(path: Path | None = None, start: Path | None = None) -> C
     """
     if path is not None:
         folder, files = path.resolve().parent, [path]
+        if path.name in _FILES:  # one lock is of both
+            beside = [path.with_name(name) for name in _FILES if name != path.name]
+            files += [file for file in beside if file.is_file()]
         if not path.is_file():
             raise ConfigurationError(f"{path}: there is no such file")
         if path.name not in _FILES and path.suffix != ".toml":
@@ -121,7 +86,9 @@ def read_configuration(path: Path | None = None, start: Path | None = None) -> C
             f"{where}: no contract: write one, as [tool.attnprof.guard.NAME] in pyproject.toml or "
             f"[guard.NAME] in attnprof.toml, with target and len"
         )
-    return Configuration(folder, contracts)
+    if path is None or path.name in _FILES:
+        return Configuration(folder, contracts)
+    return Configuration(folder, contracts, f"{path.stem}.lock.json")
 
 
 def _nearest(here: Path) -> tuple[Path, list[Path]]:
@@ -147,8 +114,17 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def _tables(file: Path) -> dict[str, Any]:
+    """The tables of contracts; what stands beside them is of no use, and is told.
+
+    Raises:
+        ConfigurationError: for what is misspelt or no table.
+    """
     table: Any = _parsed(file)
     for key in _FILES.get(file.name, ("guard",)):
+        others = set(table) - {key} if key == "guard" and isinstance(table, dict) else ()
+        for other in sorted(cast("set[str]", others)):
+            words = near(other, ["guard"])
+            raise ConfigurationError(f"{shown_path(file)}: there is no table {other}; {words}")
         if not isinstance(table, dict):
             raise ConfigurationError(f"{shown_path(file)}: {key} is no table")
         table = cast("dict[str, Any]", table).get(key, {})
@@ -163,7 +139,7 @@ def _read(file: Path) -> list[Contract]:
     contracts: list[Contract] = []
     for name, table in _tables(file).items():
         line = _line_of(text, f"{prefix}.{name}")
-        reader = _Reader(file, line, name)
+        reader = ContractReader(file, line, name)
         if not isinstance(table, dict):
             raise reader.wrong("", table, f"a contract is a table: [{prefix}.NAME]")
         if not _NAME.fullmatch(name):
@@ -179,202 +155,3 @@ def _line_of(text: str, header: str) -> int:
         if wanted.match(line.replace('"', "").replace("'", "")):
             return number
     return 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one contract; errors name its file, line and key."""
-
-    file: Path
-    line: int
-    name: str
-
-    def wrong(self, key: str, value: object, expected: str) -> ConfigurationError:
-        place = f"guard.{self.name}" + f".{key}" * bool(key)
-        said = f" = {value!r}" if value is not None else ""
-        where = f"{shown_path(self.file)}:{self._line_of(key)}"
-        return ConfigurationError(f"{where}: {place}{said}: {expected}")
-
-    def _line_of(self, key: str) -> int:
-        """The line of a key; that of the table where it is not to be found."""
-        words = r"\s*\.\s*".join(map(re.escape, key.split(".")))
-        wanted = re.compile(rf"\s*{words}\s*[.=]")
-        lines = self.file.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines[self.line :], self.line + 1):
-            if line.lstrip().startswith("["):
-                break
-            if key and wanted.match(line.replace('"', "").replace("'", "")):
-                return number
-        outer = key.rpartition(".")[0]
-        return self._line_of(outer) if outer else self.line
-
-    def contract(self, table: dict[str, Any]) -> Contract:
-        if "device" in table:
-            raise self.wrong(
-                "device", table["device"], "contracts are counted without one; leave it out"
-            )
-        self._check_keys(table, _KEYS, "")
-        contract = self._read(table)
-        self._check_options(contract)
-        return contract
-
-    def _check_options(self, contract: Contract) -> None:
-        """What can be told without building what is the user's own, nor torch."""
-        from attnprof import kernels
-        from attnprof.guard.cases import case_of, key_of
-
-        options, target = dict(contract.options), contract.target
-        if kernels.is_own(target):
-            target = "bert-sdpa"
-            options = {name: options[name] for name in _ANYONES if name in options}
-        try:
-            case_of(target, contract.lengths[0], options)
-        except UsageError as error:
-            raise self.wrong(key_of(error), error.value, error.expected) from error
-
-    def _read(self, table: dict[str, Any]) -> Contract:
-        return Contract(
-            name=self.name,
-            file=self.file,
-            line=self.line,
-            target=self._target(table),
-            lengths=self._lengths(table.get("len")),
-            options=self._options(table),
-            growth=self._each(table, "growth", GROWING, LAW_FORMS, _law),
-            allowances={q: self._allowance(table, q) for q in QUANTITIES},
-            budgets={
-                quantity: self._value(
-                    f"max.{quantity}",
-                    value,
-                    BUDGET_FORMS[quantity],
-                    lambda value, quantity=quantity: parse_budget(quantity, value),
-                )
-                for quantity, value in self._table(table, "max", QUANTITIES).items()
-            },
-            time=self._time(table),
-            forbids_uncounted=self._uncounted(table),
-        )
-
-    def _check_keys(self, table: dict[str, Any], known: Iterable[str], inside: str) -> None:
-        for key in table:
-            if key not in known:
-                full = f"{inside}.{key}" if inside else key
-                raise self.wrong(full, None, f"there is no such key; {near(key, known)}")
-
-    def _target(self, table: dict[str, Any]) -> str:
-        named = [key for key in ("target", "hf") if key in table]
-        if len(named) != 1:
-            raise self.wrong(
-                "target",
-                None,
-                'name what is measured, as target = "pkg.mod:Net", a kernel\'s name, or '
-                'hf = "model.json"' + ", one of the two" * bool(named),
-            )
-        value = table[named[0]]
-        if not isinstance(value, str) or not value.strip():
-            raise self.wrong(named[0], value, "is a text")
-        value = value.strip()
-        if named[0] == "hf":
-            path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
-            if not path.exists():
-                raise self.wrong("hf", value, f"there is no {shown_path(path)}")
-            return value if ".json" in value or "/" in value else f"./{value}"
-        self._check_reference("target", value)
-        return value
-
-    def _check_reference(self, key: str, value: str) -> None:
-        from attnprof import kernels
-        from attnprof.targets.reference import is_reference, parse_reference
-
-        try:
-            if is_reference(value):
-                parse_reference(value)
-            elif value not in kernels.names():
-                words = near(value, kernels.names())
-                raise self.wrong(key, value, f"neither pkg.mod:Net nor a kernel; {words}")
-        except UsageError as error:
-            raise self.wrong(key, value, error.expected) from error
-
-    def _lengths(self, value: object) -> tuple[int, ...]:
-        words: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
-        forms = 'lengths in tokens: [1024, 2048], "4k" or "512:8192:x2"'
-        if value is None or not words:
-            raise self.wrong("len", value, forms)
-        lengths: set[int] = set()
-        for word in words:
-            if isinstance(word, bool) or not isinstance(word, int | str):
-                raise self.wrong("len", word, forms)
-            try:
-                lengths.update(parse_lengths(str(word)))
-            except UsageError as error:
-                raise self.wrong("len", word, error.expected) from error
-        return tuple(sorted(lengths))
-
-    def _options(self, table: dict[str, Any]) -> dict[str, str | int]:
-        options: dict[str, str | int] = {}
-        for key in _OPTIONS:
-            if key not in table:
-                continue
-            value = table[key]
-            if isinstance(value, bool) or not isinstance(value, str | int):
-                raise self.wrong(key, value, f"one value, as for --{key.replace('_', '-')}")
-            options[key] = value
-        return options
-
-    def _table(self, table: dict[str, Any], key: str, known: Iterable[Any]) -> dict[Any, Any]:
-        value = table.get(key, {})
-        if not isinstance(value, dict):
-            raise self.wrong(key, value, _TABLES[key])
-        self._check_keys(cast("dict[str, Any]", value), known, key)
-        return cast("dict[Any, Any]", value)
-
-    def _each(
-        self,
-        table: dict[str, Any],
-        key: str,
-        known: Iterable[str],
-        forms: str,
-        parse: Callable[[Any], Any],
-    ) -> dict[Quantity, Any]:
-        return {
-            name: self._value(f"{key}.{name}", value, forms, parse)
-            for name, value in self._table(table, key, known).items()
-        }
-
-    def _value(self, key: str, value: Any, forms: str, parse: Callable[[Any], Any]) -> Any:
-        try:
-            return parse(value)
-        except ValueError:
-            raise self.wrong(key, value, forms) from None
-
-    def _allowance(self, table: dict[str, Any], quantity: Quantity) -> Any:
-        value = table.get(quantity, DEFAULT_ALLOWANCES[quantity])
-        if not isinstance(value, str):
-            raise self.wrong(quantity, value, ALLOWANCE_FORMS)
-        return self._value(quantity, value, ALLOWANCE_FORMS, parse_allowance)
-
-    def _time(self, table: dict[str, Any]) -> TimeLimit | None:
-        if "time" not in table:
-            return None
-        given = self._table(table, "time", ("reference", "at", "max"))
-        reference, at, limit = (given.get(key) for key in ("reference", "at", "max"))
-        if not isinstance(reference, str) or not reference:
-            raise self.wrong("time.reference", reference, 'what time is a ratio to: "bert-sdpa"')
-        self._check_reference("time.reference", reference)
-        if isinstance(at, bool) or not isinstance(at, int) or at < 1:
-            raise self.wrong("time.at", at, "a length in tokens: 4096")
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < 1e6:
-            raise self.wrong("time.max", limit, "a ratio above 0: 0.6")
-        return TimeLimit(reference=reference, at=at, max=float(limit))
-
-    def _uncounted(self, table: dict[str, Any]) -> bool:
-        value = table.get("uncounted", "forbid")
-        if value not in ("forbid", "allow"):
-            raise self.wrong("uncounted", value, '"forbid" or "allow"')
-        return value == "forbid"
-
-
-def _law(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError(value)
-    return parse_law(value)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 Row = TypeVar("Row")
-_INDEX = re.compile(r"(?<![^.])\d+(?=\.|$| )")
-_RANGE = re.compile(r"(?<![^.])(\d+)-(\d+)(?=\.|$| )")
+_NUMBER = r"(?:0|[1-9]\d*)"
+_INDEX = re.compile(rf"(?<![^.]){_NUMBER}(?=\.[^.]|$| )")
+# No module's name has a point in it, so that no path is taken for a range.
+_RANGE = re.compile(rf"(?<![^.])({_NUMBER})\.\.({_NUMBER})(?=\.|$| )")
+Parts = Mapping[str, Mapping[int, int]]
+"""Costs by part, by length."""
 
 
 def fold(parts: Mapping[str, Row]) -> dict[str, Row]:
-    """Layers that follow one another with the same cost as one: `layer.0-11.query aten.addmm`."""
+    """Layers that follow one another with the same cost as one: `layer.0..11.query aten.addmm`."""
     alike: dict[tuple[str, str, Row], dict[int, str]] = defaultdict(dict)
     folded: dict[str, Row] = {}
     for part, row in parts.items():
@@ -24,9 +28,19 @@ def fold(parts: Mapping[str, Row]) -> dict[str, Row]:
             alike[part[: match.start()], part[match.end() :], row][int(match[0])] = part
     for (before, behind, row), found in alike.items():
         for first, last in _runs(sorted(found)):
-            index = str(first) if first == last else f"{first}-{last}"
+            index = str(first) if first == last else f"{first}..{last}"
             folded[f"{before}{index}{behind}"] = row
     return folded
+
+
+def fold_most_first(parts: Mapping[str, Row], weigh: Callable[[Row], float]) -> dict[str, Row]:
+    """As `fold`, what weighs most with all its layers first."""
+    folded = fold(parts)
+
+    def weight(part: str) -> float:
+        return weigh(folded[part]) * len(unfold({part: 0}))
+
+    return {part: folded[part] for part in sorted(folded, key=weight, reverse=True)}
 
 
 def unfold(parts: Mapping[str, Row]) -> dict[str, Row]:
@@ -37,7 +51,7 @@ def unfold(parts: Mapping[str, Row]) -> dict[str, Row]:
         if match is None:
             unfolded[part] = row
             continue
-        if int(match[2]) - int(match[1]) > _MOST_LAYERS:
+        if not 0 < int(match[2]) - int(match[1]) < _MOST_LAYERS:
             raise ValueError(f"{part} is no range of layers")
         for index in range(int(match[1]), int(match[2]) + 1):
             unfolded[f"{part[: match.start()]}{index}{part[match.end() :]}"] = row

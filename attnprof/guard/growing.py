@@ -103,20 +103,24 @@ def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -
 
 
 def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
-    """The cost at the farthest length that runs: at once, or by steps where that does not."""
-    if far <= longest:
-        return {}
-    value = cost(far)
-    if value is not None:
-        return {far: value}
+    """Costs by steps up to `far`, or to what runs: far ones first, so that few are looked at.
+
+    No step is so far that a loop which takes a hundredth of a second before it takes minutes there.
+    """
     reached: dict[int, int] = {}
-    for step in range(1, 12):
-        seq_len = longest * 4**step
-        value = cost(seq_len) if seq_len < far else None
-        if value is None:
-            break
-        reached[seq_len] = value
+    seq_len = longest
+    for factor in _STEPS:
+        while seq_len < far:
+            next_len = min(seq_len * factor, far)
+            value = cost(next_len)
+            if value is None:
+                break
+            reached[next_len] = value
+            seq_len = next_len
     return reached
+
+
+_STEPS = (16, 4)
 
 
 def _multiples(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from attnprof.checked_json import UnexpectedError, parse_object, read_as
 from attnprof.files import replace_file
-from attnprof.guard.configuration import ConfigurationError, shown_path
+from attnprof.guard.contract import GROWING
 from attnprof.guard.evidence import fold, unfold
+from attnprof.guard.laws import parse_law
 from attnprof.guard.measuring import Cell, Measured
+from attnprof.guard.reading import ConfigurationError, shown_path
 
 SCHEMA = 1
 PartKind = Literal["macs", "calls", "bytes", "params"]
@@ -34,6 +36,7 @@ class Entry:
         calls: as `macs`.
         bytes: at the peak, by `place operator dtype`, as `macs`.
         params: by module, as `macs`.
+        uncounted: operators without a MAC formula, with their calls.
     """
 
     subject: dict[str, object]
@@ -44,6 +47,7 @@ class Entry:
     calls: dict[str, tuple[int, ...]]
     bytes: dict[str, tuple[int, ...]]
     params: dict[str, tuple[int, ...]]
+    uncounted: dict[str, int]
 
     def parts(self, kind: PartKind) -> dict[str, dict[int, int]]:
         """Costs of the parts by length: of one kind."""
@@ -76,6 +80,7 @@ def entry_of(subject: Mapping[str, object], measured: Measured) -> Entry:
         calls=rows({part: at for part, at in measured.calls.items() if part in working}),
         bytes=rows(measured.bytes),
         params=rows(measured.params),
+        uncounted=measured.uncounted,
     )
 
 
@@ -101,6 +106,8 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
             raise ConfigurationError(
                 f"{shown}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer one"
             )
+        if schema != SCHEMA:
+            raise UnexpectedError(f"schema is not {SCHEMA}")
         entries = read_as(_File, content).contracts
         for name, entry in entries.items():
             _check(name, entry)
@@ -114,14 +121,26 @@ class DamagedError(ConfigurationError):
 
 
 def _check(name: str, entry: Entry) -> None:
-    for length in entry.cells:
-        if not length.isdecimal():
-            raise UnexpectedError(f"contracts.{name}.cells: {length} is no length")
+    place = f"contracts.{name}"
+    if list(entry.cells) != [str(length) for length in _lengths(entry)]:
+        raise UnexpectedError(f"{place}.cells are not those of subject.len")
+    for quantity, law in entry.growth.items():
+        try:
+            is_law = quantity in GROWING and (not law or bool(parse_law(law)))
+        except ValueError:
+            is_law = False
+        if not is_law:
+            raise UnexpectedError(f"{place}.growth.{quantity} is no law")
     for rows in (entry.macs, entry.calls, entry.bytes, entry.params):
         for part, row in rows.items():
             if len(row) != len(entry.cells):
-                raise UnexpectedError(f"contracts.{name}: {part} has not one cost for each length")
+                raise UnexpectedError(f"{place}: {part} has not one cost for each length")
         unfold(rows)
+
+
+def _lengths(entry: Entry) -> list[object]:
+    lengths = entry.subject.get("len")
+    return cast("list[object]", lengths) if isinstance(lengths, list) else []
 
 
 def write_lock(path: Path, change: Callable[[dict[str, Entry] | None], dict[str, Entry]]) -> None:
@@ -150,12 +169,14 @@ def _read_or_none(path: Path) -> dict[str, Entry] | None:
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
     """Others that change a lock in this folder wait; where the system has no such locks, not."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -169,7 +190,7 @@ def _text(entries: Mapping[str, Entry]) -> str:
 def _plain(entry: Entry) -> dict[str, Any]:
     plain = asdict(entry)
     plain["cells"] = {key: plain["cells"][key] for key in sorted(plain["cells"], key=int)}
-    for key in ("subject", "versions", "growth", "macs", "calls", "bytes", "params"):
+    for key in ("subject", "versions", "growth", "macs", "calls", "bytes", "params", "uncounted"):
         plain[key] = dict(sorted(plain[key].items()))
     return plain
 
@@ -178,7 +199,11 @@ def _lines(value: Any, indent: str) -> str:
     """JSON with a line for each cell and each part, so that a diff shows which changed."""
     if isinstance(value, dict) and value:
         items = cast("dict[str, Any]", value)
-        if not all(isinstance(item, int) for item in items.values()) or "schema" in items:
+        if (
+            not all(isinstance(item, int) for item in items.values())
+            or not items
+            or "schema" in items
+        ):
             inner = indent + "  "
             lines = [
                 f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}"

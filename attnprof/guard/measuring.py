@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,8 +31,12 @@ MOST_BYTES = 2**28
 numpy's, where a module makes its tables with it."""
 
 MOST_OPERATORS = 8192
-"""In building and running what is measured for the law alone: a loop over blocks ends there, on
-every machine at the same length."""
+"""In building and running what is measured for the law alone, or twice as many as at the contract's
+lengths: a loop over blocks ends there, on every machine at the same length."""
+
+MOST_SECONDS = 4.0
+"""What such a length is expected to take at most, or twice as long as the contract's do, where a
+module loops without operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def measure(contract: Contract, folder: Path) -> Measured:
     try:
         case = case_of(contract.target, contract.lengths[0], contract.options)
     except UsageError as error:
-        key = key_of(error)
+        key = key_of(error, contract.options)
         value = "" if key == "target" and str(error.value) == contract.target else error.value
         said = f" = {value}" if value else ""
         return Measured(problem=f"{key}{said}: {error.expected}", problem_kind="config")
@@ -113,11 +119,13 @@ class _Look:
         cell: the costs.
         has_holes: whether operators without a formula are left out of the MACs.
         operators: that building and running it took.
+        seconds: of the processor, for the same.
     """
 
     cell: Cell
     has_holes: bool
     operators: int
+    seconds: float
 
 
 def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
@@ -127,19 +135,21 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
 
     def look(seq_len: int, *, is_contracts: bool) -> tuple[_Look, Observation, dict[str, int]]:
         longer = Case(case.kernel, replace(case.workload, seq_len=seq_len))
-        with on_any_machine(), seeded_everywhere():
+        with on_any_machine(), seeded_everywhere(), _undisturbed():
+            begun = time.process_time()
             observation, params, built = _observed(longer, may_be_real=is_contracts)
+            seconds = time.process_time() - begun
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
         called = sum(tally.calls for tally in counts.tallies.values())
-        found = seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called)
+        found = seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called, seconds)
         return found, observation, params
 
     for seq_len in lengths:
         try:
             found, observation, params = look(seq_len, is_contracts=True)
         except Exception as error:
-            measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}"
+            measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}{_hint(case)}"
             measured.problem_kind = "measurement"
             return measured
         measured.cells[seq_len] = found.cell
@@ -154,12 +164,18 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
         measured.uncounted.update(observation.counts.uncounted)
 
     held_before = _held_bytes()
+    looks = [found for found in seen.values() if found is not None]
+    most_operators = max([MOST_OPERATORS, *(2 * found.operators for found in looks)])
+    most_seconds = max([MOST_SECONDS, *(2 * found.seconds for found in looks)])
 
     def look_farther(seq_len: int) -> _Look | None:
         if seq_len in seen:
             return seen[seq_len]
         seen[seq_len] = None
-        is_short = _expected_operators(seen, seq_len) <= MOST_OPERATORS
+        is_short = (
+            _expected(seen, seq_len, lambda found: found.operators) <= most_operators
+            and _expected(seen, seq_len, lambda found: found.seconds) <= most_seconds
+        )
         if is_short and _held_bytes() - held_before <= MOST_BYTES:
             # A length that it does not take ends what can be known of the law.
             with suppress(Exception):
@@ -191,9 +207,11 @@ def _held_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _expected_operators(seen: Mapping[int, _Look | None], seq_len: int) -> float:
-    """Operators that a length takes, as their number grew so far."""
-    known = {n: look.operators for n, look in seen.items() if look is not None and n <= seq_len}
+def _expected(
+    seen: Mapping[int, _Look | None], seq_len: int, work: Callable[[_Look], float]
+) -> float:
+    """The work that a length takes, as it grew so far."""
+    known = {n: work(look) for n, look in seen.items() if look is not None and n <= seq_len}
     points = sorted(known.items())[-2:]
     if len(points) < 2:
         return points[0][1] * (seq_len / points[0][0]) if points else 0
@@ -201,6 +219,28 @@ def _expected_operators(seen: Mapping[int, _Look | None], seq_len: int) -> float
     if not (c0 and c1):
         return 0
     return c1 * (seq_len / n1) ** max(0.0, math.log(c1 / c0) / math.log(n1 / n0))
+
+
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """What is in cycles lives on to the end, whatever has run before; output mixes with nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        gc.collect(0)  # what has been made meanwhile
+        if was_enabled:
+            gc.enable()
+
+
+def _hint(case: Case) -> str:
+    """What may help where the inputs of the user's own were guessed."""
+    name = case.kernel
+    if not kernels.is_own(name) or ".json" in name or "(" in name:
+        return ""
+    return ' (inputs were taken from its signature; input = "x=batch,len,64" describes them)'
 
 
 def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, int], int]:

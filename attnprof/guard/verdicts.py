@@ -1,100 +1,19 @@
-"""What a contract's check comes to: broken terms, each with its evidence, or notes."""
+"""Holds what is measured to a contract: broken terms, each with its evidence, or notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from attnprof.guard.causes import Comparison, explain
-from attnprof.guard.contract import QUANTITIES, Contract, Quantity
+from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
 from attnprof.guard.growing import Seen
 from attnprof.guard.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
 from attnprof.guard.quantities import KINDS, NAMES, format_part, show
+from attnprof.guard.results import Breach, Step
 from attnprof.guard.where import Change, describe_changes, most_changed
-
-Status = Literal["kept", "broken", "undecided", "misconfigured", "failed"]
-"""Of a contract: undecided is a time that more rounds would have to decide; misconfigured is what
-the contract names and cannot be used, failed what could not be measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A cost that changed, at one length.
-
-    Attributes:
-        seq_len: tokens.
-        was: what is locked, or the budget.
-        now: what is measured.
-    """
-
-    seq_len: int
-    was: int
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """One term of a contract that is broken.
-
-    Attributes:
-        term: the key of the contract, as `macs`, `growth.macs` or `max.peak_bytes`; `lock` for what
-            is missing or stale.
-        quantity: that is meant; None for the lock.
-        says: the sentence.
-        allowed: as the contract writes it; empty where nothing is written.
-        steps: costs that are past it, by length.
-        where: the parts whose cost changed, most first.
-        mend: what to write, and the command to run then.
-    """
-
-    term: str
-    says: str
-    quantity: Quantity | None = None
-    allowed: str = ""
-    steps: tuple[Step, ...] = ()
-    where: tuple[str, ...] = ()
-    mend: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the check of one contract comes to.
-
-    Attributes:
-        name: of the contract.
-        file: that it stands in, relative to the folder that one works in where it can be.
-        line: of its table.
-        breaches: terms that are broken.
-        causes: what the evidence shows of them, likeliest first.
-        notes: improvements, and what could not be decided.
-        problem: why it could not be measured; empty where it was.
-        is_misconfigured: whether the problem is what the contract says.
-        is_undecided: whether its time is too near its limit to tell.
-        facts: what was measured, in a few words.
-    """
-
-    name: str
-    file: str
-    line: int
-    breaches: tuple[Breach, ...] = ()
-    causes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    problem: str = ""
-    is_misconfigured: bool = False
-    is_undecided: bool = False
-    facts: str = ""
-
-    @property
-    def status(self) -> Status:
-        """In one word."""
-        if self.breaches:
-            return "broken"
-        if self.problem:
-            return "misconfigured" if self.is_misconfigured else "failed"
-        return "undecided" if self.is_undecided else "kept"
 
 
 def judge(
@@ -116,7 +35,9 @@ def judge(
         entry = None
     if contract.forbids_uncounted and measured.uncounted:
         breaches.append(_uncounted(measured))
-    versus = Comparison.of(entry, measured)
+    elif entry is not None:
+        breaches += _newly_uncounted(entry, measured, mend)
+    versus = Comparison(entry, measured)
     for quantity in QUANTITIES:
         growth = growth_breaches(contract, quantity, entry, measured, versus, mend)
         breaches += growth
@@ -129,7 +50,7 @@ def judge(
                 breaches.append(replace(change, where=()) if growth else change)
     if breaches:
         return breaches, explain(versus), []
-    return [], [], notes
+    return [], [], notes + _lost_laws(contract, entry, measured)
 
 
 def unknown_growth(contract: Contract, measured: Measured) -> str:
@@ -148,15 +69,15 @@ def unknown_growth(contract: Contract, measured: Measured) -> str:
             )
         return (
             f"growth.{quantity}: no law can be told from lengths up to {seen.longest:,} tokens, "
-            f"longer ones do not run; give len four lengths or more, each as many times the one "
-            f"before"
+            f"longer ones do not run, or are too much work; give len four lengths or more, each as "
+            f"many times the one before"
         )
     return ""
 
 
 def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
     if entry is None:
-        return Breach("lock", f"has no entry in {_LOCK}", mend=(mend,))
+        return Breach("lock", "has no entry in the lock", mend=(mend,))
     was, now = entry.subject, contract.subject
     changed = [
         f"{key} was {_said(was.get(key))}, is {_said(now.get(key))}"
@@ -165,10 +86,7 @@ def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
     ]
     if not changed:
         return None
-    return Breach("lock", f"its entry in {_LOCK} is stale: {'; '.join(changed)}", mend=(mend,))
-
-
-_LOCK = "attnprof.lock.json"
+    return Breach("lock", f"its entry in the lock is stale: {'; '.join(changed)}", mend=(mend,))
 
 
 def _said(value: object) -> str:
@@ -183,6 +101,32 @@ def _uncounted(measured: Measured) -> Breach:
         allowed="forbid",
         mend=('attnprof.register_mac_formula in the target\'s module, or uncounted = "allow"',),
     )
+
+
+def _newly_uncounted(entry: Entry, measured: Measured, mend: str) -> list[Breach]:
+    """Where they are allowed: those that are not locked may do what has been counted before."""
+    names = ", ".join(
+        f"{name} ({calls}, {entry.uncounted.get(name, 0)} before)"
+        for name, calls in sorted(measured.uncounted.items())
+        if calls > entry.uncounted.get(name, 0)
+    )
+    if not names:
+        return []
+    says = f"more operators without a MAC formula than locked, with their calls: {names}"
+    return [Breach("uncounted", says, mend=(mend,))]
+
+
+def _lost_laws(contract: Contract, entry: Entry | None, measured: Measured) -> list[str]:
+    """Laws that are locked, and can no longer be told; those that are written are a problem."""
+    locked = entry.growth if entry is not None else {}
+    return [
+        f"the law of its {NAMES[quantity]}, {locked[quantity]} as locked, can no longer be told: "
+        f"it is seen up to {measured.growth[quantity].longest:,} tokens only"
+        for quantity in GROWING
+        if locked.get(quantity)
+        and measured.growth[quantity].law is None
+        and quantity not in contract.growth
+    ]
 
 
 def _change(
@@ -224,6 +168,8 @@ def _steps(quantity: Quantity, entry: Entry, measured: Measured) -> list[Step]:
 
 
 def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str) -> list[str]:
+    if quantity == "macs" and entry.uncounted != measured.uncounted:
+        return []
     better = [step for step in _steps(quantity, entry, measured) if step.now < step.was]
     if not better:
         return []
@@ -294,7 +240,7 @@ def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[
         return []
     parts = getattr(measured, KINDS[quantity])
     longest = past[-1].seq_len
-    largest = Comparison.of(None, measured)
+    largest = Comparison(None, measured)
     return [
         Breach(
             f"max.{quantity}",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from attnprof.guard.evidence import fold
+from attnprof.guard.evidence import Parts, fold_most_first
 from attnprof.guard.lock import PartKind
 from attnprof.guard.quantities import show
 
 MOST = 4
 """Parts that a message names; the others are counted."""
-
-Parts = Mapping[str, Mapping[int, int]]
-"""Costs by part, by length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,10 @@ def most_changed(was: Parts, now: Parts, seq_len: int) -> list[Change]:
 
 def describe_changes(kind: PartKind, changes: Sequence[Change]) -> Iterable[str]:
     """Lines for the greatest changes, layers alike in one."""
-    rows = fold({change.part: (change.was, change.now) for change in changes})
+    rows = fold_most_first(
+        {change.part: (change.was, change.now) for change in changes},
+        lambda row: abs(row[1] - row[0]),
+    )
     is_compared = any(change.was for change in changes)
     for part, (before, after) in list(rows.items())[:MOST]:
         was = f"{show(kind, before)} → " if is_compared else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attnprof.guard.checking import Check
 from attnprof.guard.reports.steps import headline, mends, step_cells
-from attnprof.guard.verdicts import Result
+from attnprof.guard.results import Result
 
 MOST = 9
 """Annotations; one more says how many there are besides."""

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from attnprof.guard.checking import Check
 from attnprof.guard.reports.steps import headline
 from attnprof.guard.reports.text import render as render_text
-from attnprof.guard.verdicts import Result
+from attnprof.guard.results import Result
 
 _UNPRINTABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnprof.guard.checking import Check
 from attnprof.guard.quantities import format_change, show
-from attnprof.guard.verdicts import Breach, Result
+from attnprof.guard.results import Breach, Result
 
 
 def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from attnprof.guard.checking import Check
 from attnprof.guard.reports.steps import headline, mends, step_cells, summary
-from attnprof.guard.verdicts import Result
+from attnprof.guard.results import Result
 
 WIDTH = 100
 _LABEL = 11

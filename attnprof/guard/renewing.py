@@ -1,0 +1,134 @@
+"""`init` and `update`: locks what is measured now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from attnprof.guard.checking import (
+    DEFAULT_TIMEOUT_S,
+    Check,
+    Observer,
+    measure_all,
+    result_of,
+)
+from attnprof.guard.configuration import Configuration
+from attnprof.guard.contract import Contract
+from attnprof.guard.differences import differences_of
+from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_lock
+from attnprof.guard.measuring import Measured
+from attnprof.guard.reading import ConfigurationError, shown_path
+from attnprof.guard.results import Result
+from attnprof.isolated import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update of the lock comes to.
+
+    Attributes:
+        differences: lines of what changed, by contract; empty for one that did not.
+        failures: contracts that could not be measured, whose entries are as they were.
+    """
+
+    differences: dict[str, list[str]]
+    failures: tuple[Result, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """As of a check."""
+        return Check(self.failures).exit_code
+
+
+def init(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    observe: Observer = lambda activity, done: None,
+) -> Update:
+    """Measure contracts, and write the first lock.
+
+    Raises:
+        ConfigurationError: when there is one already.
+    """
+    path = configuration.lock_path
+    refusal = ConfigurationError(
+        f"{shown_path(path)}: there is a lock already; `attnprof guard update` renews it"
+    )
+    if path.exists():
+        raise refusal
+    measured = dict(measure_all(configuration, contracts, workers, timeout, observe))
+    failures, entries = _entries(contracts, measured)
+
+    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
+        if path.exists():
+            raise refusal
+        return entries
+
+    if entries:
+        write_lock(path, change)
+    return Update({name: differences_of(None, entry) for name, entry in entries.items()}, failures)
+
+
+def update(
+    configuration: Configuration,
+    contracts: Sequence[Contract],
+    workers: Workers,
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    observe: Observer = lambda activity, done: None,
+) -> Update:
+    """Measure contracts, and lock what is measured; the entries of others stay.
+
+    Where these are all contracts, entries without one are left out, and a damaged lock is replaced.
+
+    Raises:
+        ConfigurationError: when the lock cannot be read or written.
+    """
+    is_whole = len(contracts) == len(configuration.contracts)
+    try:
+        read_lock(configuration.lock_path)
+    except DamagedError:
+        if not is_whole:
+            raise
+    measured = dict(measure_all(configuration, contracts, workers, timeout, observe))
+    failures, entries = _entries(contracts, measured)
+    differences: dict[str, list[str]] = {}
+
+    def change(before: dict[str, Entry] | None) -> dict[str, Entry]:
+        before = before or {}
+        differences.update(
+            {name: differences_of(before.get(name), entry) for name, entry in entries.items()}
+        )
+        kept = before
+        if is_whole:
+            kept = {name: e for name, e in before.items() if name in configuration.contracts}
+            differences.update(
+                {
+                    name: ["left out: there is no such contract"]
+                    for name in before
+                    if name not in kept
+                }
+            )
+        return {**kept, **entries}
+
+    if entries:
+        write_lock(configuration.lock_path, change)
+    return Update(differences, failures)
+
+
+def _entries(
+    contracts: Iterable[Contract], measured: dict[str, Measured]
+) -> tuple[tuple[Result, ...], dict[str, Entry]]:
+    """Contracts that could not be measured, and the entries of the others."""
+    failures: list[Result] = []
+    entries: dict[str, Entry] = {}
+    for contract in contracts:
+        one = measured[contract.name]
+        if one.problem:
+            failures.append(result_of(contract, None, one, ""))
+        else:
+            entries[contract.name] = entry_of(contract.subject, one)
+    return tuple(failures), entries
