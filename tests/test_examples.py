@@ -123,3 +123,13 @@ def test_the_workflow_is_one_and_its_check_annotates(guarded: Path, tmp_path: Pa
     assert broken.returncode == 1
     assert broken.stderr.startswith("::error file=attnprof.toml,line=1,title=attnprof guard%3A enc")
     assert "1 broken" in (tmp_path / "summary.md").read_text()
+    # The README shows it as it is.
+    report = broken.stdout.partition("\n\n")[2].rpartition("\n\n1 contract")[0]
+    assert report in (ROOT / "README.md").read_text()
+
+
+def test_snippet_of_the_readme_on_growth_holds() -> None:
+    section = (ROOT / "README.md").read_text().split("## Guarding complexity")[1]
+    names: dict[str, Any] = {}
+    exec(section.split("```python\n")[1].split("```")[0], names)
+    names["test_the_encoder_stays_linear"]()
