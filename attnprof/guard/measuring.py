@@ -149,7 +149,8 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
         try:
             found, observation, params = look(seq_len, is_contracts=True)
         except Exception as error:
-            measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}{_hint(case)}"
+            hint = "" if measured.cells else _hint(case)
+            measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}{hint}"
             measured.problem_kind = "measurement"
             return measured
         measured.cells[seq_len] = found.cell
