@@ -84,7 +84,7 @@ def capture() -> Environment:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return Environment(
         processor=_processor(),
-        cores=_cores(),
+        cores=cores(),
         threads=torch.get_num_threads(),
         memory_bytes=psutil.virtual_memory().total,
         gpu=gpu,
@@ -139,7 +139,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Logical ones that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

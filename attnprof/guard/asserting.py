@@ -72,9 +72,7 @@ def assert_growth(
         raise UncountedError(describe_uncounted(measured.uncounted))
     versus = Comparison(None, measured)
     breaches = [
-        breach
-        for quantity in growth
-        for breach in growth_breaches(contract, quantity, None, measured, versus, "")
+        breach for quantity in growth for breach in growth_breaches(contract, quantity, versus, "")
     ]
     if breaches:
         shown = name.partition("(")[0].removeprefix("given:")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from attnprof.growth import doubling_exponent
-from attnprof.guard.evidence import Parts, fold, fold_most_first
+from attnprof.guard.evidence import Parts, exponent_of, fold, fold_most_first
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
 from attnprof.workload import DTYPE_BYTES
@@ -70,11 +69,6 @@ def _named(places: Iterable[str]) -> str:
     return ", ".join(words) + f" and {len(folded) - 3} more" * (len(folded) > 3)
 
 
-def _exponent(costs: Mapping[int, int]) -> float:
-    points = [(n, cost) for n, cost in sorted(costs.items()) if cost]
-    return doubling_exponent(points[-2], points[-1]) if len(points) > 1 else 0.0
-
-
 def _fused_lost(versus: Comparison) -> Iterator[str]:
     was, now = versus.was("macs"), versus.now("macs")
     lost = {
@@ -101,23 +95,23 @@ def _fused_lost(versus: Comparison) -> Iterator[str]:
 def _dense_for_band(versus: Comparison) -> Iterator[str]:
     """What read a band is gone, or reads all pairs; nothing read all pairs before."""
     was, now = versus.was("macs"), versus.now("macs")
-    if any(_exponent(costs) > _SQUARE for costs in was.values()):
+    if any(exponent_of(costs) > _SQUARE for costs in was.values()):
         return
-    squares = [p for p, costs in now.items() if _is_pairwise(p) and _exponent(costs) > _SQUARE]
+    squares = [p for p, costs in now.items() if _is_pairwise(p) and exponent_of(costs) > _SQUARE]
     bands = {_place(part) for part in now if _BAND in part}
     replaced = [
         part
         for part, costs in was.items()
         if _is_pairwise(part)
         and _place(part) not in bands
-        and _exponent(costs) > _BANDED
+        and exponent_of(costs) > _BANDED
         and (part not in now or (part in squares and not _is_called_more(part, versus)))
     ]
     if replaced and squares:
         masks = [
             part
             for part, costs in versus.now("bytes").items()
-            if _exponent(costs) > _SQUARE and _place(part) not in squares
+            if exponent_of(costs) > _SQUARE and _place(part) not in squares
         ]
         hint = "; under a mask, it multiplies what the mask hides" if masks else ""
         before = "a band" if any(_BAND in part for part in replaced) else "one linear in the length"
@@ -135,8 +129,8 @@ def _globals_grow(versus: Comparison) -> Iterator[str]:
         part
         for part, costs in now.items()
         if _place(part) in bands
-        and _exponent(costs) > _LINEAR
-        and _exponent(was.get(part, {})) < _LINEAR
+        and exponent_of(costs) > _LINEAR
+        and exponent_of(was.get(part, {})) < _LINEAR
     ]
     if grown:
         yield (
@@ -189,11 +183,13 @@ def _wider_dtype(versus: Comparison) -> Iterator[str]:
 def _hidden_square(versus: Comparison) -> Iterator[str]:
     """Numbers for all pairs in a module that multiplies no such pairs."""
     was, now = versus.was("bytes"), versus.now("bytes")
-    products = {_place(p) for p, costs in versus.now("macs").items() if _exponent(costs) > _SQUARE}
+    products = {
+        _place(p) for p, costs in versus.now("macs").items() if exponent_of(costs) > _SQUARE
+    }
     hidden: dict[str, list[str]] = defaultdict(list)
     for part, costs in now.items():
         place = _place(_place(part))
-        is_new = _exponent(costs) > _SQUARE and _exponent(was.get(part, {})) <= _SQUARE
+        is_new = exponent_of(costs) > _SQUARE and exponent_of(was.get(part, {})) <= _SQUARE
         if is_new and place not in products:
             hidden[place].append(part)
     for place, parts in hidden.items():
@@ -217,7 +213,7 @@ def _new_square(versus: Comparison) -> Iterator[str]:
     squares = [
         part
         for part, costs in now.items()
-        if _exponent(costs) > _LINEAR and _exponent(was.get(part, {})) <= _LINEAR
+        if exponent_of(costs) > _LINEAR and exponent_of(was.get(part, {})) <= _LINEAR
     ]
     places = f" of {_operators(squares)} in {_places(squares)}" if squares else ""
     overtakes = (

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from attnprof.environment import cores
 from attnprof.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.guard.configuration import Configuration
 from attnprof.guard.contract import GROWING, Contract
@@ -143,7 +144,7 @@ def measure_all(
             with _staying_here():
                 yield contract.name, one(contract)
         return
-    pool = ThreadPoolExecutor(min(_cores(), len(contracts)))
+    pool = ThreadPoolExecutor(min(cores(), len(contracts)))
     try:
         running = {pool.submit(one, contract): contract for contract in contracts}
         for index, done in enumerate(as_completed(running), 1):
@@ -160,12 +161,6 @@ def _staying_here() -> Generator[None]:
         yield
     finally:
         os.chdir(here)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def result_of(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:

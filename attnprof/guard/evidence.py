@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from attnprof.growth import doubling_exponent
+
 Row = TypeVar("Row")
 _NUMBER = r"(?:0|[1-9]\d*)"
 _INDEX = re.compile(rf"(?<![^.]){_NUMBER}(?=\.[^.]|$| )")
@@ -14,6 +16,12 @@ _INDEX = re.compile(rf"(?<![^.]){_NUMBER}(?=\.[^.]|$| )")
 _RANGE = re.compile(rf"(?<![^.])({_NUMBER})\.\.({_NUMBER})(?=\.|$| )")
 Parts = Mapping[str, Mapping[int, int]]
 """Costs by part, by length."""
+
+
+def exponent_of(costs: Mapping[int, int]) -> float:
+    """The exponent of a part's growth between the longest two lengths; 0 where there are none."""
+    points = [(n, cost) for n, cost in sorted(costs.items()) if cost]
+    return doubling_exponent(points[-2], points[-1]) if len(points) > 1 else 0.0
 
 
 def fold(parts: Mapping[str, Row]) -> dict[str, Row]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from attnprof.guard.causes import Comparison, explain
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
+from attnprof.guard.evidence import exponent_of
 from attnprof.guard.growing import Seen
 from attnprof.guard.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
 from attnprof.guard.quantities import KINDS, NAMES, format_part, show
 from attnprof.guard.results import Breach, Step
-from attnprof.guard.where import Change, describe_changes, most_changed
+from attnprof.guard.where import describe_changes, most_changed
 
 
 def judge(
@@ -39,11 +39,11 @@ def judge(
         breaches += _newly_uncounted(entry, measured, mend)
     versus = Comparison(entry, measured)
     for quantity in QUANTITIES:
-        growth = growth_breaches(contract, quantity, entry, measured, versus, mend)
+        growth = growth_breaches(contract, quantity, versus, mend)
         breaches += growth
         breaches += _budget(contract, quantity, measured)
         if entry is not None:
-            change = _change(contract, quantity, entry, measured, versus, mend)
+            change = _change(contract, quantity, versus, mend)
             if change is None:
                 notes += _improvement(quantity, entry, measured, mend)
             else:  # what outgrows the law has been named
@@ -129,25 +129,18 @@ def _lost_laws(contract: Contract, entry: Entry | None, measured: Measured) -> l
     ]
 
 
-def _change(
-    contract: Contract,
-    quantity: Quantity,
-    entry: Entry,
-    measured: Measured,
-    versus: Comparison,
-    mend: str,
-) -> Breach | None:
+def _change(contract: Contract, quantity: Quantity, versus: Comparison, mend: str) -> Breach | None:
     allowance = contract.allowances[quantity]
     steps = [
         step
-        for step in _steps(quantity, entry, measured)
+        for step in _steps(quantity, versus.entry, versus.measured)
         if not allowance.admits(step.was, step.now)
     ]
     if not steps:
         return None
     verb = "rose" if steps[-1].now > steps[-1].was else "fell"
     worst = max(steps, key=lambda step: abs(step.now - step.was) / max(step.was, 1))
-    at = "at every length" if len(steps) == len(measured.cells) else "at some lengths"
+    at = "at every length" if len(steps) == len(versus.measured.cells) else "at some lengths"
     return Breach(
         quantity,
         f"{NAMES[quantity]} {verb} {at}, by up to {format_part(worst.was, worst.now)}",
@@ -159,11 +152,12 @@ def _change(
     )
 
 
-def _steps(quantity: Quantity, entry: Entry, measured: Measured) -> list[Step]:
+def _steps(quantity: Quantity, entry: Entry | None, measured: Measured) -> list[Step]:
+    locked = entry.cells if entry is not None else {}
     return [
-        Step(n, getattr(entry.cells[str(n)], quantity), getattr(cell, quantity))
+        Step(n, getattr(locked[str(n)], quantity), getattr(cell, quantity))
         for n, cell in measured.cells.items()
-        if str(n) in entry.cells
+        if str(n) in locked
     ]
 
 
@@ -184,14 +178,10 @@ def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str
 
 
 def growth_breaches(
-    contract: Contract,
-    quantity: Quantity,
-    entry: Entry | None,
-    measured: Measured,
-    versus: Comparison,
-    mend: str,
+    contract: Contract, quantity: Quantity, versus: Comparison, mend: str
 ) -> list[Breach]:
     """The breach of a law that the contract writes, or else of the locked one; none if kept."""
+    entry, measured = versus.entry, versus.measured
     seen = measured.growth.get(quantity)
     if seen is None:
         return []
@@ -238,9 +228,6 @@ def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[
     ]
     if not past:
         return []
-    parts = getattr(measured, KINDS[quantity])
-    longest = past[-1].seq_len
-    largest = Comparison(None, measured)
     return [
         Breach(
             f"max.{quantity}",
@@ -248,7 +235,7 @@ def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[
             quantity,
             show(quantity, budget),
             tuple(past),
-            _where(KINDS[quantity], largest, longest) if parts else (),
+            _where(KINDS[quantity], Comparison(None, measured), past[-1].seq_len),
             (f"a larger max.{quantity} in the contract, or less to compute",),
         )
     ]
@@ -260,15 +247,11 @@ def _where(
     """The parts that changed most at a length; of a law, those that grow faster than it."""
     changes = most_changed(versus.was(kind), versus.now(kind), seq_len)
     if limit is not None:
-        fast = [change for change in changes if _outgrows(change, versus.now(kind), limit)]
+        now = versus.now(kind)
+        fast = [
+            change
+            for change in changes
+            if exponent_of(now.get(change.part, {})) > limit.exponent + NEAR
+        ]
         changes = fast or changes
     return tuple(describe_changes(kind, changes))
-
-
-def _outgrows(change: Change, parts: Mapping[str, Mapping[int, int]], limit: GrowthLaw) -> bool:
-    points = sorted((n, cost) for n, cost in parts.get(change.part, {}).items() if cost)
-    if len(points) < 2:
-        return False
-    from attnprof.growth import doubling_exponent
-
-    return doubling_exponent(points[-2], points[-1]) > limit.exponent + NEAR
