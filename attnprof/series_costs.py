@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import sys
-import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -13,9 +11,10 @@ from functools import cache
 from typing import Literal
 
 from attnprof.counted_growth import CountedGrowth, tell_growth
-from attnprof.kernels import Kernel
 from attnprof.series import Series
-from attnprof.targets import answering_within
+from attnprof.targets import ApartTarget, Target, answering_within, is_target
+from attnprof.targets.target import Work
+from attnprof.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.workload import Workload
 
 Predicted = Literal["MACs", "memory"]
@@ -39,29 +38,32 @@ def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
     return {"MACs": cost(kernel.executed_macs), "memory": cost(kernel.peak_bytes)}
 
 
-_SLOW_SECONDS = 1.0
-"""Of one count; longer lengths are then left alone."""
+_MOST_OPERATORS = 2048
+"""That one count may take, or twice as many as the longest length asked for."""
 
-_ALL_SECONDS = 5.0
-"""Of all counts of one series, beyond which there are no more."""
+_ALL_OPERATORS = 8 * _MOST_OPERATORS
+_MOST_COUNTS = 24
+"""All counts of a series may take `_ALL_OPERATORS`, or as many as so many of the longest length."""
 
 
 _Points = tuple[tuple[int, int], ...]
 
 
 class CountedCosts:
-    """Costs of the user's own, each counted once where it runs and where counting takes no time.
+    """Costs of the user's own, each counted once where it runs, within a budget of operators.
 
     Args:
         kernel: the user's own.
         workload: the call, at the longest length of the table.
-        counted: (length, cost) in ascending lengths, as they are in the table. Without any of
-            memory it cannot be counted on fake tensors: what has to be run to be counted is not
-            run at lengths beyond those that were asked for.
+        counted: (length, cost) in ascending lengths, as they are in the table. What has to be run
+            for real to be counted is not run at lengths beyond those.
     """
 
     def __init__(
-        self, kernel: Kernel, workload: Workload, counted: Mapping[Predicted, _Points]
+        self,
+        kernel: Target | ApartTarget,
+        workload: Workload,
+        counted: Mapping[Predicted, _Points],
     ) -> None:
         self._kernel = kernel
         self._workload = workload
@@ -72,12 +74,12 @@ class CountedCosts:
             for length, cost in points
         }
         self._asked = max((length for _, length in self._known), default=0)
-        self._longest = sys.maxsize if counted["memory"] else self._asked
-        self._seconds_left = _ALL_SECONDS
+        self._works: dict[int, Work] = {}
+        self._spent = 0
         self._growth: dict[Predicted, CountedGrowth | None] = {}
 
     def count(self, resource: Predicted, seq_len: int) -> int | None:
-        """The cost; None where it does not run, or where no time is left to count it."""
+        """The cost; None where it does not run, or where counting it takes too many operators."""
         key = (resource, seq_len)
         if key not in self._known:
             self._known[key] = self._count(resource, seq_len)
@@ -92,21 +94,40 @@ class CountedCosts:
         return self._growth[resource]
 
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
-        if seq_len < 1 or seq_len > self._longest or self._seconds_left <= 0:
+        if seq_len < 1:
             return None
         take = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
         workload = self._workload.at(seq_len)
-        begun = time.perf_counter()
         try:
-            with _silent(), answering_within(_ALL_SECONDS):
-                return take(workload) if self._kernel.supports(workload) is None else None
+            with _silent(), answering_within(ANSWER_SECONDS):
+                if self._kernel.supports(workload) is not None or not self._is_in_reach(seq_len):
+                    return None
+                cost = take(workload)
+                self._spent += self._work(seq_len).operators
+                return cost
         except Exception:  # it is the user's code, and need not run at every length
             return None
-        finally:
-            seconds = time.perf_counter() - begun
-            self._seconds_left -= seconds
-            if seconds > _SLOW_SECONDS:
-                self._longest = min(self._longest, max(seq_len, self._asked))
+
+    def _work(self, seq_len: int) -> Work:
+        if seq_len not in self._works:
+            self._works[seq_len] = self._kernel.work_of_counting(self._workload.at(seq_len))
+        return self._works[seq_len]
+
+    def _is_in_reach(self, seq_len: int) -> bool:
+        """Whether counting at a length takes no more work than may be spent on it."""
+        at_longest = self._work(self._asked)
+        if seq_len > self._asked and at_longest.is_real:
+            return False
+        for n, _ in (point for points in self._counted.values() for point in points):
+            self._work(n)
+        operators = {n: work.operators for n, work in self._works.items()}
+        seconds = {n: work.seconds for n, work in self._works.items()}
+        expected = expected_work(operators, seq_len)
+        return (
+            expected <= max(_MOST_OPERATORS, 2 * at_longest.operators)
+            and self._spent + expected <= max(_ALL_OPERATORS, _MOST_COUNTS * at_longest.operators)
+            and not loops_in_python(operators, seconds, seq_len)
+        )
 
 
 @contextmanager
@@ -125,11 +146,12 @@ def _silent() -> Generator[None]:
 def counted_costs(series: Series) -> CountedCosts:
     """The costs of a series of the user's own; counts are kept from one call to the next."""
     macs, memory = (tuple(series.points(quantity)) for quantity in QUANTITIES.values())
+    assert is_target(series.kernel)
     return _counted_costs(series.kernel, series.workload, macs, memory)
 
 
 @cache
 def _counted_costs(
-    kernel: Kernel, workload: Workload, macs: _Points, memory: _Points
+    kernel: Target | ApartTarget, workload: Workload, macs: _Points, memory: _Points
 ) -> CountedCosts:
     return CountedCosts(kernel, workload, {"MACs": macs, "memory": memory})

@@ -15,6 +15,8 @@ from attnprof.growth_findings import GrowthFinding
 from attnprof.isolated import InThisProcess
 from attnprof.plan import read_cases
 from attnprof.runner import Measurements
+from attnprof.targets import is_target
+from attnprof.targets.target import Work
 from attnprof.wording import describe_findings
 from attnprof.workload import Workload
 
@@ -60,6 +62,14 @@ def test_other_laws_are_told_at_millions_of_tokens(name: str, law: str, lengths:
     assert finding.law.longer > 2_000_000
 
 
+def calls_at(seq_len: int) -> int:
+    """Operators that one call of `Loop` runs."""
+    (case,) = read_cases({"len": 64, "kernel": "mixers:Loop", **SMALL}, "cpu")
+    kernel = kernels.find(case.kernel)
+    assert is_target(kernel)
+    return kernel.work_of_counting(case.workload.at(seq_len)).operators
+
+
 def test_a_python_loop_over_blocks_is_linear() -> None:
     finding = growth_of("Loop", [512])
     assert finding.growth is not None
@@ -72,9 +82,8 @@ def test_what_holds_by_chance_at_short_lengths_is_no_law() -> None:
     finding = growth_of("Loop", [100, 250])
     assert finding.growth is None
     assert finding.law is not None
-    # How far a loop can be counted depends on the machine.
-    assert finding.law.name in {"n", ""}
-    assert finding.law.exponent == pytest.approx(1, abs=0.05)
+    assert finding.law.name == "n"
+    assert calls_at(finding.law.longer) <= 2048 < calls_at(2 * finding.law.longer)
 
 
 def test_a_window_that_the_lengths_do_not_reach_is_seen_beyond() -> None:
@@ -102,24 +111,36 @@ def test_positions_end_the_search_and_nothing_is_logged(capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
-def test_no_length_is_asked_for_after_a_slow_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_is_counted_up_to_a_number_of_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = kernels.find("mixers:Loop")
     count = kernel.executed_macs
-    now = [0.0]
     asked: list[int] = []
 
-    def slow(workload: Workload) -> int:
+    def recorded(workload: Workload) -> int:
         asked.append(workload.seq_len)
-        now[0] += workload.seq_len / 2000
         return count(workload)
 
-    monkeypatch.setattr("attnprof.series_costs.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr(kernel, "executed_macs", slow)
+    monkeypatch.setattr(kernel, "executed_macs", recorded)
     finding = growth_of("Loop", [96, 192])
-    assert max(asked) <= 4000
-    assert now[0] < 10
     assert finding.law is not None
-    assert finding.law.longer <= 4000
+    assert max(calls_at(seq_len) for seq_len in asked) <= 2048 < calls_at(2 * finding.law.longer)
+
+
+def test_what_is_counted_by_real_runs_is_not_run_at_longer_lengths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = kernels.find("mixers:Dense")
+    asked: list[int] = []
+    count = kernel.executed_macs
+
+    def recorded(workload: Workload) -> int:
+        asked.append(workload.seq_len)
+        return count(workload)
+
+    monkeypatch.setattr(kernel, "executed_macs", recorded)
+    monkeypatch.setattr(kernel, "work_of_counting", lambda workload: Work(5, 0.01, is_real=True))
+    growth_of("Dense", [96, 192])
+    assert max(asked) == 192
 
 
 def macs(name: str, workload: Workload) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from attnprof.guard.contract import Contract, Quantity
 from attnprof.guard.growing import Seen, see_growth
 from attnprof.plan import Case
 from attnprof.seeded import seeded_everywhere
+from attnprof.work_budget import expected_work, loops_in_python
 
 if TYPE_CHECKING:
     from attnprof.operators.observing import Observation
@@ -33,10 +33,6 @@ numpy's, where a module makes its tables with it."""
 MOST_OPERATORS = 8192
 """In building and running what is measured for the law alone, or twice as many as at the contract's
 lengths: a loop over blocks ends there, on every machine at the same length."""
-
-MOST_SECONDS = 4.0
-"""What such a length is expected to take at most, or twice as long as the contract's do, where a
-module loops without operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +163,17 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
     held_before = _held_bytes()
     looks = [found for found in seen.values() if found is not None]
     most_operators = max([MOST_OPERATORS, *(2 * found.operators for found in looks)])
-    most_seconds = max([MOST_SECONDS, *(2 * found.seconds for found in looks)])
 
     def look_farther(seq_len: int) -> _Look | None:
         if seq_len in seen:
             return seen[seq_len]
         seen[seq_len] = None
-        is_short = (
-            _expected(seen, seq_len, lambda found: found.operators) <= most_operators
-            and _expected(seen, seq_len, lambda found: found.seconds) <= most_seconds
-        )
-        if is_short and _held_bytes() - held_before <= MOST_BYTES:
+        known = {n: found for n, found in seen.items() if found is not None}
+        operators = {n: found.operators for n, found in known.items()}
+        seconds = {n: found.seconds for n, found in known.items()}
+        is_short = expected_work(operators, seq_len) <= most_operators
+        is_room = _held_bytes() - held_before <= MOST_BYTES
+        if is_short and is_room and not loops_in_python(operators, seconds, seq_len):
             # A length that it does not take ends what can be known of the law.
             with suppress(Exception):
                 look(seq_len, is_contracts=False)
@@ -206,20 +202,6 @@ def _held_bytes() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _expected(
-    seen: Mapping[int, _Look | None], seq_len: int, work: Callable[[_Look], float]
-) -> float:
-    """The work that a length takes, as it grew so far."""
-    known = {n: work(look) for n, look in seen.items() if look is not None and n <= seq_len}
-    points = sorted(known.items())[-2:]
-    if len(points) < 2:
-        return points[0][1] * (seq_len / points[0][0]) if points else 0
-    (n0, c0), (n1, c1) = points
-    if not (c0 and c1):
-        return 0
-    return c1 * (seq_len / n1) ** max(0.0, math.log(c1 / c0) / math.log(n1 / n0))
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from attnprof.targets.target import Target
 
 __all__ = [
     "Apart",
+    "ApartTarget",
+    "Target",
     "answering_within",
     "asked_apart",
     "find",

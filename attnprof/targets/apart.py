@@ -11,6 +11,7 @@ from attnprof.forking import installed_modules
 from attnprof.isolated import Worker, Workers
 from attnprof.outcomes import Outcome
 from attnprof.targets.reference import parse_reference
+from attnprof.targets.target import Work
 from attnprof.workload import Workload
 
 
@@ -112,6 +113,10 @@ class ApartTarget:
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call."""
         return self._ask("executed_macs", workload)
+
+    def work_of_counting(self, workload: Workload) -> Work:
+        """What counting its MACs takes."""
+        return self._ask("work_of_counting", workload)
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.call import Call
 from attnprof.errors import MeasurementError, UncountedError
@@ -15,6 +16,9 @@ from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
 from attnprof.workload import Workload
+
+if TYPE_CHECKING:
+    from attnprof.operators.counting import OperatorCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,21 @@ class Holdings:
 
     parameters: int
     held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What it takes to count one call.
+
+    Attributes:
+        operators: that it runs.
+        seconds: of the processor.
+        is_real: whether it is a real run, as its shapes depend on data.
+    """
+
+    operators: int
+    seconds: float
+    is_real: bool
 
 
 class Target(ABC):
@@ -46,6 +65,7 @@ class Target(ABC):
         self.name: str = name
         self.summary: str = summary
         self._known: dict[tuple[str, Workload], Any] = {}
+        self._taken: dict[Workload, tuple[float, bool]] = {}
 
     @abstractmethod
     def build(self, workload: Workload) -> Call:
@@ -100,12 +120,19 @@ class Target(ABC):
         Raises:
             UncountedError: when it runs operators that no formula is known for.
         """
-        from attnprof.operators.counting import count_operators, describe_uncounted
+        from attnprof.operators.counting import describe_uncounted
 
-        counts = self._once("macs", workload, lambda call: count_operators(call.run))
+        counts = self._counts(workload)
         if counts.uncounted:
             raise UncountedError(describe_uncounted(counts.uncounted))
         return counts.macs
+
+    def work_of_counting(self, workload: Workload) -> Work:
+        """What counting its MACs takes."""
+        counts = self._counts(workload)
+        calls = sum(tally.calls for tally in counts.tallies.values())
+        seconds, is_real = self._taken[workload]
+        return Work(calls, seconds, is_real)
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time, followed on fake tensors.
@@ -143,18 +170,37 @@ class Target(ABC):
     def source_path(self) -> Path | None:
         """The file that it is from."""
 
-    def _holdings(self, workload: Workload) -> Holdings:
-        return self._once("holdings", workload, _holdings)
-
-    def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
+    def _counts(self, workload: Workload) -> OperatorCounts:
+        from attnprof.operators.counting import count_operators
         from attnprof.operators.fake import on_fake_tensors
 
-        def measured() -> Any:
-            return on_fake_tensors(
-                lambda: self.build(workload), measure, lambda: self._check_room(workload)
-            )
+        def counted() -> OperatorCounts:
+            is_real = False
 
-        return self._remembered(what, workload, measured)
+            def before_real() -> None:
+                nonlocal is_real
+                is_real = True
+                self._check_room(workload)
+
+            begun = time.process_time()
+            counts = on_fake_tensors(
+                lambda: self.build(workload), lambda call: count_operators(call.run), before_real
+            )
+            self._taken[workload] = (time.process_time() - begun, is_real)
+            return counts
+
+        return self._remembered("macs", workload, counted)
+
+    def _holdings(self, workload: Workload) -> Holdings:
+        from attnprof.operators.fake import on_fake_tensors
+
+        return self._remembered(
+            "holdings",
+            workload,
+            lambda: on_fake_tensors(
+                lambda: self.build(workload), _holdings, lambda: self._check_room(workload)
+            ),
+        )
 
     def _remembered(self, what: str, workload: Workload, take: Callable[[], Any]) -> Any:
         """What `take` returns; what it raises is raised anew each time."""
