@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from attnprof import kernels, steps, targets
 from attnprof.errors import FailedError, UsageError
@@ -14,7 +15,7 @@ from attnprof.plan import read_cases
 from attnprof.targets.apart import ApartTarget
 from attnprof.targets.target import Target
 
-SECONDS = 60.0
+SECONDS = PATIENCE_SECONDS
 SMALL = {"hidden_size": 64, "num_heads": 4}
 
 
@@ -67,15 +68,16 @@ def test_what_cannot_be_used_is_refused_as_in_this_process(name: str) -> None:
 def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: targets.Apart) -> None:
     asked = workload("fatal:Late")
     late = kernels.find("fatal:Late")
-    apart.max_seconds = 3.0
-    for seq_len, status, words in (
-        (200, "error", "SystemExit: 3"),
-        (300, "error", "killed by SIGKILL"),
-        (150, "timeout", "took more than 3 s"),
+    for seq_len, status, words, max_seconds in (
+        (200, "error", "SystemExit: 3", SECONDS),
+        (300, "error", "killed by SIGKILL", SECONDS),
+        (150, "timeout", "took more than 1 s", 1.0),
     ):
+        apart.max_seconds = max_seconds
         with pytest.raises(FailedError, match=words) as raised:
             late.executed_macs(asked.at(seq_len))
         assert raised.value.status == status
+    apart.max_seconds = SECONDS
     assert late.executed_macs(asked.at(100)) == 100 * 64 * 64
 
 

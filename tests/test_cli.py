@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
 from attnprof.cli import app
@@ -30,7 +31,7 @@ def attnprof(*words: str, **environment: str) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         env={**os.environ, **environment},
     )
 
@@ -156,7 +157,7 @@ def test_dash_is_stdout_and_nothing_else_is_on_it(form: str) -> None:
         [ATTNPROF, "compare", *QUICK, "--len", "64", f"--{form}", "-"],
         capture_output=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stderr == b""
     if form == "csv":
@@ -199,7 +200,7 @@ def on_terminal(*words: str, **environment: str) -> str:
             break
         written += part
     os.close(main)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_SECONDS) == 0
     return written.decode()
 
 
@@ -261,7 +262,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 130
     assert done.stderr.splitlines() == [

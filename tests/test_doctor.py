@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_SECONDS
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -475,7 +476,11 @@ def test_a_machine_is_examined_from_end_to_end_without_torch_in_the_caller(tmp_p
         "sys.exit(result.exit_code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stderr) == (0, "")
     machine = read_machine(str(path))

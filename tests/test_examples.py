@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import PATIENCE_SECONDS
 
 from attnprof import LongformerSelfAttention
 
@@ -67,7 +68,7 @@ def bash(command: str, folder: Path, **environment: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
         env={**os.environ, "PATH": paths, **environment},
     )
 

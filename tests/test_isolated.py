@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import PATIENCE_SECONDS
 
 from attnprof.isolated import ForkServer
 
-SECONDS = 20.0
+SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,15 @@ def be_killed(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def hang(marker: str) -> None:
-    if os.fork() == 0:  # what it starts is to end with it
-        Path(marker).write_text(str(os.getpid()))
-        time.sleep(600)
-    time.sleep(600)
+def start_one() -> int:
+    started = os.fork()
+    if started == 0:
+        hang()
+    return started
+
+
+def hang() -> None:
+    time.sleep(10 * SECONDS)
 
 
 def patch() -> bool:
@@ -87,18 +92,15 @@ def test_failures_are_told_and_the_next_runs(
     assert server.run(twice, 1, max_seconds=SECONDS).value == 2
 
 
-def test_what_hangs_is_ended_with_all_it_started(server: ForkServer, tmp_path: Path) -> None:
-    marker = tmp_path / "pid"
-    outcome = server.run(hang, str(marker), max_seconds=1.0)
-    assert outcome.failure == "took more than 1 s"
-    started = int(marker.read_text())
+def test_what_hangs_is_ended_with_all_it_started(server: ForkServer) -> None:
+    worker = server.worker()
+    started = psutil.Process(worker.call(start_one, max_seconds=SECONDS).value)
+    outcome = worker.call(hang, max_seconds=0.2)
+    assert outcome.failure == "took more than 0.2 s"
     deadline = time.monotonic() + SECONDS
-    while psutil.pid_exists(started) and time.monotonic() < deadline:
-        if psutil.Process(started).status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(0.05)
-    else:
-        assert not psutil.pid_exists(started)
+    while started.is_running() and started.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_one_patches_the_next_does_not_see(server: ForkServer) -> None:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from patience import PATIENCE_SECONDS
 
 from attnprof.errors import MeasurementError
 from attnprof.isolated import ForkServer
@@ -293,7 +294,7 @@ def peaks_of_a_fresh_process() -> PeakMemory:
 
 def test_what_the_process_holds_is_a_cross_check_of_what_the_allocator_says() -> None:
     with ForkServer(["test_meters"]) as server:
-        peaks = server.run(peaks_of_a_fresh_process, max_seconds=60).result
+        peaks = server.run(peaks_of_a_fresh_process, max_seconds=PATIENCE_SECONDS).result
     assert peaks.peak_bytes == 2 * _TENSORS * _BYTES_EACH
     assert peaks.reserved_peak_bytes is None
     if sys.platform == "linux":

@@ -18,7 +18,9 @@ def test_work_is_extrapolated_by_its_growth_over_a_doubling() -> None:
 
 def test_neighbouring_lengths_say_nothing_of_growth() -> None:
     # One more block at 65 tokens than at 64 is no growth of (65/64)^45.
-    assert expected_work({32: 1, 63: 1, 64: 1, 65: 2}, 128) == pytest.approx(2 * 2 ** (65 / 64), 0.1)
+    assert expected_work({32: 1, 63: 1, 64: 1, 65: 2}, 128) == pytest.approx(
+        2 * 2 ** (65 / 64), 0.1
+    )
 
 
 @pytest.mark.parametrize("speed", [0.1, 1, 10])
