@@ -22,8 +22,12 @@ from torch._subclasses.fake_tensor import (
 )
 
 from attnprof.call import Build, Call
+from attnprof.errors import AttnprofError, MeasurementError, describe_error
+from attnprof.operators.fake_results import FakeResults
+from attnprof.operators.flex_masks import block_masks_known
 from attnprof.operators.formulas import formula_of
-from attnprof.operators.known_values import KnownValues
+from attnprof.operators.known_values import KnownValues, NumbersNeededError
+from attnprof.operators.subclasses import constructors
 
 _T = TypeVar("_T")
 
@@ -32,6 +36,7 @@ _ASKS_FOR_NUMBERS = (
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
+    NumbersNeededError,
 )
 _WORDS = (
     "FakeTensor",
@@ -48,10 +53,15 @@ _WORDS = (
 @contextmanager
 def fake_mode() -> Generator[None]:
     """New tensors are fake here, and real ones from outside are taken as such."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    known = KnownValues(lambda operator: formula_of(operator) is not None)
     with (
-        FakeTensorMode(allow_non_fake_inputs=True),
-        KnownValues(lambda operator: formula_of(operator) is not None),
-        _one_sequence_a_row(),
+        fake,
+        FakeResults(),
+        known,
+        constructors(),
+        block_masks_known(fake, known),
+        _looked_at(),
         _unlogged(),
     ):
         yield
@@ -69,23 +79,23 @@ def _unlogged() -> Generator[None]:
 
 
 @contextmanager
-def _one_sequence_a_row() -> Generator[None]:
-    """Transformers does not look for packed sequences, of which our inputs have none.
+def _looked_at() -> Generator[None]:
+    """Transformers looks at the numbers of fake tensors too, where it looks at those of real ones.
 
-    On real tensors it looks, finds none, and attends causally without a mask; of fake tensors it
-    assumes that there are some, and multiplies all pairs under a mask.
+    On real tensors it finds that a mask hides nothing, or that no sequences are packed, and leaves
+    the mask out. Of fake ones it assumes the worst, and multiplies other pairs than a real run.
     """
     if "transformers" not in sys.modules:
         yield
         return
-    from transformers import masking_utils
+    from transformers.utils import import_utils
 
-    look = masking_utils.find_packed_sequence_indices
-    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    is_fake = import_utils.is_fake_tensor
+    import_utils.is_fake_tensor = lambda x: False
     try:
         yield
     finally:
-        masking_utils.find_packed_sequence_indices = look
+        import_utils.is_fake_tensor = is_fake
 
 
 def is_fake_mode() -> bool:
@@ -98,21 +108,56 @@ def asks_for_numbers(error: Exception) -> bool:
     return isinstance(error, _ASKS_FOR_NUMBERS) or any(word in str(error) for word in _WORDS)
 
 
-def on_fake_tensors(
-    build: Build, measure: Callable[[Call], _T], before_real: Callable[[], None] = lambda: None
-) -> _T:
-    """`measure` of a call on fake tensors, or on real ones where it asks for numbers.
+def why_not_fake(error: Exception) -> str:
+    """Why a call is not run on fake tensors, in words, by what was raised there."""
+    if asks_for_numbers(error):
+        return "its shapes depend on data"
+    return f"it does not run without numbers ({describe_error(error)})"
 
-    Args:
-        build: makes the call, fake inside `fake_mode`.
-        measure: runs it.
-        before_real: called before the call is made of real tensors; raises where it must not be.
+
+def on_fake_tensors_alone(build: Build, measure: Callable[[Call], _T], unknown: str) -> _T:
+    """`measure` of a call on fake tensors, and on no others.
+
+    Raises:
+        MeasurementError: where it does not run on them; it begins with `unknown`.
     """
     try:
         with fake_mode():
             return measure(build())
-    except Exception as error:
+    except AttnprofError as error:
         if not asks_for_numbers(error):
             raise
-    before_real()
+        said: Exception = error
+    except Exception as error:
+        said = error
+    why = "depends on data" if asks_for_numbers(said) else f"is not known: {why_not_fake(said)}"
+    raise MeasurementError(f"{unknown} {why}") from said
+
+
+def on_fake_tensors(
+    build: Build,
+    measure: Callable[[Call], _T],
+    before_real: Callable[[Exception], None] = lambda error: None,
+) -> _T:
+    """`measure` of a call on fake tensors, or on real ones where it does not run on fake ones.
+
+    What fails on fake tensors is not wrong by that: it may ask for numbers, or call operators that
+    do not tell the shape of what they return. What is wrong fails on real tensors, too.
+
+    Args:
+        build: makes the call, fake inside `fake_mode`.
+        measure: runs it.
+        before_real: called before the call is made of real tensors, with what was raised on fake
+            ones; raises where it must not be.
+    """
+    try:
+        with fake_mode():
+            return measure(build())
+    except AttnprofError as error:
+        if not asks_for_numbers(error):
+            raise
+        said: Exception = error
+    except Exception as error:
+        said = error
+    before_real(said)
     return measure(build())

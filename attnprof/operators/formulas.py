@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
 from attnprof.operators import banded
-from attnprof.operators.known_values import known_value
+from attnprof.operators.known_values import NumbersNeededError, known_value
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -144,11 +144,25 @@ def _linear(weight: Tensor, result: Tensor, **_: Any) -> int:
 
 
 @_formula("_grouped_mm", "_scaled_grouped_mm")
-def _grouped_mm(self: Tensor, mat2: Tensor, **_: Any) -> int:
-    """Rows of a 2-d operand are dealt to the groups, so that each is multiplied once."""
-    if self.dim() == 3 and mat2.dim() == 2:
-        return math.prod(self.shape[1:]) * mat2.shape[-1]
-    return product_macs(self.shape, mat2.shape)
+def _grouped_mm(self: Tensor, mat2: Tensor, offs: Tensor | None = None, **_: Any) -> int:
+    """Rows of a 2-d operand are dealt to the groups, each to one; those behind the last to none.
+
+    Where the ends of the groups are not known, all of them are dealt.
+    """
+    if offs is None or self.dim() == mat2.dim() == 3:
+        return product_macs(self.shape, mat2.shape)
+    ends = known_value(offs)
+    if self.dim() == 2:  # its rows, or the numbers that are summed
+        axis = 0 if mat2.dim() == 3 else 1
+        dealt = self.shape[axis] if ends is None else _last(ends)
+        return dealt * self.shape[1 - axis] * mat2.shape[-1]
+    dealt = mat2.shape[-1] if ends is None else _last(ends)
+    return math.prod(self.shape[1:]) * dealt
+
+
+def _last(ends: Tensor) -> int:
+    with no_dispatch():
+        return int(ends[-1])
 
 
 # --- convolutions ---------------------------------------------------------------------------------
@@ -321,7 +335,7 @@ def _sequences(
     of_queries = known_value(query_ends)
     of_keys = of_queries if key_ends is None else known_value(key_ends)
     if of_queries is None or of_keys is None:
-        return None  # how the rows are dealt to sequences is data
+        raise NumbersNeededError("how the rows are dealt to sequences is data")
     with no_dispatch():
         queries, keys = (ends.diff().tolist() for ends in (of_queries, of_keys))
     return sum(macs(q, k, 1) for q, k in zip(queries, keys, strict=True))
@@ -382,10 +396,13 @@ def _efficient_backward(
 # --- FlexAttention --------------------------------------------------------------------------------
 
 
-def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) -> int | None:
-    """Pairs of the blocks that a block mask lists, over batch and heads; None where it is fake.
+def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) -> int:
+    """Pairs of the blocks that a block mask lists, over batch and heads.
 
     Blocks at the end of a sequence are as long as what is left of it.
+
+    Raises:
+        NumbersNeededError: where its numbers are not known.
     """
     _, _, partial, partial_indices, full, full_indices, *rest = block_mask
     *_, rows, columns, _ = rest
@@ -396,7 +413,7 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
             continue
         numbers, indices = known_value(numbers), known_value(indices)
         if numbers is None or indices is None:
-            return None
+            raise NumbersNeededError("which blocks a block mask lists is data")
         with no_dispatch():
             is_listed = torch.arange(indices.shape[-1], device=indices.device) < numbers[..., None]
             width = (keys - indices.long() * columns).clamp(0, columns) * is_listed
@@ -408,15 +425,14 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
     return pairs
 
 
-def _flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int | None:
-    pairs = block_mask_pairs(args[1], query, key)
-    return None if pairs is None else pairs * (query.shape[-1] + value.shape[-1])
+def _flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int:
+    return block_mask_pairs(args[1], query, key) * (query.shape[-1] + value.shape[-1])
 
 
-def _flex_backward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int | None:
+def _flex_backward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int:
     # out, logsumexp, grad_out, grad_logsumexp, fw_graph, joint_graph, block_mask, …
     pairs = block_mask_pairs(args[6], query, key)
-    return None if pairs is None else pairs * (3 * query.shape[-1] + 2 * value.shape[-1])
+    return pairs * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
 _FORMULAS[torch.ops.higher_order.flex_attention] = _flex

@@ -23,6 +23,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
+from attnprof.errors import MeasurementError
+from attnprof.operators.subclasses import is_made_of_plain_tensors
+
+
+class NumbersNeededError(MeasurementError):
+    """A count follows from numbers that are not known on fake tensors."""
+
+
 MAX_NUMBERS = 2**24
 """Tensors of more numbers than this stay unknown: masks of 10 million tokens fit, scores do not."""
 
@@ -83,9 +91,15 @@ class KnownValues(TorchDispatchMode):
             return None
         return value
 
+    def learn(self, tensor: Tensor, value: Tensor) -> None:
+        """The numbers of a tensor that were found elsewhere."""
+        self._remember(tensor, value)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if is_made_of_plain_tensors(types):
+            return NotImplemented
         kwargs = kwargs or {}
         if _packet(func) in _BY_MASK:
             args = self._with_numbered_indices(args)

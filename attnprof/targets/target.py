@@ -14,7 +14,7 @@ from attnprof.errors import MeasurementError, UncountedError
 from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
-from attnprof.workload import Workload
+from attnprof.workload import Mode, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Target(ABC):
         self.name: str = name
         self.summary: str = summary
         self._known: dict[tuple[str, Workload], Any] = {}
+        self._fake: set[tuple[str, Mode]] = set()
 
     @abstractmethod
     def build(self, workload: Workload) -> Call:
@@ -111,19 +112,17 @@ class Target(ABC):
         """The most bytes that a call allocates at one time, followed on fake tensors.
 
         Raises:
-            MeasurementError: when its shapes depend on data.
+            MeasurementError: when it does not run on fake tensors.
         """
-        from attnprof.operators.fake import asks_for_numbers, fake_mode
+        from attnprof.operators.fake import on_fake_tensors_alone
         from attnprof.operators.memory import peak_bytes
 
         def followed() -> int:
-            try:
-                with fake_mode():
-                    return peak_bytes(self.build(workload).run)
-            except Exception as error:
-                if asks_for_numbers(error):
-                    raise MeasurementError("what it allocates depends on data") from error
-                raise
+            return on_fake_tensors_alone(
+                lambda: self.build(workload),
+                lambda call: peak_bytes(call.run),
+                unknown="what it allocates",
+            )
 
         return self._remembered("peak", workload, followed)
 
@@ -147,11 +146,19 @@ class Target(ABC):
         return self._once("holdings", workload, _holdings)
 
     def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
-        from attnprof.operators.fake import on_fake_tensors
+        from attnprof.operators.fake import is_fake_mode, on_fake_tensors
+
+        def noted(call: Call) -> Any:
+            taken = measure(call)
+            if is_fake_mode():
+                self._fake.add((what, workload.mode))
+            return taken
 
         def measured() -> Any:
             return on_fake_tensors(
-                lambda: self.build(workload), measure, lambda: self._check_room(workload)
+                lambda: self.build(workload),
+                noted,
+                lambda error: self._check_real(what, workload, error),
             )
 
         return self._remembered(what, workload, measured)
@@ -169,19 +176,24 @@ class Target(ABC):
             raise known
         return known
 
-    def _check_room(self, workload: Workload) -> None:
-        from attnprof.operators.fake import asks_for_numbers
+    def _check_real(self, what: str, workload: Workload, error: Exception) -> None:
+        """Whether to measure it on real tensors, after `error` on fake ones.
 
+        Raises:
+            MeasurementError: when there is no room for it.
+        """
+        from attnprof.operators.fake import asks_for_numbers, why_not_fake
+
+        if not asks_for_numbers(error) and (what, workload.mode) in self._fake:
+            raise error  # at other lengths it ran: it is the length that is wrong
         try:
             needed = self.resident_bytes(workload)
-        except Exception as error:
-            if asks_for_numbers(error):
-                return
-            raise
+        except Exception:
+            return
         available = available_bytes(workload.device)
         if needed > available:
             raise MeasurementError(
-                f"its shapes depend on data, so it is run to be counted, which needs "
+                f"{why_not_fake(error)}, so it is run to be counted, which needs "
                 f"{format_bytes(needed)}, {format_bytes(available)} available"
             )
 
