@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch._subclasses.fake_tensor import (
@@ -30,6 +30,11 @@ from attnprof.operators.known_values import KnownValues, NumbersNeededError
 from attnprof.operators.subclasses import constructors
 
 _T = TypeVar("_T")
+
+
+class GaveUpError(MeasurementError):
+    """Another counter gave up on a call: maybe on fake tensors alone."""
+
 
 _ASKS_FOR_NUMBERS = (
     DataDependentOutputException,
@@ -83,19 +88,29 @@ def _looked_at() -> Generator[None]:
     """Transformers looks at the numbers of fake tensors too, where it looks at those of real ones.
 
     On real tensors it finds that a mask hides nothing, or that no sequences are packed, and leaves
-    the mask out. Of fake ones it assumes the worst, and multiplies other pairs than a real run.
+    the mask out. Of fake ones it assumes the worst, and multiplies other pairs than a real run. It
+    does not look for padding among tokens to warn of it.
     """
     if "transformers" not in sys.modules:
         yield
         return
+    from transformers import PreTrainedModel
     from transformers.utils import import_utils
 
+    model: Any = PreTrainedModel
     is_fake = import_utils.is_fake_tensor
-    import_utils.is_fake_tensor = lambda x: False
+    warn = model.warn_if_padding_and_no_attention_mask
+    import_utils.is_fake_tensor = _says_nothing
+    model.warn_if_padding_and_no_attention_mask = _says_nothing
     try:
         yield
     finally:
         import_utils.is_fake_tensor = is_fake
+        model.warn_if_padding_and_no_attention_mask = warn
+
+
+def _says_nothing(*args: Any) -> Any:
+    """Neither that a tensor is fake, nor that it holds padding."""
 
 
 def is_fake_mode() -> bool:
@@ -121,17 +136,14 @@ def on_fake_tensors_alone(build: Build, measure: Callable[[Call], _T], unknown: 
     Raises:
         MeasurementError: where it does not run on them; it begins with `unknown`.
     """
-    try:
-        with fake_mode():
-            return measure(build())
-    except AttnprofError as error:
-        if not asks_for_numbers(error):
-            raise
-        said: Exception = error
-    except Exception as error:
-        said = error
-    why = "depends on data" if asks_for_numbers(said) else f"is not known: {why_not_fake(said)}"
-    raise MeasurementError(f"{unknown} {why}") from said
+
+    def refuse(error: Exception) -> None:
+        why = (
+            "depends on data" if asks_for_numbers(error) else f"is not known: {why_not_fake(error)}"
+        )
+        raise MeasurementError(f"{unknown} {why}") from error
+
+    return on_fake_tensors(build, measure, refuse)
 
 
 def on_fake_tensors(
@@ -153,11 +165,11 @@ def on_fake_tensors(
     try:
         with fake_mode():
             return measure(build())
-    except AttnprofError as error:
-        if not asks_for_numbers(error):
-            raise
-        said: Exception = error
     except Exception as error:
-        said = error
-    before_real(said)
+        is_said_of_the_call = isinstance(error, AttnprofError) and not isinstance(
+            error, GaveUpError
+        )
+        if is_said_of_the_call and not asks_for_numbers(error):
+            raise
+        before_real(error)
     return measure(build())

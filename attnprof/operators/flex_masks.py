@@ -1,8 +1,8 @@
 """FlexAttention's block masks of long sequences: known block by block where no mask fits.
 
-`create_block_mask` asks a mask function for all pairs at once. On fake tensors that takes no memory,
-but the numbers of so many pairs are not kept. Here they are computed again in strips of rows, and
-only what a block mask says of them is remembered.
+`create_block_mask` asks a mask function for all pairs at once. On fake tensors that takes no
+memory, but the numbers of so many pairs are not kept. Here they are computed again in strips of
+rows, and only what a block mask says of them is remembered.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from attnprof.operators import banded
+from attnprof.operators import banded, whole_layers
 from attnprof.operators.known_values import NumbersNeededError, known_value
 
 Formula = Callable[..., "int | None"]
@@ -24,7 +24,7 @@ Formula = Callable[..., "int | None"]
 Target = Any
 """An operator as `torch.ops` names it, all overloads: `torch.ops.aten.mm`."""
 
-_FORMULAS: dict[Target, Formula] = dict(banded.FORMULAS)
+_FORMULAS: dict[Target, Formula] = {**banded.FORMULAS, **whole_layers.FORMULAS}
 _aten = torch.ops.aten
 
 
@@ -437,38 +437,3 @@ def _flex_backward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: A
 
 _FORMULAS[torch.ops.higher_order.flex_attention] = _flex
 _FORMULAS[torch.ops.higher_order.flex_attention_backward] = _flex_backward
-
-
-# --- whole layers in one operator -----------------------------------------------------------------
-
-
-@_formula("_native_multi_head_attention")
-def _native_multi_head_attention(
-    query: Tensor, key: Tensor, value: Tensor, embed_dim: int, **_: Any
-) -> int | None:
-    """Four projections and two products over all pairs."""
-    if any(tensor.is_nested for tensor in (query, key, value)):
-        return None  # the lengths of a nested tensor's sequences are data
-    batch, queries, _hidden = query.shape
-    keys = key.shape[1]
-    projections = 2 * (queries + keys) * embed_dim**2
-    return batch * (projections + _FORWARD_PRODUCTS * queries * keys * embed_dim)
-
-
-@_formula("_transformer_encoder_layer_fwd")
-def _transformer_encoder_layer(
-    src: Tensor, embed_dim: int, ffn_weight_1: Tensor, ffn_weight_2: Tensor, **_: Any
-) -> int | None:
-    """The attention, and both layers of the feed-forward."""
-    if src.is_nested:
-        return None
-    attention = _native_multi_head_attention(src, src, src, embed_dim)
-    rows = src.shape[0] * src.shape[1]
-    feed_forward = rows * (ffn_weight_1.numel() + ffn_weight_2.numel())
-    return None if attention is None else attention + feed_forward
-
-
-@_formula("mkldnn_rnn_layer")
-def _mkldnn_rnn_layer(input: Tensor, weight0: Tensor, weight1: Tensor, **_: Any) -> int:
-    """Both matrices at every step of every sequence."""
-    return input.shape[0] * input.shape[1] * (weight0.numel() + weight1.numel())

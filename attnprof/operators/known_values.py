@@ -37,6 +37,9 @@ MAX_NUMBERS = 2**24
 _aten = torch.ops.aten
 _BY_MASK = (_aten.index, _aten.index_put, _aten.index_put_, _aten._unsafe_index)
 _WITHOUT_NUMBERS = (_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty)
+_DRAWN_INTEGERS = (_aten.randint, _aten.randint_like, _aten.randperm)
+"""These are drawn for real: tokens and orders decide on shapes, where random floats do not."""
+
 _FILLED: dict[Any, int] = {
     _aten.new_zeros: 0,
     _aten.new_ones: 1,
@@ -128,7 +131,10 @@ class KnownValues(TorchDispatchMode):
         """Whether its numbers follow from known ones, by an operator that is cheap and certain."""
         return (
             isinstance(func, torch._ops.OpOverload)
-            and torch.Tag.nondeterministic_seeded not in func.tags
+            and (
+                torch.Tag.nondeterministic_seeded not in func.tags
+                or func.overloadpacket in _DRAWN_INTEGERS
+            )
             and func.overloadpacket not in _WITHOUT_NUMBERS
             and not self._is_product(func.overloadpacket)
             and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))

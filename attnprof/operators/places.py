@@ -1,8 +1,8 @@
 """Which module an operator belongs to, in the forward pass and in the backward pass.
 
-In the forward pass it is the innermost module that runs. In the backward pass it is the module whose
-forward pass made the autograd node that runs: autograd numbers the nodes in the order in which they
-are made. Tensors get no hooks, so that nothing of what autograd does changes.
+In the forward pass it is the innermost module that runs. In the backward pass it is the module
+whose forward pass made the autograd node that runs: autograd numbers the nodes in the order in
+which they are made. Tensors get no hooks, so that nothing of what autograd does changes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ModuleCalls:
 
     def __enter__(self) -> ModuleCalls:
         self._thread = threading.get_ident()
-        self._seen = torch.autograd._get_sequence_nr()
+        self._seen = torch._C._autograd._get_sequence_nr()
         hooks = nn.modules.module
         for handle in (
             hooks.register_module_forward_pre_hook(self._enter),
@@ -81,7 +81,7 @@ class ModuleCalls:
 
     def _note_nodes(self, place: str) -> None:
         """Nodes that were made since the last call belong here."""
-        made = torch.autograd._get_sequence_nr()
+        made = torch._C._autograd._get_sequence_nr()
         if made > self._seen and place != self._places[-1]:
             self._starts.append(self._seen)
             self._places.append(place)

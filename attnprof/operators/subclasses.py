@@ -11,7 +11,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._mode_utils import no_dispatch
 
-_OWN_DISPATCH = "__torch_dispatch__"
+_DISPATCH = "__torch_dispatch__"
+_NO_DISPATCH = getattr(Tensor, _DISPATCH)
 _NEW = "__new__"
 
 
@@ -22,8 +23,7 @@ def is_made_of_plain_tensors(types: Iterable[type]) -> bool:
     of the plain operators instead: their shapes are those of what is computed.
     """
     return any(
-        not issubclass(kind, FakeTensor)
-        and getattr(kind, _OWN_DISPATCH, Tensor.__torch_dispatch__) is not Tensor.__torch_dispatch__
+        not issubclass(kind, FakeTensor) and getattr(kind, _DISPATCH) is not _NO_DISPATCH
         for kind in types
     )
 
