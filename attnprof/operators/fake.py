@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -66,10 +67,47 @@ def fake_mode() -> Generator[None]:
         known,
         constructors(),
         block_masks_known(fake, known),
+        _swappable(known),
         _looked_at(),
         _unlogged(),
     ):
         yield
+
+
+@contextmanager
+def _swappable(known: KnownValues) -> Generator[None]:
+    """Modules of fake tensors can be moved to another type, though weak references are held.
+
+    Torch swaps their parameters for others, and refuses where anything refers to them weakly. Its
+    fake tensors refer to one another so, and known numbers to all that have them.
+    """
+    utilities: Any = torch.utils
+    swap, references = utilities.swap_tensors, utilities.weakref
+
+    def swapped(first: Tensor, second: Tensor) -> None:
+        values = known.forget(first), known.forget(second)
+        utilities.weakref = _NoReferences
+        try:
+            swap(first, second)
+        finally:
+            utilities.weakref = references
+        for tensor, value in zip((second, first), values, strict=True):
+            if value is not None:
+                known.learn(tensor, value)
+
+    utilities.swap_tensors = swapped
+    try:
+        yield
+    finally:
+        utilities.swap_tensors = swap
+
+
+class _NoReferences:
+    """Stands for Python's module `weakref` where torch looks for what refers to a tensor."""
+
+    @staticmethod
+    def getweakrefs(tensor: Tensor) -> list[Any]:
+        return []
 
 
 @contextmanager
@@ -100,8 +138,8 @@ def _looked_at() -> Generator[None]:
     model: Any = PreTrainedModel
     is_fake = import_utils.is_fake_tensor
     warn = model.warn_if_padding_and_no_attention_mask
-    import_utils.is_fake_tensor = _says_nothing
-    model.warn_if_padding_and_no_attention_mask = _says_nothing
+    import_utils.is_fake_tensor = _is_nothing_to_tell
+    model.warn_if_padding_and_no_attention_mask = _is_nothing_to_tell
     try:
         yield
     finally:
@@ -109,8 +147,9 @@ def _looked_at() -> Generator[None]:
         model.warn_if_padding_and_no_attention_mask = warn
 
 
-def _says_nothing(*args: Any) -> Any:
+def _is_nothing_to_tell(*args: Any) -> bool:
     """Neither that a tensor is fake, nor that it holds padding."""
+    return False
 
 
 def is_fake_mode() -> bool:

@@ -98,6 +98,10 @@ class KnownValues(TorchDispatchMode):
         """The numbers of a tensor that were found elsewhere."""
         self._remember(tensor, value)
 
+    def forget(self, tensor: Tensor) -> Tensor | None:
+        """Refer to a tensor no more; its numbers, if they were known."""
+        return self._values.pop(tensor, None)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
