@@ -132,14 +132,14 @@ def on_fake_or_real(
     Raises:
         MeasurementError: when a real run is needed, and is not wanted, or there is no room for it.
     """
-    from attnprof.operators.fake import on_fake_tensors
+    from attnprof.operators.fake import on_fake_tensors, why_not_fake
 
-    def check_room() -> None:
+    def check_room(error: Exception) -> None:
         if not may_be_real:
-            raise MeasurementError("its shapes depend on data")
+            raise MeasurementError(why_not_fake(error))
         status, reason = obstacle(case)
         if status != "ok":
-            raise MeasurementError(f"its shapes depend on data, and a real run {reason}")
+            raise MeasurementError(f"{why_not_fake(error)}, and a real run {reason}")
 
     def as_its_kernel_does() -> Call:
         return kernels.find(case.kernel).build(case.workload)

@@ -11,7 +11,7 @@ import torch
 from ptflops import get_model_complexity_info
 
 from attnprof.call import Call
-from attnprof.errors import MeasurementError
+from attnprof.operators.fake import GaveUpError
 
 _UNUSED_SHAPE = (1,)
 """ptflops asks for one, and makes no input of it where it is given a constructor of inputs."""
@@ -21,7 +21,7 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
     """MACs by `get_model_complexity_info`: of the forward pass, which is all that ptflops runs.
 
     Raises:
-        MeasurementError: where ptflops gives up; it prints why, and that is the message.
+        GaveUpError: where ptflops gives up; it prints why, and that is the message.
     """
     # ptflops prints warnings and failures to the real stdout, whatever stream it is given.
     printed = io.StringIO()
@@ -40,7 +40,7 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
             backend=backend,
         )
     if macs is None:
-        raise MeasurementError(_reason(printed.getvalue()))
+        raise GaveUpError(_reason(printed.getvalue()))
     return int(macs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
@@ -18,8 +19,25 @@ def count(build: Build) -> int:
     return on_fake_tensors(build, _count)
 
 
+class _WholeCall:
+    """Takes the place of torch's tracker of modules, whose hooks some modules do not stand.
+
+    Its sum over modules has no part in the sum of all. Source: torch/utils/module_tracker.py.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        """Begins nothing."""
+
+    def __exit__(self, *error: object) -> None:
+        """Ends nothing."""
+
+
 def _count(call: Call) -> int:
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = cast("Any", _WholeCall())
+    with counter:
         call.run()
     return counter.get_total_flops() // 2
 

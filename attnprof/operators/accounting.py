@@ -239,8 +239,18 @@ def _replaced(place: str, replacement: Callable[[str, Any], Any]) -> Generator[N
     if not hasattr(owner, inner):
         yield
         return
-    own = vars(owner).get(inner)
-    setattr(owner, inner, replacement(place, getattr(owner, inner)))
+    own, original = vars(owner).get(inner), getattr(owner, inner)
+
+    def as_it_was(*args: Any, **kwargs: Any) -> Any:
+        """What a class of tensors does for this function, it tells by the function itself."""
+        setattr(owner, inner, original)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            setattr(owner, inner, replaced)
+
+    replaced = replacement(place, as_it_was)
+    setattr(owner, inner, replaced)
     try:
         yield
     finally:

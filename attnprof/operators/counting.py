@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.module_tracker import ModuleTracker
 
 from attnprof.errors import MeasurementError
 from attnprof.operators.formulas import arguments_of, formula_of
+from attnprof.operators.places import ModuleCalls
 from attnprof.operators.product_free import is_product_free
-
-ROOT = ""
-"""The path of the module that is called; those inside it are named as in `named_modules`."""
+from attnprof.operators.subclasses import constructors, is_made_of_plain_tensors
 
 
 @dataclass(slots=True)
@@ -127,14 +125,14 @@ def dispatched(tell: Tell, around: Around = _plainly) -> Generator[Callable[[], 
     `around` runs each of them, and those that are made of others, which reach here in inference
     mode, too.
     """
-    tracker = ModuleTracker()
     with (
         torch.compiler.set_stance("force_eager"),
-        tracker,
-        _triton_launches(lambda name, macs: tell(_place(tracker), name, macs)),
-        _Dispatch(tracker, tell, around),
+        constructors(),
+        ModuleCalls() as calls,
+        _triton_launches(lambda name, macs: tell(calls.place(), name, macs)),
+        _Dispatch(calls, tell, around),
     ):
-        yield lambda: _place(tracker)
+        yield calls.place
 
 
 class _Dispatch(TorchDispatchMode):
@@ -142,9 +140,9 @@ class _Dispatch(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, tracker: ModuleTracker, tell: Tell, around: Around) -> None:
+    def __init__(self, calls: ModuleCalls, tell: Tell, around: Around) -> None:
         super().__init__()
-        self._tracker = tracker
+        self._calls = calls
         self._tell = tell
         self._around = around
 
@@ -152,6 +150,8 @@ class _Dispatch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if is_made_of_plain_tensors(types):
+            return NotImplemented
         if getattr(func, "namespace", "") == "prim":  # asks a tensor for its device, say
             return func(*args, **kwargs)
         return self._around(func, args, kwargs, lambda: self._run(func, args, kwargs))
@@ -173,7 +173,7 @@ class _Dispatch(TorchDispatchMode):
             macs = formula(**arguments_of(func, args, kwargs), result=result)
         else:
             macs = formula(*args, **kwargs, result=result)
-        self._tell(_place(self._tracker), operator_name(func), None if macs is None else int(macs))
+        self._tell(self._calls.place(), operator_name(func), None if macs is None else int(macs))
         return result
 
 
@@ -184,12 +184,6 @@ def _is_tensor(leaf: object) -> bool:
 def operator_name(func: Any) -> str:
     """`aten.addmm`, or the name of a higher-order operator."""
     return str(getattr(func, "overloadpacket", func))
-
-
-def _place(tracker: ModuleTracker) -> str:
-    """The innermost module that runs, or whose gradients do."""
-    innermost = max(tracker.parents, key=lambda path: (path != "Global", path.count("."), path))
-    return innermost.partition(".")[2] if innermost != "Global" else ROOT
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from attnprof.operators import banded
-from attnprof.operators.known_values import known_value
+from attnprof.operators import banded, whole_layers
+from attnprof.operators.known_values import NumbersNeededError, known_value
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -24,7 +24,7 @@ Formula = Callable[..., "int | None"]
 Target = Any
 """An operator as `torch.ops` names it, all overloads: `torch.ops.aten.mm`."""
 
-_FORMULAS: dict[Target, Formula] = dict(banded.FORMULAS)
+_FORMULAS: dict[Target, Formula] = {**banded.FORMULAS, **whole_layers.FORMULAS}
 _aten = torch.ops.aten
 
 
@@ -144,11 +144,25 @@ def _linear(weight: Tensor, result: Tensor, **_: Any) -> int:
 
 
 @_formula("_grouped_mm", "_scaled_grouped_mm")
-def _grouped_mm(self: Tensor, mat2: Tensor, **_: Any) -> int:
-    """Rows of a 2-d operand are dealt to the groups, so that each is multiplied once."""
-    if self.dim() == 3 and mat2.dim() == 2:
-        return math.prod(self.shape[1:]) * mat2.shape[-1]
-    return product_macs(self.shape, mat2.shape)
+def _grouped_mm(self: Tensor, mat2: Tensor, offs: Tensor | None = None, **_: Any) -> int:
+    """Rows of a 2-d operand are dealt to the groups, each to one; those behind the last to none.
+
+    Where the ends of the groups are not known, all of them are dealt.
+    """
+    if offs is None or self.dim() == mat2.dim() == 3:
+        return product_macs(self.shape, mat2.shape)
+    ends = known_value(offs)
+    if self.dim() == 2:  # its rows, or the numbers that are summed
+        axis = 0 if mat2.dim() == 3 else 1
+        dealt = self.shape[axis] if ends is None else _last(ends)
+        return dealt * self.shape[1 - axis] * mat2.shape[-1]
+    dealt = mat2.shape[-1] if ends is None else _last(ends)
+    return math.prod(self.shape[1:]) * dealt
+
+
+def _last(ends: Tensor) -> int:
+    with no_dispatch():
+        return int(ends[-1])
 
 
 # --- convolutions ---------------------------------------------------------------------------------
@@ -321,7 +335,7 @@ def _sequences(
     of_queries = known_value(query_ends)
     of_keys = of_queries if key_ends is None else known_value(key_ends)
     if of_queries is None or of_keys is None:
-        return None  # how the rows are dealt to sequences is data
+        raise NumbersNeededError("how the rows are dealt to sequences is data")
     with no_dispatch():
         queries, keys = (ends.diff().tolist() for ends in (of_queries, of_keys))
     return sum(macs(q, k, 1) for q, k in zip(queries, keys, strict=True))
@@ -382,10 +396,13 @@ def _efficient_backward(
 # --- FlexAttention --------------------------------------------------------------------------------
 
 
-def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) -> int | None:
-    """Pairs of the blocks that a block mask lists, over batch and heads; None where it is fake.
+def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) -> int:
+    """Pairs of the blocks that a block mask lists, over batch and heads.
 
     Blocks at the end of a sequence are as long as what is left of it.
+
+    Raises:
+        NumbersNeededError: where its numbers are not known.
     """
     _, _, partial, partial_indices, full, full_indices, *rest = block_mask
     *_, rows, columns, _ = rest
@@ -396,7 +413,7 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
             continue
         numbers, indices = known_value(numbers), known_value(indices)
         if numbers is None or indices is None:
-            return None
+            raise NumbersNeededError("which blocks a block mask lists is data")
         with no_dispatch():
             is_listed = torch.arange(indices.shape[-1], device=indices.device) < numbers[..., None]
             width = (keys - indices.long() * columns).clamp(0, columns) * is_listed
@@ -408,51 +425,15 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
     return pairs
 
 
-def _flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int | None:
-    pairs = block_mask_pairs(args[1], query, key)
-    return None if pairs is None else pairs * (query.shape[-1] + value.shape[-1])
+def _flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int:
+    return block_mask_pairs(args[1], query, key) * (query.shape[-1] + value.shape[-1])
 
 
-def _flex_backward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int | None:
+def _flex_backward(query: Tensor, key: Tensor, value: Tensor, *args: Any, **_: Any) -> int:
     # out, logsumexp, grad_out, grad_logsumexp, fw_graph, joint_graph, block_mask, …
     pairs = block_mask_pairs(args[6], query, key)
-    return None if pairs is None else pairs * (3 * query.shape[-1] + 2 * value.shape[-1])
+    return pairs * (3 * query.shape[-1] + 2 * value.shape[-1])
 
 
 _FORMULAS[torch.ops.higher_order.flex_attention] = _flex
 _FORMULAS[torch.ops.higher_order.flex_attention_backward] = _flex_backward
-
-
-# --- whole layers in one operator -----------------------------------------------------------------
-
-
-@_formula("_native_multi_head_attention")
-def _native_multi_head_attention(
-    query: Tensor, key: Tensor, value: Tensor, embed_dim: int, **_: Any
-) -> int | None:
-    """Four projections and two products over all pairs."""
-    if any(tensor.is_nested for tensor in (query, key, value)):
-        return None  # the lengths of a nested tensor's sequences are data
-    batch, queries, _hidden = query.shape
-    keys = key.shape[1]
-    projections = 2 * (queries + keys) * embed_dim**2
-    return batch * (projections + _FORWARD_PRODUCTS * queries * keys * embed_dim)
-
-
-@_formula("_transformer_encoder_layer_fwd")
-def _transformer_encoder_layer(
-    src: Tensor, embed_dim: int, ffn_weight_1: Tensor, ffn_weight_2: Tensor, **_: Any
-) -> int | None:
-    """The attention, and both layers of the feed-forward."""
-    if src.is_nested:
-        return None
-    attention = _native_multi_head_attention(src, src, src, embed_dim)
-    rows = src.shape[0] * src.shape[1]
-    feed_forward = rows * (ffn_weight_1.numel() + ffn_weight_2.numel())
-    return None if attention is None else attention + feed_forward
-
-
-@_formula("mkldnn_rnn_layer")
-def _mkldnn_rnn_layer(input: Tensor, weight0: Tensor, weight1: Tensor, **_: Any) -> int:
-    """Both matrices at every step of every sequence."""
-    return input.shape[0] * input.shape[1] * (weight0.numel() + weight1.numel())

@@ -23,12 +23,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
+from attnprof.errors import MeasurementError
+from attnprof.operators.subclasses import is_made_of_plain_tensors
+
+
+class NumbersNeededError(MeasurementError):
+    """A count follows from numbers that are not known on fake tensors."""
+
+
 MAX_NUMBERS = 2**24
 """Tensors of more numbers than this stay unknown: masks of 10 million tokens fit, scores do not."""
 
 _aten = torch.ops.aten
 _BY_MASK = (_aten.index, _aten.index_put, _aten.index_put_, _aten._unsafe_index)
 _WITHOUT_NUMBERS = (_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty)
+_DRAWN_INTEGERS = (_aten.randint, _aten.randint_like, _aten.randperm)
+"""These are drawn for real: tokens and orders decide on shapes, where random floats do not."""
+
 _FILLED: dict[Any, int] = {
     _aten.new_zeros: 0,
     _aten.new_ones: 1,
@@ -83,9 +94,19 @@ class KnownValues(TorchDispatchMode):
             return None
         return value
 
+    def learn(self, tensor: Tensor, value: Tensor) -> None:
+        """The numbers of a tensor that were found elsewhere."""
+        self._remember(tensor, value)
+
+    def forget(self, tensor: Tensor) -> Tensor | None:
+        """Refer to a tensor no more; its numbers, if they were known."""
+        return self._values.pop(tensor, None)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if is_made_of_plain_tensors(types):
+            return NotImplemented
         kwargs = kwargs or {}
         if _packet(func) in _BY_MASK:
             args = self._with_numbered_indices(args)
@@ -114,7 +135,10 @@ class KnownValues(TorchDispatchMode):
         """Whether its numbers follow from known ones, by an operator that is cheap and certain."""
         return (
             isinstance(func, torch._ops.OpOverload)
-            and torch.Tag.nondeterministic_seeded not in func.tags
+            and (
+                torch.Tag.nondeterministic_seeded not in func.tags
+                or func.overloadpacket in _DRAWN_INTEGERS
+            )
             and func.overloadpacket not in _WITHOUT_NUMBERS
             and not self._is_product(func.overloadpacket)
             and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))

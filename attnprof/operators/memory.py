@@ -15,6 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from attnprof.operators.buffers import buffer_bytes
 from attnprof.operators.dtypes import dtype_name
+from attnprof.operators.subclasses import is_made_of_plain_tensors
 
 _aten = torch.ops.aten
 
@@ -53,6 +54,8 @@ class Storages(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if is_made_of_plain_tensors(types):
+            return NotImplemented
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor):
                 self._take_in(leaf.untyped_storage())

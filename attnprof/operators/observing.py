@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnprof.operators.counting import OperatorCounts, dispatched, operator_name
 from attnprof.operators.memory import Storages
+from attnprof.operators.subclasses import is_made_of_plain_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Effort(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if is_made_of_plain_tensors(types):
+            return NotImplemented
         self.calls += 1
         return func(*args, **(kwargs or {}))
 

@@ -22,7 +22,11 @@ _NAMES: dict[str, str] = {
     "as_strided_copy as_strided_ as_strided_scatter slice_scatter select_scatter "
     "diagonal_scatter slice_backward select_backward diagonal_backward unfold_backward "
     "value_selecting_reduction_backward resolve_conj resolve_neg repeat tile roll flip rot90 "
-    "to_sparse to_dense to_mkldnn _to_dense _nested_tensor_from_mask is_set_to alias alias_copy "
+    "to_sparse to_dense to_mkldnn _to_dense _nested_tensor_from_mask "
+    "_nested_tensor_from_mask_left_aligned to_padded_tensor _nested_from_padded "
+    "_nested_from_padded_tensor _nested_tensor_from_tensor_list _nested_view_from_buffer "
+    "_nested_view_from_buffer_copy _padded_dense_to_jagged_forward "
+    "_jagged_to_padded_dense_forward is_set_to alias alias_copy "
     "t_copy detach_copy _fw_primal set_data unsafe_split unsafe_split_with_sizes unsafe_chunk "
     "split_with_sizes_copy split_copy unbind_copy squeeze_ unsqueeze_ t_ transpose_",
     "indexing": "embedding embedding_dense_backward embedding_renorm_ _embedding_bag "

@@ -15,7 +15,7 @@ from attnprof.errors import MeasurementError, UncountedError
 from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
-from attnprof.workload import Workload
+from attnprof.workload import Mode, Workload
 
 if TYPE_CHECKING:
     from attnprof.operators.counting import OperatorCounts
@@ -65,7 +65,8 @@ class Target(ABC):
         self.name: str = name
         self.summary: str = summary
         self._known: dict[tuple[str, Workload], Any] = {}
-        self._taken: dict[Workload, tuple[float, bool]] = {}
+        self._fake: set[tuple[str, str]] = set()
+        self._taken: dict[tuple[str, Workload], tuple[float, bool]] = {}
 
     @abstractmethod
     def build(self, workload: Workload) -> Call:
@@ -131,26 +132,24 @@ class Target(ABC):
         """What counting its MACs takes."""
         counts = self._counts(workload)
         calls = sum(tally.calls for tally in counts.tallies.values())
-        seconds, is_real = self._taken[workload]
+        seconds, is_real = self._taken["macs", workload]
         return Work(calls, seconds, is_real)
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time, followed on fake tensors.
 
         Raises:
-            MeasurementError: when its shapes depend on data.
+            MeasurementError: when it does not run on fake tensors.
         """
-        from attnprof.operators.fake import asks_for_numbers, fake_mode
+        from attnprof.operators.fake import on_fake_tensors_alone
         from attnprof.operators.memory import peak_bytes
 
         def followed() -> int:
-            try:
-                with fake_mode():
-                    return peak_bytes(self.build(workload).run)
-            except Exception as error:
-                if asks_for_numbers(error):
-                    raise MeasurementError("what it allocates depends on data") from error
-                raise
+            return on_fake_tensors_alone(
+                lambda: self.build(workload),
+                lambda call: peak_bytes(call.run),
+                unknown="what it allocates",
+            )
 
         return self._remembered("peak", workload, followed)
 
@@ -172,35 +171,36 @@ class Target(ABC):
 
     def _counts(self, workload: Workload) -> OperatorCounts:
         from attnprof.operators.counting import count_operators
-        from attnprof.operators.fake import on_fake_tensors
 
-        def counted() -> OperatorCounts:
-            is_real = False
-
-            def before_real() -> None:
-                nonlocal is_real
-                is_real = True
-                self._check_room(workload)
-
-            begun = time.process_time()
-            counts = on_fake_tensors(
-                lambda: self.build(workload), lambda call: count_operators(call.run), before_real
-            )
-            self._taken[workload] = (time.process_time() - begun, is_real)
-            return counts
-
-        return self._remembered("macs", workload, counted)
+        return self._once("macs", workload, lambda call: count_operators(call.run))
 
     def _holdings(self, workload: Workload) -> Holdings:
-        from attnprof.operators.fake import on_fake_tensors
+        return self._once("holdings", workload, _holdings)
 
-        return self._remembered(
-            "holdings",
-            workload,
-            lambda: on_fake_tensors(
-                lambda: self.build(workload), _holdings, lambda: self._check_room(workload)
-            ),
-        )
+    def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
+        from attnprof.operators.fake import is_fake_mode, on_fake_tensors
+
+        is_real = True
+
+        def noted(call: Call) -> Any:
+            nonlocal is_real
+            taken = measure(call)
+            if is_fake_mode():
+                is_real = False
+                self._fake.add((what, workload.mode))
+            return taken
+
+        def measured() -> Any:
+            begun = time.process_time()
+            taken = on_fake_tensors(
+                lambda: self.build(workload),
+                noted,
+                lambda error: self._check_real(what, workload, error),
+            )
+            self._taken[what, workload] = (time.process_time() - begun, is_real)
+            return taken
+
+        return self._remembered(what, workload, measured)
 
     def _remembered(self, what: str, workload: Workload, take: Callable[[], Any]) -> Any:
         """What `take` returns; what it raises is raised anew each time."""
@@ -215,19 +215,24 @@ class Target(ABC):
             raise known
         return known
 
-    def _check_room(self, workload: Workload) -> None:
-        from attnprof.operators.fake import asks_for_numbers
+    def _check_real(self, what: str, workload: Workload, error: Exception) -> None:
+        """Whether to measure it on real tensors, after `error` on fake ones.
 
+        Raises:
+            MeasurementError: when there is no room for it.
+        """
+        from attnprof.operators.fake import asks_for_numbers, why_not_fake
+
+        if not asks_for_numbers(error) and (what, workload.mode) in self._fake:
+            raise error  # at other lengths it ran: it is the length that is wrong
         try:
             needed = self.resident_bytes(workload)
-        except Exception as error:
-            if asks_for_numbers(error):
-                return
-            raise
+        except Exception:
+            return
         available = available_bytes(workload.device)
         if needed > available:
             raise MeasurementError(
-                f"its shapes depend on data, so it is run to be counted, which needs "
+                f"{why_not_fake(error)}, so it is run to be counted, which needs "
                 f"{format_bytes(needed)}, {format_bytes(available)} available"
             )
 
