@@ -107,6 +107,8 @@ class CompareRequest:
         Raises:
             MeasurementError: when a file cannot be written at the end either, after all others.
         """
+        if self.journal and self.journal.damage:
+            warn(self.journal.told_damage)
         taken = runner.measure(self.cases, self.measurements, self.workers, observe, self.earlier)
         try:
             for record in taken:

@@ -25,6 +25,7 @@ def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
     return ResultTable(runner.measure(cases, measurements, InThisProcess())).rows
 
 
+@pytest.mark.usefixtures("undisturbed")
 def test_a_measured_row_agrees_with_itself() -> None:
     rows = run(len="64,128", kernel=list(kernels.names()))
     assert [(row.workload.seq_len, row.kernel) for row in rows] == [
@@ -43,6 +44,7 @@ def test_a_measured_row_agrees_with_itself() -> None:
     assert {row.values["speedup"] for row in rows if row.kernel == "bert-sdpa"} == {1}
 
 
+@pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(
     ("measurements", "missing"),
     [
