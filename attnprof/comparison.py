@@ -49,6 +49,7 @@ class CompareOptions(EstimateOptions, total=False):
     timeout: float | None
     threads: int | None
     resume: bool
+    allow_slow: bool
 
 
 @dataclass(slots=True)
@@ -109,7 +110,14 @@ class CompareRequest:
         """
         if self.journal and self.journal.damage:
             warn(self.journal.told_damage)
-        taken = runner.measure(self.cases, self.measurements, self.workers, observe, self.earlier)
+        taken = runner.measure(
+            self.cases,
+            self.measurements,
+            self.workers,
+            observe,
+            self.earlier,
+            self.table.machine,
+        )
         try:
             for record in taken:
                 self.table.add(record)
@@ -174,6 +182,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
         precision=_precision(options.get("precision")),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
+        allow_slow=bool(options.get("allow_slow")),
     )
     stored = options.get("machine")
     machine = None if stored is None else read_machine(stored)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from attnprof.meters.clocks import ClockWatch
     from attnprof.meters.memory import PeakMemory
     from attnprof.rounds import Timed
+    from attnprof.workload import Device, DType
 
 
 _FAMILIES = ("bert", "longformer")
@@ -94,6 +95,14 @@ def timed(case: Case) -> Timed:
     for watch in _watches:
         watch.look()
     return _timed[case]()
+
+
+def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
+    """MACs a second that a product reaches at best."""
+    from attnprof.meters import latency, rates
+
+    timer = latency.cuda_timer() if device == "cuda" else latency.cpu_timer
+    return rates.fastest_macs_per_s(dtype, device, timer, seconds)
 
 
 def threads() -> int:

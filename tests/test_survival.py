@@ -192,6 +192,7 @@ def test_a_full_disk_loses_no_result_and_no_old_file(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 3
     assert "File too large" in done.stderr
+    assert "written: " not in done.stderr
     assert "Traceback" not in done.stderr
     assert "64 tokens" in done.stdout
     assert "ms" in done.stdout or "µs" in done.stdout
