@@ -106,10 +106,10 @@ def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
 
 
 def threads() -> int:
-    """That a call computes with here."""
+    """That a call computes with here; on a GPU the one that launches its work."""
     import torch
 
-    return torch.get_num_threads()
+    return 1 if _watches else torch.get_num_threads()
 
 
 def clock_note() -> str:
