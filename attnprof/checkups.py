@@ -19,6 +19,7 @@ from attnprof.machine import Conditions, Noise
 from attnprof.meters import rates
 from attnprof.plan import Case
 from attnprof.prediction import Sample
+from attnprof.rounds import Timed, surroundings_here
 from attnprof.statistics import median_interval
 from attnprof.workload import Device, DType
 
@@ -49,11 +50,13 @@ class Taken:
         value: what was measured: a rate, or a kernel's times.
         obstacle: why there is none.
         cores_used_by_others: cores that other processes kept busy meanwhile.
+        is_disturbed: whether too few rounds are left that nothing else disturbed.
     """
 
     value: int | Sample | None = None
     obstacle: str = ""
     cores_used_by_others: float = 0.0
+    is_disturbed: bool = False
 
 
 def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
@@ -96,6 +99,8 @@ def noise(setting: Setting, macs_per_s: int, seconds: float) -> tuple[Noise, Con
 
 def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     """A kernel's times; its first calls, which prepare and may compile, are not among them."""
+    from attnprof.meters.latency import Budget, measure_rounds
+
     begun = time.monotonic()
     _set_threads(setting)
     kernel, workload = kernels.find(case.kernel), case.workload
@@ -104,11 +109,17 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
         return Taken(obstacle=reason)
     run, timer = kernel.build(workload).run, _timer(setting)
     timer(run)
-    left_seconds = seconds - (time.monotonic() - begun)
-    before = disturbance.load()
-    times = rates.repeated(run, timer, left_seconds, MAX_ROUNDS)
-    after = disturbance.load()
-    interval = median_interval(times)
+    left_seconds = max(0.001, seconds - (time.monotonic() - begun))
+    measured = measure_rounds(
+        {"": run},
+        timer,
+        Budget(left_seconds),
+        is_settled=lambda times: len(times[""]) >= MAX_ROUNDS,
+        surroundings=surroundings_here(),
+    )
+    for error in measured.failures.values():
+        raise error
+    interval = median_interval(measured.times[""])
     sample = Sample(
         seq_len=workload.seq_len,
         executed_macs=kernel.executed_macs(workload),
@@ -117,13 +128,15 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
         time_low_ns=round(interval.low),
         time_high_ns=round(interval.high),
     )
-    return _taken(sample, before, after)
+    seen = measured.disturbance
+    if not seen.is_withheld or seen.before is None or seen.after is None:
+        return Taken(value=sample)
+    others = disturbance.cores_used_by_others(seen.before, seen.after)
+    return Taken(value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2))
 
 
-def _taken(
-    value: int | Sample, before: disturbance.Load, after: disturbance.Load | None = None
-) -> Taken:
-    others = disturbance.cores_used_by_others(before, after or disturbance.load())
+def _taken(value: int, before: disturbance.Load) -> Taken:
+    others = disturbance.cores_used_by_others(before, disturbance.load())
     return Taken(value=value, cores_used_by_others=round(others or 0.0, 2))
 
 
@@ -138,7 +151,7 @@ def _device(setting: Setting) -> Device:
     return "cuda" if setting.device == "cuda" else "cpu"
 
 
-def _timer(setting: Setting) -> Callable[[Callable[[], object]], int]:
+def _timer(setting: Setting) -> Callable[[Callable[[], object]], Timed]:
     from attnprof.meters.latency import cpu_timer, cuda_timer
 
     return cuda_timer() if setting.device == "cuda" else cpu_timer

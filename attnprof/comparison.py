@@ -49,6 +49,7 @@ class CompareOptions(EstimateOptions, total=False):
     timeout: float | None
     threads: int | None
     resume: bool
+    allow_slow: bool
 
 
 @dataclass(slots=True)
@@ -107,7 +108,16 @@ class CompareRequest:
         Raises:
             MeasurementError: when a file cannot be written at the end either, after all others.
         """
-        taken = runner.measure(self.cases, self.measurements, self.workers, observe, self.earlier)
+        if self.journal and self.journal.damage:
+            warn(self.journal.told_damage)
+        taken = runner.measure(
+            self.cases,
+            self.measurements,
+            self.workers,
+            observe,
+            self.earlier,
+            self.table.machine,
+        )
         try:
             for record in taken:
                 self.table.add(record)
@@ -172,6 +182,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
         precision=_precision(options.get("precision")),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
+        allow_slow=bool(options.get("allow_slow")),
     )
     stored = options.get("machine")
     machine = None if stored is None else read_machine(stored)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from attnprof.busy_processes import BusyProcess
 from attnprof.machine import Conditions, Noise
 from attnprof.units import format_count, format_percent
 
@@ -27,6 +29,11 @@ BUSY_PART = 0.1
 """Others that use more than this part of all cores are told."""
 STOLEN_PART = 0.01
 """A hypervisor that takes more than this part of the time is told."""
+OTHERS_CORES = 0.1
+"""Others that kept fewer cores busy explain no waits: then threads wait for one another, which is
+the call's own cost, as where there are more of them than cores."""
+NEARLY_ALL = 0.8
+MOST_NAMED = 3
 WANDERING_GOVERNORS = ("conservative", "ondemand", "powersave", "schedutil")
 
 _Z_99 = 2.576
@@ -73,6 +80,50 @@ def rounds_needed(paired_spread: float, precision: float = PRECISION) -> int:
     return max(1, math.ceil((half_width_of_one / precision) ** 2))
 
 
+def describe_disturbance(
+    seen: Conditions, busy: Sequence[BusyProcess] = (), *, tells_waits: bool = True
+) -> tuple[str, str]:
+    """What disturbed rounds, and what helps; a clause each."""
+    others, stolen = seen.cores_used_by_others or 0.0, seen.stolen_share or 0.0
+    if stolen > max(STOLEN_PART, others / seen.logical_cores):
+        cause = f"the hypervisor took {format_percent(stolen)} of the time"
+        return cause, "measure when its other guests are quiet"
+    if others < OTHERS_CORES:
+        cause = "threads waited for a core, and no other process is seen that kept it busy"
+        return cause, "quieten the machine"
+    cause = used_by_others(others, seen.logical_cores, busy)
+    if not tells_waits:
+        cause += " (this system does not tell how long threads wait for a core)"
+    help_ = "close it" if _is_one(others, busy) else "close them"
+    left = _cores_left(seen, others, busy)
+    return cause, f"{help_}, or lower --threads to {left}" if 0 < left < seen.threads else help_
+
+
+def used_by_others(cores: float, logical_cores: int, busy: Sequence[BusyProcess] = ()) -> str:
+    """How many cores other processes kept busy, and which ones, where that is known."""
+    used = f"used {cores:.1f} of {_cores(logical_cores)}"
+    if _is_one(cores, busy):
+        return f"another process, {_named(busy[0])}, {used}"
+    most = [f"{_named(one)} {one.cores:.1f}" for one in busy[:MOST_NAMED]]
+    return f"other processes {used}" + f" ({', '.join(most)})" * bool(most)
+
+
+def _named(one: BusyProcess) -> str:
+    return f"{one.name} (pid {one.pid})"
+
+
+def _is_one(cores: float, busy: Sequence[BusyProcess]) -> bool:
+    """Whether one process makes nearly all of the load."""
+    return bool(busy) and busy[0].cores >= NEARLY_ALL * cores
+
+
+def _cores_left(seen: Conditions, others: float, busy: Sequence[BusyProcess]) -> int:
+    """Cores that others leave free: each of them would take whole ones, if nobody else did."""
+    named = sum(max(1, round(one.cores)) for one in busy)
+    wanted = max(named, round(others + 0.1))
+    return int(min(seen.usable_cores, seen.quota_cores or seen.usable_cores)) - wanted
+
+
 def _grade(score: float) -> Grade:
     if score <= QUIET:
         return "quiet"
@@ -101,8 +152,8 @@ def _remedies(seen: Conditions) -> tuple[str, ...]:
     others = seen.cores_used_by_others
     if others is not None and others > BUSY_PART * seen.logical_cores:
         found.append(
-            f"other processes used {others:.1f} of {seen.logical_cores} cores: stop them, or "
-            "measure when they are done"
+            f"{used_by_others(others, seen.logical_cores)}: stop them, or measure when they are "
+            "done"
         )
     if seen.threads > seen.usable_cores:
         found.append(

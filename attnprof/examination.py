@@ -117,7 +117,8 @@ class _Examination:
         if isinstance(taken, Taken):
             if taken.obstacle:
                 self.left_out[part] = taken.obstacle
-            if taken.cores_used_by_others > BUSY_PART * self.logical_cores:
+            is_busy = taken.cores_used_by_others > BUSY_PART * self.logical_cores
+            if taken.is_disturbed or is_busy:
                 self.disturbed[part] = taken.cores_used_by_others
             return taken.value
         return taken

@@ -26,6 +26,7 @@ from attnprof.records import (
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
     PREDICTED_TIME_LOW,
+    WITHHELD,
     Record,
     Value,
 )
@@ -173,17 +174,22 @@ def _borrowed_note(alike: Sequence[KernelSample]) -> str:
 
 
 def samples_of(records: Iterable[Record], case: Case) -> tuple[Sample, ...]:
-    """What ran of a case's series, at whatever length, from the records that there are."""
+    """What ran of a case's series, at whatever length, from the records that there are.
+
+    Times that something else disturbed tell of the others only where there are no others.
+    """
     found: dict[Workload, dict[str, Value]] = {}
     for record in records:
         if record.kernel == case.kernel and record.value is not None:
             found.setdefault(record.workload, {})[record.quantity] = record.value
-    return tuple(
-        sample
+    samples = [
+        (sample, bool(values.get(WITHHELD)))
         for workload, values in found.items()
         if _is_of_series(workload, case.workload)
         and (sample := sample_from(case.kernel, workload, values)) is not None
-    )
+    ]
+    calm = tuple(sample for sample, is_disturbed in samples if not is_disturbed)
+    return calm or tuple(sample for sample, _ in samples)
 
 
 def _is_of_series(workload: Workload, other: Workload) -> bool:

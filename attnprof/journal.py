@@ -11,12 +11,24 @@ from typing import IO, Any
 
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.files import replace_file
+from attnprof.journal_lines import FINISHED, HEADER, SCHEMA, read_line
 from attnprof.plan import Case
-from attnprof.records import CASE, FAILURES, ROUNDS, Record, identity_of, record_line
+from attnprof.records import (
+    CASE,
+    FAILURES,
+    ROUNDS,
+    WITHHELD,
+    Record,
+    identity_of,
+    record_line,
+)
 
-SCHEMA = 1
-_HEADER = "attnprof_journal"
-_FINISHED = "finished"
+_LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
+"""Stands for one that is damaged: it covers nothing."""
+
+
+_MOST_TOLD = 5
+"""Damaged lines that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Key:
 
     def as_line(self) -> dict[str, object]:
         """The line that the records of a run stand under."""
-        return {_HEADER: SCHEMA, "machine": self.machine, "sources": self.sources}
+        return {HEADER: SCHEMA, "machine": self.machine, "sources": self.sources}
 
     def covers(self, header: Mapping[str, Any], kernel: str) -> bool:
         """Whether a kernel's records under such a line may stand for new ones."""
@@ -62,6 +74,10 @@ class Journal:
         key: what this run takes its records under.
         is_resumed: whether an earlier run goes on.
 
+    Attributes:
+        path: of the file.
+        damage: numbers of lines that are damaged and skipped, from 1.
+
     Raises:
         UsageError: when the file is something else, when another run writes it, or when it is
             that of an unfinished run and is not to be resumed.
@@ -70,8 +86,8 @@ class Journal:
     def __init__(self, path: Path, key: Key, *, is_resumed: bool) -> None:
         self.path = path
         self._key = key
-        self._lines = _read(path)
-        if self._lines and not is_resumed and _FINISHED not in self._lines[-1]:
+        self._lines, self.damage, self._whole_bytes = _read(path)
+        if self._lines and not is_resumed and FINISHED not in self._lines[-1]:
             count = sum(1 for line in self._lines if line.get("quantity") == CASE)
             raise UsageError(
                 "json",
@@ -82,7 +98,9 @@ class Journal:
         if not is_resumed:
             self._lines = []
         self._written: set[tuple[str, str]] = set()
-        self._pending = b""
+        self._earlier: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._open_cases: dict[int, set[str]] = {}
+        self._held = self._pending = b""
         self._file: IO[bytes] | None = None
         self._append(key.as_line())
         self.flush()
@@ -92,21 +110,20 @@ class Journal:
 
         A case is finished when it failed, or when all that is wanted of it has been measured. Of
         another, what there is is kept, but its time, which is taken together with that of others.
+        Where verdicts on times were withheld, these are taken again.
         """
-        by_identity: dict[str, dict[str, Mapping[str, Any]]] = {}
-        header: Mapping[str, Any] = {}
-        for line in self._lines:
-            if _HEADER in line:
-                header = line
-            elif "quantity" in line and self._key.covers(header, line["kernel"]):
-                by_identity.setdefault(_identity(line), {})[line["quantity"]] = line
+        by_identity = self._by_identity()
         found: dict[Case, list[Record]] = {}
         for case in cases:
             identity = json.dumps(identity_of(case.kernel, case.workload))
             known = by_identity.get(identity, {})
+            self._earlier |= {(identity, quantity): line for quantity, line in known.items()}
             end = known.get(CASE)
             has_failed = end is not None and end["status"] in FAILURES
-            is_finished = end is not None and end["status"] == "ok" and set(wanted) <= known.keys()
+            is_whole = end is not None and end["status"] == "ok" and set(wanted) <= known.keys()
+            is_finished = is_whole and not known.get(WITHHELD, {}).get("value")
+            if not has_failed and not is_finished:
+                self._open_cases.setdefault(case.workload.seq_len, set()).add(identity)
             records = [
                 Record(
                     case.kernel,
@@ -124,21 +141,58 @@ class Journal:
                 self._written |= {(identity, record.quantity) for record in records}
         return found
 
+    @property
+    def told_damage(self) -> str:
+        """Which lines were skipped, for whoever goes on with the run; empty without any."""
+        if not self.damage:
+            return ""
+        numbers = ", ".join(str(number) for number in self.damage[:_MOST_TOLD])
+        more = f" and {len(self.damage) - _MOST_TOLD} more" * (len(self.damage) > _MOST_TOLD)
+        lines, they = ("lines", "they") if len(self.damage) > 1 else ("line", "it")
+        skipped = f"damaged {lines} {numbers}{more} skipped"
+        return f"{self.path}: {skipped}; what {they} had is taken again"
+
+    def _by_identity(self) -> dict[str, dict[str, Mapping[str, Any]]]:
+        """The last line of each quantity, by case, of those that may stand for new ones."""
+        by_identity: dict[str, dict[str, Mapping[str, Any]]] = {}
+        header: Mapping[str, Any] = {}
+        for line in self._lines:
+            if HEADER in line:
+                header = line
+            elif "quantity" in line and self._key.covers(header, line["kernel"]):
+                by_identity.setdefault(_identity(line), {})[line["quantity"]] = line
+        return by_identity
+
     def add(self, record: Record) -> None:
         """Keep a record, unless it was read here.
+
+        Times of one length are taken in the same rounds. They come to the disk together, when the
+        last case of that length is closed: a run that is killed between two of them would find
+        cases without their pairs.
 
         Raises:
             MeasurementError: when it cannot be written now; it is written with the next one.
         """
-        key = (json.dumps(identity_of(record.kernel, record.workload)), record.quantity)
-        if key not in self._written:
-            self._written.add(key)
-            self._append(record_line(record))
+        identity = json.dumps(identity_of(record.kernel, record.workload))
+        key = (identity, record.quantity)
+        if key in self._written:
+            return
+        self._written.add(key)
+        content = record_line(record)
+        line = b"" if content == self._earlier.get(key) else _as_bytes(content)
+        still_open = self._open_cases.get(record.workload.seq_len, set())
+        if record.quantity == CASE:
+            still_open.discard(identity)
+        if still_open and (self._held or (_is_of_end(record.quantity) and record.quantity != CASE)):
+            self._held += line
+        else:
+            self._pending, self._held = self._pending + self._held + line, b""
         self.flush()
 
     def finish(self) -> None:
         """Write down that the run has come to its end."""
-        self._append({_FINISHED: True})
+        self._pending, self._held = self._pending + self._held, b""
+        self._append({FINISHED: True})
         self.flush()
 
     def flush(self) -> None:
@@ -170,15 +224,14 @@ class Journal:
         self._file = None
 
     def _append(self, line: Mapping[str, object]) -> None:
-        self._pending += f"{json.dumps(line, ensure_ascii=False)}\n".encode()
+        self._pending += _as_bytes(line)
 
     def _open(self) -> IO[bytes]:
-        """The file, locked; a half line at its end, of a run that was killed, is cut off."""
+        """The file, locked; what is half at its end, of a run that was killed, is cut off."""
         if self.path.exists():
             file = _locked(self.path)
             if self._lines:
-                content = file.read()
-                file.truncate(content.rfind(b"\n") + 1)
+                file.truncate(self._whole_bytes)
                 return file
             file.close()
         replace_file(self.path, b"")
@@ -213,7 +266,11 @@ def _locked(path: Path) -> IO[bytes]:
 
 def _is_of_end(quantity: str) -> bool:
     """Whether a record comes with the end of its case."""
-    return quantity in (CASE, ROUNDS, "speedup") or quantity.startswith("time_")
+    return quantity in (CASE, ROUNDS, WITHHELD, "speedup") or quantity.startswith("time_")
+
+
+def _as_bytes(line: Mapping[str, object]) -> bytes:
+    return f"{json.dumps(line, ensure_ascii=False)}\n".encode()
 
 
 def _identity(line: Mapping[str, Any]) -> str:
@@ -221,33 +278,42 @@ def _identity(line: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in line.items() if name not in beside})
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal; the last may be a half one.
+def _read(path: Path) -> tuple[list[dict[str, Any]], list[int], int]:
+    """The lines of a journal, the numbers of damaged ones, and up to where it is whole.
+
+    What a run that was killed left half is no damage: a last line without its end, and times
+    without the end of their case.
 
     Raises:
         UsageError: when it is no journal, or a newer one.
     """
     if not path.exists():
-        return []
+        return [], [], 0
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError("json", path, f"cannot be read ({error.strerror})") from error
     lines: list[dict[str, Any]] = []
-    for number, line in enumerate(text.split("\n")[:-1]):
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            if number == 0:
-                break
-            raise UsageError(
-                "json", path, f"line {number + 1} is damaged; remove the file"
-            ) from None
-    is_cut_off = not lines and text.startswith(f'{{"{_HEADER}"')
-    if text and not is_cut_off and not (lines and _HEADER in lines[0]):
+    damage: list[int] = []
+    whole_bytes = whole_lines = end = 0
+    for number, text in enumerate(content.split(b"\n")[:-1], 1):
+        end += len(text) + 1
+        line = read_line(text)
+        if line is None:
+            damage.append(number)
+            # Under whose machine the records below were taken is no longer known.
+            lines += [_LOST_HEADER] * (HEADER.encode() in text)
+        else:
+            lines.append(line)
+        quantity = "" if line is None else line.get("quantity", "")
+        if quantity == CASE or not _is_of_end(quantity):
+            whole_bytes, whole_lines = end, len(lines)
+    headers = [line for line in lines if HEADER in line and line != _LOST_HEADER]
+    is_cut_off = not lines and not damage and content.startswith(f'{{"{HEADER}"'.encode())
+    if content and not is_cut_off and not lines:
         raise UsageError(
             "json", path, "records are kept in this file, but it has something else; move it"
         )
-    if lines and lines[0][_HEADER] != SCHEMA:
+    if any(line[HEADER] != SCHEMA for line in headers):
         raise UsageError("json", path, "is of another version of attnprof; move it")
-    return lines
+    return lines[:whole_lines], damage, whole_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
 
@@ -37,10 +37,12 @@ class Outputs(Generic[_T]):
     Attributes:
         paths: by format, `-` for stdout.
         renderers: by format.
+        written: the files that have what they were last to have.
     """
 
     paths: dict[Format, str]
     renderers: Mapping[Format, Renderer[_T]]
+    written: list[str] = field(default_factory=list[str])
 
     @classmethod
     def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer[_T]]) -> Outputs[_T]:
@@ -73,11 +75,6 @@ class Outputs(Generic[_T]):
         """Whether one of the formats goes to stdout, which then has nothing else on it."""
         return STDOUT in self.paths.values()
 
-    @property
-    def files(self) -> list[str]:
-        """The paths that are files."""
-        return [path for path in self.paths.values() if path != STDOUT]
-
     def save_files(self, table: _T) -> None:
         """Save what can be replaced while rows come in: text, in files that are no device."""
         self._save_files(
@@ -100,8 +97,12 @@ class Outputs(Generic[_T]):
             if path == STDOUT:
                 _write_stdout(self.renderers[form](table))
 
+    def _files_of(self, forms: list[Format]) -> set[str]:
+        return {self.paths[form] for form in forms} - {STDOUT}
+
     def _save_files(self, table: _T, forms: list[Format]) -> None:
         failures: list[str] = []
+        self.written = [path for path in self.written if path not in self._files_of(forms)]
         for form in forms:
             path = self.paths[form]
             if path == STDOUT:
@@ -109,6 +110,7 @@ class Outputs(Generic[_T]):
             content = self.renderers[form](table)
             try:
                 replace_file(Path(path), content.encode() if isinstance(content, str) else content)
+                self.written.append(path)
             except OSError as error:
                 failures.append(f"--{form} {path}: could not be written ({error.strerror})")
         if failures:

@@ -62,6 +62,10 @@ RESERVED_PEAK = "reserved_peak_bytes"
 ROUNDS = "rounds"
 """The quantity of the record that says from how many rounds a case's time and ratios come."""
 
+WITHHELD = "withheld"
+"""1 where something else disturbed the rounds so much that nothing follows from them but a time of
+this machine at this moment; the record's detail says what it was. 0 where they can be trusted."""
+
 REFERENCE = "bert-sdpa"
 """The kernel that `speedup` and verdicts are against, at the same length in the same run."""
 
@@ -79,6 +83,7 @@ CASE = "case"
 _UNITS_BESIDE = {
     COMPILE: "ns",
     ROUNDS: "1",
+    WITHHELD: "1",
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
     **dict.fromkeys(PREDICTED, "ns"),
@@ -136,7 +141,10 @@ class Record:
 
 @dataclass(slots=True)
 class Row:
-    """One kernel on one workload, with all that is known of it."""
+    """One kernel on one workload, with all that is known of it.
+
+    `withheld` says why there is no verdict on its time, where it was measured and is none.
+    """
 
     kernel: str
     workload: Workload
@@ -144,6 +152,7 @@ class Row:
     details: list[str] = field(default_factory=list[str])
     values: dict[str, Value] = field(default_factory=dict[str, Value])
     is_finished: bool = False
+    withheld: str = ""
 
     @property
     def detail(self) -> str:
@@ -282,6 +291,8 @@ class ResultTable:
             row.values[record.quantity] = record.value
         if record.detail:
             row.details.append(record.detail)
+        if record.quantity == WITHHELD:
+            row.withheld = record.detail
         if record.quantity == CASE:
             row.status = record.status
             row.is_finished = True

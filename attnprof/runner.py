@@ -31,6 +31,7 @@ from attnprof.records import (
     Record,
     Value,
 )
+from attnprof.slow_cases import SlowCases
 from attnprof.timing import time_in_turn
 from attnprof.units import format_count, format_duration
 from attnprof.verdict import PRECISION
@@ -52,6 +53,7 @@ class Measurements:
         precision: width of the intervals, as a part of the median, that ends the rounds earlier.
         timeout: seconds after which a count, a measurement of memory or a single timed call is
             given up.
+        allow_slow: whether cases run that are predicted to be far past `max_seconds`.
     """
 
     count: bool = True
@@ -60,6 +62,7 @@ class Measurements:
     max_seconds: float = 15.0
     precision: float = PRECISION
     timeout: float = 600.0
+    allow_slow: bool = False
 
 
 Observer = Callable[[str, float], None]
@@ -110,11 +113,18 @@ def measure(
     """
     seen = 0
     taken: list[Record] = []
+    slow = SlowCases(
+        measurements.max_seconds,
+        workers,
+        measurements.timeout,
+        machine,
+        is_allowed=measurements.allow_slow,
+    )
     for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
         here = list(group)
         begin, share = seen / len(cases), len(here) / len(cases)
         step = _Step(f"{format_count(seq_len)} tokens", observe, begin, share)
-        length = _Length(here, measurements, workers, step, earlier or {}, machine, taken)
+        length = _Length(here, measurements, workers, step, earlier or {}, machine, taken, slow)
         for record in length.records():
             taken.append(record)
             yield record
@@ -150,6 +160,7 @@ class _Length:
     earlier: Earlier
     machine: Machine | None
     taken: Sequence[Record]
+    slow: SlowCases
 
     def records(self) -> Iterator[Record]:
         """All of it."""
@@ -194,6 +205,8 @@ class _Length:
                     available = self._available_bytes(case.workload)
                 # Timed in turn, all cases of a length live at the same time.
                 status, reason = obstacle(case, held_bytes, available)
+                if status == "ok" and (reason := self.slow.reason(case, self.taken)):
+                    status = "skipped"
             except Exception as error:
                 yield failed(case, error)
                 continue

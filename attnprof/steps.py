@@ -12,6 +12,8 @@ from attnprof.plan import Case
 if TYPE_CHECKING:
     from attnprof.meters.clocks import ClockWatch
     from attnprof.meters.memory import PeakMemory
+    from attnprof.rounds import Timed
+    from attnprof.workload import Device, DType
 
 
 _FAMILIES = ("bert", "longformer")
@@ -54,7 +56,7 @@ def compile_ns(case: Case) -> int:
     from attnprof.meters.latency import cpu_timer
 
     call = kernels.find(case.kernel).build(case.workload)
-    first_ns, second_ns = cpu_timer(call.run), cpu_timer(call.run)
+    first_ns, second_ns = cpu_timer(call.run).time_ns, cpu_timer(call.run).time_ns
     return max(0, first_ns - second_ns)
 
 
@@ -71,7 +73,7 @@ def peak_memory(case: Case) -> PeakMemory:
 _watches: list[ClockWatch] = []
 """On the clocks of the GPU that cases are timed on."""
 
-_timed: dict[Case, Callable[[], int]] = {}
+_timed: dict[Case, Callable[[], Timed]] = {}
 """What is built in this process and called again and again, by its case."""
 
 
@@ -88,11 +90,26 @@ def build(case: Case) -> None:
     _timed[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
 
 
-def time_ns(case: Case) -> int:
-    """The time of one call of what was built."""
+def timed(case: Case) -> Timed:
+    """One call of what was built."""
     for watch in _watches:
         watch.look()
     return _timed[case]()
+
+
+def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
+    """MACs a second that a product reaches at best."""
+    from attnprof.meters import latency, rates
+
+    timer = latency.cuda_timer() if device == "cuda" else latency.cpu_timer
+    return rates.fastest_macs_per_s(dtype, device, timer, seconds)
+
+
+def threads() -> int:
+    """That a call computes with here; on a GPU the one that launches its work."""
+    import torch
+
+    return 1 if _watches else torch.get_num_threads()
 
 
 def clock_note() -> str:

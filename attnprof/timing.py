@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
-from attnprof import steps
+from attnprof import disturbance, steps
+from attnprof.busy_processes import snapshot
+from attnprof.disturbance import Load
 from attnprof.endings import closed, failed
 from attnprof.errors import FailedError
 from attnprof.isolated import Worker, Workers
+from attnprof.outcomes import Outcome
 from attnprof.plan import Case
-from attnprof.records import RATIO, REFERENCE, ROUNDS, Record, Value
+from attnprof.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value
+from attnprof.rounds import Disturbance, Surroundings, Timed, explained
+from attnprof.statistics import median_interval, paired_ratio
 
 NOISY = 0.2
 """An interval wider than this part of its median is called noisy."""
@@ -33,13 +39,14 @@ class Bench:
         self._built: set[Case] = set()
         self._rebuilt = False
         self._lost_seconds = 0.0
+        self._processes = snapshot()
 
     def clock(self) -> float:
         """Seconds, without those that building and what failed have taken from the others."""
         return time.monotonic() - self._lost_seconds
 
-    def time_ns(self, case: Case) -> int:
-        """The time of one call of a case, which is built where it has not been.
+    def timed(self, case: Case) -> Timed:
+        """One call of a case, which is built where it has not been.
 
         Raises:
             FailedError: when it cannot be built or called.
@@ -48,7 +55,7 @@ class Bench:
         try:
             self._build(case)
             begun = time.monotonic()
-            return self._do(steps.time_ns, case)
+            return self._do(steps.timed, case)
         except FailedError:
             self._lost_seconds += time.monotonic() - begun
             raise
@@ -60,14 +67,45 @@ class Bench:
         self._do(steps.build, case)
         self._built.add(case)
         if self._rebuilt:  # it has been warmed up in a process that is lost
-            self._do(steps.time_ns, case)
+            self._do(steps.timed, case)
         self._lost_seconds += time.monotonic() - begun
 
     def note(self) -> str:
         """What is to be known of the device's clocks; empty where nothing is."""
+        return self._asked(steps.clock_note).value or ""
+
+    def surroundings(self) -> Surroundings:
+        """What else the machine does while cases are timed; asked before any has been built."""
+        return Surroundings(self._load, self._threads, disturbance.usable_cores())
+
+    def explained(self, seen: Disturbance) -> str:
+        """What disturbed rounds, and what helps; empty where little did."""
+        return explained(seen, self._threads, self._processes)
+
+    def _load(self) -> Load:
+        """Without the work of the cases' own process, whichever that is."""
+        process, seconds = self._asked(disturbance.own_seconds).value or (os.getpid(), 0.0)
+        is_here = process == os.getpid()
+        return disturbance.load(disturbance.started_seconds() if is_here else seconds)
+
+    def _threads(self) -> int:
+        return self._asked(steps.threads).value or 1
+
+    def _asked(self, function: Callable[[], Any]) -> Outcome:
+        """What the cases' process says of itself; nothing where there is none."""
         if self._worker is None:
-            return ""
-        return self._worker.call(steps.clock_note, max_seconds=self._max_seconds).value or ""
+            return Outcome()
+        outcome = self._worker.call(function, max_seconds=self._max_seconds)
+        if outcome.is_lost:
+            self._forget()
+        return outcome
+
+    def _forget(self) -> None:
+        """The process is lost: another will have to build anew."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker, self._rebuilt = None, True
+        self._built.clear()
 
     def close(self) -> None:
         """Keep nothing any longer."""
@@ -76,17 +114,15 @@ class Bench:
         self._worker = None
         steps.release()
 
-    def _do(self, step: Callable[[Case], int | None], case: Case) -> int:
+    def _do(self, step: Callable[[Case], Timed | None], case: Case) -> Timed:
         if self._worker is None:
             self._worker = self._workers.worker()
         outcome = self._worker.call(step, case, max_seconds=self._max_seconds)
         if outcome.is_lost:
-            self._worker.close()
-            self._worker, self._rebuilt = None, True
-            self._built.clear()
+            self._forget()
         if outcome.status != "ok":
             raise FailedError(f"{outcome.failure} while it was timed", outcome.status)
-        return outcome.value or 0
+        return outcome.value or Timed(0)
 
 
 def time_in_turn(
@@ -111,49 +147,58 @@ def time_in_turn(
         on_round: told the part of the time that is spent.
     """
     from attnprof.meters.latency import Budget, measure_rounds
-    from attnprof.statistics import median_interval, paired_ratio
 
     bench = Bench(workers, timeout)
     try:
-        times, failures = measure_rounds(
-            {case: partial(bench.time_ns, case) for case in cases},
+        measured = measure_rounds(
+            {case: partial(bench.timed, case) for case in cases},
             _told,
             Budget(max_seconds, bench.clock),
             on_round=on_round,
             precision=precision,
             reference=next((case for case in cases if case.kernel == REFERENCE), None),
+            surroundings=bench.surroundings(),
         )
-        notes = [note, bench.note()]
+        seen = measured.disturbance
+        disturbed = bench.explained(seen)
+        notes = [*[disturbed] * (not seen.is_withheld), note, bench.note()]
     finally:
         bench.close()
-    for case, error in failures.items():
+    for case, error in measured.failures.items():
         yield failed(case, error)
-    for case, samples in times.items():
+    for case, samples in measured.times.items():
         interval = median_interval(samples)
         values: dict[str, Value] = {
             "time_ns": round(interval.median),
             "time_low_ns": round(interval.low),
             "time_high_ns": round(interval.high),
             ROUNDS: len(samples),
+            **dict(() if seen.is_withheld else _ratios(case, measured.times)),
         }
-        for other in times:
-            if other.workload != case.workload.densified():
-                continue
-            ratio = paired_ratio(samples, times[other])
-            values[f"{RATIO}:{other.kernel}"] = ratio.median
-            values[f"{RATIO}_low:{other.kernel}"] = ratio.low
-            values[f"{RATIO}_high:{other.kernel}"] = ratio.high
-            if other.kernel == REFERENCE:
-                values["speedup"] = round(paired_ratio(times[other], samples).median, 4)
         for quantity, value in values.items():
             yield Record(case.kernel, case.workload, quantity, value)
-        noise = _noise(interval.relative_width, len(samples))
+        reason = disturbed * seen.is_withheld
+        yield Record(case.kernel, case.workload, WITHHELD, int(seen.is_withheld), detail=reason)
+        noise = "" if seen.is_withheld else _noise(interval.relative_width, len(samples))
         yield closed(case, "ok", "; ".join(text for text in (noise, *notes) if text))
 
 
-def _told(run: Callable[[], object]) -> int:
+def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[str, Value]]:
+    """Of paired rounds, to each case that has the same length and size."""
+    for other, others_samples in times.items():
+        if other.workload != case.workload.densified():
+            continue
+        ratio = paired_ratio(times[case], others_samples)
+        yield f"{RATIO}:{other.kernel}", ratio.median
+        yield f"{RATIO}_low:{other.kernel}", ratio.low
+        yield f"{RATIO}_high:{other.kernel}", ratio.high
+        if other.kernel == REFERENCE:
+            yield "speedup", round(paired_ratio(others_samples, times[case]).median, 4)
+
+
+def _told(run: Callable[[], object]) -> Timed:
     """A bench tells the time of a call itself."""
-    return cast("int", run())
+    return cast("Timed", run())
 
 
 def _noise(relative_width: float, rounds: int) -> str:

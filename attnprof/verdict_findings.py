@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from attnprof.records import REFERENCE, ResultTable
 from attnprof.series import Series
 from attnprof.verdict import MOST_ROUNDS, Verdict
+from attnprof.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class VerdictFinding:
         label: the series.
         reference: the kernel that it is compared with.
         lengths: the verdicts, in ascending lengths.
+        withheld: lengths without one, by the reason.
     """
 
     label: str
     reference: str
     lengths: tuple[LengthVerdict, ...]
+    withheld: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
 
 def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictFinding]:
@@ -48,8 +51,22 @@ def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictF
     for row in table.rows:
         seq_len = row.workload.seq_len
         round_ns[seq_len] = round_ns.get(seq_len, 0) + (row.integer("time_ns") or 0)
-    findings = (VerdictFinding(one.label, REFERENCE, _lengths(one, round_ns)) for one in series)
-    return [finding for finding in findings if finding.lengths]
+    measured = {row.workload for row in table.rows if row.kernel == REFERENCE and row.withheld}
+    findings = (
+        VerdictFinding(one.label, REFERENCE, _lengths(one, round_ns), _withheld(one, measured))
+        for one in series
+    )
+    return [finding for finding in findings if finding.lengths or finding.withheld]
+
+
+def _withheld(series: Series, references: Container[Workload]) -> dict[str, tuple[int, ...]]:
+    """Where both were timed, and something else disturbed that."""
+    found: dict[str, tuple[int, ...]] = {}
+    for row in series.rows:
+        is_pair = row.kernel != REFERENCE and row.workload.densified() in references
+        if row.withheld and is_pair:
+            found[row.withheld] = (*found.get(row.withheld, ()), row.workload.seq_len)
+    return found
 
 
 def _lengths(series: Series, round_ns: Mapping[int, int]) -> tuple[LengthVerdict, ...]:

@@ -130,8 +130,12 @@ def _listed(words: list[str]) -> str:
 def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, list[str]]]:
     by_reference: dict[str, list[str]] = {}
     for finding in verdicts:
-        told = ", ".join(_verdict_text(one) for one in finding.lengths)
-        by_reference.setdefault(finding.reference, []).append(f"{finding.label}: {told}.")
+        told = [_verdict_text(one) for one in finding.lengths]
+        for reason, lengths in finding.withheld.items():
+            told.append(f"at {_listed([format_count(one) for one in lengths])} {reason}")
+        by_reference.setdefault(finding.reference, []).append(
+            f"{finding.label}: {', '.join(told)}."
+        )
     return [(f"Faster or slower than {name}", lines) for name, lines in by_reference.items()]
 
 

@@ -94,10 +94,10 @@ def layers(seq_len: int, training: bool = False) -> Calls:
 
 
 def time_calls(calls: Calls) -> dict[str, list[int]]:
-    times, failures = measure_rounds(calls, cpu_timer, Budget(SECONDS))
-    for name, error in failures.items():
+    measured = measure_rounds(calls, cpu_timer, Budget(SECONDS))
+    for name, error in measured.failures.items():
         print(f"  {name} failed: {error}")
-    return times
+    return measured.times
 
 
 def line(what: str, ratio: Sequence[int], to: Sequence[int], unit: str, scale: float = 1) -> None:

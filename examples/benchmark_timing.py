@@ -59,8 +59,9 @@ def speeds(seq_len: int, seconds: float, names: list[str]) -> dict[str, tuple[In
     calls = {case.kernel: kernels.find(case.kernel).build(case.workload).run for case in cases}
     runs = {(place, name): calls[name] for place, name in enumerate(names)}
     first, *others = runs
-    times, failures = measure_rounds(runs, cpu_timer, Budget(seconds), reference=first)
-    assert not failures, failures
+    measured = measure_rounds(runs, cpu_timer, Budget(seconds), reference=first)
+    assert not measured.failures, measured.failures
+    times = measured.times
     return {key[1]: (paired_ratio(times[first], times[key]), len(times[first])) for key in others}
 
 

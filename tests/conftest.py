@@ -12,6 +12,7 @@ from shapes import WORKLOADS, describe
 
 from attnprof import Workload
 from attnprof.isolated import ForkServer, Workers
+from attnprof.rounds import RoundLog
 
 pytest_plugins = ["pytester"]
 
@@ -36,3 +37,10 @@ def guard_workers() -> Iterator[Workers]:
 @pytest.fixture
 def project(tmp_path: Path, guard_workers: Workers) -> Project:
     return Project(tmp_path, guard_workers)
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which nothing else ever disturbs a round, for what follows from times."""
+    monkeypatch.setattr(RoundLog, "_limit", lambda log: float("inf"))
+    monkeypatch.setattr(RoundLog, "_is_bad", lambda log, before, after: False)

@@ -31,6 +31,7 @@ from attnprof.outcomes import Outcome, attempted
 from attnprof.plan import Case
 from attnprof.prediction import Sample
 from attnprof.render.doctor import render_doctor
+from attnprof.rounds import Timed
 
 SAMPLE = Sample(
     seq_len=1024,
@@ -243,9 +244,9 @@ def test_rates_are_work_by_time_of_a_timer_that_knows_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(rates, "SMALLEST_SIDE", 64)
     monkeypatch.setattr(rates, "COPIED_BYTES", {"cpu": 1000})
 
-    def timer(run: Callable[[], object]) -> int:
+    def timer(run: Callable[[], object]) -> Timed:
         run()
-        return 500
+        return Timed(500)
 
     assert rates.matmul_macs_per_s("float64", "cpu", timer, 1.0) == 64**3 * 2_000_000
     assert rates.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=10**9) == 2000 * 2_000_000

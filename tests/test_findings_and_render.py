@@ -18,7 +18,7 @@ from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.crossing import Crossing
 from attnprof.placing import apart, densified, farthest
 from attnprof.plan import Case, read_cases
-from attnprof.records import CASE, COLUMNS, Record
+from attnprof.records import CASE, COLUMNS, WITHHELD, Record
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.render.table import render_table
@@ -434,3 +434,29 @@ def test_a_guides_name_goes_where_nothing_is() -> None:
 def test_case_is_hashable_by_value() -> None:
     cases = read_cases({"len": 64, "window": 16}, "cpu")
     assert Case(cases[0].kernel, cases[0].workload) in set(cases)
+
+
+def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_shown() -> None:
+    reason = "not measurable now: other processes used 1.0 of 2 cores; close them"
+    table = measured(time_ns=times(bert_sdpa=[1e6, 2e6, 4e6], longformer_hf=[2e6, 4e6, 5e6]))
+    for row in list(table.rows):
+        if row.workload.seq_len in (512, 4096) and "time_ns" in row.values:
+            table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail=reason))
+    lines = dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+    assert lines == [f"longformer-hf: at 512 and 4,096 {reason}."]
+    assert any(reason in note for note in describe_notes(table))
+    row = next(row for row in table.rows if row.kernel == "longformer-hf")
+    assert row.verdict is None
+    assert row.judgement() == {}
+    assert reason in row.detail
+    # A later run that could measure it takes the reason back.
+    table.add(Record(row.kernel, row.workload, WITHHELD, 0))
+    assert row.withheld == ""
+
+
+def test_without_a_reference_nothing_is_said_of_verdicts() -> None:
+    table = measured(time_ns=times(longformer_hf=[2e6, 4e6, 5e6]))
+    for row in list(table.rows):
+        if row.kernel == "longformer-hf":
+            table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail="not measurable now"))
+    assert "Faster or slower than bert-sdpa" not in dict(describe_findings(findings.find(table)))

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -31,7 +32,7 @@ from attnprof.guard.evidence import fold, unfold
 from attnprof.guard.laws import GrowthLaw, parse_law
 from attnprof.guard.lock import SCHEMA, DamagedError, read_lock
 from attnprof.guard.measuring import Measured, measure
-from attnprof.guard.racing import Race
+from attnprof.guard.racing import Race, race_confirmed
 from attnprof.guard.reading import ConfigurationError
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
@@ -784,7 +785,13 @@ def test_a_time_is_broken_or_kept_by_the_whole_interval() -> None:
     assert raced(0.5, 0.55, 0.61).outcome(0.6) == "undecided"
 
 
-def test_time_is_a_ratio_within_one_run(project: Project) -> None:
+@pytest.mark.usefixtures("undisturbed")
+def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        checking,
+        "race_confirmed",
+        lambda one, folder, _, timeout: race_confirmed(one, folder, InThisProcess(), timeout),
+    )
     slow = contract(
         "slow",
         "bert-eager",
@@ -824,6 +831,20 @@ def test_an_undecided_time_warns_and_fails_when_strict(
     )
     assert project.check().exit_code == 0
     assert project.check(is_strict=True).exit_code == 1
+
+
+def test_a_time_that_cannot_be_measured_now_is_undecided_and_says_why(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "not measurable now: other processes used 1.0 of 2 cores; close them"
+    one = replace(raced(2.0, 2.1, 2.2), withheld=why)
+    assert one.outcome(1.0) == "undecided"
+    time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
+    project.says(contract("near", "bert-sdpa", [64, 128], time))
+    project.init()
+    monkeypatch.setattr(checking, "race_confirmed", lambda *_: one)
+    (result,) = project.check().results
+    assert (result.status, result.notes) == ("undecided", (f"time is undecided: {why}",))
 
 
 # --- reports --------------------------------------------------------------------------------------

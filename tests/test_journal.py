@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from attnprof import counters, runner, steps
 from attnprof.errors import MeasurementError, UsageError
+from attnprof.isolated import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
+from attnprof.meters.memory import PeakMemory
 from attnprof.plan import Case, read_cases
-from attnprof.records import CASE, Record
+from attnprof.records import CASE, Record, record_line
+from attnprof.runner import Measurements
 
 KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})
 WANTED = ["operator_macs", "time_ns"]
@@ -143,14 +149,198 @@ def test_a_file_of_someone_elses_stays_whole(tmp_path: Path, content: str) -> No
     assert path.read_text() == content
 
 
-def test_damage_and_newer_schemas_are_told(tmp_path: Path) -> None:
+def test_newer_schemas_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"attnprof_journal": 2}\n')
     with pytest.raises(UsageError, match="another version"):
         journal(path)
-    path.write_text('{"attnprof_journal": 1}\n<<<<<<< HEAD\n{}\n')
-    with pytest.raises(UsageError, match="line 2 is damaged"):
-        journal(path)
+
+
+DAMAGE = {
+    "a conflict": b"<<<<<<< HEAD",
+    "binary": bytes(range(128, 250)) + b"\x00",
+    "an empty line": b"",
+    "no object": b"[1, 2]",
+    "an empty object": b"{}",
+    "deep": b"[" * 100_000,
+    "a number of 5,000 digits": b"9" * 5_000,
+}
+"""What may stand where a line was."""
+
+WRONG: dict[str, dict[str, object]] = {
+    "a number as text": {"value": "12"},
+    "a truth value": {"value": True},
+    "a part of a MAC": {"value": 1.5},
+    "a negative number": {"value": -1},
+    "no number": {"value": float("nan")},
+    "a list": {"value": [1]},
+    "no kernel": {"kernel": None},
+    "a kernel that is an object": {"kernel": {}},
+    "a quantity that is a number": {"quantity": 7},
+    "a status that there is not": {"status": "fine"},
+    "a status that is a list": {"status": []},
+    "a detail that is none": {"detail": None},
+    "a length as text": {"seq_len": "64"},
+}
+"""Values of a wrong type in a record of operator_macs."""
+
+
+def check_damage(path: Path, damaged: bytes) -> None:
+    """Of three records the middle one is damaged: it is lost and told, and the others are kept."""
+    one = cases()[0]
+    write(path, *[record(one, quantity) for quantity in ("params", "operator_macs", "peak_bytes")])
+    lines = path.read_bytes().split(b"\n")
+    assert b"operator_macs" in lines[2]
+    path.write_bytes(b"\n".join([*lines[:2], damaged, *lines[3:]]))
+    again = journal(path)
+    assert again.damage == [3]
+    assert again.told_damage == f"{path}: damaged line 3 skipped; what it had is taken again"
+    assert [each.quantity for each in again.earlier(cases(), WANTED)[one]] == [
+        "params",
+        "peak_bytes",
+    ]
+    again.add(record(one, "operator_macs"))
+    again.close()
+    assert quantities(path)[0] == ["params", "peak_bytes", "operator_macs"]
+
+
+@pytest.mark.parametrize("damaged", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_line_is_skipped_and_told_and_all_others_are_kept(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    check_damage(tmp_path / "a.jsonl", damaged)
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_value_of_a_wrong_type_is_damage(tmp_path: Path, wrong: dict[str, object]) -> None:
+    line = {**record_line(record(cases()[0], "operator_macs")), **wrong}
+    check_damage(tmp_path / "a.jsonl", json.dumps(line).encode())
+
+
+def test_records_below_a_damaged_header_are_nobodys(tmp_path: Path) -> None:
+    path, case = tmp_path / "a.jsonl", cases()[0]
+    write(path, record(case, "operator_macs"))
+    other = replace(KEY, machine={"processor": "another"})
+    write(path, record(case, "peak_bytes"), key=other)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"another"}', b'"anoth'))
+    assert quantities(path)[0] == ["operator_macs"]
+    # Where the only one is damaged nothing is kept, and the run still goes on.
+    path.write_bytes(content.split(b"\n", 1)[1].split(b'{"attnprof', 1)[0])
+    assert quantities(path)[0] == []
+    write(path, record(case, "peak_bytes"))
+    assert quantities(path)[0] == ["peak_bytes"]
+
+
+def test_of_a_line_that_is_there_twice_the_later_one_stands(tmp_path: Path) -> None:
+    path, case = tmp_path / "a.jsonl", cases()[0]
+    write(path, record(case, "operator_macs", 1))
+    write(path, record(case, "operator_macs", 2), record(case, "operator_macs", 3))
+    one = journal(path)
+    (kept,) = one.earlier(cases(), WANTED)[case]
+    one.close()
+    assert kept.value == 2  # and the third was of a quantity that this run had written
+
+
+def test_where_verdicts_were_withheld_times_are_taken_again(tmp_path: Path) -> None:
+    path, (first, second, *_) = tmp_path / "a.jsonl", cases()
+    for case, is_withheld in ((first, 1), (second, 0)):
+        ends = [record(case, "operator_macs"), record(case, "time_ns")]
+        write(path, *ends, record(case, "withheld", is_withheld), record(case, CASE, None))
+    assert quantities(path)[:2] == [["operator_macs"], [*WANTED, "withheld", CASE]]
+
+
+# --- a run that is cut off, and goes on -----------------------------------------------------------
+
+
+def taken_by(case: Case, wanted: str) -> int:
+    """What a fake measurement gives: the same for a case each time."""
+    return 1000 + case.workload.seq_len + len(case.kernel) + len(wanted)
+
+
+@pytest.fixture
+def measured_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and rounds that take no time; `longformer-hf` fails at 128 tokens."""
+
+    def count(case: Case, counter: str) -> int:
+        if case.kernel == "longformer-hf" and case.workload.seq_len == 128:
+            raise RuntimeError("it broke")
+        return taken_by(case, counter)
+
+    def in_turn(alive: Sequence[Case], *_: object, **__: object) -> Iterator[Record]:
+        for case in alive:
+            for quantity in ("time_ns", "time_low_ns", "time_high_ns", "rounds"):
+                yield record(case, quantity, taken_by(case, quantity))
+            for other in alive:
+                yield record(case, f"time_ratio:{other.kernel}", 1)
+            yield record(case, "withheld", 0)
+            yield record(case, CASE, None)
+
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # thousands of them are slow
+    monkeypatch.setattr(steps, "count", count)
+    monkeypatch.setattr(steps, "peak_memory", lambda case: PeakMemory(taken_by(case, ""), 7, None))
+    monkeypatch.setattr(runner, "time_in_turn", in_turn)
+
+
+def run_all(path: Path) -> Iterator[int]:
+    """A run that goes on with what there is; how long its journal is after each record."""
+    one = journal(path)
+    wanted = [counters.quantity(name) for name in counters.names()] + ["peak_bytes", "time_ns"]
+    earlier = one.earlier(four(), wanted)
+    for each in runner.measure(four(), Measurements(), InThisProcess(), earlier=earlier):
+        one.add(each)
+        yield path.stat().st_size
+    one.finish()
+    one.close()
+    yield path.stat().st_size
+
+
+def four() -> tuple[Case, ...]:
+    small: Any = {"len": [64, 128], "hidden_size": 32, "num_heads": 2, "window": 16}
+    kernels: Any = {"kernel": ["bert-sdpa", "bert-eager", "longformer-hf"]}
+    return read_cases({**small, **kernels}, "cpu")
+
+
+def records_in(content: bytes) -> list[tuple[str, int, str]]:
+    lines = [json.loads(line) for line in content.splitlines()]
+    return [(one["kernel"], one["seq_len"], one["quantity"]) for one in lines if "quantity" in one]
+
+
+@pytest.mark.usefixtures("measured_by_nobody")
+def test_whenever_a_run_is_killed_nothing_is_taken_twice_and_pairs_stay_pairs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.jsonl"
+    sizes = sorted(set(run_all(path)))
+    whole = path.read_bytes()
+    everything = records_in(whole)
+    assert len(everything) == len(set(everything)) > 80
+    for size in sizes:
+        path.write_bytes(whole[:size])
+        kept = records_in(whole[:size])
+        for seq_len in (64, 128):
+            timed = {name for name, length, what in kept if (length, what) == (seq_len, "time_ns")}
+            assert len(timed) in (0, 3 if seq_len == 64 else 2)
+        list(run_all(path))
+        taken = records_in(path.read_bytes())
+        assert taken[: len(kept)] == kept
+        assert sorted(taken) == sorted(everything)
+
+
+@pytest.mark.usefixtures("measured_by_nobody")
+def test_wherever_a_journal_is_cut_nothing_is_in_it_twice(tmp_path: Path) -> None:
+    """As a disk does that loses power: between any two lines, and within one."""
+    path = tmp_path / "a.jsonl"
+    list(run_all(path))
+    whole = path.read_bytes()
+    everything = {one for one in records_in(whole) if not one[2].startswith("time_ratio")}
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    for size in (*ends, *[end - 9 for end in ends[1::5]]):
+        path.write_bytes(whole[:size])
+        list(run_all(path))
+        taken = records_in(path.read_bytes())
+        assert len(taken) == len(set(taken))
+        assert everything <= set(taken)
 
 
 def test_two_runs_do_not_write_one_journal(tmp_path: Path) -> None:

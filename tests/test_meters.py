@@ -16,6 +16,7 @@ from attnprof.isolated import ForkServer
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
 from attnprof.meters.memory import PeakMemory, measure_peak_bytes, measure_peak_memory
+from attnprof.rounds import Timed
 from attnprof.statistics import paired_ratio
 from attnprof.verdict import PRECISION, verdict
 
@@ -39,19 +40,25 @@ class Bench:
 
         return run
 
-    def timer(self, run) -> int:
+    def timer(self, run) -> Timed:
         before = self.now_ns
         run()
-        return self.now_ns - before
+        return Timed(self.now_ns - before, 0)
 
     def budget(self, seconds: float) -> Budget:
         return Budget(seconds, lambda: self.now_ns / 1e9)
 
 
+def measured(*args, **options):
+    """Times, failures and disturbance of rounds."""
+    taken = measure_rounds(*args, **options)
+    return taken.times, taken.failures, taken.disturbance
+
+
 def test_rounds_run_every_kernel_once_in_changing_order() -> None:
     bench = Bench()
     runs = {name: bench.kernel(name, 10, 30) for name in "abc"}
-    times, failures = measure_rounds(runs, bench.timer, bench.budget(1), order=random.Random(0))
+    times, failures, _ = measured(runs, bench.timer, bench.budget(1), order=random.Random(0))
     assert not failures
     rounds = [bench.ran[i : i + 3] for i in range(6, len(bench.ran), 3)]
     assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
@@ -62,20 +69,20 @@ def test_rounds_run_every_kernel_once_in_changing_order() -> None:
 
 def test_steady_kernels_stop_early() -> None:
     bench = Bench()
-    times, _ = measure_rounds({"a": bench.kernel("a", 100)}, bench.timer, bench.budget(1))
+    times, *_ = measured({"a": bench.kernel("a", 100)}, bench.timer, bench.budget(1))
     assert times == {"a": [100] * latency.MIN_ROUNDS}
 
 
 def test_noisy_kernels_stop_with_the_budget() -> None:
     bench = Bench()
     runs = {"a": bench.kernel("a", 10**6, 3 * 10**6)}
-    times, _ = measure_rounds(runs, bench.timer, bench.budget(0.1))
+    times, *_ = measured(runs, bench.timer, bench.budget(0.1))
     assert 0.1 <= sum(times["a"]) / 1e9 < 0.104
 
 
 def test_slow_kernels_are_warmed_up_once_and_run_three_rounds_whatever_they_take() -> None:
     bench = Bench()
-    times, _ = measure_rounds({"a": bench.kernel("a", 10**9)}, bench.timer, bench.budget(0.5))
+    times, *_ = measured({"a": bench.kernel("a", 10**9)}, bench.timer, bench.budget(0.5))
     assert times == {"a": [10**9] * latency.MIN_ROUNDS_BEYOND_BUDGET}
     assert len(bench.ran) == latency.MIN_ROUNDS_BEYOND_BUDGET + 1
 
@@ -84,7 +91,7 @@ def test_slow_kernels_are_warmed_up_once_and_run_three_rounds_whatever_they_take
 def test_a_failing_kernel_leaves_the_others_their_rounds(fails_at: int) -> None:
     bench = Bench()
     runs = {"good": bench.kernel("good", 10, 30), "bad": bench.kernel("bad", 5, fails_at=fails_at)}
-    times, failures = measure_rounds(runs, bench.timer, bench.budget(1e-6))
+    times, failures, _ = measured(runs, bench.timer, bench.budget(1e-6))
     assert list(times) == ["good"]
     assert [str(error) for error in failures.values()] == ["bad broke"]
     assert len(times["good"]) >= latency.MIN_ROUNDS_BEYOND_BUDGET
@@ -92,7 +99,7 @@ def test_a_failing_kernel_leaves_the_others_their_rounds(fails_at: int) -> None:
 
 def test_no_kernel_left_ends_the_rounds() -> None:
     bench = Bench()
-    times, failures = measure_rounds(
+    times, failures, _ = measured(
         {"a": bench.kernel("a", 1, fails_at=0)}, bench.timer, bench.budget(1)
     )
     assert (times, list(failures)) == ({}, ["a"])
@@ -109,7 +116,7 @@ def test_on_round_is_told_the_part_of_the_budget() -> None:
 def test_a_call_is_warmed_up_until_it_is_steady() -> None:
     bench = Bench()
     warming = [1000, 800, 600, 590, 600]
-    times, _ = measure_rounds(
+    times, *_ = measured(
         {"a": bench.kernel("a", *warming, *[600] * 1000)}, bench.timer, bench.budget(1)
     )
     assert set(times["a"]) == {600}
@@ -141,16 +148,16 @@ def rounds_of(speed: float, noise: float, *, seed: int = 0, **options) -> dict[s
         "other": noisy(bench, "other", 20e6 / speed, noise, draw),
     }
     options = {"reference": "one", **options}
-    return measure_rounds(runs, bench.timer, bench.budget(15), order=draw, **options)[0]
+    return measure_rounds(runs, bench.timer, bench.budget(15), order=draw, **options).times
 
 
 def test_rounds_end_when_the_ratios_are_narrow_though_the_times_are_not() -> None:
     bench = Bench()
     drift = [100, 300, 150, 420]
     runs = {"one": bench.kernel("one", *drift), "other": bench.kernel("other", *drift)}
-    times, _ = measure_rounds(runs, bench.timer, bench.budget(1), reference="one")
+    times, *_ = measured(runs, bench.timer, bench.budget(1), reference="one")
     assert len(times["one"]) == latency.MIN_ROUNDS
-    times, _ = measure_rounds(runs, bench.timer, bench.budget(1e-5))
+    times, *_ = measured(runs, bench.timer, bench.budget(1e-5))
     assert len(times["one"]) > latency.MIN_ROUNDS
 
 
@@ -172,7 +179,7 @@ def test_undecided_ratios_have_more_rounds_than_those_that_are_decided() -> None
 def test_a_reference_that_fails_leaves_the_others_to_be_judged_by_their_medians() -> None:
     bench = Bench()
     runs = {"one": bench.kernel("one", 10, fails_at=4), "other": bench.kernel("other", 10)}
-    times, failures = measure_rounds(runs, bench.timer, bench.budget(1), reference="one")
+    times, failures, _ = measured(runs, bench.timer, bench.budget(1), reference="one")
     assert (list(times), list(failures)) == (["other"], ["one"])
     assert len(times["other"]) == latency.MIN_ROUNDS
 
@@ -199,7 +206,7 @@ class BusyMachine(Bench):
 
 def outcome(machine: BusyMachine, call_ns: float, seconds: float, speed: float = 1.0) -> str:
     runs = {"one": lambda: machine.work(call_ns), "other": lambda: machine.work(call_ns / speed)}
-    times, _ = measure_rounds(
+    times, *_ = measured(
         runs, machine.timer, machine.budget(seconds), order=machine.draw, reference="one"
     )
     return verdict(paired_ratio(times["one"], times["other"]), len(times["one"])).outcome
@@ -232,7 +239,7 @@ def test_what_runs_first_in_a_round_takes_longer_and_is_not_called_slower() -> N
             bench.now_ns += round(1e8 * (1 + 0.07 * is_first) * math.exp(draw.gauss(0, 0.003)))
 
         # One warm-up of each comes before the rounds: an even number in all.
-        times, _ = measure_rounds(
+        times, *_ = measured(
             {"one": run, "other": run}, bench.timer, bench.budget(0.7), order=draw, reference="one"
         )
         return verdict(paired_ratio(times["one"], times["other"])).outcome != "undecided"

@@ -8,10 +8,12 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload
+from attnprof import outputs as saving
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.outputs import Outputs
 from attnprof.records import CASE, COLUMNS, UNITS, Record
@@ -213,3 +215,24 @@ def test_an_empty_path_is_refused_and_dev_stdout_is_a_dash() -> None:
     with pytest.raises(UsageError, match="name a file"):
         outputs(csv="")
     assert outputs(csv="/dev/stdout").takes_stdout
+
+
+def test_only_what_was_written_last_is_told_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv_file, json_file = str(tmp_path / "a.csv"), str(tmp_path / "a.json")
+    options: Any = {"csv": csv_file, "json": json_file, "markdown": "-"}
+    render: Any = dict.fromkeys(("csv", "json", "markdown"), str)
+    written: Outputs[str] = Outputs.read(options, render)
+    assert written.written == []
+    written.save_files("rows")
+    assert written.written == [csv_file, json_file]
+
+    def is_full(path: Path, content: bytes) -> None:
+        if path == Path(csv_file):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saving, "replace_file", is_full)
+    with pytest.raises(MeasurementError, match=r"a\.csv: could not be written"):
+        written.save("more rows")
+    assert written.written == [json_file]

@@ -14,6 +14,7 @@ from attnprof.errors import MeasurementError, UsageError
 from attnprof.isolated import InThisProcess
 from attnprof.plan import Case, read_cases
 from attnprof.records import Row
+from attnprof.rounds import RoundLog
 from attnprof.runner import Measurements
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
@@ -25,6 +26,7 @@ def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
     return ResultTable(runner.measure(cases, measurements, InThisProcess())).rows
 
 
+@pytest.mark.usefixtures("undisturbed")
 def test_a_measured_row_agrees_with_itself() -> None:
     rows = run(len="64,128", kernel=list(kernels.names()))
     assert [(row.workload.seq_len, row.kernel) for row in rows] == [
@@ -43,6 +45,7 @@ def test_a_measured_row_agrees_with_itself() -> None:
     assert {row.values["speedup"] for row in rows if row.kernel == "bert-sdpa"} == {1}
 
 
+@pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(
     ("measurements", "missing"),
     [
@@ -277,3 +280,21 @@ def test_a_case_is_its_kernel_and_workload() -> None:
     first, second = (read_cases({"len": 64, "window": 16}, "cpu") for _ in range(2))
     assert {*first} == {*second}
     assert isinstance(first[0], Case)
+
+
+@pytest.mark.parametrize("is_disturbed", [True, False])
+def test_disturbed_rounds_leave_times_and_no_speeds(
+    monkeypatch: pytest.MonkeyPatch, is_disturbed: bool
+) -> None:
+    monkeypatch.setattr(RoundLog, "_limit", lambda log: -1.0 if is_disturbed else float("inf"))
+    monkeypatch.setattr(RoundLog, "_is_bad", lambda log, before, after: is_disturbed)
+    timed = Measurements(count=False, memory=False, max_seconds=0.05)
+    rows = run(timed, len=64, kernel=["bert-eager", "bert-sdpa"])
+    for row in rows:
+        assert row.status == "ok"
+        assert row.values["time_ns"] > 0
+        assert row.values["withheld"] == is_disturbed
+        assert row.withheld.startswith("not measurable now: ") == is_disturbed
+        assert row.detail.count("not measurable now") == is_disturbed
+        assert ("speedup" in row.values) != is_disturbed
+        assert any(name.startswith("time_ratio") for name in row.values) != is_disturbed

@@ -50,7 +50,7 @@ def audit(
         say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
     if result.missing_peers and not no_peers:
         say(describe_missing_peers(result))
-    for path in request.outputs.files:
+    for path in request.outputs.written:
         say(f"written: {path}")
     if result.unexplained:
         raise typer.Exit(UNEXPLAINED)

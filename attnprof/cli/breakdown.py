@@ -40,6 +40,6 @@ def breakdown(
         print_whole(render_breakdown(result))
     for case, reason in result.failures:
         say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
-    for path in request.outputs.files:
+    for path in request.outputs.written:
         say(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if result.failures else 0)

@@ -32,6 +32,7 @@ def compare(
     max_seconds: options.MaxSeconds = DEFAULT_MAX_SECONDS,
     precision: options.Precision = PRECISION,
     machine: options.Machine = None,
+    allow_slow: options.AllowSlow = False,
     timeout: options.Timeout = DEFAULT_TIMEOUT_SECONDS,
     threads: options.Threads = None,
     no_isolation: options.NoIsolation = False,
@@ -66,7 +67,7 @@ def compare(
                 ending.exit_code = ending.exit_code or error.exit_code
             if not request.outputs.takes_stdout:
                 show_results(request.table, COMPARE_COLUMNS, request.machine)
-            for path in request.outputs.files:
+            for path in request.outputs.written:
                 say(f"written: {path}")
             if ending.exit_code == 0 and request.table.has_failures:
                 ending.exit_code = MeasurementError.exit_code

@@ -61,6 +61,6 @@ def doctor(
             say(f"{part}: {reason}")
     else:
         show_sections(render_doctor(machine))
-    for path in request.outputs.files:
+    for path in request.outputs.written:
         say(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if machine.failures else 0)

@@ -46,7 +46,7 @@ def estimate(
     from attnprof.cli.screen import say, show_results
     from attnprof.columns import ESTIMATE_COLUMNS
 
-    files, rows = request.outputs.files, table.num_rows
+    files, rows = request.outputs.written, table.num_rows
     if files and rows > MAX_ROWS_BESIDE_A_FILE:
         say(f"{rows:,} rows written to {', '.join(files)}")
     else:

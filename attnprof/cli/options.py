@@ -177,7 +177,17 @@ MaxSeconds = Annotated[
     float,
     typer.Option(
         "--max-seconds",
-        help="Time for the timed rounds of one length, all kernels together.",
+        help="Time for the timed rounds of one length, all kernels together; four rounds run in "
+        "any case. Building, warm-up, counting and memory take their time beside it.",
+        rich_help_panel=_MEASURE,
+    ),
+]
+AllowSlow = Annotated[
+    bool,
+    typer.Option(
+        "--allow-slow",
+        help="Also run what is skipped otherwise: cases that are predicted to take more than twice "
+        "--max-seconds for one call, whether it is to be counted, timed or looked at for memory.",
         rich_help_panel=_MEASURE,
     ),
 ]
@@ -220,7 +230,7 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         help="Go on with the run that wrote the file of --json: nothing that it has is measured "
-        "again.",
+        "again, but times whose verdict was withheld.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -199,7 +199,8 @@ def _timed(
         )
         return replace(result, breaches=(*result.breaches, breach))
     if outcome == "undecided":
-        note = f"time is undecided: {told}, too near to {limit.max:g} to tell"
+        why = run.withheld or f"{told}, too near to {limit.max:g} to tell"
+        note = f"time is undecided: {why}"
         return replace(result, is_undecided=True, notes=(*result.notes, note))
     return replace(result, facts=f"{result.facts}, {told}")
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from attnprof import kernels
+from attnprof.busy_processes import snapshot
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
 from attnprof.isolated import Workers
 from attnprof.plan import Case
+from attnprof.rounds import explained, surroundings_here
 from attnprof.statistics import Interval, paired_ratio
 
 MAX_SECONDS = 30.0
@@ -29,14 +31,18 @@ class Race:
 
     Attributes:
         ratio: with its interval at 99 %.
-        rounds: that ran both.
+        rounds: that ran both and that nothing else disturbed.
+        withheld: why nothing follows from it; empty where something does.
     """
 
     ratio: Interval
     rounds: int
+    withheld: str = ""
 
     def outcome(self, limit: float) -> Literal["kept", "broken", "undecided"]:
         """Whether the whole interval is on one side of the limit."""
+        if self.withheld:
+            return "undecided"
         if self.ratio.low > limit:
             return "broken"
         return "kept" if self.ratio.high < limit else "undecided"
@@ -49,6 +55,8 @@ def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> 
         UsageError: when the reference cannot be used.
         MeasurementError: when one of the two cannot be run.
     """
+    import torch
+
     from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
 
     limit = contract.time
@@ -64,15 +72,19 @@ def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> 
     def is_settled(times: Mapping[str, list[int]]) -> bool:
         return len(times) < 2 or _raced(times).outcome(limit.max) != "undecided"
 
-    times, failures = measure_rounds(
+    processes = snapshot()
+    measured = measure_rounds(
         {name: call.run for name, call in calls.items()},
         cpu_timer,
         Budget(max_seconds),
         is_settled=is_settled,
+        surroundings=surroundings_here(),
     )
-    for name, error in failures.items():
+    for name, error in measured.failures.items():
         raise MeasurementError(f"the {name} cannot be timed: {describe_error(error)}")
-    return _raced(times)
+    seen = measured.disturbance
+    reason = explained(seen, torch.get_num_threads, processes) * seen.is_withheld
+    return _raced(measured.times, reason)
 
 
 def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: float) -> Race:
@@ -91,9 +103,9 @@ def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: 
     return workers.run(race, contract, folder, max_seconds=timeout).result
 
 
-def _raced(times: Mapping[str, list[int]]) -> Race:
+def _raced(times: Mapping[str, list[int]], withheld: str = "") -> Race:
     target, reference = times["target"], times["reference"]
-    return Race(paired_ratio(target, reference), len(target))
+    return Race(paired_ratio(target, reference), len(target), withheld)
 
 
 def _reference_case(contract: Contract, limit: TimeLimit) -> Case:

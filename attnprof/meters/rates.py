@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attnprof.machine import Noise
+from attnprof.rounds import Timed
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from attnprof.workload import Device, DType
 
 Run = Callable[[], object]
-Timer = Callable[[Run], int]
+Timer = Callable[[Run], Timed]
 
 PRODUCT_NS = 20_000_000
 """A product is large enough when it takes so long; a longer one tells the same."""
@@ -42,14 +43,32 @@ def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float
     while True:
         product = _product(side, dtype, device)
         timer(product)  # the first call prepares
-        taken_ns = timer(product)
+        taken_ns = timer(product).time_ns
         is_large = taken_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
         # One of twice the side takes eight times as long.
         if is_large or time.monotonic() + 8 * MIN_REPEATS * taken_ns / 1e9 > deadline:
             break
         side *= 2
     times = repeated(product, timer, deadline - time.monotonic(), REPEATS)
-    return round(side**3 / statistics.median(times) * 1e9)
+    return round(side**3 / _median_ns(times) * 1e9)
+
+
+def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
+    """The best rate of any product that is tried: about what the device can do, even beside others.
+
+    What the slowest thread of a product waited for a core is taken off its time.
+    """
+    deadline = time.monotonic() + seconds
+    side, best = SMALLEST_SIDE, 0.0
+    while True:
+        product = _product(side, dtype, device)
+        for one in [timer(product) for _ in range(MIN_REPEATS)]:
+            best = max(best, side**3 / max(1, one.time_ns - (one.waited_ns or 0)))
+        if 2 * side > LARGEST_SIDE[device] or time.monotonic() > deadline:
+            return round(best * 1e9)
+        # One of twice the side takes eight times as long.
+        if time.monotonic() + 8 * MIN_REPEATS * side**3 / best / 1e9 < deadline:
+            side *= 2
 
 
 def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: int) -> int:
@@ -65,7 +84,7 @@ def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: i
 
     timer(copy)
     times = repeated(copy, timer, seconds, REPEATS)
-    return round(2 * count / statistics.median(times) * 1e9)
+    return round(2 * count / _median_ns(times) * 1e9)
 
 
 def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int) -> Noise:
@@ -87,7 +106,7 @@ def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int)
     deadline = time.monotonic() + seconds
     while len(pairs) < MIN_PAIRS or time.monotonic() < deadline:
         first = order.randrange(2)
-        times = {which: timer(products[which]) for which in (first, 1 - first)}
+        times = {which: timer(products[which]).time_ns for which in (first, 1 - first)}
         pairs.append((times[0], times[1]))
     return noise_of(pairs)
 
@@ -108,13 +127,18 @@ def noise_of(pairs: Sequence[tuple[int, int]]) -> Noise:
 
 def repeated(
     run: Run, timer: Timer, seconds: float, most: int, least: int = MIN_REPEATS
-) -> list[int]:
-    """Times of one call, of which at least a few are taken, in nanoseconds."""
+) -> list[Timed]:
+    """Times of one call, of which at least a few are taken."""
     deadline = time.monotonic() + seconds
-    times: list[int] = []
+    times: list[Timed] = []
     while len(times) < least or (len(times) < most and time.monotonic() < deadline):
         times.append(timer(run))
     return times
+
+
+def _median_ns(times: Sequence[Timed]) -> float:
+    """The median of calls, in nanoseconds."""
+    return statistics.median(one.time_ns for one in times)
 
 
 def _spread(values: Sequence[float]) -> float:

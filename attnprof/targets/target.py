@@ -15,7 +15,7 @@ from attnprof.errors import MeasurementError, UncountedError
 from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
-from attnprof.workload import Mode, Workload
+from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     from attnprof.operators.counting import OperatorCounts

@@ -1,0 +1,182 @@
+"""Which cases are not begun, as they would take far longer than the budget; nothing is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import attnprof
+from attnprof import ResultTable, fitting, kernels, runner, steps
+from attnprof.isolated import InThisProcess
+from attnprof.machine import KernelSample, Machine, Rates
+from attnprof.meters import rates
+from attnprof.plan import Case, read_cases
+from attnprof.prediction import Sample
+from attnprof.records import Record, Row
+from attnprof.rounds import Timed
+from attnprof.runner import Measurements
+from attnprof.slow_cases import SLOWEST_RATE, SlowCases
+
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
+ROOMY = 2**50
+
+
+def case(seq_len: int, kernel: str = "bert-sdpa", **options: Any) -> Case:
+    shape: Any = {"len": seq_len, "kernel": kernel, **SMALL, **options}
+    (one,) = read_cases(shape, "cpu")
+    return one
+
+
+def timed(seq_len: int, seconds: float) -> list[Record]:
+    one = case(seq_len)
+    macs = kernels.find(one.kernel).executed_macs(one.workload)
+    values = {"executed_macs": macs, "time_ns": round(seconds * 1e9)}
+    return [Record(one.kernel, one.workload, name, value) for name, value in values.items()]
+
+
+class Rate(InThisProcess):
+    """A machine that multiplies so fast, and how often it was asked."""
+
+    def __init__(self, macs_per_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+
+        def fastest(*_: object) -> int:
+            self.asked += 1
+            return macs_per_s
+
+        monkeypatch.setattr(steps, "fastest_rate", fastest)
+
+
+def machine(seconds_at_4096: float) -> Machine:
+    workload = case(4096).workload
+    kernel = kernels.find("bert-sdpa")
+    nanoseconds = round(seconds_at_4096 * 1e9)
+    sample = Sample(
+        seq_len=4096,
+        executed_macs=kernel.executed_macs(workload),
+        moved_bytes=kernels.moved_bytes(kernel, workload),
+        time_ns=nanoseconds,
+        time_low_ns=nanoseconds,
+        time_high_ns=nanoseconds,
+    )
+    one = KernelSample(
+        kernel="bert-sdpa", dtype="float32", mode="inference", scope="attention", sample=sample
+    )
+    known = Rates(matmul_macs_per_s={"float32": 10**11}, copy_bytes_per_s=10**10)
+    return Machine(
+        device="cpu",
+        environment={},
+        memory_bytes=ROOMY,
+        rates=known,
+        noise=None,
+        kernel_samples=(one,),
+    )
+
+
+def test_shorter_lengths_of_the_series_tell_and_no_rate_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate = Rate(1, monkeypatch)
+    slow = SlowCases(1.0, rate, 60)
+    assert slow.reason(case(4096), timed(2048, 0.1)) == ""
+    # Four times the scores of 10 s, with an interval of 22 %.
+    reason = slow.reason(case(4096), timed(2048, 10))
+    assert reason.startswith("one call is predicted to take ")
+    assert reason.endswith(" or more, far past --max-seconds 1; raise it, or add --allow-slow")
+    assert rate.asked == 0
+
+
+def test_a_stored_machine_tells_where_nothing_shorter_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = Rate(1, monkeypatch)
+    assert SlowCases(1.0, rate, 60, machine(0.1)).reason(case(4096), []) == ""
+    assert SlowCases(1.0, rate, 60, machine(10)).reason(case(4096), []) != ""
+    assert rate.asked == 0
+
+
+@pytest.mark.parametrize(("budgets", "is_slow"), [(1.9, False), (2.1, True)])
+def test_else_macs_by_the_best_rate_are_the_least_a_call_takes(
+    monkeypatch: pytest.MonkeyPatch, budgets: float, is_slow: bool
+) -> None:
+    one = case(2**20)
+    macs = kernels.find(one.kernel).executed_macs(one.workload)
+    rate = Rate(round(macs / (0.3 * budgets)), monkeypatch)
+    slow = SlowCases(0.3, rate, 60)
+    assert bool(slow.reason(one, [])) == is_slow
+    slow.reason(one, [])
+    assert rate.asked == 1
+
+
+def test_what_every_machine_does_in_time_is_not_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate = Rate(1, monkeypatch)
+    one = case(256)
+    assert kernels.find(one.kernel).executed_macs(one.workload) < SLOWEST_RATE
+    assert SlowCases(1.0, rate, 60).reason(one, []) == ""
+    assert rate.asked == 0
+
+
+def test_slow_cases_run_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowCases(0.3, Rate(1, monkeypatch), 60, is_allowed=True)
+    assert slow.reason(case(2**20), timed(512, 100)) == ""
+
+
+def rows(measurements: Measurements, with_machine: Machine | None = None) -> list[Row]:
+    cases = [case(64), case(2**20)]
+    taken = runner.measure(cases, measurements, InThisProcess(), machine=with_machine)
+    return ResultTable(taken).rows
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_a_slow_case_is_skipped_before_it_is_counted_or_timed(
+    monkeypatch: pytest.MonkeyPatch, count: bool
+) -> None:
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: ROOMY)
+    Rate(10**11, monkeypatch)
+    built: list[int] = []
+    kernel = kernels.find("bert-sdpa")
+    build: Callable[[Any], Any] = kernel.build
+
+    def watched(workload: Any) -> Any:
+        built.append(workload.seq_len)
+        return build(workload)
+
+    monkeypatch.setattr(kernel, "build", watched)
+    wanted = Measurements(count=count, time=not count, memory=False, max_seconds=0.05)
+    short, long = rows(wanted)
+    assert (short.status, long.status) == ("ok", "skipped")
+    assert "--allow-slow" in long.detail
+    assert set(built) == {64}
+    assert "executed_macs" in long.values
+
+
+def test_a_stored_machine_reaches_the_rows_that_were_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`compare --machine`: what does not fit here has the time of the stored machine."""
+    path = tmp_path / "machine.json"
+    path.write_text(machine(0.25).to_json())
+    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**20)
+    options: Any = {**SMALL, "len": 4096, "kernel": "bert-sdpa", "device": "cpu"}
+    (row,) = attnprof.compare(**options, machine=str(path), no_isolation=True).rows
+    assert row.status == "skipped"
+    assert row.values["predicted_time_ns"] == pytest.approx(0.25e9, rel=1e-6)
+    assert "predicted: 250 ms" in row.detail
+    (without,) = attnprof.compare(**options, no_isolation=True).rows
+    assert "predicted_time_ns" not in without.values
+
+
+def test_the_best_rate_is_that_of_any_product_without_what_its_threads_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rates, "LARGEST_SIDE", {"cpu": 64})
+    monkeypatch.setattr(rates, "SMALLEST_SIDE", 64)
+    taken = iter([Timed(9000, 1000), Timed(5000, 4500), Timed(600)])
+
+    def timer(run: Callable[[], object]) -> Timed:
+        return next(taken)
+
+    assert rates.fastest_macs_per_s("float32", "cpu", timer, 1.0) == 64**3 * 2_000_000
