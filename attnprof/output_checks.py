@@ -19,6 +19,7 @@ from attnprof.workload import Workload
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from attnprof.nn.agreement import Precision
     from attnprof.nn.expectation import Definition, ProjectedHeads
 
 _SEED = 20200410
@@ -26,7 +27,7 @@ _PROJECTIONS = ("query", "key", "value")
 _OF_GLOBALS = "_global"
 
 
-def wrong_output(call: Call, workload: Workload) -> str:
+def wrong_output(call: Call, workload: Workload, *, has_float32_softmax: bool = False) -> str:
     """What is wrong with a call of a built-in kernel, in words; empty where nothing is.
 
     Memory is fresh and holds NaN while an attention runs. In training the gradients of its input
@@ -36,18 +37,25 @@ def wrong_output(call: Call, workload: Workload) -> str:
     Args:
         call: as the kernel builds it.
         workload: what it was built for.
+        has_float32_softmax: whether it is as accurate as float32 at best.
 
     Raises:
         MeasurementError: when its attentions are not those of the workload's layers.
     """
     import torch
 
+    from attnprof.nn.agreement import Precision
+
     found = [module for module in call.module.modules() if _is_attention(module)]
     if len(found) != len(workload.layers):
         raise MeasurementError(
             f"{len(found)} attentions were found where the workload has {len(workload.layers)}"
         )
-    watches = [_Watch(module, index, workload) for index, module in enumerate(found)]
+    dtype = getattr(torch, workload.dtype)
+    if has_float32_softmax and dtype == torch.float64:
+        dtype = torch.float32
+    precision = Precision(dtype, max(workload.seq_len, workload.hidden_size))
+    watches = [_Watch(module, index, workload, precision) for index, module in enumerate(found)]
     with ExitStack() as stack, torch.set_grad_enabled(workload.mode == "training"):
         for watch in watches:
             stack.callback(watch.close)
@@ -72,8 +80,11 @@ class _Watch:
         wrong: what is wrong with it, in words; empty where nothing is.
     """
 
-    def __init__(self, module: nn.Module, index: int, workload: Workload) -> None:
+    def __init__(
+        self, module: nn.Module, index: int, workload: Workload, precision: Precision
+    ) -> None:
         self.wrong = ""
+        self._precision = precision
         self._workload = workload
         self._index = index
         self._memory = ExitStack()
@@ -108,21 +119,17 @@ class _Watch:
         self.wrong = wrong
 
     def _definition(self) -> Definition:
-        import torch
-
-        from attnprof.nn.agreement import Precision
         from attnprof.nn.expectation import Definition
         from attnprof.nn.sampled_rows import sampled_rows
 
         workload = self._workload
         pattern = workload.layers[self._index]
-        longest = max(workload.seq_len, workload.hidden_size)
         return Definition(
             pattern=pattern,
             seq_len=workload.seq_len,
             rows=sampled_rows(pattern, workload.seq_len),
             scale=workload.head_dim**-0.5,
-            precision=Precision(getattr(torch, workload.dtype), longest),
+            precision=self._precision,
         )
 
 
@@ -200,10 +207,15 @@ class _Attention:
         named = dict(self.module.named_parameters())
         whole = torch.zeros_like(self.output).index_copy(1, rows, cotangent)
         with holding_nan(self.output.device):
-            of_input, *others = torch.autograd.grad(
-                self.output, [self.hidden_states, *named.values()], whole, allow_unused=True
+            of_input, *others = cast(
+                "Sequence[Tensor | None]",
+                torch.autograd.grad(
+                    self.output, [self.hidden_states, *named.values()], whole, allow_unused=True
+                ),
             )
         for name, gradient in zip(named, others, strict=True):
             if gradient is not None and not bool(gradient.isfinite().all()):
-                return of_input, f"gradient of {name} is not finite"
+                return whole, f"gradient of {name} is not finite"
+        if of_input is None:
+            return whole, "gradient of hidden_states is missing"
         return of_input[:, rows], ""

@@ -143,7 +143,9 @@ def _wrong(
         cotangent = torch.randn(shape, generator=generator).to(query)
         whole = torch.zeros_like(output).index_copy(2, rows, cotangent)
         with holding_nan(query.device):
-            found = torch.autograd.grad(output, list(inputs.values()), whole, allow_unused=True)
+            found: Sequence[Tensor | None] = torch.autograd.grad(
+                output, list(inputs.values()), whole, allow_unused=True
+            )
         of_inputs = {
             name: torch.zeros_like(query[:, :, rows]) if one is None else one[:, :, rows]
             for name, one in zip(inputs, found, strict=True)
@@ -151,8 +153,8 @@ def _wrong(
     for item in range(len(query)):
         own = {name: tensor.detach()[item] for name, tensor in inputs.items()}
         expected = attention.expected(
-            GivenHeads(*(own[name] for name in _NAMES)),
-            _heads_of_globals(own),
+            _heads(own, ""),
+            _heads(own, "global_" if "global_query" in own else ""),
             None if cotangent is None else cotangent[item].double(),
         )
         wrong = attention.difference(output.detach()[item][:, rows], expected)
@@ -164,10 +166,9 @@ def _wrong(
     return ""
 
 
-def _heads_of_globals(inputs: dict[str, Tensor]) -> GivenHeads:
-    """What global tokens attend with: projections of their own, or those of all tokens."""
-    prefix = "global_" if "global_query" in inputs else ""
-    return GivenHeads(*(inputs[f"{prefix}{name}"] for name in _NAMES), prefix)
+def _heads(inputs: dict[str, Tensor], prefix: str) -> GivenHeads:
+    query, key, value = (inputs[f"{prefix}{name}"] for name in _NAMES)
+    return GivenHeads(query, key, value, prefix)
 
 
 def _misshapen(output: object, query: Tensor) -> str:

@@ -115,7 +115,10 @@ def attend(
     for start in range(0, seq_len, KEYS_AT_A_TIME):
         keys = torch.arange(start, min(start + KEYS_AT_A_TIME, seq_len))
         mask = torch.from_numpy(pattern.mask_at(seq_len, numbers, keys.numpy()))
-        some_rows, some_keys = mask.any(2).any(0).nonzero()[:, 0], mask.any(1).any(0).nonzero()[:, 0]
+        some_rows, some_keys = (
+            mask.any(2).any(0).nonzero()[:, 0],
+            mask.any(1).any(0).nonzero()[:, 0],
+        )
         if len(some_keys) == 0:
             continue
         mask = mask[:, some_rows][:, :, some_keys].to(device)
