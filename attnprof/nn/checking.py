@@ -11,7 +11,7 @@ from torch import Tensor
 from attnprof.errors import UsageError, near
 from attnprof.nn.agreement import Precision
 from attnprof.nn.expectation import Definition, GivenHeads
-from attnprof.nn.fresh_memory import holding_nan
+from attnprof.nn.fresh_memory import holding_nan, tries
 from attnprof.nn.sampled_rows import sampled_rows
 from attnprof.pattern import AttentionPattern
 from attnprof.workload import DTYPE_BYTES
@@ -127,12 +127,15 @@ def _wrong(
     """What is wrong with the function, in words; empty where nothing is."""
     query = inputs["query"]
     rows = torch.tensor(attention.rows, device=query.device)
-    with torch.set_grad_enabled(gradients), holding_nan(query.device):
-        of_globals = {name: tensor for name, tensor in inputs.items() if name not in _NAMES}
-        output = function(*(inputs[name] for name in _NAMES), **of_globals)
-    wrong = _misshapen(output, query)
-    if wrong:
-        return wrong
+    of_globals = {name: tensor for name, tensor in inputs.items() if name not in _NAMES}
+    outputs: list[Tensor] = []
+    for unwritten in tries(attention.seq_len):
+        with torch.set_grad_enabled(gradients), holding_nan(query.device, unwritten):
+            outputs.append(function(*(inputs[name] for name in _NAMES), **of_globals))
+        wrong = _misshapen(outputs[-1], query)
+        if wrong:
+            return wrong
+    output = outputs[-1]
     cotangent = None
     of_inputs: dict[str, Tensor] = {}
     if gradients:
@@ -142,7 +145,7 @@ def _wrong(
         shape = (*query.shape[:2], len(rows), query.shape[3])
         cotangent = torch.randn(shape, generator=generator).to(query)
         whole = torch.zeros_like(output).index_copy(2, rows, cotangent)
-        with holding_nan(query.device):
+        with holding_nan(query.device, "allocated"):
             found: Sequence[Tensor | None] = torch.autograd.grad(
                 output, list(inputs.values()), whole, allow_unused=True
             )
@@ -157,8 +160,10 @@ def _wrong(
             _heads(own, "global_" if "global_query" in own else ""),
             None if cotangent is None else cotangent[item].double(),
         )
-        wrong = attention.difference(output.detach()[item][:, rows], expected)
-        if not wrong:
+        found_outputs = (one.detach()[item][:, rows] for one in outputs)
+        told = (attention.difference(one, expected) for one in found_outputs)
+        wrong = next((text for text in told if text), "")
+        if not wrong and of_inputs:
             own_gradients = {name: one[item] for name, one in of_inputs.items()}
             wrong = attention.gradient_difference(own_gradients, expected)
         if wrong:

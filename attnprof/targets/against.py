@@ -33,7 +33,7 @@ from torch.utils._pytree import tree_map_only
 from attnprof.call import Call
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.nn.agreement import difference
-from attnprof.nn.fresh_memory import holding_nan
+from attnprof.nn.fresh_memory import holding_nan, tries
 from attnprof.targets.modules import CalledByPosition, as_module, required, signature_of
 from attnprof.targets.python_object import PythonTarget, load_object
 from attnprof.targets.reference import parse_reference
@@ -74,18 +74,21 @@ def wrong_against(name: str, call: Call, workload: Workload) -> str:
         MeasurementError: when the reference cannot be called so.
     """
     device = torch.device(workload.device)
-    with holding_nan(device):
-        got = _results(call.module, call, call.kwargs)
+    found: list[dict[str, Tensor]] = []
+    for unwritten in tries(workload.seq_len):
+        with holding_nan(device, unwritten):
+            found.append(_results(call.module, call, call.kwargs))
     try:
         reference, kwargs = _reference(name, call, workload)
         expected = _results(reference, call, kwargs)
     except Exception as error:
         raise MeasurementError(f"reference {name}: {describe_error(error)}") from error
-    for what, right in expected.items():
-        wrong = _wrong(what, got[what], right, workload)
-        if wrong:
-            return wrong
-    return ""
+    told = (
+        _wrong(what, got[what], right, workload)
+        for got in found
+        for what, right in expected.items()
+    )
+    return next((wrong for wrong in told if wrong), "")
 
 
 def _reference(name: str, call: Call, workload: Workload) -> tuple[nn.Module, dict[str, Any]]:
