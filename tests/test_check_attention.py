@@ -143,7 +143,11 @@ def one_side_long(mask: Tensor) -> Tensor:
 @pytest.mark.parametrize("window", [8, 64])
 def test_a_window_that_is_off_by_one_is_found(dtype: str, seq_len: int, window: int) -> None:
     pattern = sliding(window)
-    for change in (one_side_short, one_side_long, lambda mask: one_side_short(mask.flip(1, 2)).flip(1, 2)):
+    for change in (
+        one_side_short,
+        one_side_long,
+        lambda mask: one_side_short(mask.flip(1, 2)).flip(1, 2),
+    ):
         refused(under(pattern, change), pattern, seq_len, dtype=dtype)
     for off in (-2, 2):
         refused(banded(pattern, window=window + off), pattern, seq_len, dtype=dtype)
@@ -266,9 +270,7 @@ def test_a_single_nan_is_named_with_its_place() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["query", "key", "value", "global_query", "global_value"])
 @pytest.mark.parametrize("seq_len", [60, 700])
-def test_a_gradient_that_is_wrong_or_missing_is_found(
-    dtype: str, name: str, seq_len: int
-) -> None:
+def test_a_gradient_that_is_wrong_or_missing_is_found(dtype: str, name: str, seq_len: int) -> None:
     pattern = sliding(16, positions=(3,))
     right = banded(pattern)
     for change in (lambda t: t.detach(), lambda t: t.detach() + 1.1 * (t - t.detach())):
@@ -307,7 +309,9 @@ def test_what_is_no_such_output_is_said() -> None:
     message = refused(lambda q, k, v: q[:, :, :8], pattern, 16)
     assert "returns float32 (2, 4, 8, 16), not float32 (2, 4, 16, 16)" in message
     assert "returns float64" in refused(lambda q, k, v: q.double(), pattern, 16)
-    message = refused(lambda q, k, v: banded(pattern)(q, k, v).detach(), pattern, 16, gradients=True)
+    message = refused(
+        lambda q, k, v: banded(pattern)(q, k, v).detach(), pattern, 16, gradients=True
+    )
     assert "output has no gradient" in message
 
 

@@ -13,8 +13,8 @@ Mary, SIAM J. Sci. Comput. 41, 2019), m the most that a kernel adds: the keys, o
 projection. 20 units in the last place are what torch's fused kernels allow their exponential
 (`exp_u20`). The second summand keeps a lucky e from being taken for accuracy: output o, weights p
 and values v are rounded once at least. 4 is for the order of operations, of which e has only one.
-Vectors of gradients have twice that tolerance, as they have twice as many roundings; for a lucky e,
-that of the median vector is added.
+Vectors of gradients have twice that tolerance, as they have twice as many roundings; the sum under
+the root is then that of the squared norms of all that adds up to them.
 
 So a fault of one key in a window of 512 is seen in bfloat16 and upwards of that in float16; in
 float32 and float64, in any window. In half precision a single key of a much wider window is less
@@ -77,13 +77,10 @@ class Precision:
         least = (exact.output.square().sum(-1) + exact.spread.square()).sqrt()
         return self._factor * (self._error(exact.output, rounded.output) + self.unit * least)
 
-    def of_gradient(self, exact: Tensor, rounded: Tensor) -> Tensor:
-        """How far vectors of a gradient may be off, from `(..., numbers)`."""
-        error = self._error(exact, rounded)
-        nonzero = error[error > 0]
-        typical = nonzero.median() if len(nonzero) else error.new_zeros(())
-        least = self.unit * exact.norm(dim=-1)
-        return _BACKWARD * self._factor * (error + typical + least)
+    def of_gradient(self, exact: Tensor, rounded: Tensor, spread: Tensor) -> Tensor:
+        """How far vectors of a gradient may be off, from `(..., numbers)` and `(...)`."""
+        least = (exact.square().sum(-1) + spread).sqrt()
+        return _BACKWARD * self._factor * (self._error(exact, rounded) + self.unit * least)
 
     def _error(self, exact: Tensor, rounded: Tensor) -> Tensor:
         simulated_unit = torch.finfo(self._simulated).eps / 2

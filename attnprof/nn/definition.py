@@ -27,11 +27,21 @@ _NOTHING = -1e300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gradients:
-    """Gradients of the sum of all `cotangent * output`, each `(heads, positions, head_dim)`."""
+    """Gradients of the sum of all `cotangent * output`, each `(heads, positions, head_dim)`.
+
+    Attributes:
+        query: of the queries.
+        key: of the keys.
+        value: of the values.
+        spreads: of query, key and value, the sums of the squared norms of all that adds up to a
+            vector, `(heads, positions)`: how independent errors of single summands add up, even
+            where these cancel.
+    """
 
     query: Tensor
     key: Tensor
     value: Tensor
+    spreads: tuple[Tensor, Tensor, Tensor]
 
 
 class Source(Protocol):
@@ -45,8 +55,12 @@ class Source(Protocol):
         """Keys and values, float64 `(heads, positions, head_dim)` each."""
         ...
 
-    def of_leaves(self, gradients: Gradients, chosen: Sequence[int]) -> dict[str, Tensor]:
-        """Gradients of the leaves at some positions, `(..., positions, numbers)`, by their names.
+    def of_leaves(
+        self, gradients: Gradients, chosen: Sequence[int]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Gradients of the leaves at some positions, and their spreads, by their names.
+
+        They are `(..., positions, numbers)` and `(..., positions)`.
 
         Args:
             gradients: of keys and values at the positions, and of queries at those `chosen` of
@@ -151,6 +165,8 @@ class _Softmax:
         self._output = torch.zeros_like(query)
         self._keys = torch.zeros_like(query)
         self._steered_keys = torch.zeros_like(query)
+        self._key_squares = torch.zeros_like(self._total)
+        self._steered_squares = torch.zeros_like(self._total)
 
     def add(self, rows: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> None:
         """Have some of the rows attend to further keys."""
@@ -166,7 +182,11 @@ class _Softmax:
         )
         if self._cotangent is not None:
             steer = self._rounding(self._cotangent[:, rows] @ value.transpose(-1, -2))
+            key_squares = key.square().sum(-1, keepdim=True)
+            steered = weights**2 * self._steer_squares(self._cotangent[:, rows], steer, value)
             sums += (
+                (self._key_squares, kept**2, (weights**2 @ key_squares)[..., 0]),
+                (self._steered_squares, kept**2, (steered @ key_squares)[..., 0]),
                 (self._keys, kept.unsqueeze(-1), weights @ key),
                 (self._steered_keys, kept.unsqueeze(-1), self._rounding(weights * steer) @ key),
             )
@@ -192,11 +212,31 @@ class _Softmax:
         of_query = (self._steered_keys - taken_off * self._keys) / total
         of_key = of_scores.transpose(-1, -2) @ self._query
         gradients = Gradients(
+            spreads=self._spreads(weights, steer + taken_off, value, output),
             query=self._rounding(self._scale * of_query),
             key=self._rounding(self._scale * of_key),
             value=self._rounding(weights.transpose(-1, -2) @ self._cotangent),
         )
         return Attended(output=output, spread=spread, gradients=gradients)
+
+    def _spreads(
+        self, weights: Tensor, steer: Tensor, value: Tensor, output: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Gradients`; what is taken off is the same for all keys, so its errors add up."""
+        assert self._cotangent is not None
+        squares = self._cotangent.square().sum(-1)
+        taken_off = squares * output.square().sum(-1)
+        keys = self._key_squares + self._keys.square().sum(-1)
+        of_query = (self._steered_squares + taken_off * keys) / self._total**2
+        steered = self._steer_squares(self._cotangent, steer, value) + taken_off.unsqueeze(-1)
+        of_key = (weights**2 * steered).transpose(-1, -2) @ self._query.square().sum(-1, True)
+        of_value = (weights**2).transpose(-1, -2) @ squares.unsqueeze(-1)
+        return self._scale**2 * of_query, self._scale**2 * of_key[..., 0], of_value[..., 0]
+
+    def _steer_squares(self, cotangent: Tensor, steer: Tensor, value: Tensor) -> Tensor:
+        """Of c v, and of what its sum has summands of, `(heads, rows, keys)`."""
+        norms = cotangent.square().sum(-1, True) * value.square().sum(-1).unsqueeze(-2)
+        return steer.square() + norms / value.shape[-1]
 
     def _scores(self, query: Tensor, key: Tensor) -> Tensor:
         return self._rounding(self._scale * (query @ key.transpose(-1, -2)))

@@ -37,14 +37,19 @@ class GivenHeads:
         """See `Source`."""
         return self.key[:, positions].double(), self.value[:, positions].double()
 
-    def of_leaves(self, gradients: Gradients, chosen: Sequence[int]) -> dict[str, Tensor]:
+    def of_leaves(
+        self, gradients: Gradients, chosen: Sequence[int]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """See `Source`."""
         of_query = torch.zeros_like(gradients.key)
         of_query[:, list(chosen)] = gradients.query
+        query_spread, key_spread, value_spread = gradients.spreads
+        spread = torch.zeros_like(key_spread)
+        spread[:, list(chosen)] = query_spread
         return {
-            f"{self.prefix}query": of_query,
-            f"{self.prefix}key": gradients.key,
-            f"{self.prefix}value": gradients.value,
+            f"{self.prefix}query": (of_query, spread),
+            f"{self.prefix}key": (gradients.key, key_spread),
+            f"{self.prefix}value": (gradients.value, value_spread),
         }
 
 
@@ -75,12 +80,18 @@ class ProjectedHeads:
         states = self._hidden_states[positions].double()
         return self._projected("key", states), self._projected("value", states)
 
-    def of_leaves(self, gradients: Gradients, chosen: Sequence[int]) -> dict[str, Tensor]:
+    def of_leaves(
+        self, gradients: Gradients, chosen: Sequence[int]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """See `Source`."""
+        of_query, of_key, of_value = gradients.spreads
         total = self._unprojected("key", gradients.key)
         total += self._unprojected("value", gradients.value)
         total[list(chosen)] += self._unprojected("query", gradients.query)
-        return {"hidden_states": total}
+        spread = self._unprojected_spread("key", of_key)
+        spread += self._unprojected_spread("value", of_value)
+        spread[list(chosen)] += self._unprojected_spread("query", of_query)
+        return {"hidden_states": (total, spread)}
 
     def _projected(self, name: str, states: Tensor) -> Tensor:
         weight, bias = self._weights[name]
@@ -89,6 +100,11 @@ class ProjectedHeads:
 
     def _unprojected(self, name: str, gradient: Tensor) -> Tensor:
         return gradient.transpose(0, 1).flatten(1) @ self._weights[name][0]
+
+    def _unprojected_spread(self, name: str, spread: Tensor) -> Tensor:
+        """Independent errors of a head's numbers, each multiplied with a row of the weights."""
+        of_heads = self._weights[name][0].unflatten(0, (self._num_heads, -1))
+        return of_heads.square().sum(-1).mean(-1) @ spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +154,7 @@ class Definition:
         """
         is_global = [row in self.pattern.global_positions for row in self.rows]
         outputs: list[tuple[list[int], Tensor, Tensor]] = []
-        leaves: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        leaves: tuple[_Leaves, _Leaves] = ({}, {})
         for source, kind in ((ordinary, False), (of_globals, True)):
             chosen = [index for index, one in enumerate(is_global) if one == kind]
             if not chosen:
@@ -156,12 +172,11 @@ class Definition:
             outputs.append((chosen, exact.output, self.precision.of_output(exact, rounded)))
             for total, attended in zip(leaves, (exact, rounded), strict=True):
                 if attended.gradients is not None:
-                    for name, more in source.of_leaves(attended.gradients, chosen).items():
-                        total[name] = total[name] + more if name in total else more
+                    _add(total, source.of_leaves(attended.gradients, chosen))
         output, tolerance = _in_order(outputs, len(self.rows))
         gradients = {
-            name: (numbers, self.precision.of_gradient(numbers, leaves[1][name]))
-            for name, numbers in leaves[0].items()
+            name: (numbers, self.precision.of_gradient(numbers, leaves[1][name][0], spread))
+            for name, (numbers, spread) in leaves[0].items()
         }
         return Expected(output=output, tolerance=tolerance, gradients=gradients)
 
@@ -186,6 +201,17 @@ class Definition:
 
     def _described(self, found: Difference, place: str) -> str:
         return found.described(place, self.precision.dtype)
+
+
+_Leaves = dict[str, tuple[Tensor, Tensor]]
+"""Gradients and their spreads, by the names of leaves."""
+
+
+def _add(total: _Leaves, more: _Leaves) -> None:
+    for name, (numbers, spread) in more.items():
+        if name in total:
+            numbers, spread = total[name][0] + numbers, total[name][1] + spread
+        total[name] = (numbers, spread)
 
 
 def _in_order(
