@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from attnprof.api import estimate
     from attnprof.comparison import compare
     from attnprof.guard.asserting import assert_growth
+    from attnprof.nn.checking import check_attention
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.operators.formulas import register_mac_formula
@@ -26,6 +27,7 @@ __all__ = [
     "ResultTable",
     "Workload",
     "assert_growth",
+    "check_attention",
     "compare",
     "estimate",
     "register_mac_formula",
@@ -39,6 +41,7 @@ _HOMES = {
     "ResultTable": "attnprof.records",
     "Workload": "attnprof.workload",
     "assert_growth": "attnprof.guard.asserting",
+    "check_attention": "attnprof.nn.checking",
     "compare": "attnprof.comparison",
     "estimate": "attnprof.api",
     "register_mac_formula": "attnprof.operators.formulas",

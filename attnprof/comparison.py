@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from attnprof import counters, environment, kernels, runner, steps, targets
 from attnprof.api import EstimateOptions
-from attnprof.errors import MeasurementError, UsageError
+from attnprof.errors import FailedError, MeasurementError, UsageError
 from attnprof.files import is_special
 from attnprof.free_memory import available_bytes
 from attnprof.fused_buffers import computing_with, cpu_threads
@@ -50,6 +50,7 @@ class CompareOptions(EstimateOptions, total=False):
     threads: int | None
     resume: bool
     allow_slow: bool
+    check_against: str | None
 
 
 @dataclass(slots=True)
@@ -183,11 +184,19 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         precision=_precision(options.get("precision")),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
         allow_slow=bool(options.get("allow_slow")),
+        check_against=options.get("check_against"),
     )
     stored = options.get("machine")
     machine = None if stored is None else read_machine(stored)
     threads = read_threads(options) or cpu_threads()
     names = read_kernel_names(options)
+    if measurements.check_against and not any(kernels.is_own(name) for name in names):
+        raise UsageError(
+            "check_against",
+            measurements.check_against,
+            "only what is your own is compared with it, as --kernel pkg.mod:Net; built-in kernels "
+            "are compared with their pattern's definition",
+        )
     Outputs.read(options, {})
     path = _journal_path(options)
     if not any(kernels.is_own(name) for name in names):
@@ -205,10 +214,13 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         here: environment.Environment = ask(environment.capture)
         if isinstance(workers, ForkServer):
             workers.is_limited = device == "cpu"
+        against = _digest_of_reference(measurements.check_against, ask)
         cases = read_cases(options, device)
         journal, earlier = None, {}
         if path:
-            journal = Journal(path, _key(here, names), is_resumed=bool(options.get("resume")))
+            journal = Journal(
+                path, _key(here, names, against), is_resumed=bool(options.get("resume"))
+            )
             stack.callback(journal.close)
             earlier = journal.earlier(cases, _wanted(measurements))
         table = ResultTable()
@@ -264,14 +276,40 @@ def _journal_path(options: CompareOptions) -> Path | None:
     return None
 
 
-def _key(here: environment.Environment, names: Iterable[str]) -> Key:
-    """What must be as it was for a measurement to stand."""
+def _digest_of_reference(name: str | None, ask: Callable[..., Any]) -> str:
+    """What tells a reference of the user's own from others; empty without one.
+
+    Raises:
+        UsageError: when there is none of that name.
+    """
+    if name is None:
+        return ""
+    from attnprof.targets.against import reference_digest
+
+    try:
+        return f" {name} {ask(reference_digest, name)}"
+    except FailedError as error:
+        raise UsageError("check_against", name, f"{error} when it was imported") from error
+
+
+def _key(here: environment.Environment, names: Iterable[str], against: str) -> Key:
+    """What must be as it was for a measurement to stand.
+
+    Args:
+        here: the machine.
+        names: of all kernels.
+        against: what tells the reference that the user's own is compared with.
+    """
     facts = here.as_dict()
     machine = {name: facts[name] for name in _KEY_FACTS}
     own = {name: kernels.find(name) for name in names if kernels.is_own(name)}
     return Key(
         machine,
-        {name: kernel.source_digest() for name, kernel in own.items() if is_target(kernel)},
+        {
+            name: kernel.source_digest() + against
+            for name, kernel in own.items()
+            if is_target(kernel)
+        },
     )
 
 

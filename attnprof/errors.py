@@ -45,13 +45,13 @@ class FailedError(AttnprofError):
     """What was run in a process of its own failed; the message says how.
 
     Attributes:
-        status: `oom`, `timeout` or `error`.
+        status: `oom`, `timeout`, `wrong` or `error`.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, status: Literal["oom", "timeout", "error"]) -> None:
-        self.status: Literal["oom", "timeout", "error"] = status
+    def __init__(self, message: str, status: Literal["oom", "timeout", "wrong", "error"]) -> None:
+        self.status: Literal["oom", "timeout", "wrong", "error"] = status
         super().__init__(message)
 
 

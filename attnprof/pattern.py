@@ -1,6 +1,6 @@
 """Which keys each query reads: dense, or a sliding window with dilation and global positions.
 
-The definition is `AttentionPattern.mask_rows`; `AttentionPattern.pairs` counts the same pairs in
+The definition is `AttentionPattern.mask_at`; `AttentionPattern.pairs` counts the same pairs in
 closed form. Source: Longformer, arXiv 2004.05150, section 3.1.
 """
 
@@ -145,22 +145,26 @@ class AttentionPattern:
         """The queries `start` to `stop` of `mask`: bool `(num_heads, stop - start, seq_len)`."""
         import numpy as np
 
+        return self.mask_at(seq_len, np.arange(start, stop), np.arange(seq_len))
+
+    def mask_at(
+        self, seq_len: int, queries: NDArray[np.int64], keys: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """`mask` at some positions of queries and of keys: bool `(num_heads, queries, keys)`."""
+        import numpy as np
+
         self._check_length(seq_len)
         if self.window is None:
-            return np.ones((self.num_heads, stop - start, seq_len), dtype=np.bool_)
-        queries = np.arange(start, stop, dtype=np.int64)[:, None]
-        keys = np.arange(seq_len, dtype=np.int64)[None, :]
-        distance = np.abs(queries - keys)
-        rows = np.stack(
-            [
-                (distance % stride == 0) & (distance <= self.window // 2 * stride)
-                for stride in self.dilation
-            ]
-        )
-        everywhere = np.array(self.global_positions, dtype=np.int64)
-        rows[:, :, everywhere] = True
-        rows[:, np.isin(queries[:, 0], everywhere), :] = True
-        return rows
+            return np.ones((self.num_heads, len(queries), len(keys)), dtype=np.bool_)
+        distance = np.abs(queries[:, None] - keys[None, :])
+        of_stride = {
+            stride: (distance % stride == 0) & (distance <= self.window // 2 * stride)
+            for stride in set(self.dilation)
+        }
+        mask = np.stack([of_stride[stride] for stride in self.dilation])
+        mask[:, :, np.isin(keys, self.global_positions)] = True
+        mask[:, np.isin(queries, self.global_positions), :] = True
+        return mask
 
     def _check_length(self, seq_len: int) -> None:
         _whole("seq_len", seq_len, 1, "a positive whole number of tokens")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from attnprof.machine import Machine
 
-Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "error"]
+Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "wrong", "error"]
 Value = int | float
 Cell = int | float | str | None
 
-FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "error"})
+FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "wrong", "error"})
 """Statuses of a measurement that was begun and failed."""
 
 UNITS = {

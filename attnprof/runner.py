@@ -54,6 +54,9 @@ class Measurements:
         timeout: seconds after which a count, a measurement of memory or a single timed call is
             given up.
         allow_slow: whether cases run that are predicted to be far past `max_seconds`.
+        check_against: what the output of the user's own is compared with, as `pkg.mod:name`; None
+            for nothing. Built-in kernels are compared with their pattern's definition before their
+            time or memory is measured.
     """
 
     count: bool = True
@@ -63,6 +66,7 @@ class Measurements:
     precision: float = PRECISION
     timeout: float = 600.0
     allow_slow: bool = False
+    check_against: str | None = None
 
 
 Observer = Callable[[str, float], None]
@@ -248,6 +252,7 @@ class _Length:
             if compiles and (wanted.time or wanted.memory):
                 self.step(f"compiling {case.kernel}", part)
                 yield _compiled(case, self._call(worker, steps.compile_ns, case))
+            self._check_output(case, part)
             # Before anything else has run there: the process's own memory is looked at as well.
             if wanted.memory and "peak_bytes" not in known:
                 self.step(f"memory of {case.kernel}", part)
@@ -258,6 +263,24 @@ class _Length:
                     yield _counted(case, name, self._call(worker, steps.count, case, name))
         finally:
             worker.close()
+
+    def _check_output(self, case: Case, part: float) -> None:
+        """In a process of its own: fresh memory is filled there, and all else slower for it.
+
+        Raises:
+            FailedError: when it is wrong, or cannot be had.
+        """
+        wanted = self.measurements
+        is_own = kernels.is_own(case.kernel)
+        reference = wanted.check_against if is_own else None
+        if not (reference if is_own else wanted.memory or wanted.time):
+            return
+        self.step(f"checking the output of {case.kernel}", part)
+        outcome = self.workers.run(steps.wrong_output, case, reference, max_seconds=wanted.timeout)
+        if outcome.status != "ok":
+            raise FailedError(f"{outcome.failure} while its output was checked", outcome.status)
+        if outcome.value:
+            raise FailedError(outcome.value, "wrong")
 
     def _call(self, worker: Worker, function: Callable[..., Any], *args: Any) -> Outcome:
         return worker.call(function, *args, max_seconds=self.measurements.timeout)

@@ -58,11 +58,16 @@ class Series:
 
 
 def series_of(table: ResultTable) -> list[Series]:
-    """The table's rows by kernel and pattern, in the order of their first rows."""
+    """The table's rows by kernel and pattern, in the order of their first rows.
+
+    Rows whose output is wrong are left out: nothing follows from what they cost.
+    """
     label_of = labels(table)
     longest = max((row.workload.seq_len for row in table.rows), default=1)
     groups: dict[tuple[str, Workload], list[Row]] = {}
     for row in table.rows:
+        if row.status == "wrong":
+            continue
         groups.setdefault((row.kernel, row.workload.at(longest)), []).append(row)
     return [
         Series(label_of(rows[0]), tuple(sorted(rows, key=lambda row: row.workload.seq_len)))

@@ -46,6 +46,25 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
     ]
 
 
+def wrong_output(case: Case, reference: str | None = None) -> str:
+    """What is wrong with the output of a call, in words; empty where nothing is.
+
+    Args:
+        case: of a built-in kernel, which is compared with its pattern's definition; or of the
+            user's own.
+        reference: what the user's own is compared with, as `pkg.mod:name`.
+    """
+    kernel, workload = kernels.find(case.kernel), case.workload
+    call = kernel.build(workload)
+    if reference is not None:
+        from attnprof.targets.against import wrong_against
+
+        return wrong_against(reference, call, workload)
+    from attnprof.output_checks import wrong_output
+
+    return wrong_output(call, workload, has_float32_softmax=kernel.has_float32_softmax)
+
+
 def count(case: Case, counter: str) -> int:
     """MACs of one call, by a counter."""
     return counters.find(counter).count(partial(kernels.find(case.kernel).build, case.workload))

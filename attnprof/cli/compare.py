@@ -36,6 +36,7 @@ def compare(
     timeout: options.Timeout = DEFAULT_TIMEOUT_SECONDS,
     threads: options.Threads = None,
     no_isolation: options.NoIsolation = False,
+    check_against: options.CheckAgainst = None,
     resume: options.Resume = False,
     csv: options.Csv = None,
     json: options.Json = None,

@@ -225,6 +225,17 @@ NoIsolation = Annotated[
         rich_help_panel=_MEASURE,
     ),
 ]
+CheckAgainst = Annotated[
+    str | None,
+    typer.Option(
+        "--check-against",
+        metavar="NAME",
+        help="What your own kernel should compute, as pkg.mod:reference, called with the same "
+        "inputs: a kernel that differs is [bold]wrong[/] and not timed. Built-in kernels are "
+        "always checked, against their pattern.",
+        rich_help_panel=_MEASURE,
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

@@ -32,6 +32,9 @@ class Kernel(Protocol):
     compiles: bool
     """Whether its first call compiles it; that time is told apart."""
 
+    has_float32_softmax: bool
+    """Whether it computes softmax in float32 where all else is in float64."""
+
     def supports(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
         ...

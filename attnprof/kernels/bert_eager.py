@@ -24,6 +24,7 @@ __all__ = [
     "build",
     "compiles",
     "executed_macs",
+    "has_float32_softmax",
     "held_bytes",
     "length_step",
     "name",
@@ -39,6 +40,7 @@ summary = "dense; transformers' BertSelfAttention, scores materialised"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = ""
 compiles = False
+has_float32_softmax = False
 
 
 def build(workload: Workload) -> Call:

@@ -27,6 +27,7 @@ __all__ = [
     "build",
     "compiles",
     "executed_macs",
+    "has_float32_softmax",
     "held_bytes",
     "length_step",
     "name",
@@ -42,6 +43,7 @@ summary = "dense; transformers' BertSelfAttention on torch's fused attention"
 attends: Literal["dense", "pattern"] = "dense"
 unseen_by_ptflops = "scaled_dot_product_attention"
 compiles = False
+has_float32_softmax = False
 
 
 def build(workload: Workload) -> Call:

@@ -23,6 +23,7 @@ summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "fused attention"
 compiles = False
+has_float32_softmax = False
 
 _PROJECTIONS = 6
 _FORWARD_PRODUCTS = 2

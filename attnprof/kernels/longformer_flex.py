@@ -27,6 +27,7 @@ summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's bl
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = ""
 compiles = True
+has_float32_softmax = False
 
 _FORWARD_PRODUCTS = 2
 _BACKWARD_PRODUCTS = 5

@@ -31,6 +31,7 @@ summary = "sliding window and globals; transformers' LongformerSelfAttention, no
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "einsum"
 compiles = False
+has_float32_softmax = True
 
 _PROJECTIONS = 6
 _MASKED = -10_000.0

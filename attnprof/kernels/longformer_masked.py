@@ -29,6 +29,7 @@ summary = "any pattern; dense fused attention under a mask: quadratic"
 attends: Literal["dense", "pattern"] = "pattern"
 unseen_by_ptflops = "scaled_dot_product_attention"
 compiles = False
+has_float32_softmax = False
 
 _MASK_ROWS_AT_A_TIME = 256
 

@@ -57,6 +57,7 @@ class ApartTarget:
     attends: Literal["dense", "pattern", "own"] = "own"
     unseen_by_ptflops: str = ""
     compiles: bool = False
+    has_float32_softmax: bool = False
 
     def __init__(self, name: str, apart: Apart) -> None:
         parse_reference(name)

@@ -67,7 +67,7 @@ class PythonTarget(Target):
         super().__init__(reference.name, f"{reference.inner} in {reference.place}")
         self._module = reference.place
         self._specs = {spec.name: spec for spec in reference.inputs}
-        self._object = _load(reference) if given is None else given
+        self._object = load_object(reference) if given is None else given
         self._make = self._maker()
 
     def build(self, workload: Workload) -> Call:
@@ -78,6 +78,14 @@ class PythonTarget(Target):
             module = as_module(self._named(function), kwargs)
             module = placed(module, workload, is_fresh=function is not self._object)
         return Call(module=module, kwargs=_located(kwargs, workload), mode=workload.mode)
+
+    def made(self, workload: Workload) -> Any:
+        """The module or function itself, without inputs."""
+        with seeded_defaults(workload), _users_code():
+            function, _ = self._make(workload)
+            if not isinstance(function, nn.Module):
+                return self._named(function)
+            return placed(function, workload, is_fresh=function is not self._object)
 
     def source_path(self) -> Path | None:
         """The module's."""
@@ -228,7 +236,12 @@ def _users_code() -> Generator[None]:
             sys.path.remove(folder)
 
 
-def _load(reference: Reference) -> Any:
+def load_object(reference: Reference) -> Any:
+    """What a reference names.
+
+    Raises:
+        UsageError: when there is no such thing.
+    """
     found: Any = _import(reference)
     for name in reference.inner.split("."):
         if not hasattr(found, name):

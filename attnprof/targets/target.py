@@ -60,6 +60,7 @@ class Target(ABC):
     attends: Literal["dense", "pattern", "own"] = "own"
     unseen_by_ptflops: str = ""
     compiles: bool = False
+    has_float32_softmax: bool = False
 
     def __init__(self, name: str, summary: str) -> None:
         self.name: str = name

@@ -1,0 +1,55 @@
+"""Which queries of a sequence are compared with a pattern's definition: all, or where kernels err.
+
+Kernels cut a sequence into blocks and treat its ends apart. So a sample has the borders, the first
+queries with a whole window, both sides of the edges of every block size in use, and global tokens.
+"""
+
+from __future__ import annotations
+
+import random
+
+from attnprof.pattern import AttentionPattern
+
+ALL_UP_TO = 256
+"""Sequences of so many tokens are compared whole."""
+
+_BLOCKS = (16, 32, 64, 96, 128, 192, 256, 512, 768, 1024, 1536, 2048, 4096)
+"""Tokens of a tile, of a chain's part, or of a block of FlexAttention, triton and cuDNN."""
+
+_GLOBALS = 6
+_RANDOM = 16
+_SEED = 20200410
+
+
+def sampled_rows(pattern: AttentionPattern, seq_len: int) -> list[int]:
+    """Positions of queries, ascending; their number does not grow with the length."""
+    if seq_len <= ALL_UP_TO:
+        return list(range(seq_len))
+    first_and_last = {0, 1, 2, seq_len - 3, seq_len - 2, seq_len - 1}
+    drawn = random.Random(_SEED).sample(range(seq_len), _RANDOM)
+    rows = first_and_last | set(drawn) | _globals(pattern)
+    for stride in sorted(set(pattern.dilation)):
+        rows |= _around_edges(pattern, stride, seq_len)
+    return sorted(row for row in rows if 0 <= row < seq_len)
+
+
+def _globals(pattern: AttentionPattern) -> set[int]:
+    """Some global tokens, the first and the last among them, and their neighbours."""
+    chosen = pattern.global_positions
+    if len(chosen) > _GLOBALS:
+        step = (len(chosen) - 1) / (_GLOBALS - 1)
+        chosen = tuple(chosen[round(index * step)] for index in range(_GLOBALS))
+    return {position + shift for position in chosen for shift in (-1, 0, 1)}
+
+
+def _around_edges(pattern: AttentionPattern, stride: int, seq_len: int) -> set[int]:
+    """Both sides of where windows become whole, and of blocks' edges at both ends and between."""
+    window = pattern.window or 0
+    reach = window // 2 * stride
+    edges = {reach, reach + stride, seq_len - reach, seq_len - reach - stride}
+    for block in {*_BLOCKS, *([window // 2, window] if window else [])}:
+        tokens = block * stride  # a block of a dilated head has every stride-th token
+        blocks = seq_len // tokens
+        # an odd one between the ends, for an even one is an edge of larger blocks too
+        edges |= {tokens * number for number in (1, blocks // 2 | 1, blocks)}
+    return {edge + side for edge in edges for side in {-1, 0, stride - 1}}

@@ -1,0 +1,88 @@
+"""The definition block by block against dense attention in double precision, and its gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from attention_reference import reference_attention
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnprof import AttentionPattern
+from attnprof.nn import definition
+from attnprof.nn.agreement import Precision
+from attnprof.nn.expectation import Definition, GivenHeads
+from attnprof.nn.sampled_rows import sampled_rows
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.DataObject) -> None:
+    seq_len = data.draw(st.integers(1, 60))
+    dilation = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=2))
+    positions = sorted(data.draw(st.sets(st.integers(0, seq_len - 1), max_size=3)))
+    window = 2 * data.draw(st.integers(1, 20))
+    rows = sorted(data.draw(st.sets(st.integers(0, seq_len - 1), min_size=1, max_size=8)))
+    has_own = data.draw(st.booleans())
+    torch.manual_seed(0)
+    pattern = AttentionPattern.sliding(window, dilation, positions, num_heads=2)
+    tensors = [
+        torch.randn(1, 2, seq_len, 5, dtype=torch.float64, requires_grad=True) for _ in range(6)
+    ]
+    ordinary, of_globals = tensors[:3], tensors[3:] if has_own else tensors[:3]
+    dense = reference_attention(
+        *ordinary, window=window, dilation=dilation, positions=[positions], of_globals=of_globals
+    )
+    cotangent = torch.randn(2, len(rows), 5, dtype=torch.float64)
+    (dense[0][:, rows] * cotangent).sum().backward()
+
+    attention = Definition(
+        pattern=pattern,
+        seq_len=seq_len,
+        rows=rows,
+        scale=5**-0.5,
+        precision=Precision(torch.float64, seq_len),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(definition, "KEYS_AT_A_TIME", 16)  # several blocks, the last one smaller
+        expected = attention.expected(
+            GivenHeads(*(one.detach()[0] for one in ordinary)),
+            GivenHeads(*(one.detach()[0] for one in of_globals), "own_" if has_own else ""),
+            cotangent,
+        )
+    torch.testing.assert_close(expected.output, dense.detach()[0][:, rows], atol=1e-12, rtol=0)
+    names = ["query", "key", "value", "own_query", "own_key", "own_value"]
+    for name, tensor in zip(names, tensors, strict=True):
+        gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        if name in expected.gradients:
+            found, _ = expected.gradients[name]
+            torch.testing.assert_close(found, gradient[0][:, rows], atol=1e-12, rtol=0)
+        else:
+            assert not gradient[0][:, rows].any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "relative"),
+    [
+        (torch.float64, 1e-13),
+        (torch.float32, 3e-5),
+        (torch.float16, 6e-3),
+        (torch.bfloat16, 5e-2),
+    ],
+)
+def test_tolerances_are_as_small_as_they_are_said_to_be(
+    dtype: torch.dtype, relative: float
+) -> None:
+    pattern = AttentionPattern.sliding(8, num_heads=2)
+    torch.manual_seed(0)
+    heads = GivenHeads(*(torch.randn(2, 100, 16).to(dtype) for _ in range(3)))
+    attention = Definition(
+        pattern=pattern,
+        seq_len=100,
+        rows=sampled_rows(pattern, 100),
+        scale=0.25,
+        precision=Precision(dtype, 100),
+    )
+    expected = attention.expected(heads, heads)
+    share = expected.tolerance / expected.output.norm(dim=-1)
+    assert relative / 10 < float(share.median()) < relative
