@@ -85,5 +85,10 @@ _OUT_OF_MEMORY = (
 def near(name: str, choices: Iterable[str]) -> str:
     """Words for an unknown name: what is near it, or else all there is."""
     known = sorted(choices)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+    close = near_or_none(name, known)
+    return f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
+
+
+def near_or_none(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that a name is likely to mean; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, choices, n=1)), None)

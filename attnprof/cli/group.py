@@ -11,6 +11,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from attnprof.cli.commands import SUMMARIES
+from attnprof.cli.deferred import Deferred
+from attnprof.cli.plain import CommandLineError, unknown
 from attnprof.errors import AttnprofError, MeasurementError, UsageError
 
 INTERRUPTED = 130
@@ -19,8 +22,28 @@ INTERRUPTED = 130
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
 
 
-class OneLineErrors(TyperGroup):
-    """A group whose commands end with a line that names the option, and no traceback or frame."""
+class Commands(TyperGroup):
+    """All commands; an error ends them with a line that names the option, no traceback or frame."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands |= {name: Deferred(name, summary) for name, summary in SUMMARIES.items()}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the command.
+
+        Raises:
+            CommandLineError: for an option of a command there.
+        """
+        typed = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            option = getattr(error, "option_name", None)
+            if not option:
+                raise
+            otherwise = "options stand behind a command, as in attnprof compare --len 512"
+            raise CommandLineError(unknown(option, typed, self.params, otherwise)) from error
 
     def main(
         self,
