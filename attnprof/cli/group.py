@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.deferred import Deferred
-from attnprof.cli.plain import CommandLineError, unknown
+from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
 from attnprof.errors import AttnprofError, MeasurementError, UsageError
 
 INTERRUPTED = 130
@@ -22,12 +21,12 @@ INTERRUPTED = 130
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
 
 
-class Commands(TyperGroup):
+class Commands(PlainGroup):
     """All commands; an error ends them with a line that names the option, no traceback or frame."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands |= {name: Deferred(name, summary) for name, summary in SUMMARIES.items()}
+        self.commands.update({name: Deferred(name, line) for name, line in SUMMARIES.items()})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before the command.

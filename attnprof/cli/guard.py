@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import options
-from attnprof.cli.interrupts import ending_in_order
-from attnprof.cli.screen import progress, say
+from attnprof.cli.plain import PlainCommand, PlainGroup
 from attnprof.errors import UsageError, near
-from attnprof.plan import read_seconds
 
 if TYPE_CHECKING:
     from attnprof.guard.checking import Check, Observer
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from attnprof.isolated import Workers
 
 guard = typer.Typer(
+    cls=PlainGroup,
+    add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
     help="Complexity contracts: what code may cost, and how that may grow, for CI to enforce.",
@@ -36,7 +36,7 @@ Names = Annotated[
     typer.Argument(metavar="NAME", help="Contracts. [dim]default: all[/]"),
 ]
 Config = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--config",
         metavar="FILE",
@@ -45,7 +45,7 @@ Config = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float | None,
+    str | None,
     typer.Option("--timeout", metavar="SECONDS", help="For each contract. [dim]default: 300[/]"),
 ]
 Format = Annotated[
@@ -56,7 +56,7 @@ NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contract
 Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def init(
     names: Names = None,
     config: Config = None,
@@ -72,7 +72,7 @@ def init(
     _renew(renewing.init, names, config, timeout, no_isolation=no_isolation)
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def update(
     names: Names = None,
     config: Config = None,
@@ -88,7 +88,7 @@ def update(
     _renew(renewing.update, names, config, timeout, no_isolation=no_isolation)
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def check(
     names: Names = None,
     config: Config = None,
@@ -107,6 +107,7 @@ def check(
     """
     from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
+    from attnprof.plan import read_seconds
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
@@ -117,7 +118,7 @@ def check(
             configuration,
             contracts,
             workers,
-            config=_named(config),
+            config=config or "",
             with_time=not no_time,
             is_strict=strict,
             timeout=seconds,
@@ -147,19 +148,23 @@ def _summarise(text: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
+        from attnprof.cli.screen import say
+
         say(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
 def _renew(
     change: Callable[..., Update],
     names: list[str] | None,
-    config: Path | None,
-    timeout: float | None,
+    config: str | None,
+    timeout: str | None,
     *,
     no_isolation: bool,
 ) -> None:
+    from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reading import shown_path
+    from attnprof.plan import read_seconds
 
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
@@ -180,15 +185,11 @@ def _renew(
     raise typer.Exit(done.exit_code)
 
 
-def _read(names: list[str] | None, config: Path | None) -> tuple[Configuration, list[Contract]]:
+def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
     from attnprof.guard.configuration import read_configuration
 
-    configuration = read_configuration(config)
+    configuration = read_configuration(None if config is None else Path(config))
     return configuration, configuration.chosen(names or [])
-
-
-def _named(config: Path | None) -> str:
-    return "" if config is None else str(config)
 
 
 @contextmanager
@@ -196,6 +197,8 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    from attnprof.cli.interrupts import ending_in_order
+    from attnprof.cli.screen import progress, say
     from attnprof.guard.checking import workers_for
 
     with ending_in_order() as ending:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from attnprof.errors import AttnprofError, near_or_none
+
+if TYPE_CHECKING:
+    _Base = TyperCommand
+else:
+    _Base = object
 
 _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
@@ -23,13 +28,32 @@ class CommandLineError(AttnprofError):
     exit_code = 2
 
 
-class PlainCommand(TyperCommand):
-    """A command that hands over what was typed, and says of unknown words what could be meant."""
+class _AsTyped:
+    """What Typer asks for values: they are left as they are."""
 
-    def __init__(self, name: str | None, **attributes: Any) -> None:
-        super().__init__(name, **attributes)
-        for parameter in self.params:
-            parameter.get_runtime_param = _AsTyped  # type: ignore[attr-defined]
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value; an empty tuple for an option of many that was not given."""
+        takes_many = param.multiple or param.nargs == -1
+        return () if value is None and takes_many else value
+
+
+class ValuesAsTyped(_Base):
+    """A command or group whose values are text."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, the one for help as well."""
+        parameters: list[Any] = list(super().get_params(ctx))
+        for parameter in parameters:
+            parameter.get_runtime_param = _AsTyped
+        return parameters
+
+
+class PlainGroup(ValuesAsTyped, TyperGroup):
+    """A group of such commands."""
+
+
+class PlainCommand(ValuesAsTyped, TyperCommand):
+    """A command that hands over what was typed, and says of unknown words what could be meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse what is no option.
@@ -50,15 +74,6 @@ class PlainCommand(TyperCommand):
         if rest and not ctx.resilient_parsing:
             raise CommandLineError(_stray(rest, self.params, ctx))
         return rest
-
-
-class _AsTyped:
-    """What Typer asks for values: they are left as they are."""
-
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value; an empty tuple for an option of many that was not given."""
-        takes_many = param.multiple or param.nargs == -1
-        return () if value is None and takes_many else value
 
 
 def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], otherwise: str) -> str:
