@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from attnprof.errors import MeasurementError
+from attnprof.errors import MeasurementError, code_under_test
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,12 @@ class Call:
         Raises:
             MeasurementError: when the module returns no tensor, or in training one that does not
                 depend on its parameters and inputs.
+            FailedError: when it leaves the process, as `sys.exit` does.
         """
+        with code_under_test():
+            return self._run()
+
+    def _run(self) -> torch.Tensor:
         import torch
         from torch.utils._pytree import tree_leaves
 

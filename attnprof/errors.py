@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+import signal
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Literal
 
 
 class AttnprofError(Exception):
@@ -53,6 +53,40 @@ class FailedError(AttnprofError):
     def __init__(self, message: str, status: Literal["oom", "timeout", "error"]) -> None:
         self.status: Literal["oom", "timeout", "error"] = status
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[FailedError], tuple[str, str]]:
+        """Crosses from one process to another."""
+        return FailedError, (str(self), self.status)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the command; what code under test raises by itself is no such thing."""
+
+
+def ends_the_command(error: BaseException) -> bool:
+    """Whether an exception is the person's at the keyboard, and not that of code under test."""
+    if isinstance(error, Interrupted):
+        return True
+    # Without a command around it, Python's own handler raises the plain exception.
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, KeyboardInterrupt) and is_default
+
+
+@contextmanager
+def code_under_test() -> Generator[None]:
+    """What leaves the process, such as `sys.exit`, is a failure of the code that calls it.
+
+    Raises:
+        FailedError: in place of any exception that is none of `Exception`.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if ends_the_command(error):
+            raise
+        raise FailedError(describe_error(error), "error") from error
 
 
 def describe_error(error: BaseException) -> str:

@@ -52,7 +52,7 @@ def test_help_and_estimate_load_no_other_command() -> None:
     """Help needs the names and summaries of the commands, and none of what they import."""
     package = "attnprof."
     needed = {f"{package}cli", f"{package}errors"}
-    names = ("commands", "deferred", "group", "plain", "variadic")
+    names = ("commands", "deferred", "group", "interrupts", "plain", "variadic")
     needed |= {f"{package}cli.{name}" for name in names}
     loaded = modules_of(command("--help"))
     assert {name for name in loaded if name.startswith(package)} == needed

@@ -12,8 +12,9 @@ import typer
 
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.deferred import Deferred
+from attnprof.cli.interrupts import ending_in_order
 from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
-from attnprof.errors import AttnprofError, MeasurementError, UsageError
+from attnprof.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 
 INTERRUPTED = 130
 
@@ -77,15 +78,16 @@ class Commands(PlainGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a reader that has seen enough, as `head` does, is no error."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except (BrokenPipeError, SystemExit):  # the latter is Rich's word for the former
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        except OSError as error:
-            raise MeasurementError(f"could not write: {error.strerror or error}") from error
-        return result
+        with ending_in_order() as ending:
+            try:
+                super().invoke(ctx)
+                sys.stdout.flush()
+            except Interrupted:
+                raise typer.Exit(_tell(ending.word, ending.exit_code)) from None
+            except (BrokenPipeError, SystemExit):  # the latter is Rich's word for the former
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except OSError as error:
+                raise MeasurementError(f"could not write: {error.strerror or error}") from error
 
 
 def _prepare_streams() -> None:
