@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from attnprof.errors import MeasurementError, code_under_test
+from attnprof.errors import MeasurementError, keep_inside
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +51,11 @@ class Call:
                 depend on its parameters and inputs.
             FailedError: when it leaves the process, as `sys.exit` does.
         """
-        with code_under_test():
+        try:
             return self._run()
+        except BaseException as error:
+            keep_inside(error)
+            raise
 
     def _run(self) -> torch.Tensor:
         import torch

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import signal
+import sys
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Literal
 
 
@@ -74,18 +75,26 @@ def ends_the_command(error: BaseException) -> bool:
 
 @contextmanager
 def code_under_test() -> Generator[None]:
-    """What leaves the process, such as `sys.exit`, is a failure of the code that calls it.
+    """What it prints goes to stderr; what leaves the process, such as `sys.exit`, is its failure.
 
     Raises:
         FailedError: in place of any exception that is none of `Exception`.
     """
     try:
-        yield
-    except Exception:
-        raise
+        with redirect_stdout(sys.stderr):
+            yield
     except BaseException as error:
-        if ends_the_command(error):
-            raise
+        keep_inside(error)
+        raise
+
+
+def keep_inside(error: BaseException) -> None:
+    """Have an exception that would leave the process fail the code that raised it.
+
+    Raises:
+        FailedError: in its place, where it is none of `Exception` and nobody's at the keyboard.
+    """
+    if not (isinstance(error, Exception) or ends_the_command(error)):
         raise FailedError(describe_error(error), "error") from error
 
 

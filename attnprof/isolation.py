@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self, TypedDict, TypeVar, cast
 
 from attnprof import kernels, targets
+from attnprof.errors import code_under_test
 from attnprof.isolated import forks
 from attnprof.plan import Case, GridOptions, read_kernel_names, read_seconds
 from attnprof.targets import ApartTarget
@@ -66,7 +67,10 @@ def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
         FailedError: when the process of the kernel ends or is out of time.
     """
     kernel = kernels.find(case.kernel)
-    return kernel.run(function, case) if isinstance(kernel, ApartTarget) else function(case)
+    if isinstance(kernel, ApartTarget):
+        return kernel.run(function, case)
+    with code_under_test():
+        return function(case)
 
 
 def _modules(own: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import typer
 
+from attnprof import streams
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.deferred import Deferred
 from attnprof.cli.interrupts import ending_in_order
@@ -56,6 +56,7 @@ class Commands(PlainGroup):
     ) -> Any:
         """Run, and turn errors into exit codes as the design's contract has them."""
         _prepare_streams()
+        code: Any = 0
         try:
             code = super().main(
                 args=args,
@@ -65,6 +66,7 @@ class Commands(PlainGroup):
                 windows_expand_args=windows_expand_args,
                 **extra,
             )
+            sys.stdout.flush()
         except AttnprofError as error:
             code = _tell(_describe(error), error.exit_code)
         except typer.TyperException as error:
@@ -72,29 +74,30 @@ class Commands(PlainGroup):
             code = _tell(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
             code = INTERRUPTED
+        except (
+            BrokenPipeError,
+            SystemExit,
+        ):  # the latter is Rich's and Typer's word for the former
+            streams.drop_stdout()  # its reader, such as `head`, has seen enough
+        except OSError as error:
+            streams.drop_stdout()
+            message = f"could not write: {error.strerror or error}"
+            code = _tell(message, MeasurementError.exit_code)
         if standalone_mode:
             sys.exit(code or 0)
         return code
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a reader that has seen enough, as `head` does, is no error."""
+        """Run the command; a signal ends it."""
         with ending_in_order() as ending:
             try:
                 super().invoke(ctx)
-                sys.stdout.flush()
             except Interrupted:
                 raise typer.Exit(_tell(ending.word, ending.exit_code)) from None
-            except (BrokenPipeError, SystemExit):  # the latter is Rich's word for the former
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            except OSError as error:
-                raise MeasurementError(f"could not write: {error.strerror or error}") from error
 
 
 def _prepare_streams() -> None:
-    """Signs that a stream's encoding lacks are replaced; only terminals get colour."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    streams.prepare()
     if not sys.stdout.isatty():
         # Typer and Rich would otherwise colour a pipe where CI asks for colour.
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import typer
 
 from attnprof.cli import options
 from attnprof.cli.plain import PlainCommand, PlainGroup
-from attnprof.errors import UsageError, near
+from attnprof.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
     from attnprof.guard.checking import Check, Observer
@@ -105,9 +104,11 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
+    from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.plan import read_seconds
+    from attnprof.streams import drop_stdout
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
@@ -131,7 +132,11 @@ def check(
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # its reader has seen enough; the verdict stands
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
+    except OSError as error:
+        drop_stdout()
+        say(f"attnprof: the verdict could not be written: {error.strerror}")
+        raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if format != "github":
             sys.stderr.write(github.render(result))
@@ -228,9 +233,10 @@ def _show(result: Check) -> None:
     from rich.text import Text
 
     from attnprof.guard.reports import text
+    from attnprof.streams import columns
 
     is_terminal = sys.stdout.isatty()
-    width = min(shutil.get_terminal_size().columns, text.WIDTH) if is_terminal else text.WIDTH
+    width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH
     said = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
         said.highlight_regex(rf"(?m)^{word}(?= )", style)

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -225,7 +225,7 @@ def _users_code() -> Generator[None]:
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
-        with redirect_stdout(sys.stderr), code_under_test():
+        with code_under_test():
             yield
     finally:
         if folder in sys.path:
