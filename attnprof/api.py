@@ -10,6 +10,7 @@ from attnprof import machine as machines
 from attnprof.breakdown import Breakdown, break_down
 from attnprof.errors import UsageError
 from attnprof.forecast import with_predictions
+from attnprof.isolation import IsolationOptions, Request, isolated
 from attnprof.machine import Machine
 from attnprof.outputs import OutputOptions, Outputs
 from attnprof.plan import Case, GridOptions, check_names, read_cases
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from attnprof.audit_table import AuditTable
 
 
-class EstimateOptions(GridOptions, OutputOptions, total=False):
+class EstimateOptions(GridOptions, OutputOptions, IsolationOptions, total=False):
     """Options of `attnprof estimate`."""
 
     machine: str | None
 
 
 @dataclass(slots=True)
-class EstimateRequest:
+class EstimateRequest(Request):
     """An estimate, checked and ready to run.
 
     Attributes:
@@ -70,11 +71,13 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
         device = stored.device if stored else "cpu"
     if stored and device != stored.device:
         raise UsageError("device", device, f"{path} has the times of {stored.device}")
-    cases = read_cases(options, cast("Device", device))
-    return EstimateRequest(cases, Outputs.read(options, renderers(None)), stored)
+    outputs = Outputs.read(options, renderers(None))
+    with isolated(options) as stack:
+        cases = read_cases(options, cast("Device", device))
+        return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())
 
 
-class BreakdownOptions(GridOptions, total=False):
+class BreakdownOptions(GridOptions, IsolationOptions, total=False):
     """Options of `attnprof breakdown`."""
 
     csv: str | None
@@ -82,7 +85,7 @@ class BreakdownOptions(GridOptions, total=False):
 
 
 @dataclass(slots=True)
-class BreakdownRequest:
+class BreakdownRequest(Request):
     """A breakdown, checked and ready to run."""
 
     cases: tuple[Case, ...]
@@ -102,13 +105,13 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
         UsageError: for the first option that cannot be used.
     """
     check_names(options, BreakdownOptions)
-    cases = read_cases(options, "cpu")
     paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
-    return BreakdownRequest(cases, outputs)
+    with isolated(options) as stack:
+        return BreakdownRequest(read_cases(options, "cpu"), outputs, stack=stack.pop_all())
 
 
-class AuditOptions(GridOptions, total=False):
+class AuditOptions(GridOptions, IsolationOptions, total=False):
     """Options of `attnprof audit`."""
 
     no_peers: bool
@@ -121,7 +124,7 @@ AUDIT_LENGTHS = (512, 1024)
 
 
 @dataclass(slots=True)
-class AuditRequest:
+class AuditRequest(Request):
     """An audit, checked and ready to run."""
 
     cases: tuple[Case, ...]
@@ -162,8 +165,9 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     outputs = Outputs[AuditTable].read(
         paths, {"csv": AuditTable.to_csv, "json": AuditTable.to_json, "markdown": markdown}
     )
-    cases = read_cases(grid, "cpu")
-    return AuditRequest(cases, outputs, () if options.get("no_peers") else installed_peers())
+    chosen = () if options.get("no_peers") else installed_peers()
+    with isolated(grid) as stack:
+        return AuditRequest(read_cases(grid, "cpu"), outputs, chosen, stack=stack.pop_all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,4 +210,5 @@ def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
     Raises:
         UsageError: for the first option that cannot be used, before any work.
     """
-    return prepare_estimate(options).run()
+    with prepare_estimate(options) as request:
+        return request.run()

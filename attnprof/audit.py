@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnprof import counters, formulas, kernels, peers, steps
 from attnprof.audit_table import AuditRow, AuditTable
@@ -14,10 +14,11 @@ from attnprof.breakdown import count
 from attnprof.errors import describe_error
 from attnprof.fitting import obstacle
 from attnprof.isolated import ForkServer
-from attnprof.outcomes import attempted
+from attnprof.isolation import where_it_runs
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
+    from attnprof.operators.accounting import Account
     from attnprof.operators.counting import OperatorCounts
 
 TRUTH = "operator"
@@ -55,12 +56,12 @@ def audit(
             server = stack.enter_context(ForkServer([*modules, *steps.model_modules(built_in)]))
         for index, case in enumerate(cases):
             observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
-            reason = kernels.find(case.kernel).supports(case.workload)
-            if reason:
-                result.refusals.append((case, reason))
-                continue
             try:
-                result.rows += _rows_of(case, chosen, server)
+                reason = kernels.find(case.kernel).supports(case.workload)
+                if reason:
+                    result.refusals.append((case, reason))
+                else:
+                    result.rows += _rows_of(case, chosen, server)
             except Exception as error:
                 result.failures.append((case, describe_error(error)))
         observe("done", 1.0)
@@ -69,7 +70,7 @@ def audit(
 
 def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:
     """The truth first, then everything else."""
-    kernel, counts = kernels.find(case.kernel), count(case)
+    kernel, counts = kernels.find(case.kernel), where_it_runs(count, case)
     true_macs = counts.complete_macs
     rows = [AuditRow(case, TRUTH, true_macs, true_macs)]
     if not kernels.is_own(case.kernel):
@@ -77,9 +78,10 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
         rows.append(_useful(case, counts))
     status, reason = obstacle(case)
     # What was compiled before decides whether some counters crash on what is compiled.
-    apart = server if kernel.compiles else None
-    asked = [(name, counters.find(name), apart) for name in counters.names() if name != TRUTH]
-    asked += [(name, peers.find(name), server) for name in peer_names]
+    alone = partial(_run_alone, server) if server else where_it_runs
+    runs: Runs = alone if kernel.compiles else where_it_runs
+    asked = [(name, counters.find(name), runs) for name in counters.names() if name != TRUTH]
+    asked += [(name, peers.find(name), alone) for name in peer_names]
     for name, counter, where in asked:
         if status == "ok":
             rows.append(_row(case, name, counter, true_macs, where))
@@ -88,19 +90,22 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
     return rows
 
 
-def _row(
-    case: Case, name: str, counter: counters.Counter, true_macs: int, server: ForkServer | None
-) -> AuditRow:
-    if server is None:
-        outcome = attempted(_count_by, counter.__name__, case)
-    else:
-        outcome = server.run(_count_by, counter.__name__, case, max_seconds=MAX_SECONDS_APART)
-    counted: int | None = outcome.value
-    if counted is None:
-        return AuditRow(case, name, true_macs, failure=f"crash: {outcome.failure}")
-    explain = partial(counter.explain, partial(kernels.find(case.kernel).build, case.workload))
+Runs = Callable[[Callable[[Case], Any], Case], Any]
+"""Calls a function with a case, in one process or another."""
+
+
+def _run_alone(server: ForkServer, function: Callable[[Case], Any], case: Case) -> Any:
+    """Call it in a process of its own."""
+    return server.run(function, case, max_seconds=MAX_SECONDS_APART).result
+
+
+def _row(case: Case, name: str, counter: counters.Counter, true_macs: int, runs: Runs) -> AuditRow:
     try:
-        account = explain()
+        counted: int = runs(partial(_count_by, counter.__name__), case)
+    except Exception as error:
+        return AuditRow(case, name, true_macs, failure=f"crash: {describe_error(error)}")
+    try:
+        account = where_it_runs(partial(_explain_by, counter.__name__), case)
     except Exception as error:
         return AuditRow(case, name, true_macs, counted, failure=f"no rule: {describe_error(error)}")
     differences = dict(account.differences)
@@ -140,5 +145,13 @@ def _linear_layers(case: Case) -> frozenset[str]:
 
 def _count_by(module: str, case: Case) -> int:
     """The count of a counter or a peer, in the process that this is called in."""
-    counter: counters.Counter = importlib.import_module(module)  # type: ignore[assignment]
-    return counter.count(partial(kernels.find(case.kernel).build, case.workload))
+    return _counter(module).count(partial(kernels.find(case.kernel).build, case.workload))
+
+
+def _explain_by(module: str, case: Case) -> Account:
+    """How a counter or a peer comes to its count, in the process that this is called in."""
+    return _counter(module).explain(partial(kernels.find(case.kernel).build, case.workload))
+
+
+def _counter(module: str) -> counters.Counter:
+    return importlib.import_module(module)  # type: ignore[return-value]

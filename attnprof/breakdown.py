@@ -12,6 +12,7 @@ from attnprof import kernels
 from attnprof.errors import MeasurementError, describe_error
 from attnprof.fitting import obstacle
 from attnprof.growth import doubling_exponent
+from attnprof.isolation import where_it_runs
 from attnprof.plan import Case
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
     before: dict[tuple[str, By, str], tuple[int, int]] = {}
     for case in cases:
         try:
-            counts = count(case)
+            counts = where_it_runs(count, case)
         except Exception as error:
             result.failures.append((case, describe_error(error)))
             continue

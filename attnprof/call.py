@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from attnprof.errors import MeasurementError
+from attnprof.errors import MeasurementError, keep_inside
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,15 @@ class Call:
         Raises:
             MeasurementError: when the module returns no tensor, or in training one that does not
                 depend on its parameters and inputs.
+            FailedError: when it leaves the process, as `sys.exit` does.
         """
+        try:
+            return self._run()
+        except BaseException as error:
+            keep_inside(error)
+            raise
+
+    def _run(self) -> torch.Tensor:
         import torch
         from torch.utils._pytree import tree_leaves
 

@@ -14,7 +14,8 @@ from attnprof.errors import FailedError, MeasurementError, UsageError
 from attnprof.files import is_special
 from attnprof.free_memory import available_bytes
 from attnprof.fused_buffers import computing_with, cpu_threads
-from attnprof.isolated import ForkServer, InThisProcess, Workers
+from attnprof.isolated import ForkServer, InThisProcess, Workers, forks
+from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.machine import read_machine
 from attnprof.outputs import STDOUT, Outputs
@@ -34,7 +35,6 @@ from attnprof.verdict import PRECISION
 from attnprof.workload import Device
 
 DEFAULT_MAX_SECONDS = 15.0
-DEFAULT_TIMEOUT_SECONDS = 600.0
 
 
 class CompareOptions(EstimateOptions, total=False):
@@ -43,10 +43,8 @@ class CompareOptions(EstimateOptions, total=False):
     no_count: bool
     no_time: bool
     no_memory: bool
-    no_isolation: bool
     max_seconds: float | None
     precision: float | None
-    timeout: float | None
     threads: int | None
     resume: bool
     allow_slow: bool
@@ -249,11 +247,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
         finally:
             torch.set_num_threads(before)
         return
-    try:
-        server = ForkServer(steps.modules(names), {"OMP_NUM_THREADS": str(threads)})
-    except OSError as error:
-        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
-    with server:
+    with forks(steps.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
         yield server
 
 

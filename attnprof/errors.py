@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+import signal
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, redirect_stdout
+from typing import Literal
 
 
 class AttnprofError(Exception):
@@ -54,6 +55,48 @@ class FailedError(AttnprofError):
         self.status: Literal["oom", "timeout", "wrong", "error"] = status
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[type[FailedError], tuple[str, str]]:
+        """Crosses from one process to another."""
+        return FailedError, (str(self), self.status)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the command; what code under test raises by itself is no such thing."""
+
+
+def ends_the_command(error: BaseException) -> bool:
+    """Whether an exception is the person's at the keyboard, and not that of code under test."""
+    if isinstance(error, Interrupted):
+        return True
+    # Without a command around it, Python's own handler raises the plain exception.
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, KeyboardInterrupt) and is_default
+
+
+@contextmanager
+def code_under_test() -> Generator[None]:
+    """What it prints goes to stderr; what leaves the process, such as `sys.exit`, is its failure.
+
+    Raises:
+        FailedError: in place of any exception that is none of `Exception`.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except BaseException as error:
+        keep_inside(error)
+        raise
+
+
+def keep_inside(error: BaseException) -> None:
+    """Have an exception that would leave the process fail the code that raised it.
+
+    Raises:
+        FailedError: in its place, where it is none of `Exception` and nobody's at the keyboard.
+    """
+    if not (isinstance(error, Exception) or ends_the_command(error)):
+        raise FailedError(describe_error(error), "error") from error
+
 
 def describe_error(error: BaseException) -> str:
     """One line: the message of attnprof's own errors, which say it all, else its type too."""
@@ -85,5 +128,10 @@ _OUT_OF_MEMORY = (
 def near(name: str, choices: Iterable[str]) -> str:
     """Words for an unknown name: what is near it, or else all there is."""
     known = sorted(choices)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+    close = near_or_none(name, known)
+    return f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
+
+
+def near_or_none(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that a name is likely to mean; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, choices, n=1)), None)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from attnprof.errors import AttnprofError
+from attnprof.errors import AttnprofError, MeasurementError
 from attnprof.forking import SERVE, receive, send
 from attnprof.free_memory import available_bytes, count_kills
 from attnprof.outcomes import Outcome, attempted
@@ -74,6 +74,28 @@ class InThisProcess:
         """Nothing has been started."""
 
 
+_STDERR = 2
+"""The descriptor; `sys.stderr` may be something else."""
+
+
+def forks(
+    modules: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    *,
+    is_limited: bool = False,
+    is_heard: bool = False,
+) -> ForkServer:
+    """A `ForkServer`; where there can be none, the error names the option that does without.
+
+    Raises:
+        MeasurementError: where there is no `fork`.
+    """
+    try:
+        return ForkServer(modules, variables, is_limited=is_limited, is_heard=is_heard)
+    except OSError as error:
+        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
+
+
 class ForkServer:
     """Makes workers, each a fork of a process that has imported modules.
 
@@ -82,6 +104,7 @@ class ForkServer:
         variables: of its environment, beside those of this process.
         is_limited: whether a worker may take no more memory than is free when it begins: an
             allocation beyond that fails, where the system would kill.
+        is_heard: whether what workers print goes to stderr; it is dropped else.
 
     Raises:
         OSError: where there is no `fork`.
@@ -93,12 +116,14 @@ class ForkServer:
         variables: Mapping[str, str] | None = None,
         *,
         is_limited: bool = False,
+        is_heard: bool = False,
     ) -> None:
         if not hasattr(os, "fork"):
             raise OSError("processes of their own need fork, which this system has not")
         self._modules = tuple(modules)
         self._variables = dict(variables or {})
         self.is_limited = is_limited
+        self._is_heard = is_heard
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._workers: set[ForkedWorker] = set()
@@ -165,11 +190,12 @@ class ForkServer:
         if self._control is None:
             self._control, theirs = socket.socketpair()
             with theirs:
+                heard = _STDERR if self._is_heard else subprocess.DEVNULL
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-c", SERVE, str(theirs.fileno()), *self._modules],
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    stdout=heard,
+                    stderr=heard,
                     pass_fds=[theirs.fileno()],
                     env=os.environ | self._variables,
                     start_new_session=True,  # what a terminal interrupts is the caller alone

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attnprof.errors import AttnprofError, FailedError, describe_error, is_out_of_memory
+from attnprof.errors import (
+    AttnprofError,
+    FailedError,
+    code_under_test,
+    describe_error,
+    is_out_of_memory,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ def attempted(function: Callable[..., Any], *args: Any) -> Outcome:
     """What becomes of a function in this process."""
     begun_ns = time.perf_counter_ns()
     try:
-        value = function(*args)
+        with code_under_test():
+            value = function(*args)
         return Outcome(value, busy_ns=time.perf_counter_ns() - begun_ns)
     except Exception as error:
         return failed(error)

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypedDict, TypeVar
 
 from attnprof.errors import MeasurementError, UsageError
 from attnprof.files import is_special, replace_file
+from attnprof.streams import is_stdout_closed
 
 _T = TypeVar("_T")
 Format = Literal["csv", "json", "markdown", "png"]
@@ -66,6 +67,8 @@ class Outputs(Generic[_T]):
             taken[real] = form
             if path != STDOUT:
                 _check_writable(form, Path(path))
+            elif is_stdout_closed():
+                raise UsageError(form, path, "stdout is closed; name a file")
             elif form == "png" and sys.stdout.isatty():
                 raise UsageError(form, path, "a terminal shows no PNG; name a file")
         return cls(paths, renderers)
@@ -140,8 +143,7 @@ def _check_writable(form: Format, path: Path) -> None:
 
 
 def _write_stdout(content: str | bytes) -> None:
-    if isinstance(content, bytes):
-        sys.stdout.buffer.write(content)
-    else:
-        sys.stdout.write(content)
+    """Data is the same on stdout as in a file, whatever signs a terminal can show."""
     sys.stdout.flush()
+    sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
+    sys.stdout.buffer.flush()

@@ -280,7 +280,7 @@ def test_a_gradient_that_is_wrong_or_missing_is_found(dtype: str, name: str, seq
             return right(*(inputs.pop(one) for one in ("query", "key", "value")), **inputs)
 
         message = refused(
-            lambda q, k, v, **rest: attend(query=q, key=k, value=v, **rest),  # noqa: B023
+            lambda q, k, v, **rest: attend(query=q, key=k, value=v, **rest),
             pattern,
             seq_len,
             dtype=dtype,

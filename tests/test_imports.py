@@ -7,16 +7,23 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "ptflops", "pandas", "matplotlib", "numpy")
+from attnprof.cli.commands import SUMMARIES
+
+HEAVY = ("torch", "transformers", "ptflops", "pandas", "matplotlib", "numpy", "psutil", "pydantic")
 
 
-def loaded_by(code: str) -> set[str]:
-    """Heavy packages that a fresh process has loaded after running code."""
-    report = f"import sys; print('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))"
+def modules_of(code: str) -> set[str]:
+    """All modules that a fresh process has loaded after running code."""
+    report = "import sys; print('LOADED', *sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
     return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def loaded_by(code: str) -> set[str]:
+    """Heavy packages that a fresh process has loaded after running code."""
+    return modules_of(code).intersection(HEAVY)
 
 
 def command(*words: str) -> str:
@@ -32,7 +39,6 @@ def command(*words: str) -> str:
         "import attnprof",
         "from attnprof import AttentionPattern, Workload, ResultTable",
         "import attnprof; attnprof.estimate(len=512)",
-        command("--help"),
         command("compare", "--help"),
         command("estimate", "--len", "512", "1024", "--csv", "-"),
         command("estimate", "--len", "512"),
@@ -40,6 +46,30 @@ def command(*words: str) -> str:
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_by(code) == set()
+
+
+def test_help_and_estimate_load_no_other_command() -> None:
+    """Help needs the names and summaries of the commands, and none of what they import."""
+    package = "attnprof."
+    needed = {f"{package}cli", f"{package}errors"}
+    names = ("commands", "deferred", "group", "interrupts", "plain", "variadic")
+    needed |= {f"{package}cli.{name}" for name in names}
+    loaded = modules_of(command("--help"))
+    assert {name for name in loaded if name.startswith(package)} == needed
+    assert not loaded.intersection(HEAVY)
+    loaded = modules_of(command("estimate", "--len", "512"))
+    commands = {name for name in loaded if name.removeprefix(f"{package}cli.") in SUMMARIES}
+    assert commands == {f"{package}cli.estimate"}
+    for name in ("audit", "comparison", "examination", "guard"):
+        assert f"{package}{name}" not in loaded
+
+
+def test_summaries_in_the_list_are_the_first_lines_of_the_commands_help() -> None:
+    from attnprof.cli.deferred import Deferred
+
+    for name, summary in SUMMARIES.items():
+        found = Deferred(name, summary).load()
+        assert (found.help or "").splitlines()[0] == summary
 
 
 def test_every_kernel_is_described_without_torch() -> None:

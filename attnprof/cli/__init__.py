@@ -6,27 +6,15 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import audit, breakdown, compare, doctor, estimate, guard, kernels
-from attnprof.cli.group import OneLineErrors
-from attnprof.cli.variadic import VariadicCommand
+from attnprof.cli.group import Commands
 
 app = typer.Typer(
-    cls=OneLineErrors,
+    cls=Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for name, command in (
-    ("estimate", estimate.estimate),
-    ("compare", compare.compare),
-    ("audit", audit.audit),
-    ("breakdown", breakdown.breakdown),
-    ("kernels", kernels.kernels),
-    ("doctor", doctor.doctor),
-):
-    app.command(name, cls=VariadicCommand)(command)
-app.add_typer(guard.guard, name="guard")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ import typer
 from attnprof.api import prepare_audit
 from attnprof.cli import options
 from attnprof.errors import MeasurementError
+from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 
 UNEXPLAINED = 1
 """The exit code of an audit that leaves something unexplained."""
@@ -28,6 +29,8 @@ def audit(
     dtype: options.DType = None,
     mode: options.Mode = None,
     no_peers: options.NoPeers = False,
+    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    no_isolation: options.NoIsolation = False,
     csv: options.Csv = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
@@ -41,8 +44,7 @@ def audit(
     from attnprof.cli.screen import print_whole, progress, say
     from attnprof.render.audit import describe_missing_peers, render_audit
 
-    request = prepare_audit(options.given(ctx))
-    with progress() as observe:
+    with prepare_audit(options.given(ctx)) as request, progress() as observe:
         result = request.run(observe)
     if not request.outputs.takes_stdout:
         print_whole(render_audit(result))

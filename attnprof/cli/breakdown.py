@@ -7,6 +7,7 @@ import typer
 from attnprof.api import prepare_breakdown
 from attnprof.cli import options
 from attnprof.errors import MeasurementError
+from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 
 
 def breakdown(
@@ -24,6 +25,8 @@ def breakdown(
     dtype: options.DType = None,
     mode: options.Mode = None,
     scope: options.Scope = None,
+    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    no_isolation: options.NoIsolation = False,
     csv: options.Csv = None,
     json: options.Json = None,
 ) -> None:
@@ -34,8 +37,8 @@ def breakdown(
     from attnprof.cli.screen import print_whole, say
     from attnprof.render.breakdown import render_breakdown
 
-    request = prepare_breakdown(options.given(ctx))
-    result = request.run()
+    with prepare_breakdown(options.given(ctx)) as request:
+        result = request.run()
     if not request.outputs.takes_stdout:
         print_whole(render_breakdown(result))
     for case, reason in result.failures:

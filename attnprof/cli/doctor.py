@@ -19,9 +19,10 @@ Device = Annotated[
     ),
 ]
 MaxSeconds = Annotated[
-    float,
+    str,
     typer.Option(
         "--max-seconds",
+        metavar="<float>",
         help="Time for the kernels, all together; rates and noise take some 10 s more.",
     ),
 ]
@@ -35,7 +36,7 @@ def doctor(
     ctx: typer.Context,
     device: Device = None,
     threads: options.Threads = None,
-    max_seconds: MaxSeconds = DEFAULT_MAX_SECONDS,
+    max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
     json: Json = None,
 ) -> None:
     """The machine in a page: what it is, how fast, how noisy, and what helps.

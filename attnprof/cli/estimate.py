@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
 from attnprof.api import prepare_estimate
 from attnprof.cli import options
 from attnprof.errors import MeasurementError
+from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from attnprof.records import ResultTable
 
 MAX_ROWS_BESIDE_A_FILE = 200
 """A table longer than this is not shown where a file has it."""
@@ -29,6 +36,8 @@ def estimate(
     mode: options.Mode = None,
     scope: options.Scope = None,
     machine: options.Machine = None,
+    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    no_isolation: options.NoIsolation = False,
     csv: options.Csv = None,
     json: options.Json = None,
     markdown: options.Markdown = None,
@@ -38,17 +47,18 @@ def estimate(
 
     [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    request = prepare_estimate(options.given(ctx))
-    table = request.run()
-    exit_code = MeasurementError.exit_code if table.has_failures else 0
-    if request.outputs.takes_stdout:
-        raise typer.Exit(exit_code)
+    with prepare_estimate(options.given(ctx)) as request:
+        table = request.run()
+        if not request.outputs.takes_stdout:
+            _show(table, request.outputs.written)
+    raise typer.Exit(MeasurementError.exit_code if table.has_failures else 0)
+
+
+def _show(table: ResultTable, files: Sequence[str]) -> None:
     from attnprof.cli.screen import say, show_results
     from attnprof.columns import ESTIMATE_COLUMNS
 
-    files, rows = request.outputs.written, table.num_rows
-    if files and rows > MAX_ROWS_BESIDE_A_FILE:
-        say(f"{rows:,} rows written to {', '.join(files)}")
+    if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
+        say(f"{table.num_rows:,} rows written to {', '.join(files)}")
     else:
         show_results(table, ESTIMATE_COLUMNS)
-    raise typer.Exit(exit_code)

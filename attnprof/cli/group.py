@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from attnprof.errors import AttnprofError, MeasurementError, UsageError
+from attnprof import streams
+from attnprof.cli.commands import SUMMARIES
+from attnprof.cli.deferred import Deferred
+from attnprof.cli.interrupts import ending_in_order
+from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
+from attnprof.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 
 INTERRUPTED = 130
 
@@ -19,8 +22,28 @@ INTERRUPTED = 130
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
 
 
-class OneLineErrors(TyperGroup):
-    """A group whose commands end with a line that names the option, and no traceback or frame."""
+class Commands(PlainGroup):
+    """All commands; an error ends them with a line that names the option, no traceback or frame."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update({name: Deferred(name, line) for name, line in SUMMARIES.items()})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the command.
+
+        Raises:
+            CommandLineError: for an option of a command there.
+        """
+        typed = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            option = getattr(error, "option_name", None)
+            if not option:
+                raise
+            otherwise = "options stand behind a command, as in attnprof compare --len 512"
+            raise CommandLineError(unknown(option, typed, self.params, otherwise)) from error
 
     def main(
         self,
@@ -33,6 +56,7 @@ class OneLineErrors(TyperGroup):
     ) -> Any:
         """Run, and turn errors into exit codes as the design's contract has them."""
         _prepare_streams()
+        code: Any = 0
         try:
             code = super().main(
                 args=args,
@@ -42,6 +66,7 @@ class OneLineErrors(TyperGroup):
                 windows_expand_args=windows_expand_args,
                 **extra,
             )
+            sys.stdout.flush()
         except AttnprofError as error:
             code = _tell(_describe(error), error.exit_code)
         except typer.TyperException as error:
@@ -49,28 +74,30 @@ class OneLineErrors(TyperGroup):
             code = _tell(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
             code = INTERRUPTED
+        except (
+            BrokenPipeError,
+            SystemExit,
+        ):  # the latter is Rich's and Typer's word for the former
+            streams.drop_stdout()  # its reader, such as `head`, has seen enough
+        except OSError as error:
+            streams.drop_stdout()
+            message = f"could not write: {error.strerror or error}"
+            code = _tell(message, MeasurementError.exit_code)
         if standalone_mode:
             sys.exit(code or 0)
         return code
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a reader that has seen enough, as `head` does, is no error."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except (BrokenPipeError, SystemExit):  # the latter is Rich's word for the former
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        except OSError as error:
-            raise MeasurementError(f"could not write: {error.strerror or error}") from error
-        return result
+        """Run the command; a signal ends it."""
+        with ending_in_order() as ending:
+            try:
+                super().invoke(ctx)
+            except Interrupted:
+                raise typer.Exit(_tell(ending.word, ending.exit_code)) from None
 
 
 def _prepare_streams() -> None:
-    """Signs that a stream's encoding lacks are replaced; only terminals get colour."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    streams.prepare()
     if not sys.stdout.isatty():
         # Typer and Rich would otherwise colour a pipe where CI asks for colour.
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"

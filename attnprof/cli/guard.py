@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,10 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import options
-from attnprof.cli.interrupts import ending_in_order
-from attnprof.cli.screen import progress, say
-from attnprof.errors import UsageError, near
-from attnprof.plan import read_seconds
+from attnprof.cli.plain import PlainCommand, PlainGroup
+from attnprof.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
     from attnprof.guard.checking import Check, Observer
@@ -26,6 +23,8 @@ if TYPE_CHECKING:
     from attnprof.isolated import Workers
 
 guard = typer.Typer(
+    cls=PlainGroup,
+    add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
     help="Complexity contracts: what code may cost, and how that may grow, for CI to enforce.",
@@ -36,7 +35,7 @@ Names = Annotated[
     typer.Argument(metavar="NAME", help="Contracts. [dim]default: all[/]"),
 ]
 Config = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--config",
         metavar="FILE",
@@ -45,7 +44,7 @@ Config = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float | None,
+    str | None,
     typer.Option("--timeout", metavar="SECONDS", help="For each contract. [dim]default: 300[/]"),
 ]
 Format = Annotated[
@@ -56,7 +55,7 @@ NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contract
 Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def init(
     names: Names = None,
     config: Config = None,
@@ -72,7 +71,7 @@ def init(
     _renew(renewing.init, names, config, timeout, no_isolation=no_isolation)
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def update(
     names: Names = None,
     config: Config = None,
@@ -88,7 +87,7 @@ def update(
     _renew(renewing.update, names, config, timeout, no_isolation=no_isolation)
 
 
-@guard.command()
+@guard.command(cls=PlainCommand)
 def check(
     names: Names = None,
     config: Config = None,
@@ -105,8 +104,11 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
+    from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
+    from attnprof.plan import read_seconds
+    from attnprof.streams import drop_stdout
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
@@ -117,7 +119,7 @@ def check(
             configuration,
             contracts,
             workers,
-            config=_named(config),
+            config=config or "",
             with_time=not no_time,
             is_strict=strict,
             timeout=seconds,
@@ -130,7 +132,11 @@ def check(
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # its reader has seen enough; the verdict stands
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
+    except OSError as error:
+        drop_stdout()
+        say(f"attnprof: the verdict could not be written: {error.strerror}")
+        raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if format != "github":
             sys.stderr.write(github.render(result))
@@ -147,19 +153,23 @@ def _summarise(text: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
+        from attnprof.cli.screen import say
+
         say(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
 def _renew(
     change: Callable[..., Update],
     names: list[str] | None,
-    config: Path | None,
-    timeout: float | None,
+    config: str | None,
+    timeout: str | None,
     *,
     no_isolation: bool,
 ) -> None:
+    from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reading import shown_path
+    from attnprof.plan import read_seconds
 
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
@@ -180,15 +190,11 @@ def _renew(
     raise typer.Exit(done.exit_code)
 
 
-def _read(names: list[str] | None, config: Path | None) -> tuple[Configuration, list[Contract]]:
+def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
     from attnprof.guard.configuration import read_configuration
 
-    configuration = read_configuration(config)
+    configuration = read_configuration(None if config is None else Path(config))
     return configuration, configuration.chosen(names or [])
-
-
-def _named(config: Path | None) -> str:
-    return "" if config is None else str(config)
 
 
 @contextmanager
@@ -196,6 +202,8 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    from attnprof.cli.interrupts import ending_in_order
+    from attnprof.cli.screen import progress, say
     from attnprof.guard.checking import workers_for
 
     with ending_in_order() as ending:
@@ -225,9 +233,10 @@ def _show(result: Check) -> None:
     from rich.text import Text
 
     from attnprof.guard.reports import text
+    from attnprof.streams import columns
 
     is_terminal = sys.stdout.isatty()
-    width = min(shutil.get_terminal_size().columns, text.WIDTH) if is_terminal else text.WIDTH
+    width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH
     said = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
         said.highlight_regex(rf"(?m)^{word}(?= )", style)

@@ -8,6 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from attnprof.errors import Interrupted
+
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "its terminal was closed"}
 _SIGNAL_BASE = 128
 """What shells add to a signal's number for the exit code of whatever it ended."""
@@ -28,7 +30,7 @@ class Ending:
 
 @contextmanager
 def ending_in_order() -> Generator[Ending]:
-    """A signal that would end the process raises `KeyboardInterrupt` once; others do no more."""
+    """A signal that would end the process raises `Interrupted` once; others do no more."""
     ending = Ending()
 
     def end(number: int, frame: object) -> None:
@@ -36,7 +38,7 @@ def ending_in_order() -> Generator[Ending]:
             return
         ending.word = _WORDS[signal.Signals(number).name]
         ending.exit_code = _SIGNAL_BASE + number
-        raise KeyboardInterrupt
+        raise Interrupted
 
     if threading.current_thread() is not threading.main_thread():
         yield ending

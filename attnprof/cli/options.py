@@ -12,6 +12,8 @@ def given(ctx: typer.Context) -> Any:
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
 
 
+_INTEGER = "<int>"
+_NUMBER = "<float>"
 _WHAT = "What to cost"
 _MEASURE = "Measuring"
 _OUTPUT = "Output"
@@ -97,17 +99,22 @@ Model = Annotated[
     ),
 ]
 HiddenSize = Annotated[
-    int | None,
-    typer.Option("--hidden-size", help="Width of a layer.", rich_help_panel=_WHAT),
+    str | None,
+    typer.Option(
+        "--hidden-size", metavar=_INTEGER, help="Width of a layer.", rich_help_panel=_WHAT
+    ),
 ]
 NumHeads = Annotated[
-    int | None,
-    typer.Option("--num-heads", help="Heads of a layer.", rich_help_panel=_WHAT),
+    str | None,
+    typer.Option("--num-heads", metavar=_INTEGER, help="Heads of a layer.", rich_help_panel=_WHAT),
 ]
 BatchSize = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--batch-size", help="Sequences in one call. [dim]default: 1[/]", rich_help_panel=_WHAT
+        "--batch-size",
+        metavar=_INTEGER,
+        help="Sequences in one call. [dim]default: 1[/]",
+        rich_help_panel=_WHAT,
     ),
 ]
 DType = Annotated[
@@ -174,9 +181,10 @@ NoPeers = Annotated[
     ),
 ]
 MaxSeconds = Annotated[
-    float,
+    str,
     typer.Option(
         "--max-seconds",
+        metavar=_NUMBER,
         help="Time for the timed rounds of one length, all kernels together; four rounds run in "
         "any case. Building, warm-up, counting and memory take their time beside it.",
         rich_help_panel=_MEASURE,
@@ -192,26 +200,29 @@ AllowSlow = Annotated[
     ),
 ]
 Precision = Annotated[
-    float,
+    str,
     typer.Option(
         "--precision",
+        metavar=_NUMBER,
         help="Rounds end earlier once each ratio's 99 % interval is narrower than this part of it, "
         "and clear.",
         rich_help_panel=_MEASURE,
     ),
 ]
 Timeout = Annotated[
-    float,
+    str,
     typer.Option(
         "--timeout",
+        metavar=_NUMBER,
         help="Seconds after which one count, memory measurement or timed call is given up.",
         rich_help_panel=_MEASURE,
     ),
 ]
 Threads = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--threads",
+        metavar=_INTEGER,
         help="Threads that the CPU computes with. [dim]default: torch's own choice[/]",
         rich_help_panel=_MEASURE,
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from attnprof import findings
+from attnprof import findings, streams
 from attnprof.columns import WIDE, Column
 from attnprof.render.table import render_table
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
@@ -30,7 +29,7 @@ _REFRESHES_A_SECOND = 2  # drawing takes a core from what is being measured
 def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
     """The table, what follows from it, and notes on single rows."""
     is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else _UNBOUNDED
     rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
     prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
     prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
@@ -52,7 +51,7 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
 def show_sections(sections: Sequence[Section]) -> None:
     """Headings with tables or sentences below them; words wrap, columns of numbers do not."""
     is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else _UNBOUNDED
     prose = Console(
         width=min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED,
         highlight=False,

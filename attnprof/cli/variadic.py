@@ -12,15 +12,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from typer.core import TyperCommand
-
+from attnprof.cli.plain import PlainCommand
 from attnprof.errors import UsageError
 
 _NUMBER = re.compile(r"-\d")
 """A word that begins so is a negative number, which its option is to refuse by name."""
 
 
-class VariadicCommand(TyperCommand):
+class VariadicCommand(PlainCommand):
     """A command whose list options take any number of words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

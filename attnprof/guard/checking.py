@@ -22,7 +22,7 @@ from attnprof.guard.racing import Race, race_confirmed
 from attnprof.guard.reading import ConfigurationError, shown_path
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.verdicts import judge, unknown_growth
-from attnprof.isolated import ForkServer, InThisProcess, Workers
+from attnprof.isolated import InThisProcess, Workers, forks
 
 Observer = Callable[[str, float], None]
 """Told what is being done, and the part that is done, 0 to 1."""
@@ -65,11 +65,7 @@ def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> G
     if not is_isolated:
         yield InThisProcess()
         return
-    try:
-        server = ForkServer(modules(contracts), is_limited=True)
-    except OSError as error:
-        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
-    with server:
+    with forks(modules(contracts), is_limited=True) as server:
         yield server
 
 

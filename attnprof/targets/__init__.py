@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeGuard
 
+from attnprof.errors import FailedError
 from attnprof.isolated import Workers
 from attnprof.targets.apart import Apart, ApartTarget
+from attnprof.targets.failed import FailedTarget
 from attnprof.targets.reference import is_reference, parse_reference, with_inputs
 from attnprof.targets.target import Target
 
@@ -27,6 +29,7 @@ __all__ = [
     "answering_within",
     "asked_apart",
     "find",
+    "is_python",
     "is_reference",
     "is_target",
     "standing_for",
@@ -38,14 +41,17 @@ _apart: list[Apart] = []
 
 
 @contextmanager
-def asked_apart(workers: Workers, max_seconds: float) -> Generator[Apart]:
+def asked_apart(
+    workers: Workers, max_seconds: float, *, shares_imports: bool = True
+) -> Generator[Apart]:
     """What is the user's own is asked in processes of its own meanwhile.
 
     Args:
         workers: make the processes.
         max_seconds: for one answer.
+        shares_imports: whether what one of them imports is imported for the others, too.
     """
-    apart = Apart(workers, max_seconds)
+    apart = Apart(workers, max_seconds, shares_imports=shares_imports)
     _apart.append(apart)
     try:
         yield apart
@@ -95,12 +101,21 @@ def standing_for(thing: object, inputs: Iterable[str]) -> Generator[str]:
         del _given[name]
 
 
-def is_target(kernel: object) -> TypeGuard[Target | ApartTarget]:
+def is_target(kernel: object) -> TypeGuard[Target | ApartTarget | FailedTarget]:
     """Whether a kernel is the user's own."""
-    return isinstance(kernel, Target | ApartTarget)
+    return isinstance(kernel, Target | ApartTarget | FailedTarget)
 
 
-def find(name: str) -> Target | ApartTarget:
+def is_python(name: str) -> bool:
+    """Whether a reference names an object in a Python module, and no config.
+
+    Raises:
+        UsageError: for a name that is none.
+    """
+    return parse_reference(name).kind == "python"
+
+
+def find(name: str) -> Target | ApartTarget | FailedTarget:
     """What a reference names; where nothing is asked apart, torch is loaded for it.
 
     Raises:
@@ -114,7 +129,7 @@ def find(name: str) -> Target | ApartTarget:
 
 
 @cache
-def _find(name: str, folder: str) -> Target:
+def _find(name: str, folder: str) -> Target | FailedTarget:
     reference = parse_reference(name)
     if reference.kind == "config":
         from attnprof.targets.hf_config import ConfigTarget
@@ -122,4 +137,7 @@ def _find(name: str, folder: str) -> Target:
         return ConfigTarget(reference)
     from attnprof.targets.python_object import PythonTarget
 
-    return PythonTarget(reference)
+    try:
+        return PythonTarget(reference)
+    except FailedError as error:
+        return FailedTarget(name, error)

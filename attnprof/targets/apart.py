@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 from attnprof.call import Call
-from attnprof.errors import FailedError, UsageError
+from attnprof.errors import FailedError
 from attnprof.forking import installed_modules
 from attnprof.isolated import Worker, Workers
 from attnprof.outcomes import Outcome
+from attnprof.targets.failed import FailedTarget
 from attnprof.targets.reference import parse_reference
 from attnprof.targets.target import Work
 from attnprof.workload import Workload
+
+_T = TypeVar("_T")
 
 
 class Apart:
@@ -21,30 +24,38 @@ class Apart:
     Args:
         workers: make their processes, one for each thing.
         max_seconds: for one answer.
+        shares_imports: whether what one of them imports is imported for the others, too.
 
     Attributes:
         max_seconds: as given; what is asked later may have less.
     """
 
-    def __init__(self, workers: Workers, max_seconds: float) -> None:
+    def __init__(
+        self, workers: Workers, max_seconds: float, *, shares_imports: bool = True
+    ) -> None:
         self.workers = workers
         self.max_seconds = max_seconds
-        self._targets: dict[str, ApartTarget] = {}
+        self.shares_imports = shares_imports
+        self._targets: dict[str, ApartTarget | FailedTarget] = {}
 
-    def find(self, name: str) -> ApartTarget:
+    def find(self, name: str) -> ApartTarget | FailedTarget:
         """What a reference names.
 
         Raises:
             UsageError: when there is no such thing, or it cannot be used.
         """
         if name not in self._targets:
-            self._targets[name] = ApartTarget(name, self)
+            try:
+                self._targets[name] = ApartTarget(name, self)
+            except FailedError as error:
+                self._targets[name] = FailedTarget(name, error)
         return self._targets[name]
 
     def close(self) -> None:
         """End the processes."""
         for target in self._targets.values():
-            target.close()
+            if isinstance(target, ApartTarget):
+                target.close()
 
 
 class ApartTarget:
@@ -52,6 +63,10 @@ class ApartTarget:
 
     What they return and raise is remembered. Where the process is lost, the next question has
     another.
+
+    Raises:
+        UsageError: when there is no such thing, or it cannot be used.
+        FailedError: when it ends its process when it is imported.
     """
 
     attends: Literal["dense", "pattern", "own"] = "own"
@@ -66,10 +81,7 @@ class ApartTarget:
         self._apart = apart
         self._worker: Worker | None = None
         self._known: dict[tuple[str, Workload | None], Outcome] = {}
-        try:
-            self._ask("name", None)
-        except FailedError as error:
-            raise UsageError("kernel", name, f"{error} when it was imported") from error
+        self._ask("name", None)
 
     def build(self, workload: Workload) -> Call:
         """Cannot be had from another process.
@@ -127,6 +139,14 @@ class ApartTarget:
         """Of the file that it is from; empty where there is none."""
         return self._ask("source_digest", None)
 
+    def run(self, function: Callable[..., _T], *args: Any) -> _T:
+        """What a function of a module returns in its process; it is called anew each time.
+
+        Raises:
+            AttnprofError: what it raises, or a `FailedError`.
+        """
+        return self._outcome(function, *args).result
+
     def close(self) -> None:
         """End its process."""
         if self._worker is not None:
@@ -135,7 +155,7 @@ class ApartTarget:
 
     def _share_imports(self) -> None:
         """What it imports of installed packages, all further processes have from the start."""
-        if self._worker is not None:
+        if self._apart.shares_imports and self._worker is not None:
             limit = self._apart.max_seconds
             known = self._apart.workers.run(installed_modules, max_seconds=limit).value or []
             here = self._worker.call(installed_modules, max_seconds=limit).value or []
@@ -145,20 +165,24 @@ class ApartTarget:
         key = (what, workload)
         if key not in self._known:
             arguments: Sequence[Workload] = () if workload is None else (workload,)
-            if self._worker is None:
-                self._worker = self._apart.workers.worker()
-            outcome = self._worker.call(
-                answer, self.name, what, *arguments, max_seconds=self._apart.max_seconds
-            )
-            if outcome.is_lost:
-                self.close()
-            self._known[key] = outcome
+            self._known[key] = self._outcome(answer, self.name, what, *arguments)
         return self._known[key].result
+
+    def _outcome(self, function: Callable[..., Any], *args: Any) -> Outcome:
+        if self._worker is None:
+            self._worker = self._apart.workers.worker()
+        outcome = self._worker.call(function, *args, max_seconds=self._apart.max_seconds)
+        if outcome.is_lost:
+            self.close()
+        return outcome
 
 
 def answer(name: str, what: str, *arguments: Workload) -> Any:
     """What an attribute of a target is, or what its method returns, in the process of this call."""
     from attnprof import targets
 
-    found = getattr(targets.find(name), what)
+    target = targets.find(name)
+    if isinstance(target, FailedTarget):
+        raise target.failure
+    found = getattr(target, what)
     return found(*arguments) if callable(found) else found

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
-from attnprof.errors import UsageError, near
+from attnprof.errors import FailedError, UsageError, code_under_test, near
 from attnprof.seeded import seeded_defaults
 from attnprof.targets.inputs import InputSpec, ids, states
 from attnprof.targets.modules import as_module, placed, required, signature_of
@@ -225,11 +225,15 @@ def _located(kwargs: dict[str, Any], workload: Workload) -> dict[str, Any]:
 
 @contextmanager
 def _users_code() -> Generator[None]:
-    """The current folder can be imported from, and what is printed does not mix with results."""
+    """The current folder can be imported from, and what is printed does not mix with results.
+
+    Raises:
+        FailedError: in place of what leaves the process, such as `sys.exit`.
+    """
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
-        with redirect_stdout(sys.stderr):
+        with code_under_test():
             yield
     finally:
         if folder in sys.path:
@@ -269,7 +273,9 @@ def _import(reference: Reference) -> ModuleType:
     try:
         with _users_code():
             return importlib.import_module(reference.place)
-    except (Exception, SystemExit) as error:
+    except FailedError:
+        raise
+    except Exception as error:
         said = " ".join(str(error).split())
         raise UsageError(
             "kernel",

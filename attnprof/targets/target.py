@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.call import Call
-from attnprof.errors import MeasurementError, UncountedError
+from attnprof.errors import MeasurementError, UncountedError, code_under_test
 from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
@@ -208,7 +208,8 @@ class Target(ABC):
         key = (what, workload)
         if key not in self._known:
             try:
-                self._known[key] = take()
+                with code_under_test():
+                    self._known[key] = take()
             except Exception as error:
                 self._known[key] = error
         known = self._known[key]

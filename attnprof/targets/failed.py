@@ -1,0 +1,57 @@
+"""What ended its process when it was imported: each of its rows says so, and the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, NoReturn
+
+from attnprof.errors import FailedError
+from attnprof.pattern import AttentionPattern
+from attnprof.workload import Workload
+
+
+class FailedTarget:
+    """A kernel of the user's own that cannot be asked anything.
+
+    Args:
+        name: how the user names it.
+        failure: how its import ended.
+
+    Attributes:
+        failure: as given.
+    """
+
+    attends: Literal["dense", "pattern", "own"] = "own"
+    unseen_by_ptflops: str = ""
+    compiles: bool = False
+
+    def __init__(self, name: str, failure: FailedError) -> None:
+        self.name: str = name
+        self.summary: str = name
+        self.failure = failure
+
+    def adapted(self, workload: Workload) -> Workload:
+        """The workload that its row tells of."""
+        pattern = AttentionPattern.dense(workload.num_heads)
+        return replace(workload, pattern=pattern, scope="attention")
+
+    def check(self, workload: Workload) -> None:
+        """Its rows tell what is wrong."""
+
+    def source_digest(self) -> str:
+        """Empty: its file is not known."""
+        return ""
+
+    def length_step(self, workload: Workload) -> int:
+        """Pads nothing."""
+        return 1
+
+    def _fail(self, workload: Workload) -> NoReturn:
+        """Tell how its import ended.
+
+        Raises:
+            FailedError: always.
+        """
+        raise FailedError(f"{self.failure} when it was imported", self.failure.status)
+
+    supports = build = parameters = held_bytes = executed_macs = peak_bytes = _fail
