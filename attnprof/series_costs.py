@@ -12,7 +12,7 @@ from typing import Literal
 
 from attnprof.counted_growth import CountedGrowth, tell_growth
 from attnprof.series import Series
-from attnprof.targets import ApartTarget, Target, answering_within, is_target
+from attnprof.targets import OwnKernel, answering_within, is_target
 from attnprof.targets.target import Work
 from attnprof.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.workload import Workload
@@ -61,7 +61,7 @@ class CountedCosts:
 
     def __init__(
         self,
-        kernel: Target | ApartTarget,
+        kernel: OwnKernel,
         workload: Workload,
         counted: Mapping[Predicted, _Points],
     ) -> None:
@@ -152,6 +152,6 @@ def counted_costs(series: Series) -> CountedCosts:
 
 @cache
 def _counted_costs(
-    kernel: Target | ApartTarget, workload: Workload, macs: _Points, memory: _Points
+    kernel: OwnKernel, workload: Workload, macs: _Points, memory: _Points
 ) -> CountedCosts:
     return CountedCosts(kernel, workload, {"MACs": macs, "memory": memory})

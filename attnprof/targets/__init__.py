@@ -24,8 +24,7 @@ from attnprof.targets.target import Target
 
 __all__ = [
     "Apart",
-    "ApartTarget",
-    "Target",
+    "OwnKernel",
     "answering_within",
     "asked_apart",
     "find",
@@ -35,6 +34,9 @@ __all__ = [
     "standing_for",
     "with_inputs",
 ]
+
+OwnKernel = Target | ApartTarget | FailedTarget
+"""A kernel of the user's own: here, in a process of its own, or one that could not be imported."""
 
 _apart: list[Apart] = []
 """The last of them is where what is the user's own is asked; without any, it is asked here."""
@@ -101,9 +103,9 @@ def standing_for(thing: object, inputs: Iterable[str]) -> Generator[str]:
         del _given[name]
 
 
-def is_target(kernel: object) -> TypeGuard[Target | ApartTarget | FailedTarget]:
+def is_target(kernel: object) -> TypeGuard[OwnKernel]:
     """Whether a kernel is the user's own."""
-    return isinstance(kernel, Target | ApartTarget | FailedTarget)
+    return isinstance(kernel, OwnKernel)
 
 
 def is_python(name: str) -> bool:
@@ -115,7 +117,7 @@ def is_python(name: str) -> bool:
     return parse_reference(name).kind == "python"
 
 
-def find(name: str) -> Target | ApartTarget | FailedTarget:
+def find(name: str) -> OwnKernel:
     """What a reference names; where nothing is asked apart, torch is loaded for it.
 
     Raises:

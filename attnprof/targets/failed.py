@@ -24,6 +24,7 @@ class FailedTarget:
     attends: Literal["dense", "pattern", "own"] = "own"
     unseen_by_ptflops: str = ""
     compiles: bool = False
+    has_float32_softmax: bool = False
 
     def __init__(self, name: str, failure: FailedError) -> None:
         self.name: str = name
@@ -55,3 +56,4 @@ class FailedTarget:
         raise FailedError(f"{self.failure} when it was imported", self.failure.status)
 
     supports = build = parameters = held_bytes = executed_macs = peak_bytes = _fail
+    work_of_counting = _fail
