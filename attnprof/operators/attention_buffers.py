@@ -14,6 +14,7 @@ from torch import Tensor
 from attnprof.fused_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.operators.dtypes import dtype_name
 from attnprof.operators.inside import UNKNOWN, Formula, Inside, bytes_of, is_on_cpu
+from attnprof.operators.onednn import packed_bytes
 
 _aten = torch.ops.aten
 
@@ -23,10 +24,11 @@ def _fused_on_cpu(query: Tensor, key: Tensor, **_: Any) -> int:
     return forward_buffer_bytes(batch * heads, queries, key.shape[2], head_dim, dtype_name(query))
 
 
-def _fused_on_cpu_backward(grad_out: Tensor, query: Tensor, key: Tensor, **_: Any) -> int:
+def _fused_on_cpu_backward(grad_out: Tensor, query: Tensor, key: Tensor, **_: Any) -> Inside:
     """It reads the gradient as `(batch, queries, heads, head_dim)` without gaps."""
     copied = 0 if grad_out.transpose(1, 2).is_contiguous() else bytes_of(grad_out)
-    return copied + backward_buffer_bytes(query.shape[2], key.shape[2], dtype_name(query))
+    blocks = backward_buffer_bytes(query.shape[2], key.shape[2], dtype_name(query))
+    return Inside(copied + blocks, copied + blocks + packed_bytes(query, blocks))
 
 
 def _safe_softmax(self: Tensor, dim: int, **_: Any) -> int:
@@ -44,9 +46,9 @@ def _native_attention(
     average = arguments["average_attn_weights"]
     weights = _scores_bytes(query, key, arguments["num_head"]) if need_weights else 0
     returned = output + (weights // arguments["num_head"] if average else weights)
-    return _native_attention_peak(query, key, value, need_weights=need_weights, **arguments) - (
-        returned if need_weights else output
-    )
+    peak = _native_attention_peak(query, key, value, need_weights=need_weights, **arguments)
+    least = peak - (returned if need_weights else output)
+    return Inside(least, least + packed_bytes(query, peak))
 
 
 def _scores_bytes(query: Tensor, key: Tensor, heads: int) -> int:
@@ -116,7 +118,8 @@ def _encoder_layer(
         stages = [one + attention, 2 * one + statistics, 3 * one + hidden]
     else:
         stages = [attention, 2 * one + hidden, 3 * one + statistics]
-    return max(stages) - one
+    least = max(stages) - one
+    return Inside(least, least + packed_bytes(src, max(stages) + bytes_of(ffn_weight_1)))
 
 
 BUFFERS: dict[Any, Formula] = {

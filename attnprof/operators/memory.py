@@ -44,7 +44,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
         raise MeasurementError(f"what {names} allocates inside is not known")
     if storages.possible_peak > _TOLERANCE * storages.peak:
         raise MeasurementError(
-            f"what {storages.possible_at} allocates inside depends on the machine: the peak is "
+            f"what {storages.possible_at} allocates inside is not known exactly: the peak is "
             f"{format_bytes(storages.peak)} to {format_bytes(storages.possible_peak)}"
         )
     return storages.peak

@@ -24,30 +24,26 @@ from attnprof.operators.inside import (
 _aten = torch.ops.aten
 _HALF = (torch.float16, torch.bfloat16)
 _SINGLE_BYTES = 4
+_MEAN = 1
+"""Of `torch.nn.functional._Reduction`; 0 is none, 2 the sum."""
 
 
-def _mixed(self: Any, other: Any, result: Tensor, **_: Any) -> int:
+def _mixed(self: Any, result: Tensor, **arguments: Any) -> int:
     """Operands of another type than the one that is computed in are converted first."""
+    other = arguments["exponent"] if "exponent" in arguments else arguments["other"]
     operands = [one for one in (self, other) if isinstance(one, Tensor)]
     if not all(map(is_on_cpu, operands)):
         return 0
     common = torch.result_type(self, other)
     if result.is_floating_point() and not common.is_floating_point:  # a quotient of integers
         common = result.dtype
-    converted = sum(
-        one.numel() for one in operands if one.dim() and one.dtype not in (common, torch.bool)
-    )
-    masks = sum(
-        one.numel() for one in operands if one.dim() and one.dtype is torch.bool is not common
-    )
-    narrowed = 0
-    if result.dtype not in (common, torch.bool):
-        narrowed = result.numel()
-    return (converted + masks + narrowed) * common.itemsize
+    converted = sum(one.numel() for one in operands if one.dim() and one.dtype != common)
+    narrowed = 0 if result.dtype in (common, torch.bool) else result.numel()
+    return (converted + narrowed) * common.itemsize
 
 
-def _chosen(condition: Tensor, self: Any, other: Any, result: Tensor, **_: Any) -> int:
-    return _mixed(self, other, result)
+def _chosen(self: Any, other: Any, result: Tensor, **_: Any) -> int:
+    return _mixed(self, result, other=other)
 
 
 def _sum(self: Tensor, result: Tensor, **_: Any) -> int:
@@ -69,10 +65,13 @@ def _log_sum_exp(self: Tensor, result: Tensor, **_: Any) -> int:
 
 
 def _loss(times: int) -> Formula:
-    """So many tensors of single losses, where they are reduced."""
+    """So many tensors of single losses, where they are reduced, as `_mean` and `_sum` do."""
 
     def formula(self: Tensor, reduction: int = 0, **_: Any) -> int:
-        return times * bytes_of(self) if reduction else 0
+        if not reduction:
+            return 0
+        is_widened = is_on_cpu(self) and self.dtype in _HALF and reduction == _MEAN
+        return times * bytes_of(self) + (self.numel() * _SINGLE_BYTES if is_widened else 0)
 
     return formula
 
@@ -99,17 +98,17 @@ _MIXED = (
     "add_ sub_ mul_ div_ pow_ fmod_ remainder_ floor_divide_"
 )
 _IN_COPIES = {
-    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward multinomial histc col2im "
-    "_amp_update_scale_ cumprod _unique2 unique_dim unique_consecutive nonzero",
+    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward "
+    "histc",
     2: "upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d "
     "upsample_trilinear3d upsample_nearest1d upsample_linear1d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa "
     "_upsample_bicubic2d_aa upsample_nearest2d_backward upsample_bilinear2d_backward "
     "upsample_bicubic2d_backward _upsample_bilinear2d_aa_backward _euclidean_dist _cdist_forward "
-    "_cdist_backward _fft_r2c _fft_c2c _fft_c2r kthvalue _ctc_loss _ctc_loss_backward",
+    "_cdist_backward _fft_r2c _fft_c2c _fft_c2r multinomial col2im _ctc_loss _ctc_loss_backward",
     3: "_embedding_bag _embedding_bag_forward_only _embedding_bag_backward "
     "_embedding_bag_dense_backward",
-    5: "scatter_reduce scatter_reduce_",
+    5: "scatter_reduce scatter_reduce_ kthvalue",
 }
 
 

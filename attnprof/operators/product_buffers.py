@@ -14,13 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.fused_buffers import cpu_threads, is_any_machine
 from attnprof.operators.inside import Formula, Inside, at_most, bytes_of, is_on_cpu
+from attnprof.operators.onednn import is_packed, packed_bytes
 
 _aten = torch.ops.aten
 
-_ONEDNN_THREAD_BYTES = 2**21
-"""The most that a thread of oneDNN's products was seen to pack its blocks into, rounded up."""
 _ONEDNN_BLOCK = 16
 """Channels that oneDNN lays side by side; fewer are filled up with zeros."""
 
@@ -38,14 +36,14 @@ def _batched_and_sum(batch1: Tensor, batch2: Tensor, result: Tensor, **_: Any) -
 
 
 def _matrix_and_vector(self: Tensor, vec: Tensor, result: Tensor, **_: Any) -> int | Inside:
-    return _packed(self, vec, result) if _is_packed(self) else 0
+    return _packed(self, vec, result) if is_packed(self) else 0
 
 
 def _products(left: Tensor, right: Tensor, result: Tensor) -> int | Inside:
     """Operands that BLAS cannot read as they lie are copied, a batch's matrix by matrix."""
     if not is_on_cpu(left):
         return 0
-    if _is_packed(left):
+    if is_packed(left):
         return _packed(left, right, result)
     pair = (left, right)
     if left.dim() == 2:
@@ -68,20 +66,9 @@ def _has_gaps(matrix: Tensor) -> bool:
     return not (by_rows or by_columns)
 
 
-def _is_packed(tensor: Tensor) -> bool:
-    """Whether oneDNN multiplies it: half precisions, on a CPU that has instructions for them."""
-    if is_any_machine() or not torch._C._get_mkldnn_enabled():
-        return False
-    if tensor.dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    if tensor.dtype is torch.float16:
-        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
-    return False
-
-
 def _packed(left: Tensor, right: Tensor, result: Tensor) -> Inside:
     tensors = (left, right, result)
-    blocks = min(cpu_threads() * _ONEDNN_THREAD_BYTES, 3 * sum(map(bytes_of, tensors)))
+    blocks = packed_bytes(left, sum(map(bytes_of, tensors)))
     gaps = sum(bytes_of(one) for one in (left, right) if not one.is_contiguous())
     return at_most(gaps + blocks)
 
@@ -91,11 +78,10 @@ def _convolution(input: Tensor, weight: Tensor, result: Tensor, **arguments: Any
     if not is_on_cpu(input):
         return 0
     spread = result.shape[2:] if not arguments["transposed"] else input.shape[2:]
-    columns = input.shape[0] * weight[0].numel() * math.prod(spread) * input.itemsize
-    if arguments["transposed"]:
-        columns *= arguments["groups"]
+    filters = weight[0].numel() * arguments["groups"]
+    columns = input.shape[0] * filters * math.prod(spread) * input.itemsize
     in_blocks = sum(map(_bytes_in_blocks, (input, weight, result)))
-    return at_most(max(columns, 0) * arguments["groups"] + in_blocks)
+    return at_most(columns + in_blocks)
 
 
 def _convolution_backward(
