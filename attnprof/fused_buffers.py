@@ -47,10 +47,13 @@ def forward_buffer_bytes(
 
 
 def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
-    """Buffers of one call of the backward operator: two blocks of scores for each thread."""
+    """Buffers of one call of the backward operator.
+
+    Two blocks of scores for each thread, and a sum for each query of a block.
+    """
     rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
-    per_thread = max(4, size) * rows * columns * 2
+    per_thread = max(4, size) * rows * (columns * 2 + 1)
     if size < 4:
         per_thread += size * rows * columns * 2
     return cpu_threads() * per_thread
@@ -69,6 +72,11 @@ def on_any_machine() -> Generator[None]:
             yield
     finally:
         _any_machine.pop()
+
+
+def is_any_machine() -> bool:
+    """Whether what is predicted now is to be the same everywhere."""
+    return bool(_any_machine)
 
 
 @contextmanager
@@ -109,7 +117,7 @@ def _even(number: int) -> int:
 
 def _repacks(queries: int, keys: int, dtype: DType) -> bool:
     """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
-    if _any_machine:
+    if is_any_machine():
         return False
     torch = sys.modules.get("torch")
     if torch is not None and not torch._C._get_mkldnn_enabled():

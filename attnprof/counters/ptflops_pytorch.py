@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ def count(build: Build) -> int:
 def explain(build: Build) -> Account:
     """What it sees of the call's forward pass."""
     functions = [*_PRODUCTS, *_WITH_ADDITION, *_ELEMENTWISE, *_EACH_INPUT]
-    return on_fake_tensors(build, lambda call: account(lambda: forward(call), _sees, functions))
+    return on_fake_tensors(
+        build, lambda call: account(lambda: forward(call), _sees, functions, call.module)
+    )
 
 
 # What ptflops replaces, and the modules it hooks, by what it adds for them.
@@ -65,7 +68,9 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 def _sees(span: Span) -> Sight | None:
     if span.kind == "module":
-        return _of_module(span.subject, span.args, span.output)
+        sight = _of_module(span.subject, span.args, span.output)
+        # It hooks a module once for every place where it stands.
+        return None if sight is None else replace(sight, times=span.places)
     return _of_function(span) if span.kind == "function" else None
 
 

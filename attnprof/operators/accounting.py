@@ -39,6 +39,7 @@ class Span:
         output: what it returned.
         macs: of all products inside, as they were multiplied.
         is_outermost: false for an operator that another one, such as einsum, is made of.
+        places: at how many places of the tree the module stands that is called, or that calls.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Span:
     output: Any
     macs: int
     is_outermost: bool = True
+    places: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,19 @@ class Sight:
         products: MACs that it means for the products inside; None where it means none of them.
         extras: what else it adds, by name: it is no MACs.
         misfit: why `products` differs from what is multiplied, where it does.
+        times: how often it adds all this: some count a module at every place where it stands.
     """
 
     products: int | None = None
     extras: Mapping[str, int] = field(default_factory=dict[str, int])
     misfit: str = "shapes misread"
+    times: int = 1
 
 
 Sees = Callable[[Span], "Sight | None"]
 """A counter's rule."""
+
+_AT_EVERY_PLACE = "shared modules counted at every place"
 
 
 @dataclass(slots=True)
@@ -110,6 +116,8 @@ class _Ledger:
         if sight is None:
             return
         self.differences.update(sight.extras)
+        once = sum(sight.extras.values()) + (sight.products or 0)
+        self.differences[_AT_EVERY_PLACE] += (sight.times - 1) * once
         if sight.products is None:
             return
         for product in self.products[since:]:
@@ -138,18 +146,27 @@ _NAMING_FUNCTIONS = {
 """Functions that name the products inside which a counter does not see."""
 
 
-def account(run: Callable[[], object], sees: Sees, functions: Iterable[str] = ()) -> Account:
+def account(
+    run: Callable[[], object],
+    sees: Sees,
+    functions: Iterable[str] = (),
+    hooked: nn.Module | None = None,
+) -> Account:
     """Run, and tell what a counter sees of it.
 
     Args:
         run: on real tensors, or on fake ones inside `fake_mode`.
         sees: the counter's rule.
         functions: the places of functions that the counter replaces, such as `torch.matmul`.
+        hooked: the module to which the counter adds hooks, and to all inside it: torch's encoder
+            layers then leave their fused operator alone.
 
     Raises:
         MeasurementError: when the run has operators that no formula is known for.
     """
     ledger = _Ledger(sees)
+    places = _places_in(hooked)
+    running: list[int] = []
     in_operator = False
 
     def on_operator(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
@@ -181,13 +198,17 @@ def account(run: Callable[[], object], sees: Sees, functions: Iterable[str] = ()
             finally:
                 ledger.functions.pop()
             macs = ledger.macs_since(since)
-            ledger.enter(sees(Span("function", place, args, kwargs, output, macs)), since, macs)
+            span = Span(
+                "function", place, args, kwargs, output, macs, places=running[-1] if running else 1
+            )
+            ledger.enter(sees(span), since, macs)
             return output
 
         return replaced
 
     with ExitStack() as stack:
-        stack.enter_context(_module_calls(ledger))
+        stack.enter_context(_module_calls(ledger, places, running))
+        stack.enter_context(_hooks(places))
         for place in dict.fromkeys([*functions, *_NAMING_FUNCTIONS]):
             stack.enter_context(_replaced(place, on_function))
         stack.enter_context(dispatched(tell, around=on_operator))
@@ -207,17 +228,46 @@ def forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) ->
         call.module.eval()(**kwargs)
 
 
+def _places_in(root: nn.Module | None) -> Counter[nn.Module]:
+    """At how many places of a tree each module stands, as `nn.Module.apply` visits them."""
+    places: Counter[nn.Module] = Counter()
+
+    def visit(module: nn.Module) -> None:
+        places[module] += 1
+        for child in module.children():
+            visit(child)
+
+    if root is not None:
+        visit(root)
+    return places
+
+
 @contextmanager
-def _module_calls(ledger: _Ledger) -> Generator[None]:
+def _hooks(modules: Iterable[nn.Module]) -> Generator[None]:
+    """Each module has a hook of its own, which does nothing."""
+    handles = [module.register_forward_hook(lambda *_: None) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _module_calls(
+    ledger: _Ledger, places: Counter[nn.Module], running: list[int]
+) -> Generator[None]:
+    """Spans of modules; `running` has at how many places each of those stands that run."""
     begun: list[int] = []
 
     def before(module: nn.Module, args: Any) -> None:
         begun.append(len(ledger.products))
+        running.append(places[module] or 1)
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
         since = begun.pop()
         macs = ledger.macs_since(since)
-        span = Span("module", module, args, {}, output, macs)
+        span = Span("module", module, args, {}, output, macs, places=running.pop())
         ledger.enter(ledger.sees(span), since, macs)
 
     handles = (

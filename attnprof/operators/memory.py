@@ -13,27 +13,53 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnprof.operators.buffers import buffer_bytes
+from attnprof.errors import MeasurementError
+from attnprof.operators.buffers import inside
 from attnprof.operators.dtypes import dtype_name
+from attnprof.operators.inside import Inside
 from attnprof.operators.subclasses import is_made_of_plain_tensors
+from attnprof.operators.written_out import written_out
+from attnprof.units import format_bytes
 
 _aten = torch.ops.aten
+_INTO_ZEROS = (_aten.index_put, _aten.scatter, _aten.scatter_add, _aten.index_add)
+"""What autograd calls to write the gradient of what was taken out of a tensor."""
+_TOLERANCE = 1.01
+"""A peak that is known but for a part below this is told."""
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
     """The peak of one call: storages that it allocates, above what was live before it.
 
     The output counts, the inputs do not. What an operator allocates inside, which no tensor holds,
-    is added where `attnprof.operators.buffers` knows it.
+    is added as `attnprof.operators.buffers` knows it.
+
+    Raises:
+        MeasurementError: when what an operator allocates inside is not known and may be the peak.
     """
     with torch.compiler.set_stance("force_eager"), Storages() as storages:
         output = run()
     del output
+    if storages.unknown:
+        names = ", ".join(sorted(storages.unknown))
+        raise MeasurementError(f"what {names} allocates inside is not known")
+    if storages.possible_peak > _TOLERANCE * storages.peak:
+        raise MeasurementError(
+            f"what {storages.possible_at} allocates inside is not known exactly: the peak is "
+            f"{format_bytes(storages.peak)} to {format_bytes(storages.possible_peak)}"
+        )
     return storages.peak
 
 
 class Storages(TorchDispatchMode):
     """Follows each storage that an operator makes until nothing holds it.
+
+    Attributes:
+        peak: the most bytes at one time that are certain.
+        peak_by_origin: what they are, where origins are told.
+        possible_peak: the most bytes that there may be, where buffers have bounds only.
+        possible_at: the operator that may take them.
+        unknown: operators whose buffers nothing bounds.
 
     Args:
         origin: names where an operator runs; then the peak is told by origin and dtype, too.
@@ -45,6 +71,9 @@ class Storages(TorchDispatchMode):
         super().__init__()
         self.peak = 0
         self.peak_by_origin: dict[str, int] = {}
+        self.possible_peak = 0
+        self.possible_at = ""
+        self.unknown: set[str] = set()
         self._origin = origin
         self._live_by_origin: Counter[str] = Counter()
         self._live = 0
@@ -63,17 +92,40 @@ class Storages(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and self._follow(leaf, func):
                 self._fresh[leaf] = True
-        inside = buffer_bytes(func, args, kwargs or {})
-        if _goes_backward() and self._is_in_place_for_real(func, args):
-            inside -= result.untyped_storage().nbytes()
-        if self._live + inside > self.peak:
-            self.peak = self._live + inside
-            if self._origin is not None:
-                self.peak_by_origin = dict(self._live_by_origin)
-                if inside:
-                    name = f"{self._origin(func)} buffers"
-                    self.peak_by_origin[name] = self.peak_by_origin.get(name, 0) + inside
+        self._rise(func, self._inside(func, args, kwargs or {}, result))
         return result
+
+    def _inside(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> Inside:
+        whole = written_out(func, args, kwargs)
+        if whole is not None:
+            with Storages() as within:
+                output = whole()
+            outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+            returned = sum(leaf.untyped_storage().nbytes() for leaf in outputs)
+            return Inside(within.peak - returned, within.peak - returned)
+        found = inside(func, args, kwargs, result)
+        if _goes_backward() and self._is_in_place_for_real(func, args):
+            spared = result.untyped_storage().nbytes()
+            most = None if found.at_most is None else found.at_most - spared
+            return Inside(found.bytes - spared, most)
+        return found
+
+    def _rise(self, func: Any, found: Inside) -> None:
+        """Takes note of a new peak: what lives now, and what the operator takes inside."""
+        if found.at_most is None:
+            self.unknown.add(_name(func))
+        elif self._live + found.at_most > self.possible_peak:
+            self.possible_peak, self.possible_at = self._live + found.at_most, _name(func)
+        if self._live + found.bytes <= self.peak:
+            return
+        self.peak = self._live + found.bytes
+        if self._origin is not None:
+            self.peak_by_origin = dict(self._live_by_origin)
+            if found.bytes:
+                name = f"{self._origin(func)} buffers"
+                self.peak_by_origin[name] = self.peak_by_origin.get(name, 0) + found.bytes
 
     def _is_in_place_for_real(self, func: Any, args: tuple[Any, ...]) -> bool:
         """Whether autograd copies here because tensors are fake, or a mode looks on.
@@ -81,7 +133,7 @@ class Storages(TorchDispatchMode):
         It writes the gradient of an index into zeros, and adds a second gradient of a tensor to the
         first; both in place where nobody else holds them. A view's memory is held by what it is of.
         """
-        if func is _aten.index_put.default:
+        if getattr(func, "overloadpacket", None) in _INTO_ZEROS:
             return True
         return func is _aten.add.Tensor and args[0] in self._fresh
 
@@ -108,6 +160,10 @@ class Storages(TorchDispatchMode):
     def _free(self, size: int, origin: str) -> None:
         self._live -= size
         self._live_by_origin[origin] -= size
+
+
+def _name(func: Any) -> str:
+    return str(getattr(func, "overloadpacket", func))
 
 
 def _goes_backward() -> bool:

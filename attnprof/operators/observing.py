@@ -21,11 +21,13 @@ class Observation:
         counts: its operators, by module.
         peak_bytes: the most that its tensors take at one time.
         bytes_by_origin: what these bytes are, by `place operator dtype`; together the peak.
+        unknown_inside: operators of which it is not known what they allocate inside.
     """
 
     counts: OperatorCounts
     peak_bytes: int
     bytes_by_origin: dict[str, int]
+    unknown_inside: frozenset[str] = frozenset()
 
 
 class Effort(TorchDispatchMode):
@@ -60,4 +62,4 @@ def observe(run: Callable[[], object]) -> Observation:
         output = run()
     del output
     parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}
-    return Observation(counts, storages.peak, parts)
+    return Observation(counts, storages.peak, parts, frozenset(storages.unknown))

@@ -45,5 +45,5 @@ def account_of(
     """What a peer sees of the call's forward pass; `as_traced`, operators made of others whole."""
     mode = torch.inference_mode if as_traced else torch.no_grad
     return on_fake_tensors(
-        build, lambda call: account(lambda: forward(call, mode), sees, functions)
+        build, lambda call: account(lambda: forward(call, mode), sees, functions, call.module)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from attnprof.call import Build
@@ -40,6 +42,12 @@ def _sees(span: Span) -> Sight | None:
     """Source: calflops/pytorch_ops.py; what it counts as FLOPs alone is none of this."""
     if span.kind != "function":
         return None
+    sight = _sees_once(span)
+    # It sums up over the places of the module that calls the function.
+    return None if sight is None else replace(sight, times=span.places)
+
+
+def _sees_once(span: Span) -> Sight | None:
     operands = [*span.args, *span.kwargs.values()]
     if span.subject == f"{_FUNCTIONAL}linear":
         return Sight(operands[0].numel() * operands[1].shape[0])

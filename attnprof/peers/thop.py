@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from attnprof.call import Build
@@ -48,6 +50,12 @@ def _sees(span: Span) -> Sight | None:
     """Source: thop/profile.py and thop/vision/basic_hooks.py."""
     if span.kind != "module":
         return None
+    sight = _sees_once(span)
+    # It hooks a module once for every place where it stands, and sums up over the places.
+    return None if sight is None else replace(sight, times=span.places**2)
+
+
+def _sees_once(span: Span) -> Sight | None:
     module, kind = span.subject, type(span.subject)
     if kind is nn.Linear:
         return Sight(module.in_features * span.output.numel())

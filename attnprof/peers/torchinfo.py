@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from attnprof.call import Build
 from attnprof.operators.accounting import Account, Sight, Span
@@ -44,7 +45,12 @@ def _sees(span: Span) -> Sight | None:
         return None
     if not span.macs:
         return Sight(extras={"parameters of layers without products": sum(added.values())})
-    misfit = "each weight once per sequence, not per token"
+    if is_convolution and not isinstance(module, _Convolution):
+        misfit = f"{type(module).__name__} taken for a convolution"
+    elif added["weight"] < span.macs:
+        misfit = "each weight once per sequence, not per token"
+    else:
+        misfit = "biases and weights without products counted"
     return Sight(added["weight"], {"bias": added["bias"]}, misfit)
 
 
