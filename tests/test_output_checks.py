@@ -1,9 +1,9 @@
-"""What `compare` does with kernels whose output is right, and with kernels whose output is wrong."""
+"""Built-in kernels whose output is right, and what `compare` does with those that are wrong."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,18 @@ from shapes import HEADS, WORKLOADS, describe, sliding
 from torch import Tensor
 from typer.testing import CliRunner
 
-from attnprof import AttentionPattern, ResultTable, Workload, findings, kernels, runner, steps
+from attnprof import (
+    AttentionPattern,
+    AttentionStack,
+    ResultTable,
+    Workload,
+    findings,
+    kernels,
+    runner,
+    steps,
+)
 from attnprof.cli import app
+from attnprof.columns import COMPARE_COLUMNS
 from attnprof.errors import MeasurementError
 from attnprof.isolated import InThisProcess
 from attnprof.output_checks import wrong_output
@@ -29,20 +39,27 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]
 QUICK = Measurements(count=False, max_seconds=0.05)
 
-NO_GRADIENT_OF_PADDING = "transformers' float64 has no gradient where a window holds only padding"
-
 
 def wrong(name: str, workload: Workload) -> str:
     return steps.wrong_output(Case(name, workload))
 
 
-def right_workloads() -> Iterator[Any]:
-    for index, workload in enumerate(WORKLOADS):
-        for name in EAGER:
-            # each type with a part of them
-            typed = replace(workload, dtype=DTYPES[index % 4])
+def right_workloads() -> list[Any]:
+    """Some of all workloads, in all types."""
+    cases: list[Any] = []
+    for index, workload in enumerate(WORKLOADS[::3]):
+        for number, name in enumerate(EAGER):
+            typed = replace(workload, dtype=DTYPES[(index + number) % 4])
+            if _has_no_gradient(name, typed):
+                typed = workload
             if kernels.find(name).supports(typed) is None:
-                yield pytest.param(name, typed, id=f"{name}_{describe(typed)}")
+                cases.append(pytest.param(name, typed, id=f"{name}_{describe(typed)}"))
+    return cases
+
+
+def _has_no_gradient(name: str, workload: Workload) -> bool:
+    """In float64, transformers' module has none where a window holds only padding: see below."""
+    return (name, workload.dtype, workload.mode) == ("longformer-hf", "float64", "training")
 
 
 @pytest.mark.parametrize(("name", "workload"), right_workloads())
@@ -64,15 +81,11 @@ def test_built_in_kernels_are_right_at_longer_lengths(name: str, mode: Any, dtyp
             assert wrong(name, workload) == ""
 
 
-def test_flex_attention_is_right_in_a_shape_that_torch_computes_on_any_processor() -> None:
-    assert wrong("longformer-flex", Workload(sliding(16, positions=(0,)), 300, 80)) == ""
-
-
 def test_a_gradient_that_is_not_finite_is_found() -> None:
     """transformers' softmax of float64 is in float32, where a window of padding alone is all
     -inf: should transformers mend it, this says so."""
     workload = Workload(sliding(8), 33, 64, dtype="float64", mode="training")
-    wide = replace(workload, pattern=type(WORKLOADS[-1].pattern)(layers=(sliding(8), sliding(32))))
+    wide = replace(workload, pattern=AttentionStack(layers=(sliding(8), sliding(32))))
     assert "is not finite" in wrong("longformer-hf", wide)
 
 
@@ -124,7 +137,7 @@ def unwritten(module: Any, output: Tensor) -> Tensor:
 def test_each_attention_of_a_call_is_checked(
     monkeypatch: pytest.MonkeyPatch, scope: Any, mode: Any, dtype: Any
 ) -> None:
-    pattern = type(WORKLOADS[-1].pattern)(layers=(sliding(8), sliding(16)))
+    pattern = AttentionStack(layers=(sliding(8), sliding(16)))
     workload = Workload(pattern, 40, 64, batch_size=2, scope=scope, mode=mode, dtype=dtype)
     with_fault(monkeypatch, "longformer-banded", nan_at(7), layer=1)
     told = wrong("longformer-banded", workload)
@@ -211,7 +224,7 @@ def test_a_wrong_row_has_no_time_and_nothing_follows_from_it(
     assert {one.label for one in told} >= {"longformer-masked"}
     assert "longformer-banded" not in {one.label for one in told}
     assert all(getattr(one, "reference", "") != "longformer-banded" for one in told)
-    assert "wrong: output is nan" in render_markdown(table)
+    assert "wrong: output is nan" in render_markdown(table, COMPARE_COLUMNS)
     assert render_png(table).startswith(b"\x89PNG")
     (line,) = [line for line in table.to_csv().splitlines() if line.startswith("longformer-banded")]
     assert ",inference,wrong,output is nan" in line.replace('"', "")
