@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,16 @@ from attnprof.isolated import ForkServer, Workers
 from attnprof.rounds import RoundLog
 
 pytest_plugins = ["pytester"]
+
+# torch's cache of compiled kernels mixes up those of different instruction sets: what was compiled
+# under one ATEN_CPU_CAPABILITY gives zeros under another.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    str(
+        Path(tempfile.gettempdir())
+        / f"attnprof_tests_{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}_{os.getuid()}"
+    ),
+)
 
 settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=150)
 settings.load_profile("attnprof")

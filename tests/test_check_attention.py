@@ -1,8 +1,9 @@
-"""`check_attention`: right kernels pass in every shape and dtype, and each planted fault is found."""
+"""`check_attention`: right kernels pass in all shapes and dtypes, planted faults do not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,23 +24,12 @@ HALVES = ("bfloat16", "float16")
 Attention = Callable[..., Tensor]
 
 
-def masked(mask: Tensor, scale: float | None = None) -> Attention:
-    """Dense attention under a mask `(heads, seq_len, seq_len)`; rows of globals by `global_*`."""
-
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-
-    return attend
-
-
 def under(pattern: AttentionPattern, change: Callable[[Tensor], Tensor] = lambda mask: mask) -> Any:
     """Dense attention under a pattern's mask, of whatever length comes, after a change."""
-
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        mask = change(torch.tensor(pattern.mask(query.shape[2])))
-        return masked(mask)(query, key, value)
-
-    return attend
+    mask_at = cache(lambda seq_len: change(torch.tensor(pattern.mask(seq_len))))
+    return lambda query, key, value: scaled_dot_product_attention(
+        query, key, value, attn_mask=mask_at(query.shape[2])
+    )
 
 
 def sliding(
@@ -61,7 +51,7 @@ def banded(pattern: AttentionPattern, **changes: Any) -> Attention:
 
 def refused(function: Attention, pattern: AttentionPattern, seq_len: int, **options: Any) -> str:
     with pytest.raises(AssertionError) as raised:
-        check_attention(function, pattern, seq_len, **options)
+        check_attention(function, pattern, seq_len, **{"batch_size": 1, **options})
     message = str(raised.value)
     assert "\n" not in message
     return message
@@ -110,7 +100,7 @@ def test_right_kernels_pass(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_right_kernels_pass_at_several_lengths_and_in_other_scales(dtype: str) -> None:
     pattern = sliding(64, (1, 2, 3, 1), (0, 70))
-    check_attention(banded(pattern), pattern, [130, 1000, 2500], dtype=dtype, gradients=True)
+    check_attention(banded(pattern), pattern, [130, 1100], dtype=dtype, gradients=True)
     check_attention(banded(pattern, scale=0.1), pattern, 130, dtype=dtype, scale=0.1)
     dense = AttentionPattern.dense(2)
     check_attention(scaled_dot_product_attention, dense, [1, 600], dtype=dtype, gradients=True)
@@ -120,26 +110,17 @@ def test_right_kernels_pass_at_several_lengths_and_in_other_scales(dtype: str) -
 
 
 def one_side_short(mask: Tensor) -> Tensor:
-    """The last key to the right of each window is not attended to."""
-    lacking = mask.clone()
-    for query in range(mask.shape[1]):
-        right = mask[0, query].nonzero()[-1]
-        if right > query:
-            lacking[:, query, right] = False
-    return lacking
+    """No window has its last key to the right."""
+    return mask & mask.roll(-1, 2) | torch.eye(mask.shape[1], dtype=torch.bool)
 
 
 def one_side_long(mask: Tensor) -> Tensor:
-    """One key more to the left of each window."""
-    more = mask.clone()
-    for query in range(mask.shape[1]):
-        left = int(mask[0, query].nonzero()[0])
-        more[:, query, max(0, left - 1)] = True
-    return more
+    """Each window has one key more to the left."""
+    return mask | mask.roll(-1, 2) & torch.ones_like(mask).tril()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("seq_len", [60, 700])
+@pytest.mark.parametrize("seq_len", [60, 300])
 @pytest.mark.parametrize("window", [8, 64])
 def test_a_window_that_is_off_by_one_is_found(dtype: str, seq_len: int, window: int) -> None:
     pattern = sliding(window)
@@ -160,7 +141,7 @@ def test_a_window_of_512_that_is_off_by_one_is_found_in_a_long_sequence(dtype: s
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("seq_len", [60, 1500])
+@pytest.mark.parametrize("seq_len", [60, 400])
 def test_a_missing_global_row_or_column_is_found(dtype: str, seq_len: int) -> None:
     pattern = sliding(16, positions=(5, 41))
     local = torch.tensor(sliding(16).mask(seq_len))
@@ -185,14 +166,14 @@ def test_a_missing_global_row_or_column_is_found(dtype: str, seq_len: int) -> No
 @pytest.mark.parametrize("factor", [0.9, 1.1, 4.0])
 def test_a_wrong_scale_is_found(dtype: str, factor: float) -> None:
     pattern = sliding(16)
-    for seq_len in (60, 600):
+    for seq_len in (60, 300):
         refused(banded(pattern, scale=factor * 0.25), pattern, seq_len, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dilation_that_is_dropped_or_another_heads_is_found(dtype: str) -> None:
     pattern = sliding(16, (1, 1, 2, 3))
-    for seq_len in (60, 600):
+    for seq_len in (60, 300):
         refused(banded(pattern, dilation=1), pattern, seq_len, dtype=dtype)
         message = refused(banded(pattern, dilation=(1, 1, 3, 3)), pattern, seq_len, dtype=dtype)
         assert "head 2" in message
@@ -262,30 +243,28 @@ def test_a_single_nan_is_named_with_its_place() -> None:
         output[1, 2, 7, 3] = torch.nan
         return output
 
-    message = refused(spoiled, pattern, 40)
+    message = refused(spoiled, pattern, 40, batch_size=2)
     assert "sequence 1 of the batch: output is nan at position 7, head 2 where" in message
     assert "1 of 160 vectors are wrong (40 tokens, float32)" in message
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["query", "key", "value", "global_query", "global_value"])
-@pytest.mark.parametrize("seq_len", [60, 700])
-def test_a_gradient_that_is_wrong_or_missing_is_found(dtype: str, name: str, seq_len: int) -> None:
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_gradient_that_is_wrong_or_missing_is_found(dtype: str, name: str, share: float) -> None:
     pattern = sliding(16, positions=(3,))
-    right = banded(pattern)
-    for change in (lambda t: t.detach(), lambda t: t.detach() + 1.1 * (t - t.detach())):
+    names = ("query", "key", "value", "global_query", "global_key", "global_value")
 
-        def attend(change: Any = change, **inputs: Tensor) -> Tensor:
-            inputs[name] = change(inputs[name])
-            return right(*(inputs.pop(one) for one in ("query", "key", "value")), **inputs)
+    def attend(*given: Tensor, **of_globals: Tensor) -> Tensor:
+        inputs = dict(zip(names, (*given, *of_globals.values()), strict=True))
+        kept = inputs[name].detach()
+        inputs[name] = kept + share * (inputs[name] - kept)
+        ordinary = [inputs.pop(one) for one in names[:3]]
+        return banded(pattern)(*ordinary, **inputs)
 
+    for seq_len in (60, 300):
         message = refused(
-            lambda q, k, v, **rest: attend(query=q, key=k, value=v, **rest),
-            pattern,
-            seq_len,
-            dtype=dtype,
-            gradients=True,
-            global_projections=True,
+            attend, pattern, seq_len, dtype=dtype, gradients=True, global_projections=True
         )
         assert f"gradient of {name} is" in message
 
@@ -306,7 +285,7 @@ def test_projections_of_global_tokens_are_not_mixed_up() -> None:
 def test_what_is_no_such_output_is_said() -> None:
     pattern = sliding(8)
     assert "returns tuple, not a tensor" in refused(lambda q, k, v: (q,), pattern, 16)  # type: ignore[arg-type,return-value]
-    message = refused(lambda q, k, v: q[:, :, :8], pattern, 16)
+    message = refused(lambda q, k, v: q[:, :, :8], pattern, 16, batch_size=2)
     assert "returns float32 (2, 4, 8, 16), not float32 (2, 4, 16, 16)" in message
     assert "returns float64" in refused(lambda q, k, v: q.double(), pattern, 16)
     message = refused(

@@ -76,6 +76,7 @@ def check_attention(
     if tolerance is not None and not tolerance > 0:
         raise UsageError("tolerance", tolerance, "a positive number")
     for length in lengths:
+        pattern.pairs(length)  # refuses what is no length of the pattern
         width = head_dim if scale is None else 1.0
         attention = Definition(
             pattern=pattern,

@@ -1,0 +1,140 @@
+"""`--check-against`: what is the user's own against a reference of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import attnprof
+from attnprof import ResultTable, kernels
+from attnprof.cli import app
+from attnprof.errors import UsageError
+
+OPTIONS: dict[str, Any] = {
+    "len": 24, "hidden_size": 32, "num_heads": 2, "device": "cpu", "no_count": True,
+    "max_seconds": 0.05, "no_isolation": True,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def compare(kernel: str, reference: str, **options: Any) -> ResultTable:
+    return attnprof.compare(
+        kernel=f"checked:{kernel}", check_against=f"checked:{reference}", **{**OPTIONS, **options}
+    )
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("kernel", "reference"),
+    [
+        ("dense", "fused"),
+        ("Net", "SlowNet"),
+        ("Net", "by_its_weights"),
+        ("Net", "make_slow"),
+        ("make_slow", "Net"),
+    ],
+)
+def test_what_agrees_is_measured(kernel: str, reference: str, dtype: str, mode: str) -> None:
+    (row,) = compare(kernel, reference, dtype=dtype, mode=mode, no_time=True).rows
+    assert (row.status, row.detail) == ("ok", "")
+    assert "peak_bytes" in row.values
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("kernel", "reference", "words"),
+    [
+        ("unscaled", "dense", "is right: off by "),
+        ("unwritten", "dense", "output is nan at index (0, 23, 0)"),
+        ("cut", "dense", "output is (1, 23, 32) where the reference's is (1, 24, 32)"),
+        ("Net", "by_half_its_weights", "is right: off by "),
+    ],
+)
+def test_what_differs_is_wrong(kernel: str, reference: str, words: str, dtype: str) -> None:
+    table = compare(kernel, reference, dtype=dtype)
+    (row,) = table.rows
+    assert row.status == "wrong"
+    assert words in row.detail
+    assert table.has_failures
+    assert not row.values.keys() & {"time_ns", "peak_bytes"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "reference", "words"),
+    [
+        ("dense", "broken", "reference checked:broken: RuntimeError: it broke"),
+        ("Net", "OtherNet", "its weights are not those of what is checked: inner.bias"),
+        ("Net", "fused", "reference checked:fused: "),
+    ],
+)
+def test_a_reference_that_cannot_be_had_is_an_error(
+    kernel: str, reference: str, words: str
+) -> None:
+    (row,) = compare(kernel, reference).rows
+    assert row.status == "error"
+    assert words in row.detail
+    assert row.detail.endswith("while its output was checked")
+
+
+def test_built_in_kernels_beside_it_are_checked_by_their_pattern() -> None:
+    table = attnprof.compare(
+        kernel=["bert-sdpa", "checked:unscaled"], check_against="checked:dense", **OPTIONS
+    )
+    assert [row.status for row in table.rows] == ["ok", "wrong"]
+
+
+def test_in_processes_of_their_own_too(tmp_path: Path) -> None:
+    options = {**OPTIONS, "no_isolation": False, "json": str(tmp_path / "a.json")}
+    names = ["checked:unwritten", "checked:dense"]
+    against = "checked:fused"
+    table = attnprof.compare(kernel=names, check_against=against, **options)
+    assert [row.status for row in table.rows] == ["wrong", "ok"]
+    # Another reference is another question: nothing of it stands.
+    options["resume"] = True
+    table = attnprof.compare(kernel=names, check_against="checked:unwritten", **options)
+    assert [row.status for row in table.rows] != ["wrong", "ok"]
+    # The wrong row of the same question stands, and is not asked again.
+    table = attnprof.compare(kernel=names, check_against=against, **options)
+    assert [row.status for row in table.rows] == ["wrong", "ok"]
+
+
+@pytest.mark.parametrize("is_isolated", [True, False])
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("checked:fussed", "checked has no fussed; did you mean fused?"),
+        ("no_such:thing", "cannot be imported"),
+        ("checked:number", "is int; name a function"),
+        ("fused", "as pkg.mod:name"),
+        ("config.json", "as pkg.mod:name"),
+        ("fatal_import:thing", "when it was imported"),
+    ],
+)
+def test_bad_names_are_refused_before_any_work(
+    reference: str, words: str, is_isolated: bool
+) -> None:
+    if reference.startswith("fatal") and not is_isolated:
+        return  # it ends the process
+    with pytest.raises(UsageError, match="check_against") as raised:
+        attnprof.compare(
+            kernel="checked:dense",
+            check_against=reference,
+            **{**OPTIONS, "no_isolation": not is_isolated},
+        )
+    assert words in str(raised.value)
+
+
+def test_it_is_for_the_users_own_alone() -> None:
+    words = ["--len", "24", "--check-against", "checked:dense", "--kernel", *kernels.names()[:2]]
+    done = CliRunner().invoke(app, ["compare", *words])
+    assert done.exit_code == 2
+    assert "--check-against" in done.output
+    assert "only what is your own" in " ".join(done.output.split())
