@@ -135,7 +135,7 @@ def _time(series: Series, longest: int, machine: Machine | None) -> PredictedTim
     samples = [
         sample
         for row in series.rows
-        if (sample := sample_from(name, row.workload, row.values)) is not None
+        if not row.withheld and (sample := sample_from(name, row.workload, row.values)) is not None
     ]
     forecast = predict_case(Case(name, series.workload.at(longest)), samples, machine)
     return None if forecast is None else forecast.time

@@ -173,10 +173,16 @@ def _borrowed_note(alike: Sequence[KernelSample]) -> str:
     return f"its time is predicted from runs in {dtypes} (scope {scopes})"
 
 
-def samples_of(records: Iterable[Record], case: Case) -> tuple[Sample, ...]:
+def samples_of(
+    records: Iterable[Record], case: Case, *, are_calm: bool = False
+) -> tuple[Sample, ...]:
     """What ran of a case's series, at whatever length, from the records that there are.
 
-    Times that something else disturbed tell of the others only where there are no others.
+    Args:
+        records: of any cases.
+        case: whose series it is.
+        are_calm: whether times that something else disturbed are left out even where there are no
+            others.
     """
     found: dict[Workload, dict[str, Value]] = {}
     for record in records:
@@ -189,7 +195,7 @@ def samples_of(records: Iterable[Record], case: Case) -> tuple[Sample, ...]:
         and (sample := sample_from(case.kernel, workload, values)) is not None
     ]
     calm = tuple(sample for sample, is_disturbed in samples if not is_disturbed)
-    return calm or tuple(sample for sample, _ in samples)
+    return calm if calm or are_calm else tuple(sample for sample, _ in samples)
 
 
 def _is_of_series(workload: Workload, other: Workload) -> bool:

@@ -18,7 +18,7 @@ from attnprof.rounds import RoundLog
 from attnprof.runner import Measurements
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
-QUICK = Measurements(max_seconds=0.05)
+QUICK = Measurements(max_seconds=0.05, allow_slow=True)
 
 
 def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:

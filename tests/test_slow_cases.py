@@ -15,7 +15,7 @@ from attnprof.machine import KernelSample, Machine, Rates
 from attnprof.meters import rates
 from attnprof.plan import Case, read_cases
 from attnprof.prediction import Sample
-from attnprof.records import Record, Row
+from attnprof.records import WITHHELD, Record, Row
 from attnprof.rounds import Timed
 from attnprof.runner import Measurements
 from attnprof.slow_cases import SLOWEST_RATE, SlowCases
@@ -87,6 +87,14 @@ def test_shorter_lengths_of_the_series_tell_and_no_rate_is_measured(
     assert reason.startswith("one call is predicted to take ")
     assert reason.endswith(" or more, far past --max-seconds 1; raise it, or add --allow-slow")
     assert rate.asked == 0
+
+
+def test_times_that_something_disturbed_tell_of_no_slow_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disturbed = Record("bert-sdpa", case(2048).workload, WITHHELD, 1)
+    slow = SlowCases(1.0, Rate(10**12, monkeypatch), 60)
+    assert slow.reason(case(4096), [*timed(2048, 10), disturbed]) == ""
 
 
 def test_a_stored_machine_tells_where_nothing_shorter_ran(monkeypatch: pytest.MonkeyPatch) -> None:

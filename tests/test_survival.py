@@ -31,6 +31,7 @@ UNDISTURBED = (
 """Other tests run beside these: their load is to withhold nothing, which would be taken again."""
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 2, "window": 16, "max_seconds": 0.5}
 WORDS = ["--hidden-size", "32", "--num-heads", "2", "--window", "16", "--max-seconds", "0.2"]
+WORDS += ["--allow-slow"]  # which these are not, but beside other tests
 
 FAULTS = {
     "segfault_in_build": ("error", "killed by SIGSEGV"),
