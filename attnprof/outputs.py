@@ -64,15 +64,15 @@ class Outputs(Generic[_T]):
                 paths[form] = STDOUT if path in _NAMES_OF_STDOUT else path
         taken: dict[str, Format] = {}
         for form, path in paths.items():
+            if path != STDOUT:
+                _check_writable(form, Path(path))
             real = path if path == STDOUT else str(Path(path).resolve())
             if real in taken:
                 raise UsageError(form, path, f"is what {taken[real]} is written to")
             taken[real] = form
-            if path != STDOUT:
-                _check_writable(form, Path(path))
-            elif is_stdout_closed():
+            if path == STDOUT and is_stdout_closed():
                 raise UsageError(form, path, "stdout is closed; name a file")
-            elif form == "png" and sys.stdout.isatty():
+            if path == STDOUT and form == "png" and sys.stdout.isatty():
                 raise UsageError(form, path, "a terminal shows no PNG; name a file")
         return cls(paths, renderers)
 

@@ -25,6 +25,9 @@ DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
 """What `scope` takes: `stack` is whole layers, as many as the model has."""
 
+MAX_SECONDS = 10**8
+"""No longer time can be waited for: three years."""
+
 DEVICES = ("auto", "cpu", "cuda")
 """What `device` takes."""
 
@@ -165,12 +168,13 @@ def read_seconds(name: str, value: object, default: float) -> float:
     Raises:
         UsageError: for anything else.
     """
+    text = str(default) if value is None else str(value)
     try:
-        seconds = default if value is None else float(str(value))
+        seconds = float(text) if text.isascii() else 0.0
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(name, value, "a positive number of seconds")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UsageError(name, value, f"a positive number of seconds, at most {MAX_SECONDS:,}")
     return seconds
 
 
