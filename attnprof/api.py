@@ -13,7 +13,7 @@ from attnprof.forecast import with_predictions
 from attnprof.isolation import IsolationOptions, Request, isolated
 from attnprof.machine import Machine
 from attnprof.outputs import OutputOptions, Outputs
-from attnprof.plan import Case, GridOptions, check_names, read_cases
+from attnprof.plan import Case, GridOptions, check_names, read_cases, read_device_name
 from attnprof.records import ResultTable
 from attnprof.reports import renderers
 from attnprof.runner import Observer
@@ -66,7 +66,7 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     check_names(options, EstimateOptions)
     path = options.get("machine")
     stored = None if path is None else machines.read_machine(path)
-    device = options.get("device") or "auto"
+    device = read_device_name(options)
     if device == "auto":
         device = stored.device if stored else "cpu"
     if stored and device != stored.device:
@@ -190,7 +190,7 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     from attnprof import environment
 
     check_names(options, GridOptions)
-    device = environment.resolve_device(options.get("device") or "auto")
+    device = environment.resolve_device(read_device_name(options))
     cases = read_cases({**options, "kernel": kernels.names()}, device)
     listings: list[KernelListing] = []
     for name in kernels.names():

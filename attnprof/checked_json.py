@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
+_MOST = 10**36
+"""No measured number is larger; what is cannot be computed with as a float."""
+
 _WORDS = {
     int: "a whole number, 0 or more",
     float: "a number, 0 or more",
@@ -41,7 +43,8 @@ def read_as(kind: type[_T], value: object, place: str = "") -> _T:
     """A value of JSON as what a type asks for; keys that it does not have are passed over.
 
     Takes dataclasses, `int`, `float`, `str`, `bool`, `Literal`, `X | None`, `tuple[X, ...]` and
-    mappings with keys of text. Numbers are finite and not negative.
+    mappings with keys of text. Numbers are not negative, and of a size that can be
+    measured.
 
     Raises:
         UnexpectedError: for the first value of another kind.
@@ -89,7 +92,7 @@ def _scalar(kind: type, value: object, place: str) -> object:
     allowed = (int, float) if kind is float else (kind,)
     if type(value) not in allowed:
         raise _unexpected(place, _WORDS[kind])
-    if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+    if isinstance(value, int | float) and not 0 <= value <= _MOST:
         raise _unexpected(place, _WORDS[kind])
     return value
 

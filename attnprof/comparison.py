@@ -23,6 +23,7 @@ from attnprof.plan import (
     Case,
     check_names,
     read_cases,
+    read_device_name,
     read_kernel_names,
     read_seconds,
     read_threads,
@@ -184,6 +185,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         allow_slow=bool(options.get("allow_slow")),
         check_against=options.get("check_against"),
     )
+    device_name = read_device_name(options)
     stored = options.get("machine")
     machine = None if stored is None else read_machine(stored)
     threads = read_threads(options) or cpu_threads()
@@ -208,7 +210,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         def ask(function: Callable[..., Any], *args: Any) -> Any:
             return workers.run(function, *args, max_seconds=measurements.timeout).result
 
-        device: Device = ask(environment.resolve_device, options.get("device") or "auto")
+        device: Device = ask(environment.resolve_device, device_name)
         here: environment.Environment = ask(environment.capture)
         if isinstance(workers, ForkServer):
             workers.is_limited = device == "cpu"

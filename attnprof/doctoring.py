@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from attnprof.checkups import Setting
-from attnprof.errors import UsageError, near
 from attnprof.examination import Observer, examine
 from attnprof.machine import Machine
 from attnprof.outputs import Outputs
-from attnprof.plan import check_names, read_seconds, read_threads
+from attnprof.plan import check_names, read_device_name, read_seconds, read_threads
 
 DEFAULT_MAX_SECONDS = 60.0
-DEVICES = ("auto", "cpu", "cuda")
 
 
 class DoctorOptions(TypedDict, total=False):
@@ -46,11 +44,8 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
         UsageError: for the first option that cannot be used.
     """
     check_names(options, DoctorOptions)
-    device = options.get("device") or "auto"
-    if device not in DEVICES:
-        raise UsageError("device", device, near(device, DEVICES))
     setting = Setting(
-        device=device,
+        device=read_device_name(options),
         threads=read_threads(options),
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
     )

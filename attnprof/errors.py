@@ -5,9 +5,16 @@ from __future__ import annotations
 import difflib
 import signal
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, redirect_stdout
 from typing import Literal
+
+_OTHER_WORDS = {
+    "gpu": "cuda", "double": "float64", "float": "float32", "half": "float16",
+    "fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16",
+    "eval": "inference", "train": "training",
+}  # fmt: skip
+"""What people type, by the name that is meant; letters alone would lead elsewhere."""
 
 
 class AttnprofError(Exception):
@@ -132,6 +139,9 @@ def near(name: str, choices: Iterable[str]) -> str:
     return f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
 
 
-def near_or_none(name: str, choices: Iterable[str]) -> str | None:
+def near_or_none(name: str, choices: Collection[str]) -> str | None:
     """The choice that a name is likely to mean; None where none is near."""
+    other = _OTHER_WORDS.get(name.lower())
+    if other is not None and other in choices:
+        return other
     return next(iter(difflib.get_close_matches(name, choices, n=1)), None)

@@ -11,8 +11,12 @@ from itertools import groupby
 
 from attnprof.errors import UsageError
 from attnprof.pattern import AttentionPattern, Pattern
+from attnprof.units import parse_whole_number
 
 MAX_REPEATS = 10_000
+MAX_GLOBAL_TOKENS = 100_000
+"""Each of them is costed by itself."""
+
 _REPEATED = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
 
 _WINDOW_FORMS = "an even number of keys such as 512, or one for each layer as in 32:64:128"
@@ -24,9 +28,14 @@ def _spelled_out(text: str, argument: str, forms: str) -> tuple[int, ...]:
     values: list[int] = []
     for part in text.split(":"):
         match = _REPEATED.fullmatch(part)
-        if not match or int(match[2] or 1) > MAX_REPEATS:
+        if not match:
             raise UsageError(argument, text, forms)
-        values += [int(match[1])] * int(match[2] or 1)
+        value, repeats = (
+            parse_whole_number(digits or "1", argument, text, forms) for digits in match.groups()
+        )
+        if repeats > MAX_REPEATS:
+            raise UsageError(argument, text, f"a value is repeated at most {MAX_REPEATS:,} times")
+        values += [value] * repeats
     if not values:
         raise UsageError(argument, text, forms)
     return tuple(values)
@@ -80,12 +89,15 @@ def parse_global_tokens(text: str) -> tuple[int, ...]:
     """
     if text.startswith("@"):
         parts = text[1:].split(":")
-        if not all(part.isascii() and part.isdecimal() for part in parts):
-            raise UsageError("global_tokens", text, _GLOBAL_FORMS)
-        return tuple(sorted({int(part) for part in parts}))
-    if not (text.isascii() and text.isdecimal()):
-        raise UsageError("global_tokens", text, _GLOBAL_FORMS)
-    return tuple(range(int(text)))
+        return tuple(sorted({_parse_global(part, text) for part in parts}))
+    count = _parse_global(text, text)
+    if count > MAX_GLOBAL_TOKENS:
+        raise UsageError("global_tokens", text, f"at most {MAX_GLOBAL_TOKENS:,} tokens are global")
+    return tuple(range(count))
+
+
+def _parse_global(digits: str, text: str) -> int:
+    return parse_whole_number(digits, "global_tokens", text, _GLOBAL_FORMS)
 
 
 def format_window(pattern: Pattern) -> str:

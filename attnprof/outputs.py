@@ -20,6 +20,11 @@ Renderer = Callable[[_T], str | bytes]
 
 FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
 STDOUT = "-"
+_MARGIN = 10
+"""Bytes that the name of a file has more as long as it is being written."""
+
+_NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_NAMES_OF_STDIN = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 class OutputOptions(TypedDict, total=False):
@@ -58,18 +63,18 @@ class Outputs(Generic[_T]):
             if path == "":
                 raise UsageError(form, "(nothing)", "name a file, or - for stdout")
             if path is not None:
-                paths[form] = STDOUT if path == "/dev/stdout" else path
+                paths[form] = STDOUT if path in _NAMES_OF_STDOUT else path
         taken: dict[str, Format] = {}
         for form, path in paths.items():
+            if path != STDOUT:
+                _check_writable(form, Path(path))
             real = path if path == STDOUT else str(Path(path).resolve())
             if real in taken:
                 raise UsageError(form, path, f"is what {taken[real]} is written to")
             taken[real] = form
-            if path != STDOUT:
-                _check_writable(form, Path(path))
-            elif is_stdout_closed():
+            if path == STDOUT and is_stdout_closed():
                 raise UsageError(form, path, "stdout is closed; name a file")
-            elif form == "png" and sys.stdout.isatty():
+            if path == STDOUT and form == "png" and sys.stdout.isatty():
                 raise UsageError(form, path, "a terminal shows no PNG; name a file")
         return cls(paths, renderers)
 
@@ -121,11 +126,32 @@ class Outputs(Generic[_T]):
 
 
 def _check_writable(form: Format, path: Path) -> None:
-    folder = path.resolve().parent
+    """Refuse a path that nothing can be written to.
+
+    Raises:
+        UsageError: says why.
+    """
+    if str(path) in _NAMES_OF_STDIN:
+        raise UsageError(form, path, "is what is read; name a file, or - for stdout")
+    try:
+        _try(form, path)
+    except RuntimeError as error:  # what pathlib says of links that lead to themselves
+        raise UsageError(form, path, "is a link that leads to itself; name a file") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(form, path, f"cannot be written ({reason}); name another file") from error
+
+
+def _try(form: Format, path: Path) -> None:
+    target = path.resolve()
+    folder = target.parent
     if path.is_dir():
         raise UsageError(form, path, "is a folder; name a file")
     if not folder.is_dir():
-        raise UsageError(form, path, f"there is no folder {path.parent}")
+        link = f"it is a link to {target}, and " if path.is_symlink() else ""
+        raise UsageError(form, path, f"{link}there is no folder {folder if link else path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UsageError(form, path, "is read-only")
     if is_special(path):
         return
     import tempfile
@@ -138,8 +164,8 @@ def _check_writable(form: Format, path: Path) -> None:
         raise UsageError(
             form, path, f"folder {path.parent} cannot be written ({error.strerror})"
         ) from error
-    if path.exists() and not os.access(path, os.W_OK):
-        raise UsageError(form, path, "is read-only")
+    if len(os.fsencode(target.name)) + _MARGIN > os.pathconf(folder, "PC_NAME_MAX"):
+        raise UsageError(form, path, "is too long a name; name a shorter one")
 
 
 def _write_stdout(content: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, cast
@@ -9,11 +10,11 @@ from typing import TypedDict, cast
 from attnprof import kernels
 from attnprof.errors import UsageError, near
 from attnprof.models import find_model
-from attnprof.notation import parse_dilation, parse_global_tokens, parse_window
+from attnprof.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.targets import is_target, with_inputs
-from attnprof.targets.reference import split_names
-from attnprof.units import parse_lengths
+from attnprof.targets.reference import inputs_of, split_names
+from attnprof.units import parse_lengths, parse_whole_number
 from attnprof.workload import Device, DType, Mode, Workload
 
 Values = int | str | Sequence[int | str]
@@ -23,6 +24,12 @@ DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
 """What `scope` takes: `stack` is whole layers, as many as the model has."""
+
+MAX_SECONDS = 10**8
+"""No longer time can be waited for: three years."""
+
+DEVICES = ("auto", "cpu", "cuda")
+"""What `device` takes."""
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
@@ -65,6 +72,8 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     """
     model = find_model(options.get("model") or DEFAULT_MODEL)
     num_heads = read_whole_number(options, "num_heads", model.num_heads)
+    if num_heads > MAX_REPEATS:
+        raise UsageError("num_heads", num_heads, f"a layer has at most {MAX_REPEATS:,} heads")
     hidden_size = read_whole_number(options, "hidden_size", model.hidden_size)
     batch_size = read_whole_number(options, "batch_size", 1)
     if hidden_size % num_heads:
@@ -115,8 +124,30 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     for kernel_name, case in {case.kernel: case for case in reversed(cases)}.items():
         kernel = kernels.find(kernel_name)
         if is_target(kernel):
+            _check_sizes(kernel_name, [one.workload for one in cases if one.kernel == kernel_name])
             kernel.check(case.workload)
     return tuple(cases)
+
+
+def _check_sizes(kernel: str, workloads: Sequence[Workload]) -> None:
+    """Refuse a described input that has no whole sizes in any of the workloads."""
+    for spec in inputs_of(kernel):
+        for dimension in spec.dimensions:
+            refusals = [dimension.refusal(workload) for workload in workloads]
+            if all(refusals):
+                raise UsageError("input", spec.text, refusals[0])
+
+
+def read_device_name(options: Mapping[str, object]) -> str:
+    """The device as it was named, `auto` by default; whether there is one is not asked.
+
+    Raises:
+        UsageError: for a name that is none.
+    """
+    name = options.get("device") or "auto"
+    if name not in DEVICES:
+        raise UsageError("device", name, near(str(name), DEVICES))
+    return str(name)
 
 
 def check_names(options: Mapping[str, object], known: type) -> None:
@@ -137,12 +168,13 @@ def read_seconds(name: str, value: object, default: float) -> float:
     Raises:
         UsageError: for anything else.
     """
+    text = str(default) if value is None else str(value)
     try:
-        seconds = default if value is None else float(str(value))
+        seconds = float(text) if text.isascii() else 0.0
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(name, value, "a positive number of seconds")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UsageError(name, value, f"a positive number of seconds, at most {MAX_SECONDS:,}")
     return seconds
 
 
@@ -155,10 +187,18 @@ def read_whole_number(options: Mapping[str, object], name: str, default: int) ->
     value = options.get(name)
     if value is None:
         return default
-    text = str(value)
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+    number = parse_whole_number(_text(value), name, _text(value), "a positive whole number")
+    if number < 1:
         raise UsageError(name, value, "a positive whole number")
-    return int(text)
+    return number
+
+
+def _text(value: object) -> str:
+    """A value as text; Python writes no integer of thousands of digits."""
+    try:
+        return str(value) or "(nothing)"
+    except ValueError:
+        return f"of {math.ceil(cast('int', value).bit_length() * math.log10(2)):,} digits"
 
 
 MAX_THREADS = 4096
@@ -225,7 +265,7 @@ def _words(
         values = (values,)
     words: list[str] = []
     for value in values:
-        parts = split(str(value))
+        parts = split(str(value) if isinstance(value, str) else _text(value))
         if "" in parts:
             raise UsageError(name, value or "(nothing)", "has an empty value")
         words += parts

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attnprof.outputs import Format, Renderer
@@ -24,9 +26,10 @@ def renderers(environment: Environment | None) -> Mapping[Format, Renderer[Resul
         return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 
     def png(table: ResultTable) -> bytes:
-        from attnprof.render.chart import render_png
+        with _without_warnings_of("matplotlib"):
+            from attnprof.render.chart import render_png
 
-        return render_png(table)
+            return render_png(table)
 
     return {
         "csv": ResultTable.to_csv,
@@ -34,3 +37,15 @@ def renderers(environment: Environment | None) -> Mapping[Format, Renderer[Resul
         "markdown": markdown,
         "png": png,
     }
+
+
+@contextmanager
+def _without_warnings_of(package: str) -> Generator[None]:
+    """A package that may write no folder of its own, as Matplotlib's cache, says nothing of it."""
+    log = logging.getLogger(package)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

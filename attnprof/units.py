@@ -10,6 +10,9 @@ from attnprof.errors import UsageError
 MAX_RANGE_LENGTHS = 100_000
 """A range that spells out more lengths than this is taken for a slip of the keyboard."""
 
+MAX_NUMBER = 10**15
+"""No length, size or count that can be asked for is larger."""
+
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 # In lengths k and M are binary, as the field speaks of them: a 4k model reads 4,096 tokens.
@@ -100,11 +103,36 @@ def format_about(value: float, spread: float) -> str:
     return format_count(round(value / 10**digits) * 10**digits)
 
 
+def parse_whole_number(text: str, argument: str, shown: str, forms: str) -> int:
+    """A number of digits, 0 or more, from the text of an option.
+
+    Args:
+        text: the digits.
+        argument: the option.
+        shown: its whole value.
+        forms: what would be right.
+
+    Raises:
+        UsageError: for anything else, and for a number above `MAX_NUMBER`.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        raise UsageError(argument, shown, forms)
+    digits = text.lstrip("0") or "0"  # Python reads no more than some thousand at a time
+    if len(digits) > len(str(MAX_NUMBER)) or int(digits) > MAX_NUMBER:
+        raise UsageError(argument, shown, f"a number is at most {MAX_NUMBER:,}")
+    return int(digits)
+
+
 def _parse_length(text: str, whole: str) -> int:
     match = _LENGTH.fullmatch(text.strip())
-    length = int(match[1]) * _LENGTH_FACTORS[match[2].lower()] if match and text.isascii() else 0
+    if not match:
+        raise UsageError("len", whole, _LENGTH_FORMS)
+    count = parse_whole_number(match[1], "len", whole, _LENGTH_FORMS)
+    length = count * _LENGTH_FACTORS[match[2].lower()]
     if length < 1:
         raise UsageError("len", whole, _LENGTH_FORMS)
+    if length > MAX_NUMBER:
+        raise UsageError("len", whole, f"a length is at most {MAX_NUMBER:,} tokens")
     return length
 
 

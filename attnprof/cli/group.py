@@ -18,6 +18,9 @@ from attnprof.errors import AttnprofError, Interrupted, MeasurementError, UsageE
 
 INTERRUPTED = 130
 
+_LONGEST_SHOWN = 200
+_KEPT = 40
+
 # Arguments of the package that have another name on the command line.
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
 
@@ -107,7 +110,14 @@ def _describe(error: AttnprofError) -> str:
     if not isinstance(error, UsageError):
         return str(error)
     option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
-    return f"--{option} {error.value}: {error.expected}"
+    return f"--{option} {_shortened(str(error.value))}: {error.expected}"
+
+
+def _shortened(value: str) -> str:
+    """A value in one readable line."""
+    if len(value) <= _LONGEST_SHOWN:
+        return value
+    return f"{value[:_KEPT]}... ({len(value):,} characters)"
 
 
 def _tell(message: str, exit_code: int) -> int:

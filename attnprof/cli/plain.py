@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from attnprof.errors import AttnprofError, near_or_none
+from attnprof.errors import AttnprofError, UsageError, near_or_none
 
 if TYPE_CHECKING:
     _Base = TyperCommand
@@ -60,6 +60,7 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
 
         Raises:
             CommandLineError: for an unknown option, or a word that belongs to none.
+            UsageError: for an option with an empty value.
         """
         typed = list(args)
         ctx.allow_extra_args = True
@@ -73,6 +74,9 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
             raise CommandLineError(unknown(str(option), typed, self.params, words)) from error
         if rest and not ctx.resilient_parsing:
             raise CommandLineError(_stray(rest, self.params, ctx))
+        for name, value in ctx.params.items():
+            if value == "":
+                raise UsageError(name, "(nothing)", "needs a value")
         return rest
 
 

@@ -88,9 +88,12 @@ def say(message: str) -> None:
 
 @contextmanager
 def progress() -> Generator[Observer]:
-    """An observer that draws a bar on stderr, on a terminal only."""
+    """An observer that draws a bar on a terminal, and elsewhere writes a line now and then."""
     if not sys.stderr.isatty():
-        yield lambda activity, done: None
+        from attnprof.cli.heartbeat import heartbeat
+
+        with heartbeat() as observe:
+            yield observe
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

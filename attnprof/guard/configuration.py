@@ -111,6 +111,8 @@ def _parsed(file: Path) -> dict[str, Any]:
                 f"of the two"
             ) from error
         raise ConfigurationError(f"{shown_path(file)}: is no TOML: {error}") from error
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise ConfigurationError(f"{shown_path(file)}: cannot be read: {error}") from error
 
 
 def _tables(file: Path) -> dict[str, Any]:

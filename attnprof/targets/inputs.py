@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from attnprof.errors import MeasurementError, UsageError, near
+from attnprof.units import parse_whole_number
 from attnprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _INTEGERS = ("int64", "int32")
 _FLOATS = ("float32", "float64", "bfloat16", "float16")
 _FORM = "describe an input as NAME=DIMS, such as x=batch,len,hidden or ids=batch,len:int64<30522"
 
+_RANGE = "the numbers are below a positive whole number, as <30522"
 _INPUT = re.compile(r"(?P<name>[^\W\d]\w*)=(?P<dims>[^:<]*)(?::(?P<dtype>\w+))?(?:<(?P<high>.*))?")
 _DIM = re.compile(r"(?P<size>\w+)(?:(?P<sign>[*/])(?P<by>\d+))?")
 
@@ -46,12 +48,21 @@ class Dimension:
         Raises:
             MeasurementError: where the division leaves a rest.
         """
-        whole = _SIZES[self.size](workload) if isinstance(self.size, str) else self.size
-        if self.sign == "*":
-            return whole * self.by
-        if whole % self.by:
-            raise MeasurementError(f"{self.text} is no whole number where {self.size} is {whole:,}")
-        return whole // self.by
+        refusal = self.refusal(workload)
+        if refusal:
+            raise MeasurementError(refusal)
+        whole = self._whole(workload)
+        return whole * self.by if self.sign == "*" else whole // self.by
+
+    def refusal(self, workload: Workload) -> str:
+        """Why there is no such size in this workload; empty where there is."""
+        whole = self._whole(workload)
+        if self.sign == "*" or whole % self.by == 0:
+            return ""
+        return f"{self.text} is no whole number where {self.size} is {whole:,}"
+
+    def _whole(self, workload: Workload) -> int:
+        return _SIZES[self.size](workload) if isinstance(self.size, str) else self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,11 @@ class InputSpec:
     dtype: str = ""
     high: int | None = None
     avoided: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Its name and shape, as they are written."""
+        return f"{self.name}={','.join(dimension.text for dimension in self.dimensions)}"
 
     def tensor(self, workload: Workload, default_high: int = 2) -> torch.Tensor:
         """Random numbers from the generator as it stands; floats ask for gradients in training."""
@@ -113,29 +129,34 @@ def parse_input(text: str, argument: str) -> InputSpec:
         raise UsageError(argument, text, f"there is no type {dtype}; {near(dtype, known)}")
     if high is None:
         return InputSpec(match["name"], _dimensions(match["dims"], text, argument), dtype)
-    if not (high.isascii() and high.isdecimal()) or int(high) < 1:
-        raise UsageError(argument, text, "the numbers are below a positive whole number, as <30522")
+    limit = parse_whole_number(high, argument, text, _RANGE)
+    if limit < 1:
+        raise UsageError(argument, text, _RANGE)
     if dtype and dtype not in _INTEGERS:
         raise UsageError(argument, text, f"only integers have a range, {dtype} has none")
     dimensions = _dimensions(match["dims"], text, argument)
-    return InputSpec(match["name"], dimensions, dtype or "int64", int(high))
+    return InputSpec(match["name"], dimensions, dtype or "int64", limit)
 
 
 def _dimensions(dims: str, text: str, argument: str) -> tuple[Dimension, ...]:
     dimensions: list[Dimension] = []
     for word in dims.split(","):
         match = _DIM.fullmatch(word)
-        if not match or match["by"] == "0":
+        if not match:
             raise UsageError(argument, text, f"{word or '(nothing)'} is no size; {_FORM}")
-        size, by = match["size"], int(match["by"] or 1)
-        if not size.isdecimal() and size not in _SIZES:
-            raise UsageError(
-                argument, text, f"{size} is no size; {near(size, _SIZES)}, or a number"
-            )
-        if size == "0":
-            raise UsageError(argument, text, "a size is 1 or more")
+        size, forms = match["size"], f"{word} is no size; {_FORM}"
+        by = parse_whole_number(match["by"] or "1", argument, text, forms)
+        if by == 0:
+            raise UsageError(argument, text, forms)
         sign: Literal["*", "/"] = "/" if match["sign"] == "/" else "*"
-        dimensions.append(Dimension(word, int(size) if size.isdecimal() else size, sign, by))
+        if size in _SIZES:
+            dimensions.append(Dimension(word, size, sign, by))
+            continue
+        words = f"{size} is no size; {near(size, _SIZES)}, or a number"
+        number = parse_whole_number(size, argument, text, words)
+        if number == 0:
+            raise UsageError(argument, text, "a size is 1 or more")
+        dimensions.append(Dimension(word, number, sign, by))
     return tuple(dimensions)
 
 

@@ -280,5 +280,16 @@ def _import(reference: Reference) -> ModuleType:
         raise UsageError(
             "kernel",
             reference.name,
-            f"{reference.place} cannot be imported: {type(error).__name__}: {said}",
+            f"{reference.place} cannot be imported: {type(error).__name__}: {said}"
+            f"{_source_hint(reference.place, error)}",
         ) from error
+
+
+def _source_hint(place: str, error: Exception) -> str:
+    """What helps where the package lies in a folder `src` and is not installed."""
+    package = place.partition(".")[0]
+    is_missing = isinstance(error, ModuleNotFoundError) and error.name == package
+    beside = [Path("src", package), Path("src", f"{package}.py")]
+    if not is_missing or not any(path.exists() for path in beside):
+        return ""
+    return "; it lies in src: set PYTHONPATH=src, or pip install -e ."

@@ -46,8 +46,8 @@ def parse_reference(name: str) -> Reference:
     Raises:
         UsageError: for a name that is none.
     """
-    base, words = _without_inputs(name)
-    inputs = tuple(parse_input(word, "kernel") for word in words)
+    base, _ = _without_inputs(name)
+    inputs = inputs_of(name)
     _check_once(inputs, "kernel")
     path, has_part, part = base.partition(_PART)
     if has_part and not part:
@@ -60,6 +60,15 @@ def parse_reference(name: str) -> Reference:
     if ":" in base:
         raise UsageError("kernel", name, "name a module and what is in it, as pkg.mod:Net")
     raise UsageError("kernel", name, "there is no such folder")
+
+
+def inputs_of(name: str) -> tuple[InputSpec, ...]:
+    """What a name says of its inputs.
+
+    Raises:
+        UsageError: for words that describe none.
+    """
+    return tuple(parse_input(word, "kernel") for word in _without_inputs(name)[1])
 
 
 def with_inputs(name: str, words: Iterable[str]) -> str:

@@ -1,0 +1,289 @@
+"""What users' code, streams and values may do to a command: a line or a row, and nothing lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from attnprof import streams
+from attnprof.cli import app
+from attnprof.cli.heartbeat import EVERY_SECONDS, heartbeat
+from attnprof.errors import FailedError, Interrupted, code_under_test, near
+from attnprof.units import MAX_NUMBER, parse_lengths
+
+ATTNPROF = str(Path(sys.executable).parent / "attnprof")
+SMALL = ("--hidden-size", "64", "--num-heads", "4", "--len", "64")
+LEAVING = """
+import os, sys
+from torch import nn
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        sys.exit(0)
+
+class Breaks(nn.Module):
+    def forward(self, x):
+        raise BaseException("odd")
+
+class Interrupts(nn.Module):
+    def forward(self, x):
+        raise KeyboardInterrupt
+
+class Dies(nn.Module):
+    def forward(self, x):
+        os._exit(9)
+
+def parses():
+    import argparse
+    argparse.ArgumentParser().parse_args(["--unknown"])
+
+def prints():
+    print("printed")
+    os.write(1, b"written to the descriptor\\n")
+    os.system("echo of another process")
+    return Loud()
+
+class Loud(nn.Linear):
+    def __init__(self):
+        super().__init__(64, 64)
+
+    def forward(self, x):
+        print("printed in forward")
+        return super().forward(x)
+"""
+ROWS = {
+    "leaving:Leaves": "SystemExit: 0",
+    "leaving:Breaks": "BaseException: odd",
+    "leaving:Interrupts": "KeyboardInterrupt",
+    "leaving:parses": "SystemExit: 2",
+}
+APART = {"leaving:Dies": "exit code 9", "dead:Net": "exit code 9 when it was imported"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    (tmp_path / "dead.py").write_text("import os; os._exit(9)")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("leaving", None)
+
+
+@pytest.mark.parametrize("command", ["estimate", "audit", "breakdown"])
+@pytest.mark.usefixtures("folder")
+def test_code_that_leaves_is_told_and_the_other_kernels_are_counted(command: str) -> None:
+    rows = ROWS | APART
+    words = [command, "--kernel", *rows, "bert-sdpa", *SMALL, "--csv", "-"]
+    result = CliRunner().invoke(app, [*words, *["--no-peers"] * (command == "audit")])
+    assert result.exit_code == 3, result.output
+    assert "bert-sdpa,64," in result.stdout
+    for kernel, said in rows.items():
+        lines = [line for line in result.output.splitlines() if line.startswith(kernel)]
+        assert any(said in line for line in lines), (kernel, result.output)
+
+
+@pytest.mark.parametrize("command", ["estimate", "breakdown"])
+@pytest.mark.usefixtures("folder")
+def test_code_that_leaves_is_told_in_the_same_process_too(command: str) -> None:
+    words = [command, "--kernel", *ROWS, "bert-sdpa", *SMALL, "--csv", "-", "--no-isolation"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3, result.output
+    assert "bert-sdpa,64," in result.stdout
+    for kernel, said in ROWS.items():
+        lines = [line for line in result.output.splitlines() if line.startswith(kernel)]
+        assert any(said in line for line in lines), (kernel, result.output)
+
+
+def test_a_signal_is_no_failure_of_the_code_under_test() -> None:
+    with pytest.raises(Interrupted), code_under_test():
+        raise Interrupted
+    with pytest.raises(FailedError, match="SystemExit: 3"), code_under_test():
+        raise SystemExit(3)
+    # Without a command, Python's own handler raises the plain exception for Ctrl-C.
+    with pytest.raises(KeyboardInterrupt), code_under_test():
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", [(), ("--no-isolation",)])
+def test_prints_of_users_code_are_on_stderr_alone(folder: Path, where: tuple[str, ...]) -> None:
+    words = ["estimate", "--kernel", "leaving:prints", *SMALL, "--csv", "-", *where]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()] == [
+        "kernel",
+        "leaving:prints",
+    ]
+    for said in ("printed", "written to the descriptor", "of another process", "in forward"):
+        assert said in done.stderr
+
+
+def run(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = f'exec "$0" "$@" {shell}'
+    return subprocess.run(
+        ["bash", "-c", command, ATTNPROF, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+QUICK = ("estimate", "--len", "64", "--window", "16")
+NO_ROOM = "attnprof: could not write: No space left on device\n"
+STREAMS = [
+    (QUICK, ">&-", 0, ""),
+    (QUICK, "<&- >&- 2>&-", 0, ""),
+    (QUICK, ">/dev/full", 3, NO_ROOM),
+    (("--help",), ">/dev/full", 3, NO_ROOM),
+    ((*QUICK, "--csv", "-"), ">/dev/full", 3, NO_ROOM),
+    ((*QUICK, "--csv", "-"), ">&-", 2, "attnprof: --csv -: stdout is closed; name a file\n"),
+    ((*QUICK, "--no-such"), "2>/dev/full", 2, ""),
+    ((*QUICK, "--no-such"), "2>&-", 2, ""),
+]
+
+
+@pytest.mark.parametrize(("words", "shell", "code", "said"), STREAMS)
+def test_streams_that_are_closed_or_full(
+    words: tuple[str, ...], shell: str, code: int, said: str
+) -> None:
+    done = run(*words, shell=shell)
+    assert (done.returncode, done.stderr, done.stdout) == (code, said, "")
+
+
+@pytest.mark.parametrize("shell", [">&- 2>&-", ">/dev/null 2>/dev/full", ">/dev/full 2>/dev/full"])
+def test_files_are_whole_whatever_the_streams_are(tmp_path: Path, shell: str) -> None:
+    path = tmp_path / "out.csv"
+    done = run(*QUICK, "--csv", str(path), shell=shell)
+    assert done.returncode == (3 if ">/dev/full 2" in shell else 0)
+    assert len(path.read_text().splitlines()) == 5
+
+
+def test_signs_that_an_encoding_lacks_are_spelled_out() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii", errors="attnprof.replaced")
+    CliRunner().invoke(app, ["--version"])  # registers the handler
+    stream.write("a² − b³ × 3 µs → é ✅ 字")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"a^2 - b^3 x 3 us -> e ok ?"  # type: ignore[attr-defined]
+
+
+def test_every_sign_of_the_package_has_a_spelling() -> None:
+    package = Path(streams.__file__).parent
+    signs = {c for file in package.rglob("*.py") for c in file.read_text() if not c.isascii()}
+    assert {c for c in signs if streams._plain(c) == "?"} <= {"\ufffd"}
+
+
+def test_an_ascii_terminal_gets_no_question_marks() -> None:
+    done = run("estimate", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as n^2" in done.stdout
+    assert "?" not in done.stdout
+
+
+def test_a_home_that_cannot_be_written_is_no_noise(tmp_path: Path) -> None:
+    path = tmp_path / "out.png"
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), "/proc")
+    done = run(*QUICK, "--png", str(path), **nowhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+LONG = "9" * 5000
+BAD = [
+    (("--lenght", "512"), "--lenght: there is no such option; did you mean --len?"),
+    (("-len", "512"), "-len: there is no such option; did you mean --len?"),
+    (("--global", "2"), "--global: there is no such option; did you mean --global-tokens?"),
+    (("512", "1024"), "512 1024: name the option, as --len 512 1024"),
+    (("bert-sdpa",), "bert-sdpa: name the option, as --kernel bert-sdpa"),
+    (("--len", LONG), f"at most {MAX_NUMBER:,}"),
+    (("--len", "9" * 30), f"at most {MAX_NUMBER:,}"),
+    (("--len", "４"), "--len ４: lengths are positive whole numbers"),
+    (("--window", LONG), f"at most {MAX_NUMBER:,}"),
+    (("--window", "4x" + LONG), f"at most {MAX_NUMBER:,}"),
+    (("--dilation", LONG), f"at most {MAX_NUMBER:,}"),
+    (("--global-tokens", "1000000000"), "--global-tokens 1000000000: at most 100,000 tokens"),
+    (("--global-tokens", "@" + LONG), f"at most {MAX_NUMBER:,}"),
+    (("--global-tokens", "²"), "--global-tokens ²: "),
+    (("--hidden-size", LONG), f"at most {MAX_NUMBER:,}"),
+    (("--batch-size", "²"), "--batch-size ²: a positive whole number"),
+    (("--num-heads", "100000000"), "--num-heads 100000000: a layer has at most 10,000 heads"),
+    (("--device", "gpu"), "--device gpu: did you mean cuda?"),
+    (("--dtype", "half"), "--dtype half: did you mean float16?"),
+    (("--model", ""), "--model (nothing): needs a value"),
+    (("--timeout", "９"), "--timeout ９: a positive number of seconds"),
+    (("--timeout", "9" * 30), "a positive number of seconds, at most"),
+    (("--csv", "/dev/stdin"), "--csv /dev/stdin: is what is read; name a file"),
+    (("--csv", "dangling"), "there is no folder /nowhere"),
+    (("--csv", "loop"), "--csv loop: is a link that leads to itself"),
+    (("--csv", "x" * 255), "too long a name"),
+    (("--csv", "a", "--json", "a"), "--json a: is what csv is written to"),
+    (
+        ("--kernel", "torch.nn:Identity", "--input", "input=batch,len,hidden/5"),
+        "--input input=batch,len,hidden/5: hidden/5 is no whole number where hidden is 768",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD, ids=[said[:40] for _, said in BAD])
+def test_bad_values_are_one_line_that_says_what_would_be_right(
+    folder: Path, words: tuple[str, ...], said: str
+) -> None:
+    (folder / "dangling").symlink_to("/nowhere/at/all")
+    (folder / "loop").symlink_to("loop")
+    result = CliRunner().invoke(app, ["estimate", *words])
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("attnprof: ")
+    assert said in line
+    assert len(line) < 400
+
+
+def test_lengths_reach_as_far_as_numbers_do() -> None:
+    assert parse_lengths("0" * 5000 + "512") == [512]
+    assert parse_lengths(str(MAX_NUMBER)) == [MAX_NUMBER]
+
+
+def test_an_option_without_a_command_is_told() -> None:
+    result = CliRunner().invoke(app, ["--len", "512"])
+    assert result.exit_code == 2
+    assert "options stand behind a command" in result.stderr
+
+
+def test_other_words_for_a_choice_are_known() -> None:
+    assert near("gpu", ("auto", "cpu", "cuda")) == "did you mean cuda?"
+    assert near("gpu", ("cpu", "tpu")).startswith("did you mean")
+
+
+def test_where_there_is_no_terminal_a_line_is_written_every_half_minute(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waits = iter([False, False, True])
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return next(waits)
+
+    times = iter([100.0, 130.0, 160.0])
+    with heartbeat(wait, lambda: next(times)):
+        pass
+    assert waited == [EVERY_SECONDS] * 3
+    assert capsys.readouterr().err.splitlines() == [
+        "attnprof: starting (0% done, 30 s so far)",
+        "attnprof: starting (0% done, 60 s so far)",
+    ]
+
+
+def test_a_package_in_src_that_is_not_installed_gets_a_hint(folder: Path) -> None:
+    (folder / "src" / "mine").mkdir(parents=True)
+    words = ["estimate", "--kernel", "mine.model:Net", *SMALL, "--no-isolation"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "it lies in src: set PYTHONPATH=src, or pip install -e ." in result.stderr
