@@ -124,9 +124,7 @@ def test_experts_multiply_what_the_router_sends_in_every_type(dtype: Any, tmp_pa
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("kind", ["bart", "deberta-v2", "mamba2", "mixtral"])
-def test_fake_tensors_tell_what_a_real_run_multiplies(
-    kind: str, mode: Any, tmp_path: Path
-) -> None:
+def test_fake_tensors_tell_what_a_real_run_multiplies(kind: str, mode: Any, tmp_path: Path) -> None:
     case, target = workload(600, mode=mode), target_of(kind, tmp_path)
     real = count_operators(target.build(case).run).complete_macs
     with fake_mode():
