@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from attnprof.operators.fake import fake_mode
@@ -32,6 +32,9 @@ DETERMINED: dict[str, Callable[[], Tensor]] = {
     "new from an unknown": lambda: torch.rand(3).new_ones(2, 2),
     "counted, sorted, repeated": lambda: torch.arange(4).repeat_interleave(
         torch.tensor([0, 2, 1, 3])
+    ),
+    "tokens, drawn from a seed": lambda: torch.randint(
+        0, 9, (2, 5), generator=torch.Generator().manual_seed(3)
     ),
     "triangle": lambda: torch.ones(4, 4, dtype=torch.bool).tril(),
 }
@@ -61,6 +64,19 @@ UNKNOWN: dict[str, Callable[[], Tensor]] = {
 def test_the_rest_is_not(make: Callable[[], Tensor]) -> None:
     with fake_mode():
         assert known_value(make()) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_module_whose_numbers_are_known_can_be_moved_to_another_type(dtype: torch.dtype) -> None:
+    """Torch swaps its parameters, and refuses where something refers to them weakly."""
+    norm = nn.Module()
+    with fake_mode():
+        norm.weight = nn.Parameter(torch.ones(4))
+        assert known_value(norm.weight) is not None
+        norm.to(dtype)
+        assert norm.weight.dtype == dtype
+        known = known_value(norm.weight)
+        assert known is None or known.dtype == dtype
 
 
 def test_views_of_what_was_overwritten_are_forgotten() -> None:

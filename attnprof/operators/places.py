@@ -20,6 +20,8 @@ from torch import nn
 ROOT = ""
 """The path of the module that is called; those inside it are named as in `named_modules`."""
 
+_autograd: Any = torch.autograd
+
 
 @dataclass(frozen=True, slots=True)
 class _Running:
@@ -51,7 +53,7 @@ class ModuleCalls:
 
     def __enter__(self) -> ModuleCalls:
         self._thread = threading.get_ident()
-        self._seen = torch._C._autograd._get_sequence_nr()
+        self._seen = _autograd._get_sequence_nr()
         hooks = nn.modules.module
         for handle in (
             hooks.register_module_forward_pre_hook(self._enter),
@@ -81,7 +83,7 @@ class ModuleCalls:
 
     def _note_nodes(self, place: str) -> None:
         """Nodes that were made since the last call belong here."""
-        made = torch._C._autograd._get_sequence_nr()
+        made = _autograd._get_sequence_nr()
         if made > self._seen and place != self._places[-1]:
             self._starts.append(self._seen)
             self._places.append(place)

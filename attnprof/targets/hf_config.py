@@ -20,7 +20,7 @@ from attnprof.call import Call
 from attnprof.errors import UsageError, near
 from attnprof.operators.fake import fake_mode, is_fake_mode
 from attnprof.pattern import AttentionPattern
-from attnprof.seeded import seeded_defaults
+from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.inputs import InputSpec, ids
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target
@@ -80,6 +80,7 @@ class ConfigTarget(Target):
         with seeded_defaults(workload), _without_numbers_where_fake():
             model = self._model(getattr(torch, workload.dtype))
             model.train(workload.mode == "training")
+            torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
             kwargs = {spec.name: spec.tensor(workload) for spec in self._inputs(model)}
         if not self._part:
             return Call(module=model, kwargs=kwargs, mode=workload.mode)

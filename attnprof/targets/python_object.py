@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
 from attnprof.errors import FailedError, UsageError, code_under_test, near
-from attnprof.seeded import seeded_defaults
+from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.inputs import InputSpec, ids, states
 from attnprof.targets.modules import as_module, placed, required, signature_of
 from attnprof.targets.reference import Reference
@@ -182,6 +182,7 @@ class PythonTarget(Target):
             )
         high = _vocabulary(function)
         specs = [self._spec(name, function) for name in wanted]
+        torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
         return {spec.name: spec.tensor(workload, high) for spec in specs}
 
     def _spec(self, name: str, function: Any) -> InputSpec:
