@@ -98,8 +98,7 @@ _MIXED = (
     "add_ sub_ mul_ div_ pow_ fmod_ remainder_ floor_divide_"
 )
 _IN_COPIES = {
-    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward "
-    "histc",
+    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward histc",
     2: "upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d "
     "upsample_trilinear3d upsample_nearest1d upsample_linear1d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa "
