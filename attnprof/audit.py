@@ -27,6 +27,9 @@ USEFUL = "useful"
 MAX_SECONDS_APART = 300.0
 
 NOT_COUNTED_BACKWARD = "backward pass not counted"
+MORE_WITH_HOOKS = "products that modules with hooks multiply in addition"
+LESS_WITH_HOOKS = "products that modules with hooks do without"
+"""Some modules take another path when a counter adds hooks to them."""
 
 
 def installed_peers() -> tuple[str, ...]:
@@ -109,8 +112,11 @@ def _row(case: Case, name: str, counter: counters.Counter, true_macs: int, runs:
     except Exception as error:
         return AuditRow(case, name, true_macs, counted, failure=f"no rule: {describe_error(error)}")
     differences = dict(account.differences)
-    if account.true_macs != true_macs and case.workload.mode == "training":
-        differences[NOT_COUNTED_BACKWARD] = account.true_macs - true_macs
+    beside = account.true_macs - true_macs
+    if beside and case.workload.mode == "training":
+        differences[NOT_COUNTED_BACKWARD] = beside
+    elif beside:
+        differences[MORE_WITH_HOOKS if beside > 0 else LESS_WITH_HOOKS] = beside
     return AuditRow(case, name, true_macs, counted, differences)
 
 

@@ -156,6 +156,58 @@ def test_other_tools_on_modules_of_the_users(monkeypatch: pytest.MonkeyPatch) ->
         assert (row.failure, row.residual_macs) == ("", 0), row
 
 
+class Shared(nn.Module):
+    """One linear layer at two places of the tree, called three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 16)
+        self.inner = nn.Sequential(self.linear, nn.LayerNorm(16), self.linear)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.linear(x))
+
+
+def encoder_layer() -> nn.Module:
+    return nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+
+def conv1d_of_transformers() -> nn.Module:
+    from transformers.pytorch_utils import Conv1D
+
+    return Conv1D(16, 16)
+
+
+def rows_of(make: Callable[[], nn.Module]) -> dict[str, Any]:
+    chosen = Case(f"test_audit:{make.__name__}", Workload(AttentionPattern.dense(HEADS), 10, 16))
+    return {row.counter: row for row in audit([chosen], INSTALLED).rows}
+
+
+@pytest.mark.parametrize("make", [Shared, encoder_layer, conv1d_of_transformers])
+def test_shared_modules_fast_paths_and_lookalikes_are_explained(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+    rows = rows_of(make)
+    assert len(rows) == 1 + len(counters.names()) - 1 + len(INSTALLED)
+    for row in rows.values():
+        assert (row.failure, row.residual_macs) == ("", 0), row
+        for name, macs in row.differences.items():
+            is_missing = name.endswith(("not seen", "not counted", "not per token"))
+            assert (macs < 0) == is_missing, (name, macs)
+    if make is Shared:
+        once = 10 * 16 * 16
+        assert rows["operator"].counted_macs == 3 * once
+        surplus = {name: row.differences for name, row in rows.items()}
+        name = "shared modules counted at every place"
+        assert surplus["ptflops_pytorch"][name] == 3 * (once + 10 * 16)
+        assert name not in surplus["ptflops_aten"]
+        if INSTALLED:
+            assert surplus["calflops"][name] == 3 * once
+            assert surplus["thop"][name] == 3 * 3 * once  # two hooks, at two places
+            assert name not in surplus["torchinfo"]
+
+
 def test_what_is_counted_twice_is_told() -> None:
     """ptflops hooks `nn.MultiheadAttention`, and sees its products by the functions once more."""
     build, counter = partial(call_of, Attending), counters.find("ptflops_pytorch")

@@ -14,6 +14,7 @@ from attention_reference import reference_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from transformers import (
     BertConfig,
     BertModel,
@@ -438,3 +439,122 @@ def test_weights_of_a_replaced_model_are_an_error() -> None:
 
 def test_module_file_needs_no_transformers_before_replacing() -> None:
     assert "transformers" not in vars(longformer)
+
+
+class Adapted(nn.Module):
+    """A projection with a low-rank adapter beside it, as LoRA draws it."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.down = nn.Linear(base.in_features, 3, bias=False)
+        self.up = nn.Linear(3, base.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+def _hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    return output * 1.5 + 0.25
+
+
+def _before(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+    return (args[0] * 0.5,)
+
+
+def _own_forward(projection: nn.Module) -> None:
+    projection.forward = lambda x: nn.functional.linear(x, projection.weight).tanh()  # type: ignore
+
+
+CHANGES: dict[str, Any] = {
+    "adapter": lambda layer, name: setattr(layer, name, Adapted(getattr(layer, name))),
+    "hook": lambda layer, name: getattr(layer, name).register_forward_hook(_hook),
+    "pre-hook": lambda layer, name: getattr(layer, name).register_forward_pre_hook(_before),
+    "weight norm": lambda layer, name: nn.utils.parametrizations.weight_norm(getattr(layer, name)),
+    "pruning": lambda layer, name: prune.l1_unstructured(getattr(layer, name), "weight", 0.5),
+    "forward": lambda layer, name: _own_forward(getattr(layer, name)),
+    "no bias": lambda layer, name: setattr(layer, name, nn.Linear(48, 48, bias=False)),
+}
+PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_global")
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_projections_are_called_whatever_was_made_of_them(change: str) -> None:
+    torch.manual_seed(0)
+    model = LongformerModel(config(), add_pooling_layer=False).eval()
+    for module in list(model.modules()):
+        if isinstance(module, modeling_longformer.LongformerSelfAttention):
+            for name in PROJECTIONS:
+                CHANGES[change](module, name)
+    ids = torch.randint(3, 50, (2, 40))
+    marks = torch.zeros_like(ids)
+    marks[:, 0] = 1
+
+    def outcome() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            inferred = model(ids, global_attention_mask=marks).last_hidden_state
+        model.zero_grad()
+        trained = model(ids, global_attention_mask=marks).last_hidden_state
+        (trained * torch.linspace(-1, 1, 48)).sum().backward()
+        gradients = {
+            name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None
+        }
+        return inferred, trained, gradients
+
+    theirs = outcome()
+    assert LongformerSelfAttention.replace_in(model) == len(WINDOWS)
+    ours = outcome()
+    for before, after in zip(theirs[:2], ours[:2], strict=True):
+        assert (before - after).abs().max() < SAME
+    assert set(theirs[2]) == set(ours[2])
+    for name, gradient in theirs[2].items():
+        assert torch.allclose(gradient, ours[2][name], atol=SAME * gradient.abs().max() + 1e-7), (
+            name
+        )
+
+
+def test_what_a_hook_keeps_of_a_projection_is_not_overwritten() -> None:
+    model = LongformerModel(config(), add_pooling_layer=False).eval()
+    LongformerSelfAttention.replace_in(model)
+    layer = model.encoder.layer[0].attention.self
+    kept: list[Tensor] = []
+    layer.query.register_forward_hook(lambda module, args, output: kept.extend([args[0], output]))
+    with torch.no_grad():
+        model(torch.randint(3, 50, (1, 40)))
+    hidden, query = kept
+    assert torch.equal(query, nn.functional.linear(hidden, layer.query.weight, layer.query.bias))
+
+
+def test_hooks_of_the_layer_itself_keep_working_and_can_be_removed() -> None:
+    model = LongformerModel(config(), add_pooling_layer=False).eval()
+    seen: list[int] = []
+    handle = model.encoder.layer[0].attention.self.register_forward_hook(
+        lambda module, args, output: seen.append(output[0].shape[1])
+    )
+    LongformerSelfAttention.replace_in(model)
+    ids = torch.randint(3, 50, (1, 40))
+    model(ids)
+    handle.remove()
+    model(ids)
+    assert len(seen) == 1
+
+
+def test_quantised_projections_and_another_forward_are_refused_by_name() -> None:
+    model = LongformerModel(config(), add_pooling_layer=False).eval()
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {nn.Linear})
+    with pytest.raises(ValueError, match=r"encoder\.layer\.0\.attention\.self\.query .*quantised"):
+        LongformerSelfAttention.replace_in(quantised)
+
+    class Other(modeling_longformer.LongformerSelfAttention):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return super().forward(*args, **kwargs)
+
+    own = copy.deepcopy(model)
+    own.encoder.layer[1].attention.self.__class__ = Other
+    patched = copy.deepcopy(model)
+    patched.encoder.layer[1].attention.self.forward = lambda *args, **kwargs: None
+    for changed in (own, patched):
+        with pytest.raises(ValueError, match=r"layer\.1\.attention\.self .*forward of its own"):
+            LongformerSelfAttention.replace_in(changed)
+        first = changed.encoder.layer[0].attention.self
+        assert isinstance(first, modeling_longformer.LongformerSelfAttention)

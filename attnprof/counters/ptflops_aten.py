@@ -24,7 +24,7 @@ def count(build: Build) -> int:
 def explain(build: Build) -> Account:
     """What it sees of the call's forward pass."""
     return on_fake_tensors(
-        build, lambda call: account(lambda: forward(call), _sees, hooked=call.module)
+        build, lambda call: account(lambda: forward(call), _sees, hooked=call.module.children())
     )
 
 

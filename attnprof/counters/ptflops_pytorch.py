@@ -11,7 +11,7 @@ from torch import nn
 
 from attnprof.call import Build
 from attnprof.counters._ptflops import complexity
-from attnprof.operators.accounting import Account, Sight, Span, account, forward
+from attnprof.operators.accounting import Account, Sight, Span, account, every_place, forward
 from attnprof.operators.fake import on_fake_tensors
 
 quantity = "ptflops_pytorch_macs"
@@ -26,7 +26,8 @@ def explain(build: Build) -> Account:
     """What it sees of the call's forward pass."""
     functions = [*_PRODUCTS, *_WITH_ADDITION, *_ELEMENTWISE, *_EACH_INPUT]
     return on_fake_tensors(
-        build, lambda call: account(lambda: forward(call), _sees, functions, call.module)
+        build,
+        lambda call: account(lambda: forward(call), _sees, functions, every_place(call.module)),
     )
 
 

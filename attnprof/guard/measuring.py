@@ -128,6 +128,7 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
     """Costs of a case at all lengths, and their growth, in this process."""
     measured = Measured(versions=_versions())
     seen: dict[int, _Look | None] = {}
+    unseen: set[str] = set()
 
     def look(seq_len: int, *, is_contracts: bool) -> tuple[_Look, Observation, dict[str, int]]:
         longer = Case(case.kernel, replace(case.workload, seq_len=seq_len))
@@ -159,6 +160,7 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
         for origin, size in observation.bytes_by_origin.items():
             measured.bytes.setdefault(origin, {})[seq_len] = size
         measured.uncounted.update(observation.counts.uncounted)
+        unseen |= observation.unknown_inside
 
     held_before = _held_bytes()
     looks = [found for found in seen.values() if found is not None]
@@ -190,7 +192,11 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
     # What is not counted may grow faster than what is.
     is_whole = not measured.uncounted
     measured.growth["macs"] = see_growth(lengths, macs) if is_whole else Seen(None, lengths[-1])
-    measured.growth["peak_bytes"] = see_growth(lengths, peak_bytes)
+    # Nor is it known how fast that grows which an operator allocates unseen.
+    is_seen = not unseen
+    measured.growth["peak_bytes"] = (
+        see_growth(lengths, peak_bytes) if is_seen else Seen(None, lengths[-1])
+    )
     return measured
 
 

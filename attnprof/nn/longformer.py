@@ -17,6 +17,7 @@ from attnprof.errors import UsageError
 from attnprof.global_rows import absorbs
 from attnprof.nn.autograd import banded_attention
 from attnprof.nn.banded import Band
+from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
 from attnprof.nn.sliding_window import Positions, checked_band, global_index
 from attnprof.nn.tile_operators import accumulate_type
 
@@ -63,7 +64,8 @@ class LongformerSelfAttention(nn.Module):
     def replace_in(cls, model: nn.Module, *, dilation: int | Sequence[int] = 1) -> int:
         """Puts this class in the place of transformers' in all layers of a model.
 
-        Parameters stay the same objects, so that optimisers keep them.
+        Parameters stay the same objects, so that optimisers keep them. Projections stay the same
+        modules: adapters, hooks and parametrizations keep working.
 
         Args:
             model: a `LongformerModel`, or a model for a task that contains one.
@@ -73,8 +75,9 @@ class LongformerSelfAttention(nn.Module):
             How many layers were replaced.
 
         Raises:
-            ValueError: when the model has no layer of transformers' class, or as the class does;
-                the model is then as it was.
+            ValueError: when the model has no layer of transformers' class, when a layer has a
+                `forward` of its own or is quantised, or as the class does; the model is then as
+                it was.
         """
         from transformers.models.longformer import modeling_longformer
 
@@ -85,6 +88,9 @@ class LongformerSelfAttention(nn.Module):
             for name, child in parent.named_children()
             if isinstance(child, theirs)
         ]
+        for path, layer in model.named_modules():
+            if isinstance(layer, theirs):
+                check_replaceable(path, layer, theirs)
         if not found:
             raise UsageError(
                 "model", type(model).__name__, "has no LongformerSelfAttention of transformers"
@@ -102,6 +108,7 @@ class LongformerSelfAttention(nn.Module):
         for name, projection in layer.named_children():
             setattr(own, name, projection)
         own.dropout = layer.dropout
+        move_hooks(layer, own)
         return own.train(layer.training)
 
     def forward(
@@ -166,7 +173,7 @@ class LongformerSelfAttention(nn.Module):
             band,
             scale=self._scale,
             dropout_p=dropout_p,
-            may_overwrite_query=True,
+            may_overwrite_query=is_plain(self.query),  # else somebody else may hold it
         )
         output = output.transpose(1, 2).flatten(2)
         if padded is not None:
@@ -194,7 +201,8 @@ class LongformerSelfAttention(nn.Module):
         if padded is not None:
             bias = hidden_states.new_zeros(padded.shape).masked_fill(padded, -torch.inf)
         seq_len, globals_ = hidden_states.shape[1], index.shape[1]
-        if absorbs(seq_len, self.embed_dim, self.num_heads, globals_):
+        may_read = is_plain(self.key_global) and is_plain(self.value_global)
+        if may_read and absorbs(seq_len, self.embed_dim, self.num_heads, globals_):
             return self._read_unprojected(query, hidden_states, bias, dropout_p)
         return scaled_dot_product_attention(
             query,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -150,7 +150,7 @@ def account(
     run: Callable[[], object],
     sees: Sees,
     functions: Iterable[str] = (),
-    hooked: nn.Module | None = None,
+    hooked: Iterable[nn.Module] = (),
 ) -> Account:
     """Run, and tell what a counter sees of it.
 
@@ -158,14 +158,14 @@ def account(
         run: on real tensors, or on fake ones inside `fake_mode`.
         sees: the counter's rule.
         functions: the places of functions that the counter replaces, such as `torch.matmul`.
-        hooked: the module to which the counter adds hooks, and to all inside it: torch's encoder
-            layers then leave their fused operator alone.
+        hooked: the modules that the counter adds hooks to, as often as it does, as `every_place`
+            lists them: torch's encoder layers, say, then leave their fused operator alone.
 
     Raises:
         MeasurementError: when the run has operators that no formula is known for.
     """
     ledger = _Ledger(sees)
-    places = _places_in(hooked)
+    places = Counter(hooked)
     running: list[int] = []
     in_operator = False
 
@@ -228,18 +228,11 @@ def forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) ->
         call.module.eval()(**kwargs)
 
 
-def _places_in(root: nn.Module | None) -> Counter[nn.Module]:
-    """At how many places of a tree each module stands, as `nn.Module.apply` visits them."""
-    places: Counter[nn.Module] = Counter()
-
-    def visit(module: nn.Module) -> None:
-        places[module] += 1
-        for child in module.children():
-            visit(child)
-
-    if root is not None:
-        visit(root)
-    return places
+def every_place(root: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a tree as `nn.Module.apply` visits them: once for each of their places."""
+    yield root
+    for child in root.children():
+        yield from every_place(child)
 
 
 @contextmanager

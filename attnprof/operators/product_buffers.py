@@ -87,11 +87,9 @@ def _convolution(input: Tensor, weight: Tensor, result: Tensor, **arguments: Any
 def _convolution_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, **arguments: Any
 ) -> Inside | int:
-    result = grad_output
-    forward = _convolution(input, weight, result, **arguments)
-    if not isinstance(forward, Inside) or forward.at_most is None:
-        return forward
-    return at_most(2 * forward.at_most)
+    """The gradients of input and weight, each as a convolution."""
+    forward = _convolution(input, weight, **arguments | {"result": grad_output})
+    return at_most(2 * (forward.at_most or 0)) if isinstance(forward, Inside) else forward
 
 
 def _bytes_in_blocks(tensor: Tensor) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attnprof.call import Build, Call
-from attnprof.operators.accounting import Account, Sees, account, forward
+from attnprof.operators.accounting import Account, Sees, account, every_place, forward
 from attnprof.operators.fake import on_fake_tensors
 
 
@@ -45,5 +45,8 @@ def account_of(
     """What a peer sees of the call's forward pass; `as_traced`, operators made of others whole."""
     mode = torch.inference_mode if as_traced else torch.no_grad
     return on_fake_tensors(
-        build, lambda call: account(lambda: forward(call, mode), sees, functions, call.module)
+        build,
+        lambda call: account(
+            lambda: forward(call, mode), sees, functions, every_place(call.module)
+        ),
     )
