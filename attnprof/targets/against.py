@@ -55,8 +55,8 @@ def reference_digest(name: str) -> str:
     """
     expected = "name a function or a module of torch's and where it is, as pkg.mod:name"
     try:
-        reference = parse_reference(name)
-        if reference.kind != "python" or reference.inputs:
+        reference = parse_reference(name) if ":" in name else None
+        if reference is None or reference.kind != "python" or reference.inputs:
             raise UsageError(_OPTION, name, expected)
         thing = load_object(reference)
     except UsageError as error:
