@@ -24,7 +24,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,8 +145,9 @@ def _results(module: nn.Module, call: Call, kwargs: Mapping[str, Any]) -> dict[s
         if is_training and output.requires_grad:
             generator = torch.Generator().manual_seed(_SEED)
             drawn = torch.randn(output.shape, generator=generator).to(output)
-            found: Sequence[Tensor | None] = torch.autograd.grad(
-                output, list(leaves.values()), drawn, allow_unused=True
+            found = cast(
+                "Sequence[Tensor | None]",
+                torch.autograd.grad(output, list(leaves.values()), drawn, allow_unused=True),
             )
             for number, gradient in enumerate(found):
                 right = torch.zeros_like(leaves[number]) if gradient is None else gradient
