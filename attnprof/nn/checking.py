@@ -147,8 +147,9 @@ def _wrong(
         cotangent = torch.randn(shape, generator=generator).to(query)
         whole = torch.zeros_like(output).index_copy(2, rows, cotangent)
         with holding_nan(query.device, "allocated"):
-            found: Sequence[Tensor | None] = torch.autograd.grad(
-                output, list(inputs.values()), whole, allow_unused=True
+            found = cast(
+                "Sequence[Tensor | None]",
+                torch.autograd.grad(output, list(inputs.values()), whole, allow_unused=True),
             )
         of_inputs = {
             name: torch.zeros_like(query[:, :, rows]) if one is None else one[:, :, rows]

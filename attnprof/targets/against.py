@@ -24,7 +24,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +55,8 @@ def reference_digest(name: str) -> str:
     """
     expected = "name a function or a module of torch's and where it is, as pkg.mod:name"
     try:
-        reference = parse_reference(name)
-        if reference.kind != "python" or reference.inputs:
+        reference = parse_reference(name) if ":" in name else None
+        if reference is None or reference.kind != "python" or reference.inputs:
             raise UsageError(_OPTION, name, expected)
         thing = load_object(reference)
     except UsageError as error:
@@ -145,8 +145,9 @@ def _results(module: nn.Module, call: Call, kwargs: Mapping[str, Any]) -> dict[s
         if is_training and output.requires_grad:
             generator = torch.Generator().manual_seed(_SEED)
             drawn = torch.randn(output.shape, generator=generator).to(output)
-            found: Sequence[Tensor | None] = torch.autograd.grad(
-                output, list(leaves.values()), drawn, allow_unused=True
+            found = cast(
+                "Sequence[Tensor | None]",
+                torch.autograd.grad(output, list(leaves.values()), drawn, allow_unused=True),
             )
             for number, gradient in enumerate(found):
                 right = torch.zeros_like(leaves[number]) if gradient is None else gradient
