@@ -208,7 +208,7 @@ def test_nothing_is_known_of_an_operator_of_the_users() -> None:
 
 
 def test_the_peak_of_the_encoder_layer_is_not_linear() -> None:
-    with pytest.raises(AssertionError, match="quadratic|n\\^2|n²"):
+    with pytest.raises(AssertionError, match="quadratic"):
         attnprof.assert_growth(
             encoder_layer()(), lens=[64, 128, 256, 512], peak_bytes="linear", input="src=1,len,64"
         )

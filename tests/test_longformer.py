@@ -463,7 +463,7 @@ def _before(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
 
 
 def _own_forward(projection: nn.Module) -> None:
-    projection.forward = lambda x: nn.functional.linear(x, projection.weight).tanh()  # type: ignore
+    projection.forward = lambda x: nn.functional.linear(x, projection.weight) + x  # type: ignore
 
 
 CHANGES: dict[str, Any] = {
@@ -507,10 +507,9 @@ def test_projections_are_called_whatever_was_made_of_them(change: str) -> None:
     for before, after in zip(theirs[:2], ours[:2], strict=True):
         assert (before - after).abs().max() < SAME
     assert set(theirs[2]) == set(ours[2])
-    for name, gradient in theirs[2].items():
-        assert torch.allclose(gradient, ours[2][name], atol=SAME * gradient.abs().max() + 1e-7), (
-            name
-        )
+    largest = max(float(gradient.abs().max()) for gradient in theirs[2].values())
+    for name, gradient in theirs[2].items():  # that of a key's bias is 0, but for rounding
+        assert (gradient - ours[2][name]).abs().max() < SAME * largest, name
 
 
 def test_what_a_hook_keeps_of_a_projection_is_not_overwritten() -> None:

@@ -70,6 +70,9 @@ def assert_growth(
         from attnprof.operators.counting import describe_uncounted
 
         raise UncountedError(describe_uncounted(measured.uncounted))
+    if "peak_bytes" in growth and measured.growth["peak_bytes"].law is None:
+        names = ", ".join(sorted(measured.uncounted))
+        raise MeasurementError(f"no law can be told of what {names} allocates inside")
     versus = Comparison(None, measured)
     breaches = [
         breach for quantity in growth for breach in growth_breaches(contract, quantity, versus, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from attnprof.errors import UsageError
 
@@ -27,8 +27,7 @@ def is_plain(projection: nn.Module) -> bool:
     """
     return (
         type(projection) is nn.Linear
-        and isinstance(projection.weight, Tensor)
-        and projection.bias is not None
+        and getattr(projection, "bias", None) is not None
         and "forward" not in vars(projection)
         and not any(getattr(projection, name) for name in _HOOKS)
     )

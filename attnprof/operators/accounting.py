@@ -238,7 +238,11 @@ def every_place(root: nn.Module) -> Iterator[nn.Module]:
 @contextmanager
 def _hooks(modules: Iterable[nn.Module]) -> Generator[None]:
     """Each module has a hook of its own, which does nothing."""
-    handles = [module.register_forward_hook(lambda *_: None) for module in modules]
+
+    def nothing(module: nn.Module, args: Any, output: Any) -> None:
+        return
+
+    handles = [module.register_forward_hook(nothing) for module in modules]
     try:
         yield
     finally:

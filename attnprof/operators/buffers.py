@@ -1,9 +1,9 @@
 """Memory inside single operators, which no tensor holds, from the shapes they are called with.
 
 A formula takes the operator's arguments by the names of its schema and `result`, and returns the
-most bytes that it allocates at one time beside its outputs, or bounds of them. Torch's own operators
-without one allocate nothing of note: a scan of some 300 calls against the allocator says so. Of
-operators that are neither torch's nor attnprof's nothing is known.
+most bytes that it allocates at one time beside its outputs, or bounds of them. Torch's own
+operators without one allocate nothing of note: a scan of some 300 calls against the allocator says
+so. Of operators that are neither torch's nor attnprof's nothing is known.
 """
 
 from __future__ import annotations
