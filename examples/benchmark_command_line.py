@@ -97,7 +97,7 @@ def main() -> None:
             rounds=15,
         )
         print(f"a minimal Typer app's --help         {quick['minimal']:6.2f} s")
-        for name, limit in (("help", 1.5), ("estimate", 2.0)):
+        for name, limit in (("help", 1.25), ("estimate", 1.7)):
             ratio = quick[name] / quick["minimal"]
             print(f"attnprof {name:27} {quick[name]:6.2f} s   {ratio:.2f}x of it (limit {limit}x)")
 

@@ -52,9 +52,10 @@ def test_answers_are_those_of_this_process(server: ForkServer, name: str) -> Non
 
 
 @pytest.mark.usefixtures("apart")
-def test_what_kills_on_import_is_a_line_and_this_process_lives() -> None:
-    with pytest.raises(UsageError, match="killed by SIGSEGV when it was imported"):
-        kernels.find("fatal_import:Net")
+def test_what_kills_on_import_is_told_by_its_rows_and_this_process_lives() -> None:
+    asked = workload("fatal_import:Net")
+    with pytest.raises(FailedError, match="killed by SIGSEGV when it was imported"):
+        kernels.find("fatal_import:Net").executed_macs(asked)
     assert "fatal_import" not in sys.modules
 
 

@@ -51,7 +51,7 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
 def test_help_and_estimate_load_no_other_command() -> None:
     """Help needs the names and summaries of the commands, and none of what they import."""
     package = "attnprof."
-    needed = {f"{package}cli", f"{package}errors"}
+    needed = {f"{package}cli", f"{package}errors", f"{package}streams"}
     names = ("commands", "deferred", "group", "interrupts", "plain", "variadic")
     needed |= {f"{package}cli.{name}" for name in names}
     loaded = modules_of(command("--help"))

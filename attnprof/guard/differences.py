@@ -46,7 +46,5 @@ def _without_formula(entry: Entry) -> list[str]:
     if not entry.uncounted:
         return []
     names = ", ".join(f"{name} ({calls})" for name, calls in sorted(entry.uncounted.items()))
-    return [
-        f"no MAC formula for {names}: left out of the MACs; attnprof.register_mac_formula in the "
-        f"target's module gives one"
-    ]
+    said = f"no MAC formula for {names}: left out of the MACs"
+    return [f"{said}; attnprof.register_mac_formula in the target's module gives one"]
