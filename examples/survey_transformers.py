@@ -8,7 +8,8 @@ Each type of model is built from its own default config, made tiny, and counted 
 of its own: on fake tensors, as attnprof does, and by the operators that a real run dispatches. A
 table says of each type and mode whether both are the same to the last MAC. `real` is what fake
 tensors do not do: attnprof counts it in a real run. `uncounted` names the operators without a
-formula; `refused` says why it could not be built or run at all.
+formula; `refused` says why it could not be built or run at all; `timeout` is mostly a model that
+walks token by token in Python.
 """
 
 from __future__ import annotations
@@ -182,7 +183,8 @@ def main() -> None:
             outcome = server.run(
                 survey_transformers.survey, kind, tuple(options.input), max_seconds=MAX_SECONDS
             )
-            lost = [("CRASHED", outcome.failure)] * len(MODES)
+            ended = "timeout" if outcome.status == "timeout" else "CRASHED"
+            lost = [(ended, outcome.failure)] * len(MODES)
             for mode, (word, said) in zip(MODES, outcome.value or lost, strict=True):
                 totals[f"{word} in {mode}"] += 1
                 print(f"{kind:28} {mode:10} {word:10} {said}", flush=True)
