@@ -86,6 +86,10 @@ class Target(ABC):
         except Exception:
             return
 
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """What to know about its costs: what was assumed, left out, or has no effect."""
+        return ()
+
     def parameters(self, workload: Workload) -> int:
         """Parameters of the module."""
         return self._holdings(workload).parameters
