@@ -1,8 +1,8 @@
 """Which dimension of a module's inputs comes first, the batch or the length.
 
-Torch's own layers say it by `batch_first`, which is off by default. A module that holds layers which
-take the length first may transpose for them or not: it is run without numbers up to the first of
-them, whose input shows.
+Torch's own layers say it by `batch_first`, which is off by default. A module that holds layers
+which take the length first may transpose for them or not: it is run without numbers up to the first
+of them, whose input shows.
 """
 
 from __future__ import annotations
