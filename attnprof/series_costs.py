@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -15,7 +14,7 @@ from typing import Literal
 from attnprof.counted_growth import CountedGrowth, tell_growth
 from attnprof.kernels import Kernel
 from attnprof.series import Series
-from attnprof.targets import answering_within
+from attnprof.targets import answering_within, is_target
 from attnprof.workload import Workload
 
 Predicted = Literal["MACs", "memory"]
@@ -39,11 +38,18 @@ def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
     return {"MACs": cost(kernel.executed_macs), "memory": cost(kernel.peak_bytes)}
 
 
-_SLOW_SECONDS = 1.0
-"""Of one count; longer lengths are then left alone."""
+_SLOW_OPERATORS = 2**10
+"""Of one count, which take part of a second: where they grow with the length, longer ones are left
+alone."""
 
-_ALL_SECONDS = 5.0
+_ALL_OPERATORS = 2**15
 """Of all counts of one series, beyond which there are no more."""
+
+_MACS_OF_AN_OPERATOR = 2**22
+"""What has to be run to be counted is as much work for so many MACs as for one operator more."""
+
+_PATIENCE_SECONDS = 60.0
+"""For one count that hangs. Else nothing here goes by the clock: laws are the same everywhere."""
 
 
 _Points = tuple[tuple[int, int], ...]
@@ -73,7 +79,8 @@ class CountedCosts:
         }
         self._asked = max((length for _, length in self._known), default=0)
         self._longest = sys.maxsize if counted["memory"] else self._asked
-        self._seconds_left = _ALL_SECONDS
+        self._is_run = not counted["memory"]
+        self._work: dict[int, int] = {}
         self._growth: dict[Predicted, CountedGrowth | None] = {}
 
     def count(self, resource: Predicted, seq_len: int) -> int | None:
@@ -87,26 +94,49 @@ class CountedCosts:
         """How the cost grows; None where it was counted at too few lengths to tell."""
         if resource not in self._growth:
             lengths = [length for length, _ in self._counted[resource]]
-            told = tell_growth(lambda n: self.count(resource, n), lengths) if lengths else None
-            self._growth[resource] = told
+            self._growth[resource] = (
+                tell_growth(lambda n: self.count(resource, n), lengths, self._takes_as_long)
+                if lengths
+                else None
+            )
         return self._growth[resource]
 
+    def _takes_as_long(self, shorter: int, longer: int) -> bool:
+        """Whether counting at two lengths was equally much work."""
+        for seq_len in (shorter, longer):
+            self._spend(self._workload.at(seq_len))
+        return self._work[shorter] == self._work[longer]
+
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
-        if seq_len < 1 or seq_len > self._longest or self._seconds_left <= 0:
+        is_too_much = sum(self._work.values()) > _ALL_OPERATORS
+        if seq_len < 1 or seq_len > self._longest or is_too_much:
             return None
         take = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
         workload = self._workload.at(seq_len)
-        begun = time.perf_counter()
+        with _silent(), answering_within(_PATIENCE_SECONDS):
+            try:
+                if self._kernel.supports(workload) is not None:
+                    return None
+                value = take(workload)
+            except Exception:  # it is the user's code, and need not run at every length
+                value = None
+            self._spend(workload)
+        return value
+
+    def _spend(self, workload: Workload) -> None:
+        """Note the work of a count; one that fails is taken to be as much as the one before."""
+        seq_len = workload.seq_len
+        if seq_len in self._work:
+            return
         try:
-            with _silent(), answering_within(_ALL_SECONDS):
-                return take(workload) if self._kernel.supports(workload) is None else None
-        except Exception:  # it is the user's code, and need not run at every length
-            return None
-        finally:
-            seconds = time.perf_counter() - begun
-            self._seconds_left -= seconds
-            if seconds > _SLOW_SECONDS:
-                self._longest = min(self._longest, max(seq_len, self._asked))
+            work = self._kernel.operators(workload) if is_target(self._kernel) else 0
+            if self._is_run:
+                work += self._kernel.executed_macs(workload) // _MACS_OF_AN_OPERATOR
+        except Exception:
+            work = max(self._work.values(), default=0)
+        self._work[seq_len] = work
+        if work > _SLOW_OPERATORS and work > min(self._work.values()):
+            self._longest = min(self._longest, max(seq_len, self._asked))
 
 
 @contextmanager

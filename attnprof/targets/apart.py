@@ -117,6 +117,10 @@ class ApartTarget:
         """MACs of all operators of one call."""
         return self._ask("executed_macs", workload)
 
+    def operators(self, workload: Workload) -> int:
+        """How many operators one call runs, which tells how long it takes to count them."""
+        return self._ask("operators", workload)
+
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time."""
         return self._ask("peak_bytes", workload)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.call import Call
 from attnprof.errors import MeasurementError, UncountedError
@@ -15,6 +15,9 @@ from attnprof.free_memory import available_bytes
 from attnprof.pattern import AttentionPattern
 from attnprof.units import format_bytes
 from attnprof.workload import Workload
+
+if TYPE_CHECKING:
+    from attnprof.operators.counting import OperatorCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +107,16 @@ class Target(ABC):
         Raises:
             UncountedError: when it runs operators that no formula is known for.
         """
-        from attnprof.operators.counting import count_operators, describe_uncounted
+        from attnprof.operators.counting import describe_uncounted
 
-        counts = self._once("macs", workload, lambda call: count_operators(call.run))
+        counts = self._counts(workload)
         if counts.uncounted:
             raise UncountedError(describe_uncounted(counts.uncounted))
         return counts.macs
+
+    def operators(self, workload: Workload) -> int:
+        """How many operators one call runs, which tells how long it takes to count them."""
+        return sum(tally.calls for tally in self._counts(workload).tallies.values())
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time, followed on fake tensors.
@@ -129,6 +136,7 @@ class Target(ABC):
                     raise MeasurementError("what it allocates depends on data") from error
                 raise
 
+        self._observe(workload)
         return self._remembered("peak", workload, followed)
 
     def resident_bytes(self, workload: Workload) -> int:
@@ -146,6 +154,34 @@ class Target(ABC):
     @abstractmethod
     def source_path(self) -> Path | None:
         """The file that it is from."""
+
+    def _counts(self, workload: Workload) -> OperatorCounts:
+        from attnprof.operators.counting import count_operators
+
+        self._observe(workload)
+        return self._once("macs", workload, lambda call: count_operators(call.run))
+
+    def _observe(self, workload: Workload) -> None:
+        """Count operators and follow memory in one run, where one will do for both.
+
+        In training, what tells the places of gradients holds on to tensors; and what fails is told
+        by the run that it fails in.
+        """
+        if ("macs", workload) in self._known or workload.mode == "training":
+            return
+        from attnprof.operators.fake import fake_mode
+        from attnprof.operators.observing import observe
+
+        try:
+            with fake_mode():
+                call = self.build(workload)
+                holdings = _holdings(call)
+                observed = observe(call.run)
+        except Exception:
+            return
+        self._known["holdings", workload] = holdings
+        self._known["macs", workload] = observed.counts
+        self._known["peak", workload] = observed.peak_bytes
 
     def _holdings(self, workload: Workload) -> Holdings:
         return self._once("holdings", workload, _holdings)
