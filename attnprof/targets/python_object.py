@@ -55,6 +55,8 @@ _REQUIRED_SIZES = {
 
 _BATCH_FIRST = "batch_first"
 
+_IN_THIS_PROCESS = "costed in this process, as other processes cannot import it by a name"
+
 
 class PythonTarget(Target):
     """An object in one of the user's modules.
@@ -71,6 +73,7 @@ class PythonTarget(Target):
         self._layout: Layout | None = None
         self._taken: set[str] = set()
         self._inputs: list[InputSpec] | None = None
+        self._is_given = given is not None
         self._object = _load(reference) if given is None else given
         self._make = self._maker()
 
@@ -91,7 +94,8 @@ class PythonTarget(Target):
         self._holdings(workload)  # once it has been built, its inputs are known
         idle = no_effect(workload, self._taken, self._inputs)
         assumed = ASSUMED if self._layout and self._layout.is_assumed else ""
-        return tuple(note for note in (assumed, idle) if note)
+        here = _IN_THIS_PROCESS * self._is_given
+        return tuple(note for note in (here, assumed, idle) if note)
 
     def source_path(self) -> Path | None:
         """The module's."""
