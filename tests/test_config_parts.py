@@ -106,3 +106,37 @@ def test_frames_are_no_positions_of_a_decoder(tmp_path: Path) -> None:
     assert row.integer("executed_macs") == convolutions + LAYERS * (encoder + decoder)
     (too_long,) = attnprof.estimate(kernel=f"{name}({sound})", len=400).rows
     assert "positions for 50 tokens" in too_long.detail
+
+
+def _in_both_modes(kernel: str, seq_len: int) -> list[int | None]:
+    rows = (
+        attnprof.estimate(kernel=kernel, len=seq_len, mode=mode).rows[0]
+        for mode in ("inference", "training")
+    )
+    return [row.integer("executed_macs") for row in rows]
+
+
+def test_an_image_asks_for_no_gradient_in_training(tmp_path: Path) -> None:
+    """By formula: what makes patches has the gradient of its weights alone."""
+    name = _config(tmp_path, model_type="vit", **_SIZES, image_size=32, patch_size=8)
+    forward, training = _in_both_modes(f"{name}(pixel_values=batch,3,32,32)", 16)
+    patches, pooler = 16 * 3 * 8 * 8 * HIDDEN, HIDDEN**2
+    assert forward == patches + pooler + LAYERS * (17 * _LAYER + 2 * 17**2 * HIDDEN)
+    # Fused attention goes backward in five products and not four; the pooler does not.
+    recomputed = LAYERS * 17**2 * HIDDEN
+    assert training == 3 * forward - patches - 2 * pooler + recomputed
+
+
+def test_a_model_of_sound_is_trained(tmp_path: Path) -> None:
+    """It asks for the gradient of its input itself, which must be none of another's already."""
+    sound = {"conv_dim": [32], "conv_kernel": [10], "conv_stride": [5], "layerdrop": 0.0}
+    positions = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    name = _config(
+        tmp_path,
+        model_type="wav2vec2",
+        **{**_SIZES, **sound, **positions, "num_feat_extract_layers": 1},
+    )
+    forward, training = _in_both_modes(f"{name}(input_values=batch,len*5)", 41)
+    assert forward is not None
+    assert training is not None
+    assert training >= 3 * forward

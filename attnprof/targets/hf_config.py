@@ -70,7 +70,7 @@ class ConfigTarget(Target):
         with seeded_defaults(workload), _without_numbers_where_fake():
             model = self._model(getattr(torch, workload.dtype))
             model.train(workload.mode == "training")
-            kwargs = {spec.name: spec.tensor(workload) for spec in self._given.values()}
+            kwargs = {spec.name: _input(spec, workload) for spec in self._given.values()}
         if not self._part:
             return Call(module=model, kwargs=kwargs, mode=workload.mode)
         part = model.get_submodule(self._part)
@@ -151,6 +151,13 @@ class ConfigTarget(Target):
             else spec
             for name, spec in specs.items()
         ]
+
+
+def _input(spec: InputSpec, workload: Workload) -> torch.Tensor:
+    """One input; images and sound ask for no gradient, as they do not when a model is trained."""
+    tensor = spec.tensor(workload)
+    is_of_layers = spec.name.endswith(("embeds", "states", "outputs"))
+    return tensor if is_of_layers or not tensor.requires_grad else tensor.detach()
 
 
 def _left_out(architecture: str, kind: str) -> str:
