@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from attnprof.records import ResultTable
     from attnprof.workload import Workload
 
+    __version__: str
+
 __all__ = [
     "AttentionPattern",
     "AttentionStack",
@@ -50,6 +52,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -205,7 +205,15 @@ def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
     """Cost attention by closed forms: instant, without torch, at any length.
 
     Takes the options of `attnprof estimate` as keyword arguments, as text or as numbers:
-    `estimate(len=[512, "4k"], window=256, dilation="1x10:4x2")`.
+    `estimate(len=[512, "4k"], window=256, dilation="1x10:4x2")`. A list has several values of an
+    option, to be compared.
+
+    - `kernel`: also a module, a class of modules or a function, as what `pkg.mod:name` could name.
+    - `dilation`: a tuple is one value with a stride for each head, as in
+      `AttentionPattern.sliding(dilation=(1, 1, 2, 5))`; a list has several values, each a stride
+      for all heads, a tuple, or text.
+    - `global_tokens`: how many first tokens are global. Positions are text, as `"@0:17"`;
+      `AttentionPattern.sliding` takes them as `global_positions=(0, 17)`.
 
     Raises:
         UsageError: for the first option that cannot be used, before any work.

@@ -239,7 +239,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
     Raises:
         MeasurementError: where there can be no forks.
     """
-    if options.get("no_isolation"):
+    if options.get("no_isolation") or any(targets.is_given(name) for name in names):
         import torch
 
         before = torch.get_num_threads()
@@ -324,9 +324,10 @@ def _wanted(measurements: Measurements) -> list[str]:
 def compare(**options: Unpack[CompareOptions]) -> ResultTable:
     """Estimate, count, time and measure the memory of real kernels.
 
-    Takes the options of `attnprof compare` as keyword arguments:
+    Takes the options of `attnprof compare` as keyword arguments, with values as for `estimate`:
     `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`. Kernels run in
-    processes of their own, which import what they need: what is your own is to be in a module.
+    processes of their own, which import what they need. Where `kernel` has a module or a function
+    that these cannot import, all of them run in this process, and its rows say so.
 
     Raises:
         UsageError: for the first option that cannot be used, before any work.

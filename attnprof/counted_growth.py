@@ -50,12 +50,19 @@ class CountedGrowth:
         return self.growth.at(padded) - self.inner_slope * (padded - seq_len)
 
 
-def tell_growth(count: Count, lengths: Sequence[int]) -> CountedGrowth | None:
+Alike = Callable[[int, int], bool]
+"""Whether counting at two lengths was equally much work."""
+
+
+def tell_growth(
+    count: Count, lengths: Sequence[int], alike: Alike = lambda shorter, longer: False
+) -> CountedGrowth | None:
     """Tell the growth from counts: the polynomial, the steps of padding, or the law of doublings.
 
     Args:
-        count: the cost; it is asked for about 40 lengths at most.
+        count: the cost; it is asked for about 50 lengths at most.
         lengths: some at which it can be counted, ascending.
+        alike: whether counting was equally much work at two lengths that have been counted.
 
     Returns:
         None where it can be counted at too few lengths to tell anything.
@@ -66,20 +73,43 @@ def tell_growth(count: Count, lengths: Sequence[int]) -> CountedGrowth | None:
     is_exact = not growth.residual
     between = [(n, count(n)) for n in (4 * unit - 1, 2 * unit + unit // 2 + 1)]
     holds_between = is_exact and all(value == growth.at(n) for n, value in between)
-    law = _beyond(count, unit, growth) if is_exact else None
+    law = _beyond(count, unit, growth, alike) if holds_between else None
     if holds_between and growth.law != "constant" and law is None:
         return CountedGrowth(growth, 1, 0, 1, None, 4 * unit)
     step, slope = recognise_step(count, unit)
     if step > 1:
         padded_unit, padded_growth = _solve(count, (-(-unit // step) * step, step))
         if padded_growth is not None and not padded_growth.residual:
-            law = _beyond(count, padded_unit, padded_growth)
+            law = _beyond(count, padded_unit, padded_growth, alike)
             return CountedGrowth(padded_growth, step, slope, 1, law, 4 * padded_unit)
+    blocks = None if holds_between else _in_blocks(count, unit, alike)
+    if blocks is not None:
+        return blocks
     # What holds neither between its lengths nor beyond them is no law but chance.
+    law = _beyond(count, unit, growth, alike) if is_exact and not holds_between else law
     if is_exact and (holds_between or law is None):
         return CountedGrowth(growth, 1, 0, 1 if holds_between else unit, law, 4 * unit)
     law = law or _law(count, -(-unit // step) * step)
     return None if law is None else CountedGrowth(None, step, slope, 1, law, law.longer)
+
+
+_BLOCK = 128
+"""Kernels compute in blocks of this many tokens, or of another power of two."""
+
+
+def _in_blocks(count: Count, unit: int, alike: Alike) -> CountedGrowth | None:
+    """The growth at multiples of a block, between which the last block is only part of one.
+
+    What goes through such costs at multiples of another number may be a parabola by chance.
+    """
+    block = max(_BLOCK, 1 << (unit.bit_length() - 1))
+    _, growth = _solve(count, (block,))
+    if growth is None or growth.residual:
+        return None
+    if any(count(factor * block) != growth.at(factor * block) for factor in (5, 7)):
+        return None
+    law = _beyond(count, block, growth, alike)
+    return CountedGrowth(growth, 1, 0, block, law, 7 * block)
 
 
 def recognise_step(count: Count, start: int) -> tuple[int, int]:
@@ -205,12 +235,29 @@ def _law(count: Count, unit: int) -> Law | None:
     return name_law(points) if len(points) > 1 else None
 
 
-def _beyond(count: Count, unit: int, growth: Growth) -> Law | None:
+def _beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> Law | None:
     """The law at long lengths, where the polynomial does not hold there: windows end it."""
+    if alike(unit, 4 * unit) and _holds_far(count, unit, growth):
+        return None
     points = _doublings(count, unit)
     if not points or points[-1][1] == growth.at(points[-1][0]):
         return None
     return name_law(points)
+
+
+def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
+    """Whether the polynomial holds at the farthest doubling, and at one on the way there.
+
+    Only for what takes no longer to count where it is longer.
+    """
+    longest = max(FARTHEST, 4 * unit)
+    last = next(unit << doubling for doubling in range(64) if unit << doubling + 1 > longest)
+    near = min(_NEAR * unit, last)
+    return all(count(length) == growth.at(length) for length in dict.fromkeys((near, last)))
+
+
+_NEAR = 64
+"""Units to the length on the way: what takes memory with the square of the length shows there."""
 
 
 def _told_by_two(count: Count, lengths: Sequence[int]) -> CountedGrowth | None:

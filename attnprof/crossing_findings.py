@@ -34,11 +34,13 @@ class PayFinding:
         label: the series.
         reference: the other.
         resource: what is compared.
-        crossing: the side that the series is on at the longest length, and from where on.
+        crossing: the side that the series is on at the longest length, and from where on; where it
+            can be told for longer lengths, the side stays there too.
         longest: the longest length that both have.
         ratio: the cost at the longest length in units of the reference's.
         interval: of a measured ratio; None where it is exact.
         measured: where a measured crossing lies between the lengths; None where it is exact.
+        until: the last length at which it keeps the side, where it has another at longer ones.
     """
 
     label: str
@@ -49,6 +51,7 @@ class PayFinding:
     ratio: float
     interval: tuple[float, float] | None = None
     measured: MeasuredCrossing | None = None
+    until: int | None = None
 
 
 def find_crossings(series: Sequence[Series]) -> Iterator[PayFinding]:
@@ -98,9 +101,41 @@ def _of_closed_forms(
     step = one.kernel.length_step(one.workload)
     for resource, cost in costs.items():
         reference = references[resource]
-        crossing = solve_crossing(cost, reference, longest, step)
+        crossing, until = lasting(cost, reference, longest, step)
         ratio = float(cost(longest) / reference(longest))
-        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio)
+        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio, until=until)
+
+
+_FARTHER = 4
+_FARTHEST = 2**20
+"""Crossings are sought up to so many times the longest length, but no farther than this."""
+
+
+def lasting(
+    cost: Cost, reference: Cost, longest: int, step: int = 1, ripple: int = RIPPLE
+) -> tuple[Crossing, int | None]:
+    """From where on the side of the longest length stays at longer ones too.
+
+    Padding may bring the two together once more just behind the longest length. Where the side does
+    not stay, also the last length that has it from the longest on.
+    """
+    far = max(longest, min(_FARTHER * longest, _FARTHEST))
+    side = side_of(cost(longest), reference(longest))
+    beyond = solve_crossing(cost, reference, -(-far // step) * step, step, ripple)
+    # What holds in the last of many steps alone may end with the next.
+    if beyond.side == side and (beyond.first <= longest or beyond.first <= _SETTLED * far):
+        return beyond, None
+    within = solve_crossing(cost, reference, longest, step, ripple)
+    others = (
+        n
+        for n in range(longest + 1, min(far, longest + ripple * step))
+        if side_of(cost(n), reference(n)) != side
+    )
+    return within, next(others, beyond.before + 1) - 1
+
+
+_SETTLED = 0.75
+"""Of the farthest length: up to there the side has to settle, to be taken to stay."""
 
 
 def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:
@@ -112,9 +147,11 @@ def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:
             continue
         longest = lengths[-1]
         sides = _sides(_counts(one, resource), _counts(other, resource))
-        crossing = seek_crossing(sides, lengths, _guess(one, other, resource, longest))
+        guess, until = _guess(one, other, resource, longest)
+        crossing = seek_crossing(sides, lengths, guess)
+        until = until if crossing == guess else None
         ratio = costs[longest] / references[longest]
-        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio)
+        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio, until=until)
 
 
 def _counts(series: Series, resource: Predicted) -> Count:
@@ -132,13 +169,15 @@ def _sides(cost: Count, reference: Count) -> Callable[[int], Side | None]:
     return at
 
 
-def _guess(one: Series, other: Series, resource: Predicted, longest: int) -> Crossing | None:
+def _guess(
+    one: Series, other: Series, resource: Predicted, longest: int
+) -> tuple[Crossing | None, int | None]:
     """The crossing of what is known at every length; None where that is not so of both."""
     cost, reference = (_exact_cost(series, resource) for series in (one, other))
     if cost is None or reference is None:
-        return None
+        return None, None
     steps = (_step(series, resource) for series in (one, other))
-    return solve_crossing(cost, reference, longest, ripple=max(RIPPLE, 2 * sum(steps)))
+    return lasting(cost, reference, longest, ripple=max(RIPPLE, 2 * sum(steps)))
 
 
 def _exact_cost(series: Series, resource: Predicted) -> Cost | None:

@@ -6,11 +6,12 @@ closed form. Source: Longformer, arXiv 2004.05150, section 3.1.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast
 
 from attnprof.errors import UsageError
 
@@ -19,9 +20,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _whole(argument: str, value: object, least: int, expected: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def whole_number(argument: str, value: object, least: int, expected: str) -> int:
+    """An integer of any kind, such as numpy's, as an int.
+
+    Raises:
+        UsageError: for anything else, and below `least`.
+    """
+    try:
+        # numpy's bool has an index, too.
+        number = (
+            None if "bool" in type(value).__name__ else operator.index(cast("SupportsIndex", value))
+        )
+    except TypeError:
+        number = None
+    if number is None or number < least:
         raise UsageError(argument, value, expected)
+    return number
+
+
+def _values(argument: str, value: object, expected: str) -> list[object]:
+    """The members of a sequence, an array or a range.
+
+    Raises:
+        UsageError: for what has none.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return list(cast("Iterable[object]", value))
+    raise UsageError(argument, value, expected)
+
+
+_HEADS = "a positive whole number of heads"
+_WINDOW = "an even number of keys, 2 or more: half of them lie on each side of a query"
+_DILATION = "a stride of 1 (no dilation) or more for each head"
+_POSITIONS = "positions count from 0"
+_TOKENS = "a positive whole number of tokens"
 
 
 class Pattern(Protocol):
@@ -66,8 +98,8 @@ class AttentionPattern:
     @classmethod
     def dense(cls, num_heads: int = 12) -> AttentionPattern:
         """Every query reads every key."""
-        _whole("num_heads", num_heads, 1, "a positive whole number of heads")
-        return cls(num_heads=num_heads, window=None, dilation=(1,) * num_heads, global_positions=())
+        heads = whole_number("num_heads", num_heads, 1, _HEADS)
+        return cls(num_heads=heads, window=None, dilation=(1,) * heads, global_positions=())
 
     @classmethod
     def sliding(
@@ -77,35 +109,48 @@ class AttentionPattern:
         global_positions: Sequence[int] = (),
         num_heads: int = 12,
     ) -> AttentionPattern:
-        """A query reads w/2 keys on each side, `dilation` apart, itself, and global positions."""
-        _whole("num_heads", num_heads, 1, "a positive whole number of heads")
-        strides = tuple(dilation) if isinstance(dilation, Sequence) else (dilation,) * num_heads
+        """A query reads w/2 keys on each side, `dilation` apart, itself, and global positions.
+
+        Args:
+            window: keys on both sides together, even.
+            dilation: the stride between keys; a list, tuple or array has one for each head.
+            global_positions: positions of the global tokens, counted from 0.
+            num_heads: heads of the layer.
+        """
+        heads = whole_number("num_heads", num_heads, 1, _HEADS)
+        strides = dilation if isinstance(dilation, Iterable) else (dilation,) * heads
         return cls(
-            num_heads=num_heads,
+            num_heads=heads,
             window=window,
-            dilation=strides,
-            global_positions=tuple(global_positions),
+            dilation=cast("tuple[int, ...]", strides),
+            global_positions=cast("tuple[int, ...]", global_positions),
         )
 
     def __post_init__(self) -> None:
+        heads = whole_number("num_heads", self.num_heads, 1, _HEADS)
+        object.__setattr__(self, "num_heads", heads)
         if self.window is not None:
-            expected = "an even number of keys, 2 or more: half of them lie on each side of a query"
-            _whole("window", self.window, 2, expected)
-            if self.window % 2:
-                raise UsageError("window", self.window, expected)
-        for stride in self.dilation:
-            _whole("dilation", stride, 1, "a stride of 1 (no dilation) or more for each head")
-        if len(self.dilation) != self.num_heads:
-            spelled = ":".join(map(str, self.dilation))
+            window = whole_number("window", self.window, 2, _WINDOW)
+            if window % 2:
+                raise UsageError("window", window, _WINDOW)
+            object.__setattr__(self, "window", window)
+        strides = tuple(
+            whole_number("dilation", stride, 1, _DILATION)
+            for stride in _values("dilation", self.dilation, _DILATION)
+        )
+        if len(strides) != heads:
+            spelled = ":".join(map(str, strides))
             raise UsageError(
                 "dilation",
                 spelled,
-                f"names {len(self.dilation)} heads; give one stride, or one for each of "
-                f"{self.num_heads} heads",
+                f"names {len(strides)} heads; give one stride, or one for each of {heads} heads",
             )
-        for position in self.global_positions:
-            _whole("global_positions", position, 0, "positions count from 0")
-        object.__setattr__(self, "global_positions", tuple(sorted(set(self.global_positions))))
+        object.__setattr__(self, "dilation", strides)
+        positions = {
+            whole_number("global_positions", position, 0, _POSITIONS)
+            for position in _values("global_positions", self.global_positions, _POSITIONS)
+        }
+        object.__setattr__(self, "global_positions", tuple(sorted(positions)))
 
     @property
     def is_dense(self) -> bool:
@@ -128,7 +173,7 @@ class AttentionPattern:
         Raises:
             UsageError: when a global position lies outside the sequence.
         """
-        self._check_length(seq_len)
+        seq_len = self._check_length(seq_len)
         if self.window is None:
             return self.num_heads * seq_len**2
         heads_by_stride = Counter(self.dilation)
@@ -166,14 +211,15 @@ class AttentionPattern:
         mask[:, np.isin(queries, self.global_positions), :] = True
         return mask
 
-    def _check_length(self, seq_len: int) -> None:
-        _whole("seq_len", seq_len, 1, "a positive whole number of tokens")
+    def _check_length(self, seq_len: int) -> int:
+        seq_len = whole_number("seq_len", seq_len, 1, _TOKENS)
         if self.last_position >= seq_len:
             raise UsageError(
                 "global_positions",
                 self.last_position,
                 f"outside a sequence of {seq_len:,} tokens",
             )
+        return seq_len
 
     def _pairs_of_head(self, seq_len: int, reach: int, stride: int) -> int:
         """|window + rows of G + columns of G|, each pair once, by inclusion and exclusion."""
@@ -215,6 +261,7 @@ class AttentionStack:
     layers: tuple[AttentionPattern, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise UsageError("layers", "()", "a stack has one layer or more")
         if len({layer.num_heads for layer in self.layers}) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, cast
@@ -12,13 +13,16 @@ from attnprof.errors import UsageError, near
 from attnprof.models import find_model
 from attnprof.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
 from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
-from attnprof.targets import is_target, with_inputs
+from attnprof.targets import is_target, name_of, with_inputs
 from attnprof.targets.reference import inputs_of, split_names
 from attnprof.units import parse_lengths, parse_whole_number
 from attnprof.workload import Device, DType, Mode, Workload
 
 Values = int | str | Sequence[int | str]
 """What an option takes from Python: a value as on the command line, an int, or several of them."""
+
+Dilations = Values | tuple[int, ...] | Sequence[int | str | tuple[int, ...]]
+"""A tuple of ints is one value: a stride for each head."""
 
 DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
@@ -39,9 +43,9 @@ class GridOptions(TypedDict, total=False):
 
     len: Values | None
     window: Values | None
-    dilation: Values | None
+    dilation: Dilations | None
     global_tokens: Values | None
-    kernel: Values | None
+    kernel: object
     input: Values | None
     model: str | None
     hidden_size: int | None
@@ -51,6 +55,10 @@ class GridOptions(TypedDict, total=False):
     device: str | None
     mode: str | None
     scope: str | None
+
+
+_TEXTS = ("model", "dtype", "device", "mode", "scope")
+_PATHS = ("csv", "png", "json", "markdown", "html", "machine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     chosen = [(name, kernels.find(name)) for name in names]
     patterns = _patterns(
         windows=_words(options, "window", (model.window,)),
-        dilations=_words(options, "dilation", (model.dilation if own_layers else "1",)),
+        dilations=_dilations(options, model.dilation if own_layers else "1", num_heads),
         global_tokens=_words(options, "global_tokens", (model.global_tokens,)),
         num_heads=num_heads,
         num_layers=model.num_layers if scope == "stack" else 1,
@@ -151,15 +159,19 @@ def read_device_name(options: Mapping[str, object]) -> str:
 
 
 def check_names(options: Mapping[str, object], known: type) -> None:
-    """Refuse options that a command does not have.
+    """Refuse options that a command does not have, and what is no text where text is needed.
 
     Raises:
-        UsageError: for the first of them; says what is near.
+        UsageError: for the first of them; of a name that is unknown, says what is near.
     """
     names = known.__annotations__.keys()
     for name, value in options.items():
         if name not in names:
             raise UsageError(name, value, f"there is no such option; {near(name, names)}")
+        is_text = isinstance(value, str) or (name in _PATHS and isinstance(value, os.PathLike))
+        if name in (*_TEXTS, *_PATHS) and value is not None and not is_text:
+            expected = "the path of a file" if name in _PATHS else "a name, as on the command line"
+            raise UsageError(name, f"of type {type(value).__name__}", expected)
 
 
 def read_seconds(name: str, value: object, default: float) -> float:
@@ -224,7 +236,9 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for words that name none.
     """
-    names = _words(options, "kernel", DEFAULT_KERNELS, split_names)
+    names = _words(
+        {"kernel": _named(options.get("kernel"))}, "kernel", DEFAULT_KERNELS, split_names
+    )
     described = _words(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_own(name) for name in names):
         raise UsageError(
@@ -252,19 +266,19 @@ def _scope(options: GridOptions, names: Iterable[str]) -> str:
 
 
 def _words(
-    options: GridOptions,
+    options: Mapping[str, object],
     name: str,
     default: Iterable[int | str],
     split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",")],
 ) -> list[str]:
     """The values of one option as words, lists with commas taken apart."""
-    values = cast("Values | None", options.get(name))
+    values = options.get(name)
     if values is None:
         return [str(value) for value in default]
     if isinstance(values, str) or not isinstance(values, Iterable):
         values = (values,)
     words: list[str] = []
-    for value in values:
+    for value in cast("Iterable[object]", values):
         parts = split(str(value) if isinstance(value, str) else _text(value))
         if "" in parts:
             raise UsageError(name, value or "(nothing)", "has an empty value")
@@ -272,6 +286,41 @@ def _words(
     if not words:
         raise UsageError(name, "(nothing)", "needs one value or more")
     return words
+
+
+def _named(values: object) -> object:
+    """Kernels by their names, objects among them by what stands for them."""
+    if values is None or isinstance(values, str):
+        return values
+    # Modules such as nn.Sequential have members, too.
+    several = isinstance(values, Iterable) and not callable(values)
+    things = cast("Iterable[object]", values) if several else (values,)
+    return [thing if isinstance(thing, str) else name_of(thing) for thing in things]
+
+
+def _dilations(options: GridOptions, default: str, num_heads: int) -> list[str]:
+    """The values of `dilation` as words; a tuple of strides is one of them."""
+    values = options.get("dilation")
+    if isinstance(values, tuple) and not any(isinstance(value, str | tuple) for value in values):
+        values = [cast("tuple[int, ...]", values)]
+    elif isinstance(values, list):
+        several = cast("list[object]", values)
+        is_flat = not any(isinstance(value, str | tuple) for value in several)
+        if is_flat and len(several) == num_heads > 1:
+            raise UsageError(
+                "dilation",
+                values,
+                "a tuple has a stride for each head, and a list of text such as ['1', '2'] has "
+                "several values to compare",
+            )
+    if isinstance(values, list | tuple):
+        values = [
+            ":".join(map(str, cast("tuple[int, ...]", value)))
+            if isinstance(value, tuple)
+            else value
+            for value in cast("list[object]", values)
+        ]
+    return _words({"dilation": values}, "dilation", (default,))
 
 
 def _patterns(

@@ -32,6 +32,7 @@ from attnprof.records import (
     Value,
 )
 from attnprof.slow_cases import SlowCases
+from attnprof.targets import is_target
 from attnprof.timing import time_in_turn
 from attnprof.units import format_count, format_duration
 from attnprof.verdict import PRECISION
@@ -351,9 +352,11 @@ def _counts_of_own(case: Case, kernel: Kernel) -> Iterator[Record]:
         "executed_macs": kernel.executed_macs,
         "predicted_peak_bytes": kernel.peak_bytes,
     }
+    notes = "; ".join(kernel.notes(workload)) if is_target(kernel) else ""
     for quantity, take in quantities.items():
+        detail = notes if quantity == "params" else ""
         try:
-            yield Record(case.kernel, workload, quantity, take(workload))
+            yield Record(case.kernel, workload, quantity, take(workload), detail=detail)
         except UncountedError as error:
             yield empty(case, quantity, describe_error(error))
         except MeasurementError as error:

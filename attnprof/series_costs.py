@@ -89,9 +89,16 @@ class CountedCosts:
         """How the cost grows; None where it was counted at too few lengths to tell."""
         if resource not in self._growth:
             lengths = [length for length, _ in self._counted[resource]]
-            told = tell_growth(lambda n: self.count(resource, n), lengths) if lengths else None
-            self._growth[resource] = told
+            self._growth[resource] = (
+                tell_growth(lambda n: self.count(resource, n), lengths, self._takes_as_long)
+                if lengths
+                else None
+            )
         return self._growth[resource]
+
+    def _takes_as_long(self, shorter: int, longer: int) -> bool:
+        """Whether counting at two lengths runs equally many operators."""
+        return self._work(shorter).operators == self._work(longer).operators
 
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
         if seq_len < 1:

@@ -183,6 +183,10 @@ _SIDES: dict[Side, dict[Resource, str]] = {
     },
     "more": {"MACs": "more MACs", "memory": "more memory (predicted)", "time": "more time"},
 }
+_OTHERWISE: dict[Side, dict[Resource, str]] = {
+    "less": {"MACs": "as many or more", "memory": "as much or more"},
+    "more": {"MACs": "as many or fewer", "memory": "as much or less"},
+}
 _AS_MUCH: dict[Resource, str] = {"MACs": "as many", "memory": "as much", "time": "as long"}
 
 
@@ -209,6 +213,11 @@ def _pay_text(finding: PayFinding) -> str:
     where = format_count(first)
     if before + 1 != first:
         where = f"between {format_count(before)} and {where}"
+    if finding.until:
+        return f"{costs} from {where} to {format_count(finding.until)} tokens ({as_much})"
+    if first > finding.longest:
+        ends = f"{format_count(finding.longest + 1)} to {format_count(before)}"
+        as_much += f", but {_OTHERWISE[side][finding.resource]} at some lengths from {ends}"
     return f"{costs} from {where} tokens on ({as_much})"
 
 

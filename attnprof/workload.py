@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from attnprof.errors import UsageError, near
-from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
+from attnprof.pattern import AttentionPattern, AttentionStack, Pattern, whole_number
 
 Mode = Literal["inference", "training"]
 Scope = Literal["attention", "layer"]
@@ -57,9 +57,8 @@ class Workload:
 
     def __post_init__(self) -> None:
         for argument in ("seq_len", "hidden_size", "batch_size"):
-            value = getattr(self, argument)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UsageError(argument, value, "a positive whole number")
+            number = whole_number(argument, getattr(self, argument), 1, "a positive whole number")
+            object.__setattr__(self, argument, number)
         if self.hidden_size % self.pattern.num_heads:
             raise UsageError(
                 "num_heads",

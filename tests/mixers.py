@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 
@@ -65,6 +66,19 @@ class Loop(Mixer):
 
     def forward(self, x):
         return torch.cat([b @ b.transpose(1, 2) @ b for b in self.linear(x).split(64, 1)], 1)
+
+
+class Flex(Mixer):
+    """FlexAttention with a causal window of 100 keys."""
+
+    def forward(self, x):
+        def near(batch, head, query, key):
+            return (query >= key) & (query - key < 100)
+
+        length = x.shape[1]
+        blocks = create_block_mask(near, None, None, length, length, device=x.device)
+        heads = x.view(x.shape[0], length, 4, 16).transpose(1, 2)
+        return flex_attention(heads, heads, heads, block_mask=blocks)
 
 
 class Windowed(Mixer):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from attnprof import AttentionPattern, Workload
+import attnprof
+from attnprof import AttentionPattern, Workload, findings
 from attnprof.crossing import (
     Crossing,
     MeasuredRatio,
@@ -19,7 +20,8 @@ from attnprof.crossing import (
     side_of,
     solve_crossing,
 )
-from attnprof.kernels import bert_eager, bert_sdpa, longformer_banded
+from attnprof.crossing_findings import lasting
+from attnprof.kernels import bert_eager, bert_sdpa, longformer_banded, longformer_hf
 
 
 def through_every_length(
@@ -191,3 +193,49 @@ def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossing) 
     )
     assert measured.crossing == expected
     assert (measured.length is None) == (expected.before == 0)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "crossing", "until"),
+    [
+        ((1536, 2048), Crossing("less", 2147, 2148), None),
+        ((1536, 2048, 2060), Crossing("more", 2048, 2049), 2147),
+        ((512, 1024), Crossing("more", 0, 1), 1867),
+        ((512, 1900), Crossing("less", 2147, 2148), None),
+        ((4096,), Crossing("less", 2147, 2148), None),
+    ],
+)
+def test_padding_just_behind_the_longest_length_is_no_crossing_for_good(
+    lengths: tuple[int, ...], crossing: Crossing, until: int | None
+) -> None:
+    """At 2,049 tokens the chunks are those of 2,560, and dense attention multiplies less."""
+    table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"], len=lengths)
+    pay = next(one for one in findings.find(table).pays if one.resource == "MACs")
+    assert (pay.crossing, pay.until) == (crossing, until)
+    sparse, dense = (
+        Workload(AttentionPattern.sliding(512, 1, (0,)), 8192),
+        Workload(AttentionPattern.dense(), 8192),
+    )
+    sides = {
+        n: side_of(longformer_hf.executed_macs(sparse.at(n)), bert_sdpa.executed_macs(dense.at(n)))
+        for n in range(1, 8193)
+    }
+    last = until or 8192
+    assert sides[lengths[-1]] == crossing.side
+    if crossing.before:
+        assert sides[crossing.before] != crossing.side
+        assert {sides[n] for n in range(crossing.first, last + 1)} == {crossing.side}
+    if until:
+        assert sides[until + 1] != crossing.side
+
+
+def test_a_side_that_every_step_of_padding_ends_is_not_told_for_good() -> None:
+    """128 (⌈n/48⌉·48)² against 128 n² + 8,192 n: more where a step begins, less where it ends."""
+    cost = lambda n: 128 * (-(-n // 48) * 48) ** 2  # noqa: E731
+    reference = lambda n: 128 * n * n + 8192 * n  # noqa: E731
+    sides = {n: side_of(cost(n), reference(n)) for n in range(1, 20_000)}
+    assert sides[160] == "more"
+    crossing, until = lasting(cost, reference, 160, ripple=98)
+    assert until is not None
+    assert {sides[n] for n in range(crossing.first, until + 1)} == {"more"}
+    assert sides[crossing.before] != "more" != sides[until + 1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import attnprof
-from attnprof import ResultTable, findings, kernels, runner
+from attnprof import AttentionPattern, ResultTable, findings, kernels, runner
 from attnprof.crossing import Crossing, side_of
 from attnprof.crossing_findings import PayFinding
 from attnprof.growth_findings import GrowthFinding
@@ -22,6 +22,7 @@ from attnprof.workload import Workload
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}
 WIDTH = 64
+WORKLOAD = Workload(AttentionPattern.dense(4), 64, hidden_size=WIDTH)
 
 
 def table_of(*names: str, lengths: list[int]) -> ResultTable:
@@ -80,10 +81,26 @@ def test_a_python_loop_over_blocks_is_linear() -> None:
 def test_what_holds_by_chance_at_short_lengths_is_no_law() -> None:
     # At 62, 124, 186 and 248 tokens the rests of blocks of 64 lie on a parabola.
     finding = growth_of("Loop", [100, 250])
-    assert finding.growth is None
-    assert finding.law is not None
-    assert finding.law.name == "n"
-    assert calls_at(finding.law.longer) <= 2048 < calls_at(2 * finding.law.longer)
+    assert finding.growth is not None
+    assert (finding.growth.law, finding.growth.c1) == ("n", WIDTH**2 + 2 * 64 * WIDTH)
+    assert finding.multiple == 128
+
+
+@pytest.mark.parametrize("lengths", [[512, 1000], [300], [400, 800]])
+def test_a_window_computed_in_blocks_is_linear_at_multiples_of_the_block(
+    lengths: list[int],
+) -> None:
+    """A causal window of 100 keys touches the block of 128 queries itself and the one before.
+
+    At multiples of 250 tokens the rests of the last block lie on a parabola.
+    """
+    finding = growth_of("Flex", lengths)
+    assert finding.growth is not None
+    assert finding.multiple == 128
+    # Pairs of n/128 blocks with themselves, all but the first with the one before; two products.
+    per_pair = 2 * WIDTH
+    growth = finding.growth
+    assert (growth.c0, growth.c1, growth.c2) == (-(128**2) * per_pair, 2 * 128 * per_pair, 0)
 
 
 def test_a_window_that_the_lengths_do_not_reach_is_seen_beyond() -> None:

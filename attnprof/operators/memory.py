@@ -40,14 +40,8 @@ def peak_bytes(run: Callable[[], object]) -> int:
     with torch.compiler.set_stance("force_eager"), Storages() as storages:
         output = run()
     del output
-    if storages.unknown:
-        names = ", ".join(sorted(storages.unknown))
-        raise MeasurementError(f"what {names} allocates inside is not known")
-    if storages.possible_peak > _TOLERANCE * storages.peak:
-        raise MeasurementError(
-            f"what {storages.possible_at} allocates inside is not known exactly: the peak is "
-            f"{format_bytes(storages.peak)} to {format_bytes(storages.possible_peak)}"
-        )
+    if storages.unknown_peak:
+        raise MeasurementError(storages.unknown_peak)
     return storages.peak
 
 
@@ -79,6 +73,18 @@ class Storages(TorchDispatchMode):
         self._live = 0
         self._known: dict[int, weakref.finalize[Any, Any]] = {}
         self._fresh: Any = WeakIdKeyDictionary()
+
+    @property
+    def unknown_peak(self) -> str:
+        """Why the peak is not known, in words; empty where it is."""
+        if self.unknown:
+            return f"what {', '.join(sorted(self.unknown))} allocates inside is not known"
+        if self.possible_peak > _TOLERANCE * self.peak:
+            return (
+                f"what {self.possible_at} allocates inside is not known exactly: the peak is "
+                f"{format_bytes(self.peak)} to {format_bytes(self.possible_peak)}"
+            )
+        return ""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

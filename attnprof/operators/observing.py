@@ -22,12 +22,14 @@ class Observation:
         peak_bytes: the most that its tensors take at one time.
         bytes_by_origin: what these bytes are, by `place operator dtype`; together the peak.
         unknown_inside: operators of which it is not known what they allocate inside.
+        unknown_peak: why the peak is not known to 1 %, in words; empty where it is.
     """
 
     counts: OperatorCounts
     peak_bytes: int
     bytes_by_origin: dict[str, int]
     unknown_inside: frozenset[str] = frozenset()
+    unknown_peak: str = ""
 
 
 class Effort(TorchDispatchMode):
@@ -62,4 +64,6 @@ def observe(run: Callable[[], object]) -> Observation:
         output = run()
     del output
     parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}
-    return Observation(counts, storages.peak, parts, frozenset(storages.unknown))
+    return Observation(
+        counts, storages.peak, parts, frozenset(storages.unknown), storages.unknown_peak
+    )

@@ -13,12 +13,14 @@ import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from typing import TypeGuard
 
-from attnprof.errors import FailedError
+from attnprof.errors import FailedError, UsageError
 from attnprof.isolated import Workers
 from attnprof.targets.apart import Apart, ApartTarget
 from attnprof.targets.failed import FailedTarget
+from attnprof.targets.importable import importable_name
 from attnprof.targets.reference import is_reference, parse_reference, with_inputs
 from attnprof.targets.target import Target
 
@@ -28,9 +30,11 @@ __all__ = [
     "answering_within",
     "asked_apart",
     "find",
+    "is_given",
     "is_python",
     "is_reference",
     "is_target",
+    "name_of",
     "standing_for",
     "with_inputs",
 ]
@@ -77,8 +81,11 @@ def answering_within(seconds: float) -> Generator[None]:
         apart.max_seconds = before
 
 
-_given: dict[str, Target] = {}
-"""Objects at hand, by the names that stand for them meanwhile."""
+_given: dict[str, object] = {}
+"""Objects at hand, by the names that stand for them."""
+
+_targets_of_given: dict[str, Target] = {}
+"""What can be costed of them, by the same names with what is said of inputs."""
 
 
 @contextmanager
@@ -92,15 +99,60 @@ def standing_for(thing: object, inputs: Iterable[str]) -> Generator[str]:
     Raises:
         UsageError: when it is nothing of the kind.
     """
-    from attnprof.targets.python_object import PythonTarget
-
-    word = getattr(thing, "__name__", type(thing).__name__)
-    name = with_inputs(f"given:{word if word.isidentifier() else 'function'}", inputs)
-    _given[name] = PythonTarget(parse_reference(name), thing)
+    base = _stand_for(thing)
+    name = with_inputs(base, inputs)
     try:
+        find(name)
         yield name
     finally:
-        del _given[name]
+        del _given[base]
+        _targets_of_given.pop(name, None)
+
+
+def name_of(thing: object) -> str:
+    """What kernels find a module, a class of modules or a function by.
+
+    That is `pkg.mod:name` where it can be imported so. Else a name stands for it from now on, in
+    this process alone.
+
+    Raises:
+        UsageError: for what cannot be called.
+    """
+    if not callable(thing):
+        word = f"{type(thing).__name__} {thing!r:.100}"
+        raise UsageError("kernel", word, "a name, a module, a class of modules or a function")
+    named = importable_name(thing)
+    if named:
+        return named
+    known = (name for name, given in _given.items() if given is thing)
+    return next(known, None) or _stand_for(thing)
+
+
+def is_given(name: str) -> bool:
+    """Whether a name stands for an object of this process."""
+    return _base_of(name) in _given
+
+
+def _stand_for(thing: object) -> str:
+    word = getattr(thing, "__name__", type(thing).__name__)
+    word = word if word.isidentifier() else "function"
+    names = (f"given:{word}{number or ''}" for number in count())
+    base = next(name for name in names if name not in _given)
+    _given[base] = thing
+    return base
+
+
+def _base_of(name: str) -> str:
+    return name.partition("(")[0]
+
+
+def _find_given(name: str) -> Target:
+    from attnprof.targets.python_object import PythonTarget
+
+    if name not in _targets_of_given:
+        thing = _given[_base_of(name)]
+        _targets_of_given[name] = PythonTarget(parse_reference(name), thing)
+    return _targets_of_given[name]
 
 
 def is_target(kernel: object) -> TypeGuard[OwnKernel]:
@@ -123,8 +175,8 @@ def find(name: str) -> OwnKernel:
     Raises:
         UsageError: when there is no such thing, or it cannot be used.
     """
-    if name in _given:
-        return _given[name]
+    if is_given(name):
+        return _find_given(name)
     if _apart:
         return _apart[-1].find(name)
     return _find(name, os.getcwd())  # noqa: PTH109 # references are relative to it

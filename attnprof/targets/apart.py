@@ -115,6 +115,10 @@ class ApartTarget:
         """Pads nothing."""
         return 1
 
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """What to know about its costs: what was assumed, left out, or has no effect."""
+        return self._ask("notes", workload)
+
     def parameters(self, workload: Workload) -> int:
         """Parameters of the module."""
         return self._ask("parameters", workload)

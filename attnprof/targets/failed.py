@@ -39,6 +39,10 @@ class FailedTarget:
     def check(self, workload: Workload) -> None:
         """Its rows tell what is wrong."""
 
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """Nothing but how its import ended, which its row says."""
+        return ()
+
     def source_digest(self) -> str:
         """Empty: its file is not known."""
         return ""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
-import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,21 +19,12 @@ from attnprof.errors import UsageError, near
 from attnprof.operators.fake import fake_mode, is_fake_mode
 from attnprof.pattern import AttentionPattern
 from attnprof.seeded import SEED, seeded_defaults
+from attnprof.targets.config_file import read_config
 from attnprof.targets.inputs import InputSpec, ids
+from attnprof.targets.positions import exceeded, position_tables
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target
-from attnprof.units import format_bytes
 from attnprof.workload import Workload
-
-MAX_CONFIG_BYTES = 10 * 2**20
-_FILE = "config.json"
-_CODE_FROM_ELSEWHERE = (
-    "auto_map",
-    "attn_implementation",
-    "_attn_implementation",
-    "custom_pipelines",
-)
-"""What in a config names code to fetch and run; left out, so that none ever is."""
 
 
 class ConfigTarget(Target):
@@ -45,16 +34,16 @@ class ConfigTarget(Target):
         super().__init__(reference.name, "")
         self._part = reference.inner
         self._specs = {spec.name: spec for spec in reference.inputs}
-        self._path = _path(reference)
-        self._values = _read(reference)
-        self._config_class = _config_class(self.name, self._values)
+        self._file = read_config(reference)
         outline = self._outline()
-        self._positions = _positions(outline)
+        self._positions = position_tables(outline)
         if self._part:
             _find_part(self.name, outline, self._part)
         self._text_config: Any = outline.config.get_text_config()
         self._check_inputs(outline)
+        self._given = {spec.name: spec for spec in self._inputs(outline)}
         kind = type(outline).__name__
+        self._without = "" if self._part else _left_out(self._file.architecture, kind)
         self.summary = f"transformers' {kind}" + f", its {self._part}" * bool(self._part)
 
     def adapted(self, workload: Workload) -> Workload:
@@ -71,8 +60,9 @@ class ConfigTarget(Target):
 
     def supports(self, workload: Workload) -> str | None:
         """Tables of positions end somewhere."""
-        if self._positions is not None and workload.seq_len > self._positions:
-            return f"config has positions for {self._positions:,} tokens"
+        room = exceeded(self._positions, self._given, workload)
+        if room is not None:
+            return f"config has positions for {room:,} tokens"
         return super().supports(workload)
 
     def build(self, workload: Workload) -> Call:
@@ -81,7 +71,7 @@ class ConfigTarget(Target):
             model = self._model(getattr(torch, workload.dtype))
             model.train(workload.mode == "training")
             torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
-            kwargs = {spec.name: spec.tensor(workload) for spec in self._inputs(model)}
+            kwargs = {spec.name: _input(spec, workload) for spec in self._given.values()}
         if not self._part:
             return Call(module=model, kwargs=kwargs, mode=workload.mode)
         part = model.get_submodule(self._part)
@@ -97,12 +87,16 @@ class ConfigTarget(Target):
 
     def source_path(self) -> Path:
         """The config."""
-        return self._path
+        return self._file.path
+
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """What of the config is not counted."""
+        return tuple(filter(None, [self._without, *self._file.notes]))
 
     def _model(self, dtype: torch.dtype) -> nn.Module:
         from transformers import AutoModel
 
-        config = self._config_class.from_dict(copy.deepcopy(self._values))
+        config = self._file.config_class.from_dict(copy.deepcopy(self._file.values))
         # Repeated calls must not lengthen a cache that a part was handed.
         config.get_text_config().use_cache = False
         config.use_cache = False
@@ -160,6 +154,20 @@ class ConfigTarget(Target):
         ]
 
 
+def _input(spec: InputSpec, workload: Workload) -> torch.Tensor:
+    """One input; images and sound ask for no gradient, as they do not when a model is trained."""
+    tensor = spec.tensor(workload)
+    is_of_layers = spec.name.endswith(("embeds", "states", "outputs"))
+    return tensor if is_of_layers or not tensor.requires_grad else tensor.detach()
+
+
+def _left_out(architecture: str, kind: str) -> str:
+    """What the class that a config names has beside the model that is counted, in words."""
+    if not architecture or architecture == kind:
+        return ""
+    return f"counted as {kind}: what {architecture} has on top, such as its head, is left out"
+
+
 @contextmanager
 def _without_numbers_where_fake() -> Generator[None]:
     """Fake weights have no numbers to be drawn, and some models look at what they drew."""
@@ -167,79 +175,6 @@ def _without_numbers_where_fake() -> Generator[None]:
 
     with no_init_weights() if is_fake_mode() else nullcontext():
         yield
-
-
-def _path(reference: Reference) -> Path:
-    path = Path(reference.place)
-    return path / _FILE if path.is_dir() else path
-
-
-def _read(reference: Reference) -> dict[str, Any]:
-    """The config's values.
-
-    Raises:
-        UsageError: for a file that cannot be read, or that is none.
-    """
-    path, name = _path(reference), reference.name
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_CONFIG_BYTES:
-            size, limit = format_bytes(size_bytes), format_bytes(MAX_CONFIG_BYTES)
-            raise UsageError("kernel", name, f"{path} has {size}: a config has {limit} at most")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError("kernel", name, f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError("kernel", name, f"{path} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError("kernel", name, f"{path} is no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError("kernel", name, f"{path} is no config: an object with model_type is one")
-    return cast("dict[str, Any]", values)
-
-
-def _config_class(name: str, values: dict[str, Any]) -> Any:
-    """The class of the config's type; what would fetch code is taken out of `values`."""
-    from transformers import CONFIG_MAPPING
-
-    kind = values.get("model_type")
-    if not isinstance(kind, str) or not kind:
-        raise UsageError("kernel", name, 'the config has no "model_type", such as "bert"')
-    if kind not in CONFIG_MAPPING:
-        if "auto_map" in values:
-            raise UsageError(
-                "kernel",
-                name,
-                f"its type {kind} needs code from its repository, which attnprof never runs",
-            )
-        close = difflib.get_close_matches(kind, list(CONFIG_MAPPING.keys()), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError("kernel", name, f"transformers knows no model_type {kind}{hint}")
-    _strip(values)
-    return CONFIG_MAPPING[kind]
-
-
-def _strip(values: dict[str, Any]) -> None:
-    for key in _CODE_FROM_ELSEWHERE:
-        values.pop(key, None)
-    for value in values.values():
-        if isinstance(value, dict):
-            _strip(cast("dict[str, Any]", value))
-
-
-def _positions(model: nn.Module) -> int | None:
-    """Tokens that tables of absolute positions have room for; None where there is no table."""
-    limits: list[int] = []
-    for path, module in model.named_modules():
-        leaf = path.rpartition(".")[2]
-        if isinstance(module, nn.Embedding) and ("position" in leaf or leaf == "wpe"):
-            # Positions are counted from behind the padding's, or from a fixed offset.
-            padding = -1 if module.padding_idx is None else module.padding_idx
-            offset = getattr(module, "offset", padding + 1)
-            limits.append(module.num_embeddings - int(offset))
-    return min(limits, default=None)
 
 
 def _find_part(name: str, model: nn.Module, path: str) -> None:

@@ -160,12 +160,18 @@ def _dimensions(dims: str, text: str, argument: str) -> tuple[Dimension, ...]:
     return tuple(dimensions)
 
 
-def ids(name: str, high: int | None = None, avoided: int | None = None) -> InputSpec:
-    """Tokens `(batch, len)`."""
-    spec = parse_input(f"{name}=batch,len:int64", "input")
+def ids(
+    name: str, high: int | None = None, avoided: int | None = None, *, is_batch_first: bool = True
+) -> InputSpec:
+    """Tokens `(batch, len)`, or `(len, batch)`."""
+    spec = parse_input(f"{name}={_sizes(is_batch_first)}:int64", "input")
     return InputSpec(name, spec.dimensions, spec.dtype, high, avoided)
 
 
 def states(name: str, *, is_batch_first: bool = True) -> InputSpec:
     """Floats `(batch, len, hidden)`, or `(len, batch, hidden)`."""
-    return parse_input(f"{name}={'batch,len' if is_batch_first else 'len,batch'},hidden", "input")
+    return parse_input(f"{name}={_sizes(is_batch_first)},hidden", "input")
+
+
+def _sizes(is_batch_first: bool) -> str:
+    return "batch,len" if is_batch_first else "len,batch"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import get_testing_overrides
 
 from attnprof.workload import Workload
 
@@ -22,9 +23,9 @@ class CalledFunction(nn.Module):
         super().__init__()
         self._function = function
 
-    def forward(self, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Calls it."""
-        return self._function(**kwargs)
+        return self._function(*args, **kwargs)
 
 
 class CalledByPosition(nn.Module):
@@ -49,7 +50,7 @@ def as_module(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Mod
     """A module that takes `kwargs` by keyword, whatever `function` is."""
     try:
         parameters = signature_of(function)
-    except ValueError:  # of a builtin, such as torch.matmul: it takes the names of its schema
+    except ValueError:  # of a builtin that torch does not know: it takes the names that are given
         parameters = {}
     is_named = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     takes_rest = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
@@ -66,9 +67,23 @@ def as_module(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Mod
 
 
 def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Parameters of a function, or of a module's `forward`, in their order."""
+    """Parameters of a function, or of a module's `forward`, in their order.
+
+    Torch's builtins, such as `torch.matmul`, have no signature but in its list of what can be
+    overridden.
+
+    Raises:
+        ValueError: for another builtin.
+        TypeError: for what cannot be called.
+    """
     called = function.forward if isinstance(function, nn.Module) else function
-    return dict(inspect.signature(called).parameters)
+    try:
+        return dict(inspect.signature(called).parameters)
+    except ValueError:
+        stand_in = get_testing_overrides().get(called)
+        if stand_in is None:
+            raise
+        return dict(inspect.signature(stand_in).parameters)
 
 
 def required(parameters: Mapping[str, inspect.Parameter]) -> list[str]:

@@ -18,41 +18,44 @@ from torch.utils._pytree import tree_map_only
 from attnprof.call import Call
 from attnprof.errors import FailedError, UsageError, code_under_test, near
 from attnprof.seeded import SEED, seeded_defaults
-from attnprof.targets.inputs import InputSpec, ids, states
+from attnprof.targets.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
+from attnprof.targets.effects import no_effect, sizes_of
+from attnprof.targets.inputs import InputSpec
+from attnprof.targets.layout import ASSUMED, Layout, find_layout
 from attnprof.targets.modules import as_module, placed, required, signature_of
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target
 from attnprof.workload import Workload
 
-_IDS = ("input_ids", "tokens", "ids")
-_STATES = ("hidden_states", "x", "inputs", "input", "src", "query", "key", "value")
-
-_SIZES: dict[str, Callable[[Workload], object]] = {
-    "hidden_size": lambda workload: workload.hidden_size,
-    "embed_dim": lambda workload: workload.hidden_size,
-    "d_model": lambda workload: workload.hidden_size,
-    "n_embd": lambda workload: workload.hidden_size,
-    "num_heads": lambda workload: workload.num_heads,
-    "num_attention_heads": lambda workload: workload.num_heads,
-    "n_heads": lambda workload: workload.num_heads,
-    "n_head": lambda workload: workload.num_heads,
-    "nhead": lambda workload: workload.num_heads,
-    "head_dim": lambda workload: workload.head_dim,
-    "seq_len": lambda workload: workload.seq_len,
-    "batch_size": lambda workload: workload.batch_size,
-    "batch_first": lambda workload: True,
+_SIZES = {
+    "hidden_size": "hidden_size",
+    "embed_dim": "hidden_size",
+    "d_model": "hidden_size",
+    "n_embd": "hidden_size",
+    "num_heads": "num_heads",
+    "num_attention_heads": "num_heads",
+    "n_heads": "num_heads",
+    "n_head": "num_heads",
+    "nhead": "num_heads",
+    "head_dim": "head_dim",
+    "seq_len": "seq_len",
+    "batch_size": "batch_size",
 }
-"""What a constructor or a factory is given by these names."""
+"""What of the workload a constructor or a factory is given by these names."""
 
-_REQUIRED_SIZES: dict[str, Callable[[Workload], object]] = {
-    "dim": lambda workload: workload.hidden_size,
-    "hidden_dim": lambda workload: workload.hidden_size,
-    "heads": lambda workload: workload.num_heads,
-    "dim_head": lambda workload: workload.head_dim,
-    "max_len": lambda workload: workload.seq_len,
-    "max_seq_len": lambda workload: workload.seq_len,
+_REQUIRED_SIZES = {
+    "dim": "hidden_size",
+    "hidden_dim": "hidden_size",
+    "heads": "num_heads",
+    "dim_head": "head_dim",
+    "max_len": "seq_len",
+    "max_seq_len": "seq_len",
 }
 """Names that may mean something else: these are given only where there is no default."""
+
+_BATCH_FIRST = "batch_first"
+
+_IN_THIS_PROCESS = "costed in this process, as other processes cannot import it by a name"
 
 
 class PythonTarget(Target):
@@ -66,7 +69,11 @@ class PythonTarget(Target):
     def __init__(self, reference: Reference, given: Any = None) -> None:
         super().__init__(reference.name, f"{reference.inner} in {reference.place}")
         self._module = reference.place
-        self._specs = {spec.name: spec for spec in reference.inputs}
+        self._arguments = Arguments(reference.name, reference.inputs)
+        self._layout: Layout | None = None
+        self._used_sizes: set[str] = set()
+        self._inputs: list[InputSpec] | None = None
+        self._is_given = given is not None
         self._object = load_object(reference) if given is None else given
         self._make = self._maker()
 
@@ -74,17 +81,30 @@ class PythonTarget(Target):
         """Makes the module anew, or copies the one that there is."""
         with seeded_defaults(workload), _users_code():
             function, given = self._make(workload)
-            kwargs = self._inputs(function, workload) if given is None else given
-            module = as_module(self._named(function), kwargs)
+            self._check_callable(function)
+            if given is None:
+                self._inputs = self._specs(function, workload)
+                torch.manual_seed(SEED)  # the same, whether weights were drawn or are fake
+                given = tensors(self._inputs, function, workload)
+            module = as_module(function, given)
             module = placed(module, workload, is_fresh=function is not self._object)
-        return Call(module=module, kwargs=_located(kwargs, workload), mode=workload.mode)
+        return Call(module=module, kwargs=_located(given, workload), mode=workload.mode)
+
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """The layout that was assumed, and the options that change nothing."""
+        self._holdings(workload)  # once it has been built, its inputs are known
+        idle = no_effect(workload, self._used_sizes, self._inputs)
+        assumed = ASSUMED if self._layout and self._layout.is_assumed else ""
+        here = _IN_THIS_PROCESS * self._is_given
+        return tuple(note for note in (here, assumed, idle) if note)
 
     def made(self, workload: Workload) -> Any:
         """The module or function itself, without inputs."""
         with seeded_defaults(workload), _users_code():
             function, _ = self._make(workload)
+            self._check_callable(function)
             if not isinstance(function, nn.Module):
-                return self._named(function)
+                return function
             return placed(function, workload, is_fresh=function is not self._object)
 
     def source_path(self) -> Path | None:
@@ -92,11 +112,10 @@ class PythonTarget(Target):
         file = getattr(sys.modules.get(self._module), "__file__", None)
         return Path(file) if file else None
 
-    def _named(self, function: Any) -> Callable[..., Any]:
+    def _check_callable(self, function: Any) -> None:
         if not callable(function):
             kind = type(function).__name__
             raise UsageError("kernel", self.name, f"made {kind}, which cannot be called")
-        return function
 
     def _maker(self) -> Callable[[Workload], tuple[Any, dict[str, Any] | None]]:
         """How to come by a callable, and by its arguments where they come with it."""
@@ -111,11 +130,12 @@ class PythonTarget(Target):
         try:
             parameters = signature_of(thing)
         except (TypeError, ValueError):
-            raise UsageError("kernel", self.name, "has no signature to be read") from None
+            raise UsageError("kernel", self.name, NO_SIGNATURE) from None
         if isinstance(thing, type):
             if not issubclass(thing, nn.Module):
                 raise UsageError("kernel", self.name, "is a class, but none of torch's modules")
             self._check_sizes(parameters)
+            self._used_sizes = sizes_of(_taken_sizes(parameters).values())
             return lambda workload: (thing(**_sizes(parameters, workload)), None)
         return self._function_maker(thing, parameters)
 
@@ -123,13 +143,17 @@ class PythonTarget(Target):
         self, function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
     ) -> Callable[[Workload], tuple[Any, dict[str, Any] | None]]:
         needed = required(parameters)
-        inputs = {*_IDS, *_STATES, *self._specs}
+        inputs = {*IDS, *STATES, *self._arguments.described}
         if needed and inputs.issuperset(needed):
             return lambda workload: (function, None)
-        unknown = [name for name in needed if name not in _SIZES | _REQUIRED_SIZES]
+        if inspect.isbuiltin(function):  # it makes no modules
+            return lambda workload: (function, None)
+        unknown = [name for name in needed if name not in {*_SIZES, *_REQUIRED_SIZES, _BATCH_FIRST}]
         if len(needed) == 1 and unknown:
+            self._used_sizes = {"seq_len"}
             return lambda workload: self._made(function(workload.seq_len))
         self._check_sizes(parameters)
+        self._used_sizes = sizes_of(_taken_sizes(parameters).values())
         return lambda workload: self._made(function(**_sizes(parameters, workload)))
 
     def _made(self, made: Any) -> tuple[Any, dict[str, Any] | None]:
@@ -147,7 +171,7 @@ class PythonTarget(Target):
 
     def _check_sizes(self, parameters: Mapping[str, inspect.Parameter]) -> None:
         for name in required(parameters):
-            if name not in _SIZES and name not in _REQUIRED_SIZES:
+            if name not in {*_SIZES, *_REQUIRED_SIZES, _BATCH_FIRST}:
                 raise UsageError(
                     "kernel",
                     self.name,
@@ -155,63 +179,40 @@ class PythonTarget(Target):
                     f"takes none of its own and makes the module",
                 )
 
-    def _inputs(self, function: Any, workload: Workload) -> dict[str, Any]:
-        """Inputs as described, and by their names those that `forward` needs beside them."""
-        try:
-            parameters = signature_of(function)
-        except (TypeError, ValueError):
-            raise UsageError("kernel", self.name, "has no signature to be read") from None
-        takes_any = any(
-            p.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-            for p in parameters.values()
-        )
-        for name in self._specs:
-            if name not in parameters and not takes_any:
-                raise UsageError("kernel", self.name, f"takes no {name}; {near(name, parameters)}")
-        # Arguments that go by position keep the order of the signature.
-        order = list(parameters)
-        wanted = sorted(
-            {*required(parameters), *self._specs},
-            key=lambda name: order.index(name) if name in order else len(order),
-        )
-        if not wanted:
-            raise UsageError(
-                "kernel",
-                self.name,
-                "its arguments do not tell what it takes: describe them with --input NAME=DIMS",
-            )
-        high = _vocabulary(function)
-        specs = [self._spec(name, function) for name in wanted]
-        torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
-        return {spec.name: spec.tensor(workload, high) for spec in specs}
+    def _specs(self, function: Any, workload: Workload) -> list[InputSpec]:
+        """The inputs of what is called; the order of their dimensions is sought once."""
 
-    def _spec(self, name: str, function: Any) -> InputSpec:
-        if name in self._specs:
-            return self._specs[name]
-        if name in _IDS:
-            return ids(name)
-        if name in _STATES:
-            return states(name, is_batch_first=getattr(function, "batch_first", True))
-        raise UsageError(
-            "kernel",
-            self.name,
-            f"its argument {name} is unknown: describe it with "
-            f"--input {name}=DIMS, such as {name}=batch,len,hidden",
-        )
+        def layout() -> Layout:
+            if self._layout is None:
+                self._layout = find_layout(function, workload, self._probe)
+            return self._layout
+
+        return self._arguments.specs(function, layout)
+
+    def _probe(
+        self, workload: Workload, is_batch_first: bool
+    ) -> tuple[nn.Module, Callable[[], object]]:
+        """The module anew, and what runs it on inputs of one layout."""
+        function, _ = self._make(workload)
+        specs = self._arguments.specs(function, lambda: Layout(is_batch_first))
+        kwargs = tensors(specs, function, workload)
+        module = placed(as_module(function, kwargs), workload, is_fresh=False)
+        return module, lambda: module(**kwargs)
 
 
 def _sizes(parameters: Mapping[str, inspect.Parameter], workload: Workload) -> dict[str, object]:
     """What the constructor or factory takes of the workload."""
-    values = {name: size(workload) for name, size in _SIZES.items() if name in parameters}
+    values: dict[str, object] = {
+        name: getattr(workload, size) for name, size in _taken_sizes(parameters).items()
+    }
+    return values | ({_BATCH_FIRST: True} if _BATCH_FIRST in parameters else {})
+
+
+def _taken_sizes(parameters: Mapping[str, inspect.Parameter]) -> dict[str, str]:
+    """The parameters that are sizes of the workload, and which."""
     needed = required(parameters)
-    return values | {n: size(workload) for n, size in _REQUIRED_SIZES.items() if n in needed}
-
-
-def _vocabulary(function: Any) -> int:
-    """Tokens below this number are in every table of embeddings."""
-    modules = function.modules() if isinstance(function, nn.Module) else ()
-    sizes = [module.num_embeddings for module in modules if isinstance(module, nn.Embedding)]
-    return min(sizes, default=2)
+    sizes = {name: size for name, size in _SIZES.items() if name in parameters}
+    return sizes | {name: size for name, size in _REQUIRED_SIZES.items() if name in needed}
 
 
 def _located(kwargs: dict[str, Any], workload: Workload) -> dict[str, Any]:

@@ -34,12 +34,16 @@ class Holdings:
     held_bytes: int
 
 
+_MACS_OF_AN_OPERATOR = 2**22
+"""A real run of so many MACs is as much work as one operator more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What it takes to count one call.
 
     Attributes:
-        operators: that it runs.
+        operators: that it runs; what multiplies for real counts for more of them.
         seconds: of the processor.
         is_real: whether it is a real run, as its shapes depend on data.
     """
@@ -108,6 +112,10 @@ class Target(ABC):
         except Exception:
             return
 
+    def notes(self, workload: Workload) -> tuple[str, ...]:
+        """What to know about its costs: what was assumed, left out, or has no effect."""
+        return ()
+
     def parameters(self, workload: Workload) -> int:
         """Parameters of the module."""
         return self._holdings(workload).parameters
@@ -134,6 +142,8 @@ class Target(ABC):
         counts = self._counts(workload)
         calls = sum(tally.calls for tally in counts.tallies.values())
         seconds, is_real = self._taken["macs", workload]
+        if is_real:
+            calls += counts.macs // _MACS_OF_AN_OPERATOR
         return Work(calls, seconds, is_real)
 
     def peak_bytes(self, workload: Workload) -> int:
@@ -152,6 +162,7 @@ class Target(ABC):
                 unknown="what it allocates",
             )
 
+        self._observe(workload)
         return self._remembered("peak", workload, followed)
 
     def resident_bytes(self, workload: Workload) -> int:
@@ -173,7 +184,37 @@ class Target(ABC):
     def _counts(self, workload: Workload) -> OperatorCounts:
         from attnprof.operators.counting import count_operators
 
+        self._observe(workload)
         return self._once("macs", workload, lambda call: count_operators(call.run))
+
+    def _observe(self, workload: Workload) -> None:
+        """Count operators and follow memory in one run, where one will do for both.
+
+        In training, what tells the places of gradients holds on to tensors; and what fails is told
+        by the run that it fails in.
+        """
+        if ("macs", workload) in self._known or workload.mode == "training":
+            return
+        from attnprof.operators.fake import fake_mode
+        from attnprof.operators.observing import observe
+
+        begun = time.process_time()
+        try:
+            with fake_mode():
+                call = self.build(workload)
+                holdings = _holdings(call)
+                observed = observe(call.run)
+        except Exception:
+            return
+        self._taken["macs", workload] = (time.process_time() - begun, False)
+        self._fake |= {("macs", workload.mode), ("holdings", workload.mode)}
+        self._known["holdings", workload] = holdings
+        self._known["macs", workload] = observed.counts
+        self._known["peak", workload] = (
+            MeasurementError(observed.unknown_peak)
+            if observed.unknown_peak
+            else observed.peak_bytes
+        )
 
     def _holdings(self, workload: Workload) -> Holdings:
         return self._once("holdings", workload, _holdings)

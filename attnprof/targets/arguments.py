@@ -1,0 +1,107 @@
+"""What a callable of the user's own is given: inputs as they were described, or by their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from attnprof.errors import UsageError, near
+from attnprof.targets.inputs import InputSpec, ids, states
+from attnprof.targets.layout import Layout
+from attnprof.targets.modules import required, signature_of
+from attnprof.workload import Workload
+
+IDS = ("input_ids", "tokens", "ids")
+"""Names of inputs that are tokens."""
+
+STATES = ("hidden_states", "x", "inputs", "input", "src", "query", "key", "value")
+"""Names of inputs that are hidden states."""
+
+
+NO_SIGNATURE = "has no signature to be read: wrap it in a function whose arguments have names"
+
+
+class Arguments:
+    """The inputs of one target.
+
+    Args:
+        name: of the target, which errors name.
+        described: what was said of inputs.
+    """
+
+    def __init__(self, name: str, described: tuple[InputSpec, ...]) -> None:
+        self._name = name
+        self.described = {spec.name: spec for spec in described}
+
+    def specs(self, function: Any, layout: Callable[[], Layout]) -> list[InputSpec]:
+        """Inputs as described, and by their names those that `function` needs beside them.
+
+        Args:
+            function: takes them.
+            layout: finds the order of their dimensions, where it was not described.
+
+        Raises:
+            UsageError: when an input is needed that is neither described nor known by its name.
+        """
+        try:
+            parameters = signature_of(function)
+        except (TypeError, ValueError):
+            raise UsageError("kernel", self._name, NO_SIGNATURE) from None
+        self._check_names(parameters)
+        # Arguments that go by position keep the order of the signature.
+        order = list(parameters)
+        wanted = sorted(
+            {*required(parameters), *self.described},
+            key=lambda name: order.index(name) if name in order else len(order),
+        )
+        if not wanted:
+            raise UsageError(
+                "kernel",
+                self._name,
+                "its arguments do not tell what it takes: describe them with --input NAME=DIMS",
+            )
+        return [self._spec(name, layout) for name in wanted]
+
+    def guessed(self, function: Any) -> list[InputSpec]:
+        """The inputs that are known by their names alone, with the batch first."""
+        specs = self.specs(function, Layout)
+        return [spec for spec in specs if spec.name not in self.described]
+
+    def _check_names(self, parameters: Mapping[str, inspect.Parameter]) -> None:
+        takes_any = any(
+            p.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+            for p in parameters.values()
+        )
+        for name in self.described:
+            if name not in parameters and not takes_any:
+                raise UsageError("kernel", self._name, f"takes no {name}; {near(name, parameters)}")
+
+    def _spec(self, name: str, layout: Callable[[], Layout]) -> InputSpec:
+        if name in self.described:
+            return self.described[name]
+        if name in IDS:
+            return ids(name, is_batch_first=layout().is_batch_first)
+        if name in STATES:
+            return states(name, is_batch_first=layout().is_batch_first)
+        raise UsageError(
+            "kernel",
+            self._name,
+            f"its argument {name} is unknown: describe it with "
+            f"--input {name}=DIMS, such as {name}=batch,len,hidden",
+        )
+
+
+def tensors(specs: list[InputSpec], function: Any, workload: Workload) -> dict[str, Any]:
+    """The inputs of a call, by name."""
+    high = _vocabulary(function)
+    return {spec.name: spec.tensor(workload, high) for spec in specs}
+
+
+def _vocabulary(function: Any) -> int:
+    """Tokens below this number are in every table of embeddings."""
+    modules = function.modules() if isinstance(function, nn.Module) else ()
+    sizes = [module.num_embeddings for module in modules if isinstance(module, nn.Embedding)]
+    return min(sizes, default=2)
