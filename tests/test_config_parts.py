@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from here import estimate
 from shapes import HEADS, HIDDEN
 
-import attnprof
 from attnprof import AttentionPattern, Workload, targets
 
 FEED_FORWARD, LAYERS, VOCABULARY = 128, 2, 100
@@ -35,11 +35,11 @@ _LLAMA = {"model_type": "llama", **_SIZES}
 
 def test_a_head_that_is_left_out_is_said_to_be(tmp_path: Path) -> None:
     name = _config(tmp_path, **_LLAMA, architectures=["LlamaForCausalLM"])
-    (row,) = attnprof.estimate(kernel=name, len=32).rows
+    (row,) = estimate(kernel=name, len=32).rows
     assert row.detail == (
         "counted as LlamaModel: what LlamaForCausalLM has on top, such as its head, is left out"
     )
-    (part,) = attnprof.estimate(kernel=f"{name}::layers.0.mlp", len=32).rows
+    (part,) = estimate(kernel=f"{name}::layers.0.mlp", len=32).rows
     assert part.detail == ""
 
 
@@ -73,7 +73,7 @@ def test_positions_belong_to_the_part_that_takes_the_input(tmp_path: Path) -> No
         tmp_path, model_type="clip", projection_dim=32, text_config=layers, vision_config=vision
     )
     clip = f"{name}(pixel_values=batch,3,32,32)"
-    fits, too_long = attnprof.estimate(kernel=clip, len=[64, 78]).rows
+    fits, too_long = estimate(kernel=clip, len=[64, 78]).rows
     tower = lambda n: LAYERS * (n * _LAYER + 2 * n * n * HIDDEN)  # noqa: E731
     projected = 16 * 3 * 8 * 8 * HIDDEN + 2 * HIDDEN * 32 + 32  # patches, both ends, their product
     assert fits.integer("executed_macs") == tower(64) + tower(17) + projected
@@ -98,19 +98,19 @@ def test_frames_are_no_positions_of_a_decoder(tmp_path: Path) -> None:
     )
     sound = "input_features=batch,80,len"
     text = "decoder_input_ids=batch,40:int64<99"
-    (row,) = attnprof.estimate(kernel=f"{name}({sound};{text})", len=400).rows
+    (row,) = estimate(kernel=f"{name}({sound};{text})", len=400).rows
     convolutions = (400 * 80 + 200 * HIDDEN) * 3 * HIDDEN
     encoder = 200 * _LAYER + 2 * 200**2 * HIDDEN
     crossing = 2 * (40 + 200) * HIDDEN**2 + 2 * 40 * 200 * HIDDEN
     decoder = 40 * _LAYER + 2 * 40**2 * HIDDEN + crossing
     assert row.integer("executed_macs") == convolutions + LAYERS * (encoder + decoder)
-    (too_long,) = attnprof.estimate(kernel=f"{name}({sound})", len=400).rows
+    (too_long,) = estimate(kernel=f"{name}({sound})", len=400).rows
     assert "positions for 50 tokens" in too_long.detail
 
 
 def _in_both_modes(kernel: str, seq_len: int) -> list[int | None]:
     rows = (
-        attnprof.estimate(kernel=kernel, len=seq_len, mode=mode).rows[0]
+        estimate(kernel=kernel, len=seq_len, mode=mode).rows[0]
         for mode in ("inference", "training")
     )
     return [row.integer("executed_macs") for row in rows]

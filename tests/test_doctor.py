@@ -442,7 +442,7 @@ def test_a_page_says_everything_once_and_fits_eighty_columns() -> None:
 BAD_OPTIONS = [
     ("--device abacus", "--device abacus: choose from auto, cpu, cuda"),
     ("--threads 0", "--threads 0: a positive whole number"),
-    ("--max-seconds 0", "--max-seconds 0.0: a positive number of seconds"),
+    ("--max-seconds 0", "--max-seconds 0: a positive number of seconds"),
     ("--json /no/such/folder/m.json", "--json /no/such/folder/m.json: there is no folder"),
 ]
 

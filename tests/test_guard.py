@@ -502,7 +502,7 @@ class Hangs(nn.Module):
         ("failing:OneLength", "at 128 tokens: ValueError: no 128 really", 3),
         ("failing:Refuses", "at 128 tokens: AssertionError: too long", 3),
         ("failing:Dies", "killed by SIGABRT", 3),
-        ("failing:Exits", "SystemExit: 0", 3),
+        ("failing:Exits", "at 64 tokens: SystemExit: 0", 3),
         ("failing:Nothing", "target: failing has no Nothing; choose from", 2),
         ("nowhere:Net", "target: nowhere cannot be imported: ModuleNotFoundError", 2),
         ("broken:Net", "target: broken cannot be imported: SyntaxError", 2),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hard_modules import WIDTH, Padded
+from here import estimate
 from torch import nn
 from torch.nn.attention.flex_attention import create_mask
 
@@ -90,7 +91,7 @@ def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_it
         "hidden_size": WIDTH,
         "num_heads": HEADS,
     }
-    (row,) = attnprof.estimate(**arguments).rows
+    (row,) = estimate(**arguments).rows
     assert row.status == "ok"
     assert row.integer("executed_macs") is None
     assert "no MAC formula for hard_modules.scores (1 call)" in row.detail
@@ -136,7 +137,8 @@ def test_what_ran_on_fake_tensors_is_not_run_for_real_where_it_fails() -> None:
         assert target.executed_macs(workload(50)) == 50 * 50 * WIDTH
         with pytest.raises(RuntimeError):
             target.executed_macs(workload(200))
-    assert built == [False, False]
+    assert built
+    assert not any(built)
 
 
 def test_lstm_takes_twice_its_forward_pass_to_go_backward() -> None:

@@ -110,7 +110,7 @@ def test_landmarks_take_a_mask_of_one_row_or_none(tmp_path: Path) -> None:
     layer = 4 * n * WIDTH**2 + between + inverse + convolution + _feed_forward(n)
     target = target_of("nystromformer", tmp_path)
     assert target.executed_macs(workload(n)) == LAYERS * layer == 43_876_352
-    assert target.peak_bytes(workload(n)) > 0  # it is followed on fake tensors
+    assert not target.work_of_counting(workload(n)).is_real
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])

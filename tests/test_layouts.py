@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from here import estimate
 from shapes import HEADS, HIDDEN
 
-import attnprof
 from attnprof import AttentionPattern, Workload, kernels
 from attnprof.errors import UsageError
 
@@ -15,7 +15,7 @@ FEED_FORWARD = 128
 
 
 def _estimate(kernel: str, **options: Any) -> Any:
-    return attnprof.estimate(kernel=kernel, hidden_size=HIDDEN, num_heads=HEADS, **options).rows
+    return estimate(kernel=kernel, hidden_size=HIDDEN, num_heads=HEADS, **options).rows
 
 
 _LAYER = 4 * HIDDEN**2 + 2 * HIDDEN * FEED_FORWARD

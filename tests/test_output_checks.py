@@ -156,7 +156,7 @@ def test_memory_that_was_never_written_is_found(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("seq_len", [40, 700])
+@pytest.mark.parametrize("seq_len", [80, 700])
 @pytest.mark.parametrize(
     ("ran", "meant"),
     [
@@ -173,8 +173,6 @@ def test_another_pattern_is_found(
     ran: AttentionPattern, meant: AttentionPattern, seq_len: int, dtype: Any
 ) -> None:
     call = kernels.find("longformer-banded").build(Workload(ran, seq_len, 64, dtype=dtype))
-    if ran.window == 64 and seq_len == 40:
-        return  # both reach from end to end
     told = wrong_output(call, Workload(meant, seq_len, 64, dtype=dtype))
     assert told.startswith("output is "), told
 

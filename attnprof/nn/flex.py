@@ -70,7 +70,10 @@ class FlexSelfAttention(nn.Module):
 def _only_compiled(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> Any:
     """FlexAttention, or an error where torch would run it uncompiled, which is dense attention."""
     if not torch.compiler.is_compiling():
-        raise RuntimeError("FlexAttention is not compiled here: is TORCHDYNAMO_DISABLE set?")
+        raise RuntimeError(
+            "FlexAttention is not compiled here: torch compiles nothing under another dispatch "
+            "mode, such as a counter's, or where TORCHDYNAMO_DISABLE is set"
+        )
     return flex_attention(query, key, value, block_mask=mask)
 
 

@@ -200,7 +200,7 @@ class Target(ABC):
 
         begun = time.process_time()
         try:
-            with fake_mode():
+            with code_under_test(), fake_mode():
                 call = self.build(workload)
                 holdings = _holdings(call)
                 observed = observe(call.run)
