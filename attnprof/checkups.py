@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attnprof import disturbance, environment, kernels
+from attnprof import disturbance, environment, kernels, steps
 from attnprof.environment import Environment
-from attnprof.errors import UsageError
+from attnprof.errors import MeasurementError, UsageError
 from attnprof.fitting import obstacle
 from attnprof.free_memory import available_bytes
 from attnprof.machine import Conditions, Noise
@@ -107,6 +107,9 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     status, reason = obstacle(case)
     if status != "ok":
         return Taken(obstacle=reason)
+    wrong = steps.wrong_output(case)
+    if wrong:
+        raise MeasurementError(wrong)
     run, timer = kernel.build(workload).run, _timer(setting)
     timer(run)
     left_seconds = max(0.001, seconds - (time.monotonic() - begun))

@@ -45,6 +45,18 @@ class MeasurementError(AttnprofError):
     exit_code = 3
 
 
+class NotSavedError(MeasurementError):
+    """A file that could no longer be written once there were results.
+
+    Attributes:
+        result: what was to be written; it can still be shown.
+    """
+
+    def __init__(self, message: str, result: object) -> None:
+        self.result = result
+        super().__init__(message)
+
+
 class UncountedError(MeasurementError):
     """A count with holes: some operators have no formula."""
 

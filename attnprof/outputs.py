@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
 
-from attnprof.errors import MeasurementError, UsageError
+from attnprof.errors import NotSavedError, UsageError
 from attnprof.files import is_special, replace_file
 from attnprof.streams import is_stdout_closed
 
@@ -98,7 +98,7 @@ class Outputs(Generic[_T]):
         """Save all files, and write what goes to stdout.
 
         Raises:
-            MeasurementError: for a file that can no longer be written, after all the others.
+            NotSavedError: for a file that can no longer be written, after all the others.
         """
         self._save_files(table, list(self.paths))
         for form, path in self.paths.items():
@@ -122,7 +122,7 @@ class Outputs(Generic[_T]):
             except OSError as error:
                 failures.append(f"--{form} {path}: could not be written ({error.strerror})")
         if failures:
-            raise MeasurementError("; ".join(failures))
+            raise NotSavedError("; ".join(failures), table)
 
 
 def _check_writable(form: Format, path: Path) -> None:

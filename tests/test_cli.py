@@ -227,11 +227,26 @@ def test_failed_measurements_exit_with_three(monkeypatch: pytest.MonkeyPatch) ->
     assert "RuntimeError: it broke" in result.stdout
 
 
-def test_a_full_disk_is_one_line_and_exit_three() -> None:
-    done = attnprof("estimate", "--len", "64", "--csv", "/dev/full")
-    assert done.returncode == 3
-    (line,) = done.stderr.splitlines()
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("estimate", *SMALL, "--len", "64", "--csv"), "64 tokens"),
+        (("breakdown", *SMALL[:4], "--len", "64", "--kernel", "bert-sdpa", "--csv"), "aten.addmm"),
+        (
+            ("audit", *SMALL[:6], "--len", "64", "--kernel", "bert-sdpa", "--no-peers", "--csv"),
+            "bert-sdpa, 64 tokens",
+        ),
+    ],
+    ids=lambda words: words[0] if isinstance(words, tuple) else "",
+)
+def test_a_full_disk_is_one_line_and_exit_three_and_what_was_found_is_shown(
+    words: tuple[str, ...], shown: str
+) -> None:
+    result = CliRunner().invoke(app, [*words, "/dev/full"])
+    assert result.exit_code == 3
+    (line,) = result.stderr.splitlines()
     assert line.startswith("attnprof: --csv /dev/full: could not be written")
+    assert shown in result.stdout
 
 
 INTERRUPTED = """

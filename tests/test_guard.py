@@ -23,6 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE_SECONDS
 
+from attnprof import steps
+from attnprof.errors import MeasurementError
 from attnprof.growth import name_law
 from attnprof.guard import checking, renewing
 from attnprof.guard.checking import Check
@@ -32,7 +34,7 @@ from attnprof.guard.evidence import fold, unfold
 from attnprof.guard.laws import GrowthLaw, parse_law
 from attnprof.guard.lock import SCHEMA, DamagedError, read_lock
 from attnprof.guard.measuring import Measured, measure
-from attnprof.guard.racing import Race, race_confirmed
+from attnprof.guard.racing import Race, race, race_confirmed
 from attnprof.guard.reading import ConfigurationError
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
@@ -380,6 +382,14 @@ def damage_schema(text: str) -> str:
     return text.replace('"schema": 1', '"schema": 0')
 
 
+def damage_digits(text: str) -> str:
+    return re.sub(r'("256": \{"macs": )\d+', r"\g<1>" + "9" * 401, text)
+
+
+def damage_more_digits_than_python_reads(text: str) -> str:
+    return re.sub(r'("256": \{"macs": )\d+', r"\g<1>" + "9" * 5000, text)
+
+
 def damage_shape(text: str) -> str:
     return "[]"
 
@@ -560,7 +570,8 @@ def test_operators_without_a_formula_are_forbidden_unless_allowed(project: Proje
     )
     mine = contract("mine", "net:Net", [64, 128], 'input = "x=batch,len,64"')
     project.says(mine)
-    project.init()
+    lines = project.init().differences["mine"]
+    assert any(line.startswith("no MAC formula for aten._linalg_svd (1)") for line in lines)
     result = project.only()
     assert terms(result) == ["uncounted"]
     assert "aten._linalg_svd (1)" in result.breaches[0].says
@@ -813,6 +824,18 @@ def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.Mo
         project.configuration, project.contracts(), project.workers, with_time=False
     )
     assert untimed.exit_code == 0
+
+
+def test_a_kernel_whose_output_is_wrong_is_not_raced(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)  # where a race goes, and stays
+    monkeypatch.setattr(steps, "wrong_output", lambda case: f"{case.kernel} is off by one")
+    time = 'time = { reference = "bert-sdpa", at = 256, max = 50 }'
+    project.says(contract("one", "bert-eager", [64, 128], time))
+    (one,) = project.contracts()
+    with pytest.raises(MeasurementError, match="the target is wrong: bert-eager is off by one"):
+        race(one, project.folder)
 
 
 def test_an_undecided_time_warns_and_fails_when_strict(

@@ -6,6 +6,7 @@ import typer
 
 from attnprof.api import prepare_audit
 from attnprof.cli import options
+from attnprof.cli.saving import run_and_keep
 from attnprof.errors import MeasurementError
 from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 
@@ -45,7 +46,7 @@ def audit(
     from attnprof.render.audit import describe_missing_peers, render_audit
 
     with prepare_audit(options.given(ctx)) as request, progress() as observe:
-        result = request.run(observe)
+        result, exit_code = run_and_keep(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
         print_whole(render_audit(result))
     for case, reason in [*result.refusals, *result.failures]:
@@ -54,6 +55,6 @@ def audit(
         say(describe_missing_peers(result))
     for path in request.outputs.written:
         say(f"written: {path}")
-    if result.unexplained:
+    if result.unexplained and not exit_code:
         raise typer.Exit(UNEXPLAINED)
-    raise typer.Exit(MeasurementError.exit_code if result.failures else 0)
+    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

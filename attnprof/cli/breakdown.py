@@ -6,6 +6,7 @@ import typer
 
 from attnprof.api import prepare_breakdown
 from attnprof.cli import options
+from attnprof.cli.saving import run_and_keep
 from attnprof.errors import MeasurementError
 from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 
@@ -38,11 +39,11 @@ def breakdown(
     from attnprof.render.breakdown import render_breakdown
 
     with prepare_breakdown(options.given(ctx)) as request:
-        result = request.run()
+        result, exit_code = run_and_keep(request.run)
     if not request.outputs.takes_stdout:
         print_whole(render_breakdown(result))
     for case, reason in result.failures:
         say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
     for path in request.outputs.written:
         say(f"written: {path}")
-    raise typer.Exit(MeasurementError.exit_code if result.failures else 0)
+    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

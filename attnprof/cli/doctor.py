@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from attnprof.cli import options
+from attnprof.cli.saving import run_and_keep
 from attnprof.doctoring import DEFAULT_MAX_SECONDS, prepare_doctor
 from attnprof.errors import MeasurementError
 
@@ -53,7 +54,7 @@ def doctor(
     with ending_in_order() as ending:
         try:
             with progress() as observe:
-                machine = request.run(observe)
+                machine, exit_code = run_and_keep(lambda: request.run(observe))
         except KeyboardInterrupt:
             say(f"attnprof: {ending.word}; nothing was written")
             raise typer.Exit(ending.exit_code) from None
@@ -64,4 +65,4 @@ def doctor(
         show_sections(render_doctor(machine))
     for path in request.outputs.written:
         say(f"written: {path}")
-    raise typer.Exit(MeasurementError.exit_code if machine.failures else 0)
+    raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)

@@ -9,6 +9,7 @@ import typer
 
 from attnprof.api import prepare_estimate
 from attnprof.cli import options
+from attnprof.cli.saving import run_and_keep
 from attnprof.errors import MeasurementError
 from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 
@@ -48,10 +49,10 @@ def estimate(
     [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
     with prepare_estimate(options.given(ctx)) as request:
-        table = request.run()
+        table, exit_code = run_and_keep(request.run)
         if not request.outputs.takes_stdout:
             _show(table, request.outputs.written)
-    raise typer.Exit(MeasurementError.exit_code if table.has_failures else 0)
+    raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
 def _show(table: ResultTable, files: Sequence[str]) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from attnprof import kernels
+from attnprof import kernels, steps
 from attnprof.busy_processes import snapshot
+from attnprof.call import Call
 from attnprof.errors import MeasurementError, UsageError, describe_error
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
@@ -65,7 +66,7 @@ def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> 
     target = case_of(contract.target, limit.at, contract.options)
     reference = _reference_case(contract, limit)
     calls = {
-        name: kernels.find(case.kernel).build(case.workload)
+        name: _right_call(name, case)
         for name, case in (("target", target), ("reference", reference))
     }
 
@@ -101,6 +102,18 @@ def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: 
     if first.outcome(limit.max) != "broken":
         return first
     return workers.run(race, contract, folder, max_seconds=timeout).result
+
+
+def _right_call(name: str, case: Case) -> Call:
+    """A call to be timed; one of a built-in kernel computes what its pattern says.
+
+    Raises:
+        MeasurementError: when its output is wrong.
+    """
+    wrong = "" if kernels.is_own(case.kernel) else steps.wrong_output(case)
+    if wrong:
+        raise MeasurementError(f"the {name} is wrong: {wrong}")
+    return kernels.find(case.kernel).build(case.workload)
 
 
 def _raced(times: Mapping[str, list[int]], withheld: str = "") -> Race:

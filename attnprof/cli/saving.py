@@ -1,0 +1,21 @@
+"""Results that could not be saved are shown all the same: a full disk loses none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import typer
+
+from attnprof.errors import NotSavedError
+
+_T = TypeVar("_T")
+
+
+def run_and_keep(run: Callable[[], _T]) -> tuple[_T, int]:
+    """What a request returns, and the exit code of saving it; why it failed goes to stderr."""
+    try:
+        return run(), 0
+    except NotSavedError as error:
+        typer.echo(f"attnprof: {error}", err=True)
+        return cast("_T", error.result), error.exit_code
