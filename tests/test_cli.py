@@ -151,10 +151,15 @@ def test_compare_writes_every_format(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [f"written: {path}" for path in paths.values()]
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "markdown", "png"])
-def test_dash_is_stdout_and_nothing_else_is_on_it(form: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "form"),
+    # What counters print reaches stdout in a comparison alone, whatever the format.
+    [("compare", "json"), *(("estimate", form) for form in ("csv", "json", "markdown", "png"))],
+)
+def test_dash_is_stdout_and_nothing_else_is_on_it(command: str, form: str) -> None:
+    words = QUICK if command == "compare" else SMALL
     done = subprocess.run(
-        [ATTNPROF, "compare", *QUICK, "--len", "64", f"--{form}", "-"],
+        [ATTNPROF, command, *words, "--len", "64", f"--{form}", "-"],
         capture_output=True,
         check=True,
         timeout=PATIENCE_SECONDS,

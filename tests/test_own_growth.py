@@ -94,7 +94,7 @@ def test_a_window_computed_in_blocks_is_linear_at_multiples_of_the_block(
 
     At multiples of 250 tokens the rests of the last block lie on a parabola.
     """
-    monkeypatch.setattr("attnprof.counted_growth.FARTHEST", 2**17)
+    monkeypatch.setattr("attnprof.counted_growth.FARTHEST", 2**14)
     finding = growth_of("Flex", lengths)
     assert finding.growth is not None
     assert finding.multiple == 128
