@@ -17,6 +17,7 @@ from attnprof.errors import MeasurementError
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.operators.fake import fake_mode
 from attnprof.operators.memory import peak_bytes
+from attnprof.operators.observing import observe
 
 SCALARS = 64
 """Bytes of single numbers that kernels put into tensors on their way."""
@@ -132,14 +133,25 @@ def test_scaled_dot_product_attention(mode: Any, is_causal: bool, shape: Any, va
 
 
 def test_flex_attention_that_is_not_compiled_holds_all_scores() -> None:
-    def attend(query: Any, key: Any, value: Any) -> Any:
-        return flex_attention(query, key, value)
+    peak = check(lambda: call_of(flex_attention, 3 * ((1, 2, 256, 16),)))
+    assert peak > 3 * 2 * 256 * 256 * 4  # scores, modified scores and weights
 
+
+def test_flex_attention_that_would_be_compiled_holds_none() -> None:
+    """What its compiled kernel takes for each thread is not known, and it is no score."""
+    compiled = torch.compile(flex_attention)
+
+    def around(query: Any, key: Any, value: Any) -> Any:
+        return compiled(query, key, value) + flex_attention(query, key, value)[..., :1]
+
+    shapes = 3 * ((1, 2, 256, 16),)
+    output_bytes = 2 * 256 * 16 * 4
     with fake_mode():
-        predicted = peak_bytes(call_of(attend, 3 * ((1, 2, 256, 16),)).run)
-    scores = 2 * 256 * 256
-    # Scores, modified scores and their weights in float32, and which of them are -inf.
-    assert predicted == pytest.approx(3 * scores * 4 + scores, rel=0.05)
+        uncompiled = peak_bytes(call_of(flex_attention, shapes).run)
+        assert observe(call_of(compiled, shapes).run).peak_bytes < 2 * output_bytes
+        assert observe(call_of(around, shapes).run).peak_bytes > uncompiled > 40 * output_bytes
+        with pytest.raises(MeasurementError, match="what flex_attention allocates inside is not"):
+            peak_bytes(call_of(compiled, shapes).run)
 
 
 def test_complex_products_conjugate_a_copy() -> None:

@@ -84,6 +84,10 @@ def _as_operator(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> 
         return flex_attention(query, key, value, block_mask=mask)
 
 
+AS_COMPILED = _as_operator.__code__
+"""What stands for the compiled kernel where nothing is computed: it allocates no scores."""
+
+
 def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) -> BlockMask:
     """The pattern's blocks, as `create_block_mask` finds them among all pairs.
 
