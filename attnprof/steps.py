@@ -37,6 +37,7 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
     built_in = names - own
     return [
         "torch",
+        "torch._dynamo",  # imported with the first fake tensor: in every fork, if not before
         *(f"attnprof.kernels.{name.replace('-', '_')}" for name in sorted(built_in)),
         *model_modules(built_in),
         *(f"attnprof.counters.{name}" for name in counters.names()),

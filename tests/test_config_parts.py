@@ -55,7 +55,8 @@ def test_own_attention_implementations_are_taken_and_others_left_out(
         folder.mkdir()
         name = _config(folder, **_LLAMA, **({key: value} if value else {}))
         target = targets.find(name)
-        peaks[value] = target.peak_bytes(workload)
+        if value != "flex_attention":  # what its compiled kernel takes for a thread is not known
+            peaks[value] = target.peak_bytes(workload)
         module = target.build(workload).module
         chosen = module.config._attn_implementation
         assert chosen == ("sdpa" if "/" in value or not value else value)

@@ -43,6 +43,8 @@ from attnprof.statistics import Interval
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 SDPA = contract("sdpa", "bert-sdpa", [256, 512])
+MASKED = contract("masked", "longformer-masked", [256, 512])
+"""Without transformers, whose import takes seconds."""
 EAGER = contract("eager", "bert-eager", [256, 512])
 
 
@@ -971,11 +973,11 @@ def test_markdown_escapes_what_it_would_take_for_its_own() -> None:
 
 
 def test_the_command_line_inits_checks_and_updates(tmp_path: Path) -> None:
-    (tmp_path / "attnprof.toml").write_text(SDPA)
+    (tmp_path / "attnprof.toml").write_text(MASKED)
     done = attnprof("guard", "init", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
         0,
-        "sdpa: new: 2 lengths, MACs quadratic, peak bytes linear\n",
+        "masked: new: 2 lengths, MACs quadratic, peak bytes quadratic\n",
     )
     lock = tmp_path / "attnprof.lock.json"
     lock.write_text(re.sub(r'("512": {"macs": )\d+', r"\g<1>1000", lock.read_text()))
@@ -992,9 +994,9 @@ def test_the_command_line_inits_checks_and_updates(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["contracts"][0]["status"] == "broken"
     assert done.stderr.startswith("::error file=attnprof.toml,line=1,title=")
     assert summary.read_text().startswith("before\n### attnprof guard: 1 contract: 1 broken")
-    done = attnprof("guard", "update", "sdpa", cwd=tmp_path)
+    done = attnprof("guard", "update", "masked", cwd=tmp_path)
     assert done.returncode == 0
-    assert "MACs at 512 tokens: 1.000 KMac → 1.309 GMac" in done.stdout
+    assert "MACs at 512 tokens: 1.000 KMac → 1.914 GMac" in done.stdout
     assert attnprof("guard", "check", cwd=tmp_path).returncode == 0
 
 
@@ -1017,7 +1019,7 @@ def test_bad_words_are_one_line_and_exit_code_2(
 
 
 def test_a_reader_that_has_seen_enough_changes_no_verdict(tmp_path: Path) -> None:
-    (tmp_path / "attnprof.toml").write_text(SDPA)
+    (tmp_path / "attnprof.toml").write_text(MASKED)
     command = f"{ATTNPROF} guard check | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, check=False, timeout=PATIENCE_SECONDS
@@ -1055,7 +1057,7 @@ def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
 
 
 def test_a_summary_that_cannot_be_written_changes_no_verdict(tmp_path: Path) -> None:
-    (tmp_path / "attnprof.toml").write_text(SDPA)
+    (tmp_path / "attnprof.toml").write_text(MASKED)
     done = attnprof(
         *("guard", "check"),
         cwd=tmp_path,

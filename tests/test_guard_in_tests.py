@@ -106,8 +106,8 @@ def test_contracts_are_items_and_a_broken_one_fails_with_its_report(
 ) -> None:
     pytester.makefile(
         ".toml",
-        attnprof=contract("good", "bert-sdpa", [64, 128])
-        + contract("bad", "bert-sdpa", [64, 128], 'growth.macs = "linear"'),
+        attnprof=contract("good", "longformer-masked", [64, 128])
+        + contract("bad", "longformer-masked", [64, 128], 'growth.macs = "linear"'),
     )
     pytester.makepyfile("def test_own():\n    pass\n")
     done = pytester.run(ATTNPROF, "guard", "init")

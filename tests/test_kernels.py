@@ -131,7 +131,7 @@ def supported(workloads: Iterable[Workload], compiled: int = COMPILED) -> list[A
         kernel = kernels.find(name)
         taken = [workload for workload in workloads if kernel.supports(workload) is None]
         if kernel.compiles:
-            taken = taken[:: max(1, len(taken) // compiled)]
+            taken = taken[:: -(-len(taken) // compiled)]
             taken = [right_everywhere(kernel, workload) for workload in taken]
         cases += [pytest.param(kernel, w, id=f"{name}_{describe(w)}") for w in taken]
     return cases

@@ -33,6 +33,9 @@ SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 2, "window": 16, "max_s
 WORDS = ["--hidden-size", "32", "--num-heads", "2", "--window", "16", "--max-seconds", "0.2"]
 WORDS += ["--allow-slow"]  # which these are not, but beside other tests
 
+PAIR = ("longformer-masked", "longformer-banded")
+"""Without transformers, whose import takes seconds."""
+
 FAULTS = {
     "segfault_in_build": ("error", "killed by SIGSEGV"),
     "raise_in_count": ("error", "RuntimeError: it broke while operator counted it"),
@@ -128,7 +131,7 @@ def quantities(journal: Path) -> list[tuple[str, int, str]]:
 
 def test_what_a_kill_cuts_off_is_resumed_and_nothing_is_measured_twice(tmp_path: Path) -> None:
     journal = tmp_path / "out.jsonl"
-    lengths = ["--len", "32:1024:x2", "--kernel", "bert-sdpa", "bert-eager"]
+    lengths = ["--len", "32:1024:x2", "--kernel", *PAIR]
     where = ["--json", str(tmp_path / "out.json")]
     first = compare(*lengths, *where)
     wait_for_rows(first, journal, 3)
@@ -163,7 +166,7 @@ def test_what_a_kill_cuts_off_is_resumed_and_nothing_is_measured_twice(tmp_path:
 def test_a_signal_ends_it_in_order(tmp_path: Path, number: int, code: int, word: str) -> None:
     path = tmp_path / "out.csv"
     process = compare(
-        "--len", "32:8192:x2", "--kernel", "bert-sdpa", "bert-eager",
+        "--len", "32:8192:x2", "--kernel", *PAIR,
         "--csv", str(path), "--json", str(tmp_path / "out.json"),
     )  # fmt: skip
     wait_for_rows(process, tmp_path / "out.jsonl", 2)
@@ -204,7 +207,7 @@ def test_a_full_disk_loses_no_result_and_no_old_file(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", full, "compare", *WORDS, "--len", "32", "64", "--kernel",
-         "bert-sdpa", "--csv", str(csv), "--json", str(results), "--no-count"],
+         PAIR[0], "--csv", str(csv), "--json", str(results), "--no-count"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3

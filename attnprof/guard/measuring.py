@@ -85,7 +85,9 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
 
     targets = [contract.target for contract in contracts]
     targets += [contract.time.reference for contract in contracts if contract.time]
-    loaded = ["torch", "attnprof.operators.observing", "attnprof.targets.python_object"]
+    # torch imports its compiler with the first fake tensor: in every fork, if not before.
+    loaded = ["torch", "torch._dynamo", "attnprof.operators.observing"]
+    loaded.append("attnprof.targets.python_object")
     loaded += model_modules(name for name in targets if not kernels.is_own(name))
     if any(".json" in name or "::" in name for name in targets):
         loaded.append("attnprof.targets.hf_config")
