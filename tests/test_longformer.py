@@ -28,9 +28,10 @@ from transformers import (
 )
 from transformers.models.longformer import modeling_longformer
 
-from attnprof import LongformerSelfAttention
+from attnprof import AttentionPattern, LongformerSelfAttention, Workload, kernels
 from attnprof.global_rows import absorbs
 from attnprof.nn import longformer
+from attnprof.operators.counting import count_operators
 
 WINDOWS = (8, 16)
 
@@ -557,3 +558,14 @@ def test_quantised_projections_and_another_forward_are_refused_by_name() -> None
             LongformerSelfAttention.replace_in(changed)
         first = changed.encoder.layer[0].attention.self
         assert isinstance(first, modeling_longformer.LongformerSelfAttention)
+
+
+def test_hooks_of_a_profiler_change_no_product_where_they_are_ignored() -> None:
+    workload = Workload(AttentionPattern.sliding(16, 1, (0,), num_heads=4), 256, 64)
+    call = kernels.find("longformer-banded").build(workload)
+    attention = next(m for m in call.module.modules() if isinstance(m, LongformerSelfAttention))
+    attention.key_global.register_forward_hook(lambda *_: None)
+    executed = kernels.find("longformer-banded").executed_macs(workload)
+    assert count_operators(call.run).complete_macs == executed
+    attention.ignores_hooks = False
+    assert count_operators(call.run).complete_macs > executed

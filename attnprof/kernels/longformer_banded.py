@@ -63,7 +63,9 @@ def build(workload: Workload) -> Call:
     )
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
-        return LongformerSelfAttention(config, index, dilation=layer.dilation)
+        attention = LongformerSelfAttention(config, index, dilation=layer.dilation)
+        attention.ignores_hooks = True  # here they are a counter's
+        return attention
 
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
         return {"global_positions": workload.layers[0].global_positions}

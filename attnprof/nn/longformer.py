@@ -39,6 +39,10 @@ class LongformerSelfAttention(nn.Module):
             not one that `sliding_window_attention` takes.
     """
 
+    ignores_hooks: bool = False
+    """Whether weights are read where that is cheaper, even if the projections have hooks. Set it
+    where hooks only look on, as those of a profiler: the same products run with and without it."""
+
     def __init__(self, config: Any, layer_id: int, *, dilation: int | Sequence[int] = 1) -> None:
         super().__init__()
         heads: int = config.num_attention_heads
@@ -173,7 +177,7 @@ class LongformerSelfAttention(nn.Module):
             band,
             scale=self._scale,
             dropout_p=dropout_p,
-            may_overwrite_query=is_plain(self.query),  # else somebody else may hold it
+            may_overwrite_query=self._may_read(self.query),  # else somebody else may hold it
         )
         output = output.transpose(1, 2).flatten(2)
         if padded is not None:
@@ -181,6 +185,9 @@ class LongformerSelfAttention(nn.Module):
             fill = output.masked_fill if output.requires_grad else output.masked_fill_
             output = fill(padded.unsqueeze(-1), 0.0)
         return (output,)
+
+    def _may_read(self, projection: nn.Module) -> bool:
+        return is_plain(projection, ignores_hooks=self.ignores_hooks)
 
     @property
     def _scale(self) -> float:
@@ -201,7 +208,7 @@ class LongformerSelfAttention(nn.Module):
         if padded is not None:
             bias = hidden_states.new_zeros(padded.shape).masked_fill(padded, -torch.inf)
         seq_len, globals_ = hidden_states.shape[1], index.shape[1]
-        may_read = is_plain(self.key_global) and is_plain(self.value_global)
+        may_read = self._may_read(self.key_global) and self._may_read(self.value_global)
         if may_read and absorbs(seq_len, self.embed_dim, self.num_heads, globals_):
             return self._read_unprojected(query, hidden_states, bias, dropout_p)
         return scaled_dot_product_attention(

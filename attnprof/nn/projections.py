@@ -19,7 +19,7 @@ _HOOKS = (
 )
 
 
-def is_plain(projection: nn.Module) -> bool:
+def is_plain(projection: nn.Module, *, ignores_hooks: bool = False) -> bool:
     """Whether calling a module is its weight's product and its bias, and nothing else.
 
     A LoRA layer, a parametrized or pruned one, one with hooks or with a `forward` of its own is
@@ -29,7 +29,7 @@ def is_plain(projection: nn.Module) -> bool:
         type(projection) is nn.Linear
         and getattr(projection, "bias", None) is not None
         and "forward" not in vars(projection)
-        and not any(getattr(projection, name) for name in _HOOKS)
+        and (ignores_hooks or not any(getattr(projection, name) for name in _HOOKS))
     )
 
 
