@@ -264,6 +264,7 @@ def test_equal_costs_are_said_to_be_equal() -> None:
     assert "as many MACs at all of these lengths;" in line
 
 
+@pytest.mark.usefixtures("undisturbed")
 def test_times_of_ones_own_are_paired() -> None:
     torch.manual_seed(0)
     cases = read_cases(
