@@ -118,7 +118,7 @@ def explained(seen: Disturbance, threads: Callable[[], int], processes: Snapshot
     """
     if not seen.left_out or not (seen.is_withheld or seen.left_out > TOLD_PART * seen.rounds):
         return ""
-    cause, remedy = "threads waited for a core", "quieten the machine"
+    cause, remedy = "threads waited for a core", "close other programs"
     if seen.before is not None and seen.after is not None:
         cause, remedy = describe_disturbance(
             conditions(seen.before, seen.after, threads()),

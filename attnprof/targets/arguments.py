@@ -65,11 +65,6 @@ class Arguments:
             )
         return [self._spec(name, layout) for name in wanted]
 
-    def guessed(self, function: Any) -> list[InputSpec]:
-        """The inputs that are known by their names alone, with the batch first."""
-        specs = self.specs(function, Layout)
-        return [spec for spec in specs if spec.name not in self.described]
-
     def _check_names(self, parameters: Mapping[str, inspect.Parameter]) -> None:
         takes_any = any(
             p.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
