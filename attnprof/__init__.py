@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnprof.api import estimate
     from attnprof.comparison import compare
+    from attnprof.core.pattern import AttentionPattern, AttentionStack
+    from attnprof.core.result_table import ResultTable
+    from attnprof.core.workload import Workload
     from attnprof.guard.asserting import assert_growth
     from attnprof.nn.checking import check_attention
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.operators.formulas import register_mac_formula
-    from attnprof.pattern import AttentionPattern, AttentionStack
-    from attnprof.records import ResultTable
-    from attnprof.workload import Workload
 
     __version__: str
 
@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AttentionPattern": "attnprof.pattern",
-    "AttentionStack": "attnprof.pattern",
+    "AttentionPattern": "attnprof.core.pattern",
+    "AttentionStack": "attnprof.core.pattern",
     "LongformerSelfAttention": "attnprof.nn.longformer",
-    "ResultTable": "attnprof.records",
-    "Workload": "attnprof.workload",
+    "ResultTable": "attnprof.core.records",
+    "Workload": "attnprof.core.workload",
     "assert_growth": "attnprof.guard.asserting",
     "check_attention": "attnprof.nn.checking",
     "compare": "attnprof.comparison",

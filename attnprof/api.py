@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, cast
 
 from attnprof import kernels, runner
-from attnprof import machine as machines
 from attnprof.breakdown import Breakdown, break_down
-from attnprof.errors import UsageError
+from attnprof.core import machine as machines
+from attnprof.core.errors import UsageError
+from attnprof.core.machine import Machine
+from attnprof.core.result_table import ResultTable
+from attnprof.core.workload import Case, Device
 from attnprof.forecast import with_predictions
-from attnprof.isolation import IsolationOptions, Request, isolated
-from attnprof.machine import Machine
+from attnprof.measure.request import IsolationOptions, Request, isolated
 from attnprof.outputs import OutputOptions, Outputs
-from attnprof.plan import Case, GridOptions, check_names, read_cases, read_device_name
-from attnprof.records import ResultTable
+from attnprof.plan import GridOptions, check_names, read_cases, read_device_name
 from attnprof.reports import renderers
 from attnprof.runner import Observer
-from attnprof.workload import Device
 
 if TYPE_CHECKING:
     from attnprof.audit_table import AuditTable

@@ -8,14 +8,15 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attnprof import counters, formulas, kernels, peers, steps
+from attnprof import counters, kernels, peers, steps
 from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
-from attnprof.errors import describe_error
+from attnprof.core import formulas
+from attnprof.core.errors import describe_error
+from attnprof.core.workload import Case
 from attnprof.fitting import obstacle
 from attnprof.isolated import ForkServer
-from attnprof.isolation import where_it_runs
-from attnprof.plan import Case
+from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
     from attnprof.operators.accounting import Account

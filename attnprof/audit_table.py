@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnprof.notation import format_dilation, format_global_tokens, format_window
-from attnprof.plan import Case
+from attnprof.core.notation import format_dilation, format_global_tokens, format_window
+from attnprof.core.workload import Case
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from attnprof.pattern import AttentionPattern
+from attnprof.core.pattern import AttentionPattern
 
 BLOCK = 128
 

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from attnprof import kernels
-from attnprof.errors import MeasurementError, describe_error
+from attnprof.core.errors import MeasurementError, describe_error
+from attnprof.core.growth.polynomial import doubling_exponent
+from attnprof.core.workload import Case
 from attnprof.fitting import obstacle
-from attnprof.growth import doubling_exponent
-from attnprof.isolation import where_it_runs
-from attnprof.plan import Case
+from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
     from attnprof.call import Build, Call

@@ -8,17 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from attnprof.core.machine import BusyProcess
+
 WORTH_NAMING = 0.15
 """Cores that a process keeps busy to be named."""
-
-
-@dataclass(frozen=True, slots=True)
-class BusyProcess:
-    """A process, and how many cores it kept busy."""
-
-    name: str
-    pid: int
-    cores: float
 
 
 @dataclass(frozen=True, slots=True)

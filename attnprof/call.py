@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from attnprof.errors import MeasurementError, keep_inside
+from attnprof.core.errors import MeasurementError, keep_inside
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from attnprof.workload import Mode
+    from attnprof.core.workload import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnprof import disturbance, environment, kernels, steps
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.intervals import median_interval
+from attnprof.core.machine import Conditions, Noise, Sample
+from attnprof.core.workload import Case, Device, DType
 from attnprof.environment import Environment
-from attnprof.errors import MeasurementError, UsageError
 from attnprof.fitting import obstacle
 from attnprof.free_memory import available_bytes
-from attnprof.machine import Conditions, Noise
 from attnprof.meters import rates
-from attnprof.plan import Case
-from attnprof.prediction import Sample
 from attnprof.rounds import Timed, surroundings_here
-from attnprof.statistics import median_interval
-from attnprof.workload import Device, DType
 
 MAX_ROUNDS = 30
 """More of them tell little that is new of one length."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attnprof.records import PREDICTED_TIME, PREDICTED_TIME_HIGH, PREDICTED_TIME_LOW, Row
-from attnprof.units import (
+from attnprof.core.records import PREDICTED_TIME, PREDICTED_TIME_HIGH, PREDICTED_TIME_LOW
+from attnprof.core.result_table import Row
+from attnprof.core.units import (
     format_bytes,
     format_count,
     format_duration,

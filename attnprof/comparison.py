@@ -10,17 +10,20 @@ from typing import Any, Unpack
 
 from attnprof import counters, environment, kernels, runner, steps, targets
 from attnprof.api import EstimateOptions
-from attnprof.errors import FailedError, MeasurementError, UsageError
-from attnprof.files import is_special
+from attnprof.core.cpu import computing_with, cpu_threads
+from attnprof.core.errors import FailedError, MeasurementError, UsageError
+from attnprof.core.files import is_special
+from attnprof.core.machine import read_machine
+from attnprof.core.records import CASE, Record
+from attnprof.core.result_table import ResultTable
+from attnprof.core.verdict import PRECISION
+from attnprof.core.workload import Case, Device
 from attnprof.free_memory import available_bytes
-from attnprof.fused_buffers import computing_with, cpu_threads
 from attnprof.isolated import ForkServer, InThisProcess, Workers, forks
-from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
 from attnprof.journal import Journal, Key, journal_path
-from attnprof.machine import read_machine
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.outputs import STDOUT, Outputs
 from attnprof.plan import (
-    Case,
     check_names,
     read_cases,
     read_device_name,
@@ -28,12 +31,9 @@ from attnprof.plan import (
     read_seconds,
     read_threads,
 )
-from attnprof.records import CASE, Record, ResultTable
 from attnprof.reports import renderers
 from attnprof.runner import Earlier, Measurements, Observer
 from attnprof.targets import is_target
-from attnprof.verdict import PRECISION
-from attnprof.workload import Device
 
 DEFAULT_MAX_SECONDS = 15.0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from attnprof.growth import Cost
+from attnprof.core.growth.polynomial import Cost
 
 Side = Literal["less", "equal", "more"]
 """What one cost is of another."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.counted_growth import Count
+from attnprof.core.growth.empirical import Count
+from attnprof.core.growth.polynomial import Cost
+from attnprof.core.records import RATIO
 from attnprof.crossing import (
     RIPPLE,
     Crossing,
@@ -18,8 +20,6 @@ from attnprof.crossing import (
     side_of,
     solve_crossing,
 )
-from attnprof.growth import Cost
-from attnprof.records import RATIO
 from attnprof.series import Series
 from attnprof.series_costs import QUANTITIES, Predicted, closed_costs, counted_costs
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.busy_processes import BusyProcess
-from attnprof.machine import Conditions, Noise
-from attnprof.units import format_count, format_percent
+from attnprof.core.machine import BusyProcess, Conditions, Noise
+from attnprof.core.units import format_count, format_percent
 
 Grade = Literal["quiet", "usable", "noisy", "very noisy"]
 

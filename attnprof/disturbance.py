@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnprof.machine import Conditions
+from attnprof.core.machine import Conditions
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from attnprof.checkups import Setting
+from attnprof.core.machine import Machine
 from attnprof.examination import Observer, examine
-from attnprof.machine import Machine
 from attnprof.outputs import Outputs
 from attnprof.plan import check_names, read_device_name, read_seconds, read_threads
 

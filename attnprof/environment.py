@@ -10,8 +10,8 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attnprof.errors import UsageError
-from attnprof.workload import Device
+from attnprof.core.errors import UsageError
+from attnprof.core.workload import Device
 
 _PACKAGES = ("attnprof", "torch", "transformers", "ptflops")
 

@@ -12,14 +12,13 @@ from typing import Any, get_args
 
 from attnprof import checkups, kernels
 from attnprof.checkups import Setting, Taken
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rates, Sample, part_of
+from attnprof.core.workload import Case, Device, DType
 from attnprof.diagnosis import BUSY_PART
 from attnprof.environment import Environment
-from attnprof.errors import MeasurementError, UsageError
 from attnprof.isolated import ForkServer, Workers
-from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates, part_of
-from attnprof.plan import Case, read_cases
-from attnprof.prediction import Sample
-from attnprof.workload import Device, DType
+from attnprof.plan import read_cases
 
 LENGTHS = (1024, 2048, 4096)
 """Where kernels are timed, in tokens."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from attnprof.core.growth.polynomial import doubling_exponent
+from attnprof.core.result_table import ResultTable
 from attnprof.crossing_findings import PayFinding, find_crossings
 from attnprof.fit_findings import FitFinding, find_fit
-from attnprof.growth import doubling_exponent
 from attnprof.growth_findings import GrowthFinding, find_growth
-from attnprof.records import ResultTable
 from attnprof.series import Series, series_of
 from attnprof.verdict_findings import VerdictFinding, find_verdicts
 

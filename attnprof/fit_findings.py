@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from attnprof.core.machine import Machine
+from attnprof.core.workload import Case
 from attnprof.forecast import predict_case, sample_from
-from attnprof.machine import Machine
-from attnprof.plan import Case
 from attnprof.prediction import PredictedTime
 from attnprof.series import Series
 from attnprof.series_costs import counted_costs

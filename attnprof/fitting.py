@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attnprof import kernels
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.units import format_bytes
+from attnprof.core.workload import Case
 from attnprof.free_memory import available_bytes
-from attnprof.plan import Case
-from attnprof.units import format_bytes
 
 if TYPE_CHECKING:
-    from attnprof.records import Status
+    from attnprof.core.records import Status
 
 
 def obstacle(case: Case, held_bytes: int = 0, available: int | None = None) -> tuple[Status, str]:

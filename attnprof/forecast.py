@@ -7,21 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from attnprof import kernels
-from attnprof.errors import AttnprofError
-from attnprof.kernels import Kernel
-from attnprof.machine import KernelSample, Machine
-from attnprof.plan import Case
-from attnprof.prediction import (
-    BORROWED_ERROR,
-    LOWEST_EFFICIENCY,
-    PredictedTime,
-    Sample,
-    predict_from_rates,
-    predict_time,
-    roofline_ns,
-    widened,
-)
-from attnprof.records import (
+from attnprof.core.errors import AttnprofError
+from attnprof.core.machine import KernelSample, Machine, Sample
+from attnprof.core.records import (
     CASE,
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
@@ -30,8 +18,18 @@ from attnprof.records import (
     Record,
     Value,
 )
-from attnprof.units import format_share
-from attnprof.workload import DTYPE_BYTES, Workload
+from attnprof.core.units import format_share
+from attnprof.core.workload import DTYPE_BYTES, Case, Workload
+from attnprof.kernels import Kernel
+from attnprof.prediction import (
+    BORROWED_ERROR,
+    LOWEST_EFFICIENCY,
+    PredictedTime,
+    predict_from_rates,
+    predict_time,
+    roofline_ns,
+    widened,
+)
 
 
 @dataclass(frozen=True, slots=True)

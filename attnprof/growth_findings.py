@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.growth import Growth, Law, name_law, solve_growth
+from attnprof.core.growth.laws import Law, name_law
+from attnprof.core.growth.polynomial import Growth, solve_growth
 from attnprof.series import Series
 from attnprof.series_costs import closed_costs, counted_costs
 

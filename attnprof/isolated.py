@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from attnprof.errors import AttnprofError, MeasurementError
+from attnprof.core.errors import AttnprofError, MeasurementError
 from attnprof.forking import SERVE, receive, send
 from attnprof.free_memory import available_bytes, count_kills
 from attnprof.outcomes import Outcome, attempted

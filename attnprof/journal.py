@@ -9,19 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from attnprof.errors import MeasurementError, UsageError
-from attnprof.files import replace_file
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.files import replace_file
+from attnprof.core.records import CASE, FAILURES, ROUNDS, WITHHELD, Record
+from attnprof.core.result_table import identity_of, record_line
+from attnprof.core.workload import Case
 from attnprof.journal_lines import FINISHED, HEADER, SCHEMA, read_line
-from attnprof.plan import Case
-from attnprof.records import (
-    CASE,
-    FAILURES,
-    ROUNDS,
-    WITHHELD,
-    Record,
-    identity_of,
-    record_line,
-)
 
 _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
 """Stands for one that is damaged: it covers nothing."""

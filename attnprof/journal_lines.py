@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
-from attnprof.records import RATIO, Status
+from attnprof.core.records import RATIO, Status
 
 SCHEMA = 1
 HEADER = "attnprof_journal"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attnprof.errors import (
+from attnprof.core.errors import (
     AttnprofError,
     FailedError,
     code_under_test,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from attnprof.call import Call
-from attnprof.errors import MeasurementError
-from attnprof.workload import Workload
+from attnprof.core.errors import MeasurementError
+from attnprof.core.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
 
-from attnprof.errors import NotSavedError, UsageError
-from attnprof.files import is_special, replace_file
+from attnprof.core.errors import NotSavedError, UsageError
+from attnprof.core.files import is_special, replace_file
 from attnprof.streams import is_stdout_closed
 
 _T = TypeVar("_T")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from attnprof import kernels
-from attnprof.errors import UsageError, near
-from attnprof.models import find_model
-from attnprof.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
-from attnprof.pattern import AttentionPattern, AttentionStack, Pattern
+from attnprof.core.errors import UsageError, near
+from attnprof.core.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
+from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
+from attnprof.core.presets import find_model
+from attnprof.core.units import parse_lengths, parse_whole_number
+from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.targets import is_target, name_of, with_inputs
 from attnprof.targets.reference import inputs_of, split_names
-from attnprof.units import parse_lengths, parse_whole_number
-from attnprof.workload import Device, DType, Mode, Workload
 
 Values = int | str | Sequence[int | str]
 """What an option takes from Python: a value as on the command line, an int, or several of them."""
@@ -59,14 +58,6 @@ class GridOptions(TypedDict, total=False):
 
 _TEXTS = ("model", "dtype", "device", "mode", "scope")
 _PATHS = ("csv", "png", "json", "markdown", "html", "machine")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One kernel on one workload."""
-
-    kernel: str
-    workload: Workload
 
 
 def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:

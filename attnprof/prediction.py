@@ -12,26 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A measured time and what was done in it.
-
-    Attributes:
-        seq_len: the length, in tokens.
-        executed_macs: MACs that were multiplied.
-        moved_bytes: bytes read and written, at the least.
-        time_ns: the median.
-        time_low_ns: lower end of its 99 % interval.
-        time_high_ns: upper end of it.
-    """
-
-    seq_len: int
-    executed_macs: int
-    moved_bytes: int
-    time_ns: int
-    time_low_ns: int
-    time_high_ns: int
+from attnprof.core.machine import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class LockItem(GuardItem):
         Raises:
             BrokenError: when it cannot be read, or has entries of no contract.
         """
-        from attnprof.errors import AttnprofError
+        from attnprof.core.errors import AttnprofError
         from attnprof.guard.checking import Check, orphans
         from attnprof.guard.lock import read_lock
         from attnprof.guard.reports import text
@@ -151,7 +151,7 @@ class ContractItem(GuardItem):
         Raises:
             BrokenError: unless it is kept.
         """
-        from attnprof.errors import AttnprofError
+        from attnprof.core.errors import AttnprofError
         from attnprof.guard.checking import check
         from attnprof.guard.reports import text
 

@@ -7,8 +7,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from attnprof.core.result_table import ResultTable
 from attnprof.outputs import Format, Renderer
-from attnprof.records import ResultTable
 
 if TYPE_CHECKING:
     from attnprof.environment import Environment

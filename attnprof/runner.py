@@ -11,18 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from attnprof import counters, formulas, kernels, steps
-from attnprof.endings import closed, empty, failed
-from attnprof.errors import FailedError, MeasurementError, UncountedError, describe_error
-from attnprof.fitting import obstacle
-from attnprof.forecast import predicted_records, samples_of
-from attnprof.free_memory import available_bytes
-from attnprof.isolated import Worker, Workers
-from attnprof.kernels import Kernel
-from attnprof.machine import Machine
-from attnprof.outcomes import Outcome
-from attnprof.plan import Case
-from attnprof.records import (
+from attnprof import counters, kernels, steps
+from attnprof.core import formulas
+from attnprof.core.errors import FailedError, MeasurementError, UncountedError, describe_error
+from attnprof.core.machine import Machine
+from attnprof.core.records import (
     CASE,
     COMPILE,
     REFERENCE,
@@ -30,13 +23,22 @@ from attnprof.records import (
     RESIDENT_PEAK,
     Record,
     Value,
+    closed,
+    empty,
+    failed,
 )
+from attnprof.core.units import format_count, format_duration
+from attnprof.core.verdict import PRECISION
+from attnprof.core.workload import Case, Workload
+from attnprof.fitting import obstacle
+from attnprof.forecast import predicted_records, samples_of
+from attnprof.free_memory import available_bytes
+from attnprof.isolated import Worker, Workers
+from attnprof.kernels import Kernel
+from attnprof.outcomes import Outcome
 from attnprof.slow_cases import SlowCases
 from attnprof.targets import is_target
 from attnprof.timing import time_in_turn
-from attnprof.units import format_count, format_duration
-from attnprof.verdict import PRECISION
-from attnprof.workload import Workload
 
 TRUTH = "operator"
 """The counter that only looks on: what fails under it, fails by itself."""

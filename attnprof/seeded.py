@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from attnprof.workload import Workload
+from attnprof.core.workload import Workload
 
 SEED = 20200410
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnprof import kernels
-from attnprof.kernels import Kernel
-from attnprof.notation import (
+from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
     format_window,
     shorten_positions,
 )
-from attnprof.records import ResultTable, Row
-from attnprof.workload import Workload
+from attnprof.core.result_table import ResultTable, Row
+from attnprof.core.workload import Workload
+from attnprof.kernels import Kernel
 
 
 @dataclass(frozen=True, slots=True)

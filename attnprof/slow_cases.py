@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from attnprof import kernels, steps
-from attnprof.errors import AttnprofError
+from attnprof.core.errors import AttnprofError
+from attnprof.core.machine import Machine
+from attnprof.core.records import Record
+from attnprof.core.units import format_long_duration
+from attnprof.core.workload import Case, DType
 from attnprof.forecast import predict_case, samples_of
 from attnprof.isolated import Workers
-from attnprof.machine import Machine
-from attnprof.plan import Case
-from attnprof.records import Record
-from attnprof.units import format_long_duration
-from attnprof.workload import DType
 
 FAR_PAST = 2.0
 """One call that takes longer than this many budgets is too slow: its rounds alone, four at the

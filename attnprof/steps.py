@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from attnprof import counters, kernels
-from attnprof.plan import Case
+from attnprof.core.workload import Case
 
 if TYPE_CHECKING:
+    from attnprof.core.workload import Device, DType
     from attnprof.meters.clocks import ClockWatch
     from attnprof.meters.memory import PeakMemory
     from attnprof.rounds import Timed
-    from attnprof.workload import Device, DType
 
 
 _FAMILIES = ("bert", "longformer")

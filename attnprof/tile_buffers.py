@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from attnprof.fused_buffers import backward_buffer_bytes, forward_buffer_bytes
+from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
+from attnprof.core.workload import DTYPE_BYTES, DType
 from attnprof.tiling import Chains, Cut, Run, chains, fused_backward_cut, fused_forward_cut, runs
-from attnprof.workload import DTYPE_BYTES, DType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

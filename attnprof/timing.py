@@ -10,15 +10,14 @@ from typing import Any, cast
 
 from attnprof import disturbance, steps
 from attnprof.busy_processes import snapshot
+from attnprof.core.errors import FailedError
+from attnprof.core.intervals import median_interval, paired_ratio
+from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value, closed, failed
+from attnprof.core.workload import Case
 from attnprof.disturbance import Load
-from attnprof.endings import closed, failed
-from attnprof.errors import FailedError
 from attnprof.isolated import Worker, Workers
 from attnprof.outcomes import Outcome
-from attnprof.plan import Case
-from attnprof.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value
 from attnprof.rounds import Disturbance, Surroundings, Timed, explained
-from attnprof.statistics import median_interval, paired_ratio
 
 NOISY = 0.2
 """An interval wider than this part of its median is called noisy."""

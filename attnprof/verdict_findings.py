@@ -6,10 +6,11 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attnprof.records import REFERENCE, ResultTable
+from attnprof.core.records import REFERENCE
+from attnprof.core.result_table import ResultTable
+from attnprof.core.verdict import MOST_ROUNDS, Verdict
+from attnprof.core.workload import Workload
 from attnprof.series import Series
-from attnprof.verdict import MOST_ROUNDS, Verdict
-from attnprof.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from attnprof import kernels
-from attnprof.crossing import MeasuredCrossing, Side
-from attnprof.crossing_findings import PayFinding, Resource
-from attnprof.findings import CounterFinding, Findings
-from attnprof.fit_findings import FitFinding
-from attnprof.growth import Law
-from attnprof.growth_findings import GrowthFinding
-from attnprof.notation import (
+from attnprof.core.growth.laws import Law
+from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
     format_window,
     shorten_positions,
 )
-from attnprof.records import ResultTable, Row, describe_extent
-from attnprof.series import labels
-from attnprof.units import (
+from attnprof.core.result_table import ResultTable, Row, describe_extent
+from attnprof.core.units import (
     format_about,
     format_bytes,
     format_count,
@@ -26,9 +20,15 @@ from attnprof.units import (
     format_ratio,
     format_share,
 )
-from attnprof.verdict import MOST_ROUNDS, RESOLUTION
+from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION
+from attnprof.core.workload import Workload
+from attnprof.crossing import MeasuredCrossing, Side
+from attnprof.crossing_findings import PayFinding, Resource
+from attnprof.findings import CounterFinding, Findings
+from attnprof.fit_findings import FitFinding
+from attnprof.growth_findings import GrowthFinding
+from attnprof.series import labels
 from attnprof.verdict_findings import LengthVerdict, VerdictFinding
-from attnprof.workload import Workload
 
 
 def describe_subject(table: ResultTable) -> str:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from attnprof.statistics import paired_ratio
+from attnprof.core.intervals import paired_ratio
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 ROUNDS = 15

@@ -25,11 +25,11 @@ from attnprof import (
     environment,
     sliding_window_attention,
 )
+from attnprof.core.intervals import median_interval, paired_ratio
+from attnprof.core.units import format_bytes, format_duration
 from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.nn.flex import block_mask
-from attnprof.statistics import median_interval, paired_ratio
-from attnprof.units import format_bytes, format_duration
 
 HEADS, HEAD_DIM, WINDOW = 12, 64, 512
 SECONDS = 12.0

@@ -20,11 +20,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from attnprof import environment, kernels
+from attnprof.core.intervals import Interval, paired_ratio
+from attnprof.core.records import REFERENCE
+from attnprof.core.verdict import verdict
 from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
 from attnprof.plan import read_cases
-from attnprof.records import REFERENCE
-from attnprof.statistics import Interval, paired_ratio
-from attnprof.verdict import verdict
 
 LENGTHS = (256, 512, 1024)
 

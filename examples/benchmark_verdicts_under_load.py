@@ -27,13 +27,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attnprof import environment, steps
-from attnprof.fused_buffers import computing_with, cpu_threads
+from attnprof.core.cpu import computing_with, cpu_threads
+from attnprof.core.intervals import Interval
+from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD
+from attnprof.core.result_table import ResultTable, Row
+from attnprof.core.verdict import PRECISION, Outcome, verdict
+from attnprof.core.workload import Case
 from attnprof.isolated import ForkServer, Workers
-from attnprof.plan import Case, read_cases
-from attnprof.records import RATIO, REFERENCE, ROUNDS, WITHHELD, ResultTable, Row
-from attnprof.statistics import Interval
+from attnprof.plan import read_cases
 from attnprof.timing import time_in_turn
-from attnprof.verdict import PRECISION, Outcome, verdict
 
 KERNEL = "longformer-banded"
 TOLERANCE = 0.1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import attnprof
 from attnprof import AttentionPattern, Workload
-from attnprof.formulas import useful_macs
-from attnprof.units import format_bytes, format_macs
+from attnprof.core.formulas import useful_macs
+from attnprof.core.units import format_bytes, format_macs
 
 
 def main() -> None:

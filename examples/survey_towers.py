@@ -139,7 +139,7 @@ def survey(kind: str, folder: Path) -> str:
             real = count_operators(kernel.build(workload).run).complete_macs
             verdict = "exact" if counted == real else f"WRONG, {real:,} in a real run"
             told.append(f"{counted:,} MACs, {verdict}, peak {kernel.peak_bytes(workload):,} B")
-        except attnprof.errors.AttnprofError as error:
+        except attnprof.core.errors.AttnprofError as error:
             told.append(str(error).replace(str(folder), "")[:200])
         except Exception as error:
             told.append(f"CRASH {type(error).__name__}: {str(error)[:200]}")

@@ -120,7 +120,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
     from transformers import CONFIG_MAPPING
 
     from attnprof import AttentionPattern, Workload, targets
-    from attnprof.errors import describe_error
+    from attnprof.core.errors import describe_error
     from attnprof.targets import with_inputs
 
     workload = Workload(AttentionPattern.dense(4), LENGTH, hidden_size=64)
@@ -140,7 +140,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def verdict(target: Any, workload: Any) -> tuple[str, str]:
     """Of one call: whether its count on fake tensors is that of a real run."""
-    from attnprof.errors import describe_error
+    from attnprof.core.errors import describe_error
     from attnprof.operators.counting import count_operators
     from attnprof.operators.fake import asks_for_numbers, fake_mode
 

@@ -18,8 +18,8 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
 import attnprof
-from attnprof.formulas import projection_macs
-from attnprof.units import format_count
+from attnprof.core.formulas import projection_macs
+from attnprof.core.units import format_count
 
 LENGTHS = (512, 1024)
 

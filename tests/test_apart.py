@@ -9,7 +9,7 @@ import pytest
 from patience import PATIENCE_SECONDS
 
 from attnprof import kernels, steps, targets
-from attnprof.errors import FailedError, UsageError
+from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolated import ForkServer
 from attnprof.plan import read_cases
 from attnprof.targets.apart import ApartTarget

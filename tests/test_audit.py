@@ -22,8 +22,8 @@ from attnprof.api import prepare_audit
 from attnprof.audit import audit
 from attnprof.call import Call
 from attnprof.cli import app
+from attnprof.core.workload import Case
 from attnprof.operators.accounting import Sight, account
-from attnprof.plan import Case
 
 LENGTHS = (64, 96, 200, 256, 512)
 WINDOWS = (16, 32, 64)
@@ -295,7 +295,7 @@ def test_padding_is_what_sets_useful_macs_off() -> None:
     ).run()
     (row,) = [row for row in table.rows if row.counter == "useful"]
     kernel, workload = kernels.find("longformer-hf"), row.case.workload
-    from attnprof.formulas import useful_macs
+    from attnprof.core.formulas import useful_macs
 
     assert row.differences["padding not counted"] == useful_macs(workload) - useful_macs(
         workload.at(kernels.padded_seq_len(kernel, workload))

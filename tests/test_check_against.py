@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import attnprof
 from attnprof import ResultTable, kernels
 from attnprof.cli import app
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 OPTIONS: dict[str, Any] = {
     "len": 24, "hidden_size": 32, "num_heads": 2, "device": "cpu", "no_count": True,

@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attnprof import AttentionPattern, Workload, counters, kernels
 from attnprof.call import Build, Call
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.workload import Mode
 from attnprof.operators.counting import count_operators
 from attnprof.operators.fake import fake_mode
-from attnprof.workload import Mode
 
 
 def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:

@@ -22,14 +22,21 @@ from typer.testing import CliRunner
 from attnprof import AttentionPattern, Workload, checkups, disturbance, examination, kernels
 from attnprof.checkups import Setting, Taken
 from attnprof.cli import app
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.machine import (
+    Conditions,
+    KernelSample,
+    Machine,
+    Noise,
+    Rates,
+    Sample,
+    read_machine,
+)
+from attnprof.core.workload import Case
 from attnprof.diagnosis import QUIET, diagnose, rounds_needed
 from attnprof.environment import Environment, blas_of
-from attnprof.errors import MeasurementError, UsageError
-from attnprof.machine import Conditions, KernelSample, Machine, Noise, Rates, read_machine
 from attnprof.meters import rates
 from attnprof.outcomes import Outcome, attempted
-from attnprof.plan import Case
-from attnprof.prediction import Sample
 from attnprof.render.doctor import render_doctor
 from attnprof.rounds import Timed
 

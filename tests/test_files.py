@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from attnprof import files
-from attnprof.files import replace_file
+from attnprof.core import files
+from attnprof.core.files import replace_file
 
 
 @pytest.mark.parametrize("is_nameless", [True, False])

@@ -15,10 +15,12 @@ from rich.console import Console
 import attnprof
 from attnprof import ResultTable, findings
 from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+from attnprof.core.records import CASE, WITHHELD, Record
+from attnprof.core.result_table import COLUMNS
+from attnprof.core.workload import Case
 from attnprof.crossing import Crossing
 from attnprof.placing import apart, densified, farthest
-from attnprof.plan import Case, read_cases
-from attnprof.records import CASE, COLUMNS, WITHHELD, Record
+from attnprof.plan import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.render.table import render_table

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from attnprof import AttentionPattern, AttentionStack, Workload
-from attnprof.errors import UsageError
-from attnprof.formulas import useful_macs
-from attnprof.models import MODELS, find_model
+from attnprof.core.errors import UsageError
+from attnprof.core.formulas import useful_macs
+from attnprof.core.presets import MODELS, find_model
 
 
 def enumerated_macs(workload: Workload) -> int:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from attnprof.counted_growth import recognise_step, tell_growth
-from attnprof.growth import doubling_exponent, name_law, solve_growth
+from attnprof.core.growth.empirical import recognise_step, tell_growth
+from attnprof.core.growth.laws import name_law
+from attnprof.core.growth.polynomial import doubling_exponent, solve_growth
 
 coefficients = st.tuples(*[st.integers(-50, 50)] * 2, st.integers(0, 50))
 positive = st.integers(1, 5000)

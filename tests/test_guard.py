@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from patience import PATIENCE_SECONDS
 
 from attnprof import steps
-from attnprof.errors import MeasurementError
-from attnprof.growth import name_law
+from attnprof.core.errors import MeasurementError
+from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
+from attnprof.core.intervals import Interval
 from attnprof.guard import checking, renewing
 from attnprof.guard.checking import Check
 from attnprof.guard.configuration import read_configuration
 from attnprof.guard.contract import parse_allowance, parse_budget
 from attnprof.guard.evidence import fold, unfold
-from attnprof.guard.laws import GrowthLaw, parse_law
 from attnprof.guard.lock import SCHEMA, DamagedError, read_lock
 from attnprof.guard.measuring import Measured, measure
 from attnprof.guard.racing import Race, race, race_confirmed
@@ -39,7 +39,6 @@ from attnprof.guard.reading import ConfigurationError
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
 from attnprof.isolated import InThisProcess, Workers
-from attnprof.statistics import Interval
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 SDPA = contract("sdpa", "bert-sdpa", [256, 512])
@@ -726,12 +725,12 @@ def test_threads_and_instructions_of_the_cpu_change_nothing(
 ) -> None:
     import torch
 
-    from attnprof import fused_buffers
+    from attnprof.core import cpu
     from attnprof.guard.cases import case_of
     from attnprof.guard.measuring import observe_all
 
     def cells(threads: int, flags: frozenset[str]) -> Measured:
-        monkeypatch.setattr(fused_buffers, "_cpu_flags", lambda: flags)
+        monkeypatch.setattr(cpu, "_cpu_flags", lambda: flags)
         torch.set_num_threads(threads)
         return observe_all(case_of("bert-sdpa", 256, {"dtype": "bfloat16"}), (256, 512))
 

@@ -13,7 +13,7 @@ from mixers import BlockSqrt, Butterfly, Chunked, Dense, Linear
 from torch import nn
 
 import attnprof
-from attnprof.errors import MeasurementError, UncountedError, UsageError
+from attnprof.core.errors import MeasurementError, UncountedError, UsageError
 
 ATTNPROF = Path(sys.executable).parent / "attnprof"
 X = "x=batch,len,64"

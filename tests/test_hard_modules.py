@@ -15,11 +15,11 @@ from torch.nn.attention.flex_attention import create_mask
 import attnprof
 from attnprof import AttentionPattern, Workload, counters, kernels
 from attnprof.breakdown import count
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.workload import Case
 from attnprof.operators import formulas
 from attnprof.operators.counting import count_operators
 from attnprof.operators.fake import fake_mode
-from attnprof.plan import Case
 
 HEADS = 4
 

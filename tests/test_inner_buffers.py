@@ -13,7 +13,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 import attnprof
 from attnprof.call import Call
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.operators.fake import fake_mode
 from attnprof.operators.memory import peak_bytes

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from attnprof import counters, runner, steps
-from attnprof.errors import MeasurementError, UsageError
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.records import CASE, Record
+from attnprof.core.result_table import record_line
+from attnprof.core.workload import Case
 from attnprof.isolated import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.meters.memory import PeakMemory
-from attnprof.plan import Case, read_cases
-from attnprof.records import CASE, Record, record_line
+from attnprof.plan import read_cases
 from attnprof.runner import Measurements
 
 KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from attnprof import AttentionPattern, Workload, targets
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.operators.counting import count_operators
 from attnprof.operators.fake import fake_mode

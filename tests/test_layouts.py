@@ -9,7 +9,7 @@ from here import estimate
 from shapes import HEADS, HIDDEN
 
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 FEED_FORWARD = 128
 

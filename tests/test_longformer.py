@@ -29,7 +29,7 @@ from transformers import (
 from transformers.models.longformer import modeling_longformer
 
 from attnprof import AttentionPattern, LongformerSelfAttention, Workload, kernels
-from attnprof.global_rows import absorbs
+from attnprof.core.formulas import absorbs
 from attnprof.nn import longformer
 from attnprof.operators.counting import count_operators
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from patience import PATIENCE_SECONDS
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.intervals import paired_ratio
+from attnprof.core.verdict import PRECISION, verdict
 from attnprof.isolated import ForkServer
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
 from attnprof.meters.memory import PeakMemory, measure_peak_bytes, measure_peak_memory
 from attnprof.rounds import Timed
-from attnprof.statistics import paired_ratio
-from attnprof.verdict import PRECISION, verdict
 
 
 class Bench:

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 from attnprof.operators.counting import count_operators
 from attnprof.operators.formulas import register_mac_formula
 

@@ -26,11 +26,12 @@ from attnprof import (
 )
 from attnprof.cli import app
 from attnprof.columns import COMPARE_COLUMNS
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.result_table import Row
+from attnprof.core.workload import Case
 from attnprof.isolated import InThisProcess
 from attnprof.output_checks import wrong_output
-from attnprof.plan import Case, read_cases
-from attnprof.records import Row
+from attnprof.plan import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.runner import Measurements

@@ -9,6 +9,7 @@ import torch
 from here import estimate
 
 from attnprof import AttentionPattern, ResultTable, findings, kernels, runner, series_costs
+from attnprof.core.workload import Workload
 from attnprof.crossing import Crossing, side_of
 from attnprof.crossing_findings import PayFinding
 from attnprof.growth_findings import GrowthFinding
@@ -18,7 +19,6 @@ from attnprof.runner import Measurements
 from attnprof.targets import is_target
 from attnprof.targets.target import Work
 from attnprof.wording import describe_findings
-from attnprof.workload import Workload
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}
 WIDTH = 64
@@ -94,7 +94,7 @@ def test_a_window_computed_in_blocks_is_linear_at_multiples_of_the_block(
 
     At multiples of 250 tokens the rests of the last block lie on a parabola.
     """
-    monkeypatch.setattr("attnprof.counted_growth.FARTHEST", 2**14)
+    monkeypatch.setattr("attnprof.core.growth.empirical.FARTHEST", 2**14)
     finding = growth_of("Flex", lengths)
     assert finding.growth is not None
     assert finding.multiple == 128

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnprof import AttentionPattern, AttentionStack
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 
 @st.composite

@@ -15,26 +15,22 @@ from typer.testing import CliRunner
 
 import attnprof
 from attnprof import Workload, findings, kernels
-from attnprof import machine as machines
 from attnprof.cli import app
 from attnprof.columns import COMPARE_COLUMNS
-from attnprof.errors import UsageError
+from attnprof.core import machine as machines
+from attnprof.core.errors import UsageError
+from attnprof.core.machine import KernelSample, Machine, Noise, Rates, Sample
+from attnprof.core.records import CASE, PREDICTED, Record
+from attnprof.core.result_table import COLUMNS, ResultTable
+from attnprof.core.units import format_long_duration
+from attnprof.core.workload import Case
 from attnprof.fit_findings import longest_fitting
 from attnprof.forecast import predict_case, predicted_records, samples_of
-from attnprof.machine import KernelSample, Machine, Noise, Rates
-from attnprof.plan import Case, read_cases
-from attnprof.prediction import (
-    LOWEST_EFFICIENCY,
-    MAX_DOUBLINGS,
-    PredictedTime,
-    Sample,
-    predict_time,
-)
-from attnprof.records import CASE, COLUMNS, PREDICTED, Record, ResultTable
+from attnprof.plan import read_cases
+from attnprof.prediction import LOWEST_EFFICIENCY, MAX_DOUBLINGS, PredictedTime, predict_time
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.runner import estimate
-from attnprof.units import format_long_duration
 from attnprof.wording import describe_findings, describe_notes
 
 LENGTHS = (256, 512, 1024, 2048)

@@ -13,8 +13,9 @@ from shapes import HEADS, HIDDEN, sliding
 from torch import nn
 
 import attnprof
-from attnprof import AttentionPattern, AttentionStack, Workload, formulas
-from attnprof.errors import UsageError
+from attnprof import AttentionPattern, AttentionStack, Workload
+from attnprof.core import formulas
+from attnprof.core.errors import UsageError
 
 SMALL: dict[str, Any] = {"hidden_size": HIDDEN, "num_heads": HEADS}
 HERE = "costed in this process, as other processes cannot import it by a name"

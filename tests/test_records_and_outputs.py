@@ -14,9 +14,10 @@ import pytest
 
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload
 from attnprof import outputs as saving
-from attnprof.errors import MeasurementError, UsageError
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.records import CASE, UNITS, Record
+from attnprof.core.result_table import COLUMNS
 from attnprof.outputs import Outputs
-from attnprof.records import CASE, COLUMNS, UNITS, Record
 
 CONTRACT = (
     "kernel, seq_len, padded_seq_len, window, dilation, global_tokens, hidden_size, num_heads, "

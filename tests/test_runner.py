@@ -10,10 +10,11 @@ import torch
 
 import attnprof
 from attnprof import ResultTable, fitting, kernels, runner
-from attnprof.errors import MeasurementError, UsageError
+from attnprof.core.errors import MeasurementError, UsageError
+from attnprof.core.result_table import Row
+from attnprof.core.workload import Case
 from attnprof.isolated import InThisProcess
-from attnprof.plan import Case, read_cases
-from attnprof.records import Row
+from attnprof.plan import read_cases
 from attnprof.rounds import RoundLog
 from attnprof.runner import Measurements
 

@@ -10,12 +10,13 @@ import pytest
 
 import attnprof
 from attnprof import ResultTable, fitting, kernels, runner, steps
+from attnprof.core.machine import KernelSample, Machine, Rates, Sample
+from attnprof.core.records import WITHHELD, Record
+from attnprof.core.result_table import Row
+from attnprof.core.workload import Case
 from attnprof.isolated import InThisProcess
-from attnprof.machine import KernelSample, Machine, Rates
 from attnprof.meters import rates
-from attnprof.plan import Case, read_cases
-from attnprof.prediction import Sample
-from attnprof.records import WITHHELD, Record, Row
+from attnprof.plan import read_cases
 from attnprof.rounds import Timed
 from attnprof.runner import Measurements
 from attnprof.slow_cases import SLOWEST_RATE, SlowCases

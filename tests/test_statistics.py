@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnprof.statistics import (
+from attnprof.core.intervals import (
     CONFIDENCE,
     Interval,
     independent_samples,
     median_interval,
     paired_ratio,
 )
-from attnprof.verdict import MOST_ROUNDS, RESOLUTION, verdict
+from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION, verdict
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 times = st.lists(st.integers(1, 10**12), min_size=2, max_size=60)

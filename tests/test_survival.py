@@ -18,9 +18,9 @@ from patience import PATIENCE_SECONDS
 
 import attnprof
 from attnprof import steps
+from attnprof.core.records import UNITS
 from attnprof.isolated import ForkedWorker
 from attnprof.outcomes import Outcome
-from attnprof.records import UNITS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 UNDISTURBED = (

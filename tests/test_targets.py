@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import attnprof
 from attnprof import AttentionPattern, Workload, kernels, targets
 from attnprof.cli import app
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 from attnprof.meters.memory import measure_peak_bytes
 from attnprof.operators.counting import count_operators
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnprof import AttentionPattern, AttentionStack
-from attnprof.errors import UsageError
-from attnprof.notation import (
+from attnprof.core.errors import UsageError
+from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
     format_window,
@@ -16,7 +16,7 @@ from attnprof.notation import (
     parse_global_tokens,
     parse_window,
 )
-from attnprof.units import (
+from attnprof.core.units import (
     format_about,
     format_bytes,
     format_duration,

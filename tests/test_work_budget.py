@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnprof.work_budget import expected_work, loops_in_python
+from attnprof.core.growth.work_budget import expected_work, loops_in_python
 
 
 def test_work_is_extrapolated_by_its_growth_over_a_doubling() -> None:

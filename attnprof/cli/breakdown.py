@@ -7,8 +7,8 @@ import typer
 from attnprof.api import prepare_breakdown
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
-from attnprof.errors import MeasurementError
-from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
+from attnprof.core.errors import MeasurementError
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 
 def breakdown(

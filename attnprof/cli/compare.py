@@ -6,8 +6,8 @@ import typer
 
 from attnprof.cli import options
 from attnprof.comparison import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
-from attnprof.errors import MeasurementError
-from attnprof.verdict import PRECISION
+from attnprof.core.errors import MeasurementError
+from attnprof.core.verdict import PRECISION
 
 
 def compare(

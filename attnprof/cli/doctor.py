@@ -8,8 +8,8 @@ import typer
 
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
+from attnprof.core.errors import MeasurementError
 from attnprof.doctoring import DEFAULT_MAX_SECONDS, prepare_doctor
-from attnprof.errors import MeasurementError
 
 Device = Annotated[
     str | None,

@@ -10,11 +10,11 @@ import typer
 from attnprof.api import prepare_estimate
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
-from attnprof.errors import MeasurementError
-from attnprof.isolation import DEFAULT_TIMEOUT_SECONDS
+from attnprof.core.errors import MeasurementError
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from attnprof.records import ResultTable
+    from attnprof.core.result_table import ResultTable
 
 MAX_ROWS_BESIDE_A_FILE = 200
 """A table longer than this is not shown where a file has it."""

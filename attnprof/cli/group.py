@@ -14,7 +14,7 @@ from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.deferred import Deferred
 from attnprof.cli.interrupts import ending_in_order
 from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
-from attnprof.errors import AttnprofError, Interrupted, MeasurementError, UsageError
+from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 
 INTERRUPTED = 130
 

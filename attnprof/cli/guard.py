@@ -13,7 +13,7 @@ import typer
 
 from attnprof.cli import options
 from attnprof.cli.plain import PlainCommand, PlainGroup
-from attnprof.errors import MeasurementError, UsageError, near
+from attnprof.core.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
     from attnprof.guard.checking import Check, Observer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from attnprof.errors import AttnprofError, UsageError, near_or_none
+from attnprof.core.errors import AttnprofError, UsageError, near_or_none
 
 if TYPE_CHECKING:
     _Base = TyperCommand

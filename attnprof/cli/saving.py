@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import typer
 
-from attnprof.errors import NotSavedError
+from attnprof.core.errors import NotSavedError
 
 _T = TypeVar("_T")
 

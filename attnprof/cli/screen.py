@@ -17,7 +17,7 @@ from attnprof.render.table import render_table
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
 
 if TYPE_CHECKING:
-    from attnprof.records import ResultTable
+    from attnprof.core.result_table import ResultTable
     from attnprof.render.doctor import Section
     from attnprof.runner import Observer
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from attnprof.cli.plain import PlainCommand
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 _NUMBER = re.compile(r"-\d")
 """A word that begins so is a negative number, which its option is to refuse by name."""

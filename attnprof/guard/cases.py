@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from attnprof.errors import UsageError
-from attnprof.plan import Case, GridOptions, read_cases
+from attnprof.core.errors import UsageError
+from attnprof.core.workload import Case
+from attnprof.plan import GridOptions, read_cases
 
 
 def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from attnprof.core.workload import DTYPE_BYTES
 from attnprof.guard.evidence import Parts, exponent_of, fold, fold_most_first
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
-from attnprof.workload import DTYPE_BYTES
 
 _FUSED = ("scaled_dot_product", "flex_attention", "banded_attention")
 _BAND = "banded_attention"

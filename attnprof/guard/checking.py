@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.environment import cores
-from attnprof.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.guard.configuration import Configuration
 from attnprof.guard.contract import GROWING, Contract
 from attnprof.guard.lock import Entry, read_lock

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.errors import near
+from attnprof.core.errors import near
 from attnprof.guard.contract import Contract
 from attnprof.guard.reading import ConfigurationError, ContractReader, shown_path
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from attnprof.guard.laws import GrowthLaw
+from attnprof.core.growth.laws import GrowthLaw
 
 Quantity = Literal["macs", "params", "peak_bytes"]
 QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")

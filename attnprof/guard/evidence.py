@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from attnprof.growth import doubling_exponent
+from attnprof.core.growth.polynomial import doubling_exponent
 
 Row = TypeVar("Row")
 _NUMBER = r"(?:0|[1-9]\d*)"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from attnprof.growth import Growth, name_law, solve_growth
-from attnprof.guard.laws import GrowthLaw, parse_law
+from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
+from attnprof.core.growth.polynomial import Growth, solve_growth
 
 FARTHEST = 2**20
 """Laws are seen up to about so many tokens."""

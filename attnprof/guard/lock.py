@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from attnprof.checked_json import UnexpectedError, parse_object, read_as
-from attnprof.files import replace_file
+from attnprof.core.files import replace_file
+from attnprof.core.growth.laws import parse_law
+from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.guard.contract import GROWING
 from attnprof.guard.evidence import fold, unfold
-from attnprof.guard.laws import parse_law
 from attnprof.guard.measuring import Cell, Measured
 from attnprof.guard.reading import ConfigurationError, shown_path
 

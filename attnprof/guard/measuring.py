@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attnprof import kernels
-from attnprof.errors import MeasurementError, UsageError, describe_error
-from attnprof.fused_buffers import on_any_machine
+from attnprof.core.cpu import on_any_machine
+from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.growth.work_budget import expected_work, loops_in_python
+from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
 from attnprof.guard.growing import Seen, see_growth
-from attnprof.plan import Case
 from attnprof.seeded import seeded_everywhere
-from attnprof.work_budget import expected_work, loops_in_python
 
 if TYPE_CHECKING:
     from attnprof.operators.observing import Observation

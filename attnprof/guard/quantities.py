@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from attnprof.core.units import format_bytes, format_count, format_macs, format_percent
 from attnprof.guard.contract import Quantity
 from attnprof.guard.lock import PartKind
-from attnprof.units import format_bytes, format_count, format_macs, format_percent
 
 NAMES: dict[Quantity, str] = {"macs": "MACs", "params": "parameters", "peak_bytes": "peak bytes"}
 KINDS: dict[Quantity, PartKind] = {"macs": "macs", "params": "params", "peak_bytes": "bytes"}

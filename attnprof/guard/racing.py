@@ -11,13 +11,13 @@ from typing import Literal
 from attnprof import kernels, steps
 from attnprof.busy_processes import snapshot
 from attnprof.call import Call
-from attnprof.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.intervals import Interval, paired_ratio
+from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
 from attnprof.isolated import Workers
-from attnprof.plan import Case
 from attnprof.rounds import explained, surroundings_here
-from attnprof.statistics import Interval, paired_ratio
 
 MAX_SECONDS = 30.0
 """Rounds of one race end here; what is undecided then stays so."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.errors import AttnprofError, UsageError, near
+from attnprof.core.errors import AttnprofError, UsageError, near
+from attnprof.core.growth.laws import LAW_FORMS, parse_law
+from attnprof.core.units import parse_lengths
 from attnprof.guard.contract import (
     ALLOWANCE_FORMS,
     BUDGET_FORMS,
@@ -22,8 +24,6 @@ from attnprof.guard.contract import (
     parse_allowance,
     parse_budget,
 )
-from attnprof.guard.laws import LAW_FORMS, parse_law
-from attnprof.units import parse_lengths
 
 _OPTIONS = tuple(ContractOptions.__annotations__)
 _LONGEST = 2**32

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attnprof.core.growth.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.causes import Comparison, explain
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
 from attnprof.guard.evidence import exponent_of
 from attnprof.guard.growing import Seen
-from attnprof.guard.laws import NEAR, GrowthLaw, parse_law
 from attnprof.guard.lock import Entry, PartKind
 from attnprof.guard.measuring import Measured
 from attnprof.guard.quantities import KINDS, NAMES, format_part, show

@@ -14,8 +14,8 @@ from typing import Literal, Protocol, cast
 
 from attnprof import targets
 from attnprof.call import Call
-from attnprof.errors import UsageError, near
-from attnprof.workload import Workload
+from attnprof.core.errors import UsageError, near
+from attnprof.core.workload import Workload
 
 
 class Kernel(Protocol):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.global_rows import absorbs
+from attnprof.core.formulas import absorbs
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels._memory import (
     LayerMemory,
     activation_bytes,
@@ -15,9 +17,7 @@ from attnprof.kernels._memory import (
     projection_backward_bytes,
     weight_bytes,
 )
-from attnprof.pattern import AttentionPattern
 from attnprof.tile_buffers import BandedShape, backward_tiles_bytes, forward_tiles_bytes
-from attnprof.workload import Workload
 
 
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:

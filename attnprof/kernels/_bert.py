@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attnprof import formulas
 from attnprof.call import Call
+from attnprof.core import formulas
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import Workload
 
 PROJECTIONS = 3
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attnprof.call import Call
+from attnprof.core.workload import Workload
 from attnprof.seeded import seeded_defaults
-from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from attnprof.pattern import AttentionPattern
+    from attnprof.core.pattern import AttentionPattern
 
 
 def build_call(

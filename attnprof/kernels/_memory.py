@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from attnprof import formulas
-from attnprof.fused_buffers import backward_buffer_bytes, forward_buffer_bytes
-from attnprof.workload import Workload
+from attnprof.core import formulas
+from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
+from attnprof.core.workload import Workload
 
 if TYPE_CHECKING:
-    from attnprof.pattern import AttentionPattern
+    from attnprof.core.pattern import AttentionPattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

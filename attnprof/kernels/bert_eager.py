@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attnprof import formulas
 from attnprof.call import Call
+from attnprof.core import formulas
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels import _bert
 from attnprof.kernels._bert import held_bytes, parameters, supports
 from attnprof.kernels._memory import (
@@ -16,8 +18,6 @@ from attnprof.kernels._memory import (
     stack_peak_bytes,
     weight_bytes,
 )
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import Workload
 
 __all__ = [
     "attends",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof import formulas
 from attnprof.call import Call
-from attnprof.global_rows import absorbing_macs, absorbs
+from attnprof.core import formulas
+from attnprof.core.formulas import absorbing_macs, absorbs
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels._banded_memory import layer_memory
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes, stack_peak_bytes
-from attnprof.pattern import AttentionPattern
 from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut, scores
-from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,12 @@ import os
 import shutil
 from typing import Any, Literal
 
-from attnprof import formulas
 from attnprof.block_mask import BLOCK, block_scores
 from attnprof.call import Call
-from attnprof.fused_buffers import cpu_threads
+from attnprof.core import formulas
+from attnprof.core.cpu import cpu_threads
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
@@ -19,8 +21,6 @@ from attnprof.kernels._memory import (
     log_sum_exp_bytes,
     stack_peak_bytes,
 )
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import Workload
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"

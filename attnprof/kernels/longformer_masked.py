@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof import formulas
 from attnprof.call import Call
+from attnprof.core import formulas
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
@@ -18,8 +20,6 @@ from attnprof.kernels._memory import (
     stack_peak_bytes,
     weight_bytes,
 )
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     import torch

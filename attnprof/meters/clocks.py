@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnprof.units import format_count
+from attnprof.core.units import format_count
 
 _REASONS = {
     0x002: "clocks set by the user",

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from attnprof.core.intervals import median_interval, paired_ratio
+from attnprof.core.verdict import MOST_ROUNDS, PRECISION, verdict
 from attnprof.disturbance import longest_wait_ns, thread_waits
 from attnprof.rounds import ENOUGH_ROUNDS, Disturbance, RoundLog, Surroundings, Timed
-from attnprof.statistics import median_interval, paired_ratio
-from attnprof.verdict import MOST_ROUNDS, PRECISION, verdict
 
 Key = TypeVar("Key")
 Run = Callable[[], object]

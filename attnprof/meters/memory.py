@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 
 _STDERR = 2
 _STATUS = Path("/proc/self/status")

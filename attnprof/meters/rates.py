@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from attnprof.machine import Noise
+from attnprof.core.machine import Noise
 from attnprof.rounds import Timed
 
 if TYPE_CHECKING:
     import torch
 
-    from attnprof.workload import Device, DType
+    from attnprof.core.workload import Device, DType
 
 Run = Callable[[], object]
 Timer = Callable[[Run], Timed]

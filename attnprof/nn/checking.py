@@ -8,13 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from attnprof.errors import UsageError, near
+from attnprof.core.errors import UsageError, near
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import DTYPE_BYTES
 from attnprof.nn.agreement import Precision
 from attnprof.nn.expectation import Definition, GivenHeads
 from attnprof.nn.fresh_memory import holding_nan, tries
 from attnprof.nn.sampled_rows import sampled_rows
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import DTYPE_BYTES
 
 _SEED = 20200410
 _CONTRAST = 2.0

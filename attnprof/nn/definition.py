@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnprof.pattern import AttentionPattern
+from attnprof.core.pattern import AttentionPattern
 
 KEYS_AT_A_TIME = 1024
 

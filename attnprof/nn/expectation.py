@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.agreement import Difference, Precision, difference
 from attnprof.nn.definition import Gradients, Source, attend
-from attnprof.pattern import AttentionPattern
 
 
 @dataclass(frozen=True, slots=True)

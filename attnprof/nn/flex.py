@@ -13,7 +13,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.block_mask import BLOCK, block_rows
-from attnprof.pattern import AttentionPattern
+from attnprof.core.pattern import AttentionPattern
 
 
 class FlexSelfAttention(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
-from attnprof.errors import UsageError
-from attnprof.global_rows import absorbs
+from attnprof.core.errors import UsageError
+from attnprof.core.formulas import absorbs
 from attnprof.nn.autograd import banded_attention
 from attnprof.nn.banded import Band
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 _HOOKS = (
     "_forward_hooks",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from attnprof.pattern import AttentionPattern
+from attnprof.core.pattern import AttentionPattern
 
 ALL_UP_TO = 256
 """Sequences of so many tokens are compared whole."""

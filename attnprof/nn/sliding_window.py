@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
+from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.autograd import banded_attention
 from attnprof.nn.banded import Band
-from attnprof.pattern import AttentionPattern
 
 Positions = Sequence[int] | Sequence[Sequence[int]] | Tensor
 """Positions of all sequences, or of each; or a bool tensor, true at them."""

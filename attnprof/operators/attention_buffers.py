@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.fused_buffers import backward_buffer_bytes, forward_buffer_bytes
-from attnprof.operators.dtypes import dtype_name
+from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
+from attnprof.core.workload import dtype_name
 from attnprof.operators.inside import UNKNOWN, Formula, Inside, bytes_of, is_on_cpu
 from attnprof.operators.onednn import packed_bytes
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from attnprof.core.workload import dtype_name
 from attnprof.nn.autograd import OPERATORS
-from attnprof.operators.dtypes import dtype_name
 from attnprof.tile_buffers import BandedShape, backward_tiles_bytes, forward_tiles_bytes
 from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut, scores
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 from attnprof.operators.formulas import arguments_of, formula_of
 from attnprof.operators.places import ModuleCalls
 from attnprof.operators.product_free import is_product_free

@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from attnprof.call import Build, Call
-from attnprof.errors import AttnprofError, MeasurementError, describe_error
+from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.operators.fake_patches import looked_at, swappable, unlogged
 from attnprof.operators.fake_results import FakeResults
 from attnprof.operators.flex_masks import block_masks_known

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
 from attnprof.operators.subclasses import is_made_of_plain_tensors
 
 

@@ -13,13 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnprof.errors import MeasurementError
+from attnprof.core.errors import MeasurementError
+from attnprof.core.units import format_bytes
+from attnprof.core.workload import dtype_name
 from attnprof.operators.buffers import inside
-from attnprof.operators.dtypes import dtype_name
 from attnprof.operators.inside import Inside
 from attnprof.operators.subclasses import is_made_of_plain_tensors
 from attnprof.operators.written_out import written_out
-from attnprof.units import format_bytes
 
 _aten = torch.ops.aten
 _INTO_ZEROS = (_aten.index_put, _aten.scatter, _aten.scatter_add, _aten.index_add)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnprof.fused_buffers import cpu_threads, is_any_machine
+from attnprof.core.cpu import cpu_threads, is_any_machine
 
 _THREAD_BYTES = 2**21
 """The most that a thread was seen to take, rounded up."""

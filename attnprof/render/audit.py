@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from attnprof.audit_table import AuditRow, AuditTable
-from attnprof.notation import (
+from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
     format_window,
     shorten_positions,
 )
-from attnprof.records import describe_extent
-from attnprof.units import format_count
-from attnprof.workload import Workload
+from attnprof.core.result_table import describe_extent
+from attnprof.core.units import format_count
+from attnprof.core.workload import Workload
 
 _LETTERS_IN_A_TERMINAL, _LETTERS_IN_MARKDOWN = 45, 110
 _NAMES = {

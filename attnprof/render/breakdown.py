@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.table import Table
 
 from attnprof.breakdown import Breakdown, Part
-from attnprof.units import format_count, format_macs
+from attnprof.core.units import format_count, format_macs
 
 _EMPTY = "–"
 

@@ -9,15 +9,15 @@ from typing import cast
 
 from rich.table import Table
 
-from attnprof.diagnosis import diagnose
-from attnprof.machine import Machine
-from attnprof.units import (
+from attnprof.core.machine import Machine
+from attnprof.core.units import (
     format_bytes,
     format_count,
     format_duration,
     format_macs,
     format_percent,
 )
+from attnprof.diagnosis import diagnose
 
 _EMPTY = "–"
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from attnprof import findings
 from attnprof.columns import Column, filled
-from attnprof.records import ResultTable, Row
+from attnprof.core.result_table import ResultTable, Row
+from attnprof.core.units import format_count
 from attnprof.series import labels
-from attnprof.units import format_count
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
 
 

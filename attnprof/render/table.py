@@ -7,9 +7,9 @@ from itertools import groupby
 from rich.table import Table
 
 from attnprof.columns import Column, filled
-from attnprof.records import ResultTable
+from attnprof.core.result_table import ResultTable
+from attnprof.core.units import format_count
 from attnprof.series import labels
-from attnprof.units import format_count
 
 
 def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bool) -> Table:

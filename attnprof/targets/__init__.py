@@ -16,7 +16,7 @@ from functools import cache
 from itertools import count
 from typing import TypeGuard
 
-from attnprof.errors import FailedError, UsageError
+from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolated import Workers
 from attnprof.targets.apart import Apart, ApartTarget
 from attnprof.targets.failed import FailedTarget

@@ -31,13 +31,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
-from attnprof.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.workload import Workload
 from attnprof.nn.agreement import difference
 from attnprof.nn.fresh_memory import holding_nan, tries
 from attnprof.targets.modules import CalledByPosition, as_module, required, signature_of
 from attnprof.targets.python_object import PythonTarget, load_object
 from attnprof.targets.reference import parse_reference
-from attnprof.workload import Workload
 
 _OPTION = "check_against"
 _MODULE = "module"

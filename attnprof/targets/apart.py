@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from attnprof.call import Call
-from attnprof.errors import FailedError
+from attnprof.core.errors import FailedError
+from attnprof.core.workload import Workload
 from attnprof.forking import installed_modules
 from attnprof.isolated import Worker, Workers
 from attnprof.outcomes import Outcome
 from attnprof.targets.failed import FailedTarget
 from attnprof.targets.reference import parse_reference
 from attnprof.targets.target import Work
-from attnprof.workload import Workload
 
 _T = TypeVar("_T")
 

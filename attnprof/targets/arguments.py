@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from attnprof.errors import UsageError, near
+from attnprof.core.errors import UsageError, near
+from attnprof.core.workload import Workload
 from attnprof.targets.inputs import InputSpec, ids, states
 from attnprof.targets.layout import Layout
 from attnprof.targets.modules import required, signature_of
-from attnprof.workload import Workload
 
 IDS = ("input_ids", "tokens", "ids")
 """Names of inputs that are tokens."""

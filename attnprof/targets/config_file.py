@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
+from attnprof.core.units import format_bytes
 from attnprof.targets.reference import Reference
-from attnprof.units import format_bytes
 
 MAX_CONFIG_BYTES = 10 * 2**20
 _FILE = "config.json"

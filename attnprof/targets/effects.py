@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attnprof.core.workload import Workload
 from attnprof.targets.inputs import InputSpec
-from attnprof.workload import Workload
 
 _SIZES = {
     "batch": ("batch_size",),

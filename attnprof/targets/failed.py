@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, NoReturn
 
-from attnprof.errors import FailedError
-from attnprof.pattern import AttentionPattern
-from attnprof.workload import Workload
+from attnprof.core.errors import FailedError
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 
 
 class FailedTarget:

@@ -15,16 +15,16 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
-from attnprof.errors import UsageError, near
+from attnprof.core.errors import UsageError, near
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
 from attnprof.operators.fake import fake_mode, is_fake_mode
-from attnprof.pattern import AttentionPattern
 from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.config_file import read_config
 from attnprof.targets.inputs import InputSpec, ids
 from attnprof.targets.positions import exceeded, position_tables
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target
-from attnprof.workload import Workload
 
 
 class ConfigTarget(Target):

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from attnprof.errors import MeasurementError, UsageError, near
-from attnprof.units import parse_whole_number
-from attnprof.workload import Workload
+from attnprof.core.errors import MeasurementError, UsageError, near
+from attnprof.core.units import parse_whole_number
+from attnprof.core.workload import Workload
 
 if TYPE_CHECKING:
     import torch

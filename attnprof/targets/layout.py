@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from attnprof.core.workload import Workload
 from attnprof.operators.fake import fake_mode, is_fake_mode
-from attnprof.workload import Workload
 
 _WRAPPERS = (
     nn.TransformerEncoderLayer,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import get_testing_overrides
 
-from attnprof.workload import Workload
+from attnprof.core.workload import Workload
 
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

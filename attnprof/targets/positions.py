@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from attnprof.core.workload import Workload
 from attnprof.targets.inputs import InputSpec
-from attnprof.workload import Workload
 
 _OF_TOKENS = ("input_ids", "inputs_embeds")
 _DECODER = "decoder_"

@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.call import Call
-from attnprof.errors import FailedError, UsageError, code_under_test, near
+from attnprof.core.errors import FailedError, UsageError, code_under_test, near
+from attnprof.core.workload import Workload
 from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
 from attnprof.targets.effects import no_effect, sizes_of
@@ -25,7 +26,6 @@ from attnprof.targets.layout import ASSUMED, Layout, find_layout
 from attnprof.targets.modules import as_module, placed, required, signature_of
 from attnprof.targets.reference import Reference
 from attnprof.targets.target import Target
-from attnprof.workload import Workload
 
 _SIZES = {
     "hidden_size": "hidden_size",

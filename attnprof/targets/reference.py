@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 from attnprof.targets.inputs import InputSpec, parse_input
 
 _OBJECT = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")

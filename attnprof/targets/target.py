@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.call import Call
-from attnprof.errors import MeasurementError, UncountedError, code_under_test
+from attnprof.core.errors import MeasurementError, UncountedError, code_under_test
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.units import format_bytes
+from attnprof.core.workload import Workload
 from attnprof.free_memory import available_bytes
-from attnprof.pattern import AttentionPattern
-from attnprof.units import format_bytes
-from attnprof.workload import Workload
 
 if TYPE_CHECKING:
     from attnprof.operators.counting import OperatorCounts
@@ -101,7 +101,7 @@ class Target(ABC):
         Raises:
             UsageError: when it cannot be used at any length.
         """
-        from attnprof.errors import UsageError
+        from attnprof.core.errors import UsageError
 
         if self.supports(workload) is not None:
             return

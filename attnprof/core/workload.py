@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from attnprof.errors import UsageError, near
-from attnprof.pattern import AttentionPattern, AttentionStack, Pattern, whole_number
+from attnprof.core.errors import UsageError, near
+from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern, whole_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Mode = Literal["inference", "training"]
 Scope = Literal["attention", "layer"]
@@ -116,3 +119,16 @@ class Workload:
     def at(self, seq_len: int) -> Workload:
         """The same call at another length."""
         return replace(self, seq_len=seq_len)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kernel on one workload."""
+
+    kernel: str
+    workload: Workload
+
+
+def dtype_name(tensor: Tensor) -> DType:
+    """`float32` for `torch.float32`."""
+    return cast("DType", str(tensor.dtype).removeprefix("torch."))

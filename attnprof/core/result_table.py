@@ -1,4 +1,4 @@
-"""What was estimated, counted and measured: long records inside, wide rows when shown."""
+"""Records as rows, and rows as CSV, JSON and pandas."""
 
 from __future__ import annotations
 
@@ -7,90 +7,36 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from attnprof.notation import format_dilation, format_global_tokens, format_window
-from attnprof.statistics import Interval
-from attnprof.units import format_bytes, format_long_duration
-from attnprof.verdict import Verdict, verdict
-from attnprof.workload import Workload
+from attnprof.core.intervals import Interval
+from attnprof.core.notation import format_dilation, format_global_tokens, format_window
+from attnprof.core.records import (
+    CASE,
+    FAILURES,
+    PREDICTED,
+    RATIO,
+    REFERENCE,
+    ROUNDS,
+    UNITS,
+    WITHHELD,
+    Record,
+    Status,
+    Value,
+)
+from attnprof.core.units import format_bytes, format_long_duration
+from attnprof.core.verdict import Verdict, verdict
+from attnprof.core.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from attnprof.machine import Machine
+    from attnprof.core.machine import Machine
 
-Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "wrong", "error"]
-Value = int | float
 Cell = int | float | str | None
 
-FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "wrong", "error"})
-"""Statuses of a measurement that was begun and failed."""
-
-UNITS = {
-    "padded_seq_len": "tokens",
-    "params": "parameters",
-    "useful_macs": "MAC",
-    "executed_macs": "MAC",
-    "ptflops_pytorch_macs": "MAC",
-    "ptflops_aten_macs": "MAC",
-    "torch_macs": "MAC",
-    "operator_macs": "MAC",
-    "predicted_peak_bytes": "B",
-    "peak_bytes": "B",
-    "time_ns": "ns",
-    "time_low_ns": "ns",
-    "time_high_ns": "ns",
-    "speedup": "1",
-}
-"""Quantities in the order of their columns, with their units."""
-
-RATIO = "time_ratio"
-"""The quantities `time_ratio:NAME`, `time_ratio_low:NAME` and `time_ratio_high:NAME` are the time
-in units of kernel NAME's at the same length, from paired rounds, with its interval; findings use
-them, and no column shows them."""
-
-COMPILE = "compile_ns"
-"""What the first call of a compiled kernel takes beyond the next; told in the row's detail."""
-
-RESIDENT_PEAK = "resident_peak_bytes"
-"""Of the process that a case runs in, as a cross-check of `peak_bytes`; in no column."""
-
-RESERVED_PEAK = "reserved_peak_bytes"
-"""What CUDA's caching allocator took from the device; in no column."""
-
-ROUNDS = "rounds"
-"""The quantity of the record that says from how many rounds a case's time and ratios come."""
-
-WITHHELD = "withheld"
-"""1 where something else disturbed the rounds so much that nothing follows from them but a time of
-this machine at this moment; the record's detail says what it was. 0 where they can be trusted."""
-
-REFERENCE = "bert-sdpa"
-"""The kernel that `speedup` and verdicts are against, at the same length in the same run."""
-
-PREDICTED_TIME = "predicted_time_ns"
-PREDICTED_TIME_LOW = "predicted_time_low_ns"
-PREDICTED_TIME_HIGH = "predicted_time_high_ns"
-"""The time of a case that was not run, and the interval that it is expected in; no column of the
-CSV has them, the detail tells them."""
-
-PREDICTED = (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH)
-
-CASE = "case"
-"""The quantity of the record that closes a case: it has a status and no value."""
-
-_UNITS_BESIDE = {
-    COMPILE: "ns",
-    ROUNDS: "1",
-    WITHHELD: "1",
-    RESIDENT_PEAK: "B",
-    RESERVED_PEAK: "B",
-    **dict.fromkeys(PREDICTED, "ns"),
-}
-"""Of quantities that no column shows."""
-
 _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
+
 _MEASURED = UNITS.keys() - set(_ESTIMATED)
 
 _BEFORE = (
@@ -109,34 +55,9 @@ _BEFORE = (
     "status",
     "detail",
 )
+
 COLUMNS = (*_BEFORE, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
 """The columns of CSV and pandas."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One quantity of one kernel on one workload.
-
-    Attributes:
-        kernel: the kernel's name.
-        workload: the call that was costed.
-        quantity: one of `UNITS`, or `CASE`.
-        value: in the unit of the quantity; None where there is none.
-        status: how it came about.
-        detail: why there is no value, or what to know about it.
-    """
-
-    kernel: str
-    workload: Workload
-    quantity: str
-    value: Value | None = None
-    status: Status = "ok"
-    detail: str = ""
-
-    @property
-    def unit(self) -> str:
-        """The unit of the value."""
-        return UNITS.get(self.quantity) or _UNITS_BESIDE.get(self.quantity, "")
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Self, TypedDict, TypeVar, cast
 
 from attnprof import kernels, targets
-from attnprof.errors import code_under_test
+from attnprof.core.errors import code_under_test
+from attnprof.core.workload import Case
 from attnprof.isolated import forks
-from attnprof.plan import Case, GridOptions, read_kernel_names, read_seconds
+from attnprof.plan import GridOptions, read_kernel_names, read_seconds
 from attnprof.targets import ApartTarget
 
 DEFAULT_TIMEOUT_SECONDS = 600.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from attnprof.errors import UsageError
-from attnprof.pattern import AttentionPattern, Pattern
-from attnprof.units import parse_whole_number
+from attnprof.core.errors import UsageError
+from attnprof.core.pattern import AttentionPattern, Pattern
+from attnprof.core.units import parse_whole_number
 
 MAX_REPEATS = 10_000
 MAX_GLOBAL_TOKENS = 100_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.errors import UsageError, near
+from attnprof.core.errors import UsageError, near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

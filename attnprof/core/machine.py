@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from attnprof.checked_json import UnexpectedError, parse_object, read_as
-from attnprof.errors import UsageError
-from attnprof.prediction import Sample
-from attnprof.units import format_count
-from attnprof.workload import Device, DType, Mode, Scope
+from attnprof.core.errors import UsageError
+from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
+from attnprof.core.units import format_count
+from attnprof.core.workload import Device, DType, Mode, Scope
 
 SCHEMA = 1
 FORMAT = "attnprof machine"
@@ -188,3 +187,33 @@ def _check(machine: Machine) -> None:
                 raise UnexpectedError(f"{place}.{name} is 0")
         if not sample.time_low_ns <= sample.time_ns <= sample.time_high_ns:
             raise UnexpectedError(f"{place}.time_ns lies outside its interval")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A measured time and what was done in it.
+
+    Attributes:
+        seq_len: the length, in tokens.
+        executed_macs: MACs that were multiplied.
+        moved_bytes: bytes read and written, at the least.
+        time_ns: the median.
+        time_low_ns: lower end of its 99 % interval.
+        time_high_ns: upper end of it.
+    """
+
+    seq_len: int
+    executed_macs: int
+    moved_bytes: int
+    time_ns: int
+    time_low_ns: int
+    time_high_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BusyProcess:
+    """A process, and how many cores it kept busy."""
+
+    name: str
+    pid: int
+    cores: float

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.statistics import Interval
+from attnprof.core.intervals import Interval
 
 RESOLUTION = 0.01
 """Differences that are not called: two builds of one kernel, with their tensors at other addresses,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 MAX_RANGE_LENGTHS = 100_000
 """A range that spells out more lengths than this is taken for a slip of the keyboard."""

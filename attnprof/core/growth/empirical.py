@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from attnprof.growth import Growth, Law, name_law, solve_growth
+from attnprof.core.growth.laws import Law, name_law
+from attnprof.core.growth.polynomial import Growth, solve_growth
 
 Count = Callable[[int], "int | None"]
 """A cost as a function of the length in tokens; None where it cannot be counted."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast
 
-from attnprof.errors import UsageError
+from attnprof.core.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,82 +1,14 @@
-"""How a cost grows with length: as a polynomial, solved in exact arithmetic, or as another law."""
+"""Laws of growth: their names and order, and which one costs at doublings of a length follow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 
-Cost = Callable[[int], int | Fraction]
-"""A cost as a function of the length in tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """A cost c0 + c1 n + c2 n^2, solved from three lengths and checked at a fourth.
-
-    Attributes:
-        c0: constant term.
-        c1: coefficient of n.
-        c2: coefficient of n^2.
-        residual: what the polynomial leaves at the check length; 0 where the law holds exactly.
-    """
-
-    c0: Fraction
-    c1: Fraction
-    c2: Fraction
-    residual: Fraction
-
-    def at(self, seq_len: int) -> Fraction:
-        """The polynomial's value."""
-        return self.c0 + self.c1 * seq_len + self.c2 * seq_len**2
-
-    @property
-    def law(self) -> str:
-        """`n²`, `n` or `constant`: the highest power with a coefficient."""
-        return "n²" if self.c2 else "n" if self.c1 else "constant"
-
-    def shares(self, seq_len: int) -> dict[str, Fraction]:
-        """What each term that there is makes up of the cost at `seq_len`; together 1.
-
-        A negative term has a negative share.
-        """
-        terms = {"n²": self.c2 * seq_len**2, "n": self.c1 * seq_len, "constant": self.c0}
-        cost = self.at(seq_len)
-        return {name: term / cost for name, term in terms.items() if term and cost}
-
-    @property
-    def quadratic_overtakes_at(self) -> int | None:
-        """The first length at which c2 n^2 is more than c1 n; None unless there are both."""
-        if self.c1 <= 0 or self.c2 <= 0:
-            return None
-        return math.floor(self.c1 / self.c2) + 1
-
-
-def solve_growth(cost: Cost, lengths: Sequence[int]) -> Growth:
-    """Solve the growth of an integer cost from its values at four different lengths.
-
-    Newton's divided differences on the first three; the fourth checks.
-
-    Raises:
-        ValueError: when `lengths` are not four different lengths.
-    """
-    if len(set(lengths)) != 4 or len(lengths) != 4:
-        raise ValueError(f"growth is solved from four different lengths, not {tuple(lengths)}")
-    (x0, x1, x2, check), (y0, y1, y2, checked) = lengths, [cost(length) for length in lengths]
-    slope = Fraction(y1 - y0, x1 - x0)
-    next_slope = Fraction(y2 - y1, x2 - x1)
-    c2 = (next_slope - slope) / (x2 - x0)
-    c1 = slope - c2 * (x0 + x1)
-    c0 = y0 - c1 * x0 - c2 * x0**2
-    return Growth(c0, c1, c2, checked - (c0 + c1 * check + c2 * check**2))
-
-
-def doubling_exponent(shorter: tuple[int, int], longer: tuple[int, int]) -> float:
-    """The exponent k of cost ~ n^k between two (length, cost) points: 1 is linear, 2 quadratic."""
-    (x0, y0), (x1, y1) = shorter, longer
-    return math.log(y1 / y0) / math.log(x1 / x0)
+from attnprof.core.growth.polynomial import doubling_exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +37,7 @@ _POWERS = {"n·log n": 1.0, "n·sqrt n": 1.5, "n²": 2.0, "n²·sqrt n": 2.5, "n
 _LOGARITHMS = {"n·log² n": 1, "n²·log n": 2}
 """Exponents of what is left once the linear part, and then that power, is taken out."""
 
-_NEAR = 0.025
+NEAR = 0.025
 """Exponents this near to a law's are its own: blocks of about sqrt n tokens, at lengths of
 millions, move them by less, and n log² n is farther from n log n than twice that."""
 
@@ -160,7 +92,7 @@ def _recognised(costs: Sequence[int], factor: int) -> tuple[str, float | None]:
     if _agree(_last_exponents(costs, factor), 1) and overall < _KEPT_UP:
         return "n", None
     is_settled = len(exponents) == 2 and abs(exponents[1] - exponents[0]) <= _SETTLED
-    is_power = is_settled and exponents[1] > 1 + 2 * _NEAR and overall > _KEPT_UP * exponents[1]
+    is_power = is_settled and exponents[1] > 1 + 2 * NEAR and overall > _KEPT_UP * exponents[1]
     return "", exponents[1] if is_power else None
 
 
@@ -178,7 +110,7 @@ def _last_exponents(costs: Sequence[int], factor: int) -> list[float]:
 
 
 def _agree(exponents: Sequence[float], power: float) -> bool:
-    return bool(exponents) and all(abs(exponent - power) <= _NEAR for exponent in exponents)
+    return bool(exponents) and all(abs(exponent - power) <= NEAR for exponent in exponents)
 
 
 def _overall_exponent(rest: Sequence[int], factor: int) -> float:
@@ -191,3 +123,67 @@ def _overall_exponent(rest: Sequence[int], factor: int) -> float:
     if not (early and late):
         return math.inf if late else -math.inf
     return math.log(late / early) / math.log(factor) / (len(rest) - half)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GrowthLaw:
+    """n^exponent · log^logarithms n.
+
+    Attributes:
+        exponent: of n; 0 is constant.
+        logarithms: how many factors of log n.
+    """
+
+    exponent: float
+    logarithms: int = 0
+
+    def __str__(self) -> str:
+        if (self.exponent, self.logarithms) in _NAMES:
+            return _NAMES[self.exponent, self.logarithms]
+        return f"n^{self.exponent:g}" + " log n" * self.logarithms
+
+    def allows(self, other: GrowthLaw, longest: int) -> bool:
+        """Whether the other grows no faster, seen at lengths up to `longest` tokens."""
+        if other <= self:
+            return True
+        slack = NEAR + self.logarithms / math.log(max(longest, 16))
+        is_named = (other.exponent, other.logarithms) in _NAMES
+        return not is_named and other.exponent <= self.exponent + slack
+
+
+_NAMES = {
+    (0.0, 0): "constant",
+    (1.0, 0): "linear",
+    (1.0, 1): "n log n",
+    (1.0, 2): "n log² n",
+    (1.5, 0): "n sqrt n",
+    (2.0, 0): "quadratic",
+    (2.0, 1): "n² log n",
+    (2.5, 0): "n² sqrt n",
+    (3.0, 0): "cubic",
+}
+
+_WORDS = {name: law for law, name in _NAMES.items()} | {
+    "n": (1.0, 0),
+    "n²": (2.0, 0),
+    "n³": (3.0, 0),
+}
+
+_POWER = re.compile(r"n\^(\d+(?:\.\d+)?)")
+
+LAW_FORMS = 'constant, linear, n log n, quadratic, or a power such as "n^1.5"'
+
+
+def parse_law(text: str) -> GrowthLaw:
+    """A law from its name: `linear`, `n log n`, `n·sqrt n`, `n^1.5`.
+
+    Raises:
+        ValueError: for what is no law.
+    """
+    word = " ".join(text.replace("·", " ").split())
+    if word in _WORDS:
+        return GrowthLaw(*_WORDS[word])
+    match = _POWER.fullmatch(word)
+    if not match or float(match[1]) > 9:
+        raise ValueError(text)
+    return GrowthLaw(float(match[1]))

@@ -5,14 +5,10 @@ Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 
-from attnprof.workload import DTYPE_BYTES, DType
+from attnprof.core.cpu import cpu_threads, has_instruction
+from attnprof.core.workload import DTYPE_BYTES, DType
 
 _KEY_BLOCK = 512
 
@@ -59,54 +55,6 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
     return cpu_threads() * per_thread
 
 
-_chosen_threads: list[int] = []
-_any_machine: list[bool] = []
-
-
-@contextmanager
-def on_any_machine() -> Generator[None]:
-    """What is predicted meanwhile is the same everywhere: one thread, no special instructions."""
-    _any_machine.append(True)
-    try:
-        with computing_with(1):
-            yield
-    finally:
-        _any_machine.pop()
-
-
-def is_any_machine() -> bool:
-    """Whether what is predicted now is to be the same everywhere."""
-    return bool(_any_machine)
-
-
-@contextmanager
-def computing_with(threads: int) -> Generator[None]:
-    """What is computed elsewhere with so many threads is predicted for so many meanwhile."""
-    _chosen_threads.append(threads)
-    try:
-        yield
-    finally:
-        _chosen_threads.pop()
-
-
-def cpu_threads() -> int:
-    """Threads that torch computes with: torch's own word where it is loaded, else its default."""
-    if _chosen_threads:
-        return _chosen_threads[-1]
-    torch = sys.modules.get("torch")
-    return _default_threads() if torch is None else int(torch.get_num_threads())
-
-
-@cache
-def _default_threads() -> int:
-    configured = os.environ.get("OMP_NUM_THREADS", "")
-    if configured.isdecimal() and int(configured) > 0:
-        return int(configured)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _query_block(queries: int) -> int:
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
@@ -117,23 +65,11 @@ def _even(number: int) -> int:
 
 def _repacks(queries: int, keys: int, dtype: DType) -> bool:
     """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
-    if is_any_machine():
-        return False
     torch = sys.modules.get("torch")
     if torch is not None and not torch._C._get_mkldnn_enabled():
         return False
     instructions = f"amx_{_SHORT_NAMES[dtype]}"
-    return min(queries, keys) >= 64 and instructions in _cpu_flags()
+    return min(queries, keys) >= 64 and has_instruction(instructions)
 
 
 _SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
-
-
-@cache
-def _cpu_flags() -> frozenset[str]:
-    """Names of the instructions that the CPU has, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())

@@ -1,0 +1,1 @@
+"""What is costed and the arithmetic of it; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""Runs, counts, times and profiles: where kernels, counters and clocks meet."""
