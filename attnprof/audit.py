@@ -15,7 +15,7 @@ from attnprof.core import formulas
 from attnprof.core.errors import describe_error
 from attnprof.core.workload import Case
 from attnprof.fitting import obstacle
-from attnprof.isolated import ForkServer
+from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:

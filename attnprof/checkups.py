@@ -17,7 +17,7 @@ from attnprof.core.machine import Conditions, Noise, Sample
 from attnprof.core.workload import Case, Device, DType
 from attnprof.environment import Environment
 from attnprof.fitting import obstacle
-from attnprof.free_memory import available_bytes
+from attnprof.isolation.system_memory import available_bytes
 from attnprof.meters import rates
 from attnprof.rounds import Timed, surroundings_here
 

@@ -18,8 +18,9 @@ from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Device
-from attnprof.free_memory import available_bytes
-from attnprof.isolated import ForkServer, InThisProcess, Workers, forks
+from attnprof.isolation.fork_server import ForkServer, forks
+from attnprof.isolation.system_memory import available_bytes
+from attnprof.isolation.workers import InThisProcess, Workers
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.outputs import STDOUT, Outputs

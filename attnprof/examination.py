@@ -17,7 +17,8 @@ from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rate
 from attnprof.core.workload import Case, Device, DType
 from attnprof.diagnosis import BUSY_PART
 from attnprof.environment import Environment
-from attnprof.isolated import ForkServer, Workers
+from attnprof.isolation.fork_server import ForkServer
+from attnprof.isolation.workers import Workers
 from attnprof.plan import read_cases
 
 LENGTHS = (1024, 2048, 4096)

@@ -9,7 +9,7 @@ from attnprof import kernels
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import Case
-from attnprof.free_memory import available_bytes
+from attnprof.isolation.system_memory import available_bytes
 
 if TYPE_CHECKING:
     from attnprof.core.records import Status

@@ -16,7 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from attnprof.guard.contract import Contract
-    from attnprof.isolated import Workers
+    from attnprof.isolation.workers import Workers
 
 _configuration = pytest.StashKey[Any]()
 _workers = pytest.StashKey[Any]()

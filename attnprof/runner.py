@@ -32,10 +32,10 @@ from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Workload
 from attnprof.fitting import obstacle
 from attnprof.forecast import predicted_records, samples_of
-from attnprof.free_memory import available_bytes
-from attnprof.isolated import Worker, Workers
+from attnprof.isolation.outcome import Outcome
+from attnprof.isolation.system_memory import available_bytes
+from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels import Kernel
-from attnprof.outcomes import Outcome
 from attnprof.slow_cases import SlowCases
 from attnprof.targets import is_target
 from attnprof.timing import time_in_turn

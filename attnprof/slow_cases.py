@@ -12,7 +12,7 @@ from attnprof.core.records import Record
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case, DType
 from attnprof.forecast import predict_case, samples_of
-from attnprof.isolated import Workers
+from attnprof.isolation.workers import Workers
 
 FAR_PAST = 2.0
 """One call that takes longer than this many budgets is too slow: its rounds alone, four at the

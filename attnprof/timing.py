@@ -15,8 +15,8 @@ from attnprof.core.intervals import median_interval, paired_ratio
 from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value, closed, failed
 from attnprof.core.workload import Case
 from attnprof.disturbance import Load
-from attnprof.isolated import Worker, Workers
-from attnprof.outcomes import Outcome
+from attnprof.isolation.outcome import Outcome
+from attnprof.isolation.workers import Worker, Workers
 from attnprof.rounds import Disturbance, Surroundings, Timed, explained
 
 NOISY = 0.2

@@ -28,7 +28,7 @@ from attnprof.guard.configuration import Configuration, read_configuration
 from attnprof.guard.measuring import modules
 from attnprof.guard.racing import race_confirmed
 from attnprof.guard.reports import text
-from attnprof.isolated import ForkServer
+from attnprof.isolation.fork_server import ForkServer
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 HERE = Path(__file__).parent

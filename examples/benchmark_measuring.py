@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attnprof import isolated
 from attnprof.comparison import prepare_compare
-from attnprof.outcomes import Outcome
+from attnprof.isolation import fork_server
+from attnprof.isolation.outcome import Outcome
 
 LIMIT = 0.15
 
@@ -25,17 +25,20 @@ LIMIT = 0.15
 def main() -> None:
     busy_seconds: collections.Counter[str] = collections.Counter()
     calls: collections.Counter[str] = collections.Counter()
-    call = isolated.ForkedWorker.call
+    call = fork_server.ForkedWorker.call
 
     def watched(
-        worker: isolated.ForkedWorker, function: Callable[..., Any], *args: Any, max_seconds: float
+        worker: fork_server.ForkedWorker,
+        function: Callable[..., Any],
+        *args: Any,
+        max_seconds: float,
     ) -> Outcome:
         outcome = call(worker, function, *args, max_seconds=max_seconds)
         busy_seconds[function.__name__] += outcome.busy_ns / 1e9  # type: ignore[assignment]
         calls[function.__name__] += 1
         return outcome
 
-    isolated.ForkedWorker.call = watched  # type: ignore[method-assign]
+    fork_server.ForkedWorker.call = watched  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         formats = {form: str(Path(folder) / f"out.{form}") for form in ("csv", "json", "markdown")}
         begun = time.perf_counter()

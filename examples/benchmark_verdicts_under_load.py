@@ -33,7 +33,8 @@ from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.verdict import PRECISION, Outcome, verdict
 from attnprof.core.workload import Case
-from attnprof.isolated import ForkServer, Workers
+from attnprof.isolation.fork_server import ForkServer
+from attnprof.isolation.workers import Workers
 from attnprof.plan import read_cases
 from attnprof.timing import time_in_turn
 

@@ -165,7 +165,7 @@ def verdict(target: Any, workload: Any) -> tuple[str, str]:
 
 def main() -> None:
     """Survey all types one after the other, and print a line of the table for each."""
-    from attnprof.isolated import ForkServer
+    from attnprof.isolation.fork_server import ForkServer
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("types", nargs="*", help="types of models; every text model if none")

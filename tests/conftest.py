@@ -13,7 +13,8 @@ from hypothesis import settings
 from shapes import WORKLOADS, describe
 
 from attnprof import Workload
-from attnprof.isolated import ForkServer, Workers
+from attnprof.isolation.fork_server import ForkServer
+from attnprof.isolation.workers import Workers
 from attnprof.rounds import RoundLog
 
 pytest_plugins = ["pytester"]

@@ -13,7 +13,7 @@ from attnprof.guard.contract import Contract
 from attnprof.guard.lock import Entry, read_lock
 from attnprof.guard.renewing import Update
 from attnprof.guard.results import Result
-from attnprof.isolated import Workers
+from attnprof.isolation.workers import Workers
 
 PLANTED = Path(__file__).parent
 

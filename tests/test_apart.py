@@ -10,7 +10,7 @@ from patience import PATIENCE_SECONDS
 
 from attnprof import kernels, steps, targets
 from attnprof.core.errors import FailedError, UsageError
-from attnprof.isolated import ForkServer
+from attnprof.isolation.fork_server import ForkServer
 from attnprof.plan import read_cases
 from attnprof.targets.apart import ApartTarget
 from attnprof.targets.target import Target

@@ -35,8 +35,8 @@ from attnprof.core.machine import (
 from attnprof.core.workload import Case
 from attnprof.diagnosis import QUIET, diagnose, rounds_needed
 from attnprof.environment import Environment, blas_of
+from attnprof.isolation.outcome import Outcome, attempted
 from attnprof.meters import rates
-from attnprof.outcomes import Outcome, attempted
 from attnprof.render.doctor import render_doctor
 from attnprof.rounds import Timed
 

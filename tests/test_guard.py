@@ -38,7 +38,7 @@ from attnprof.guard.racing import Race, race, race_confirmed
 from attnprof.guard.reading import ConfigurationError
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
-from attnprof.isolated import InThisProcess, Workers
+from attnprof.isolation.workers import InThisProcess, Workers
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 SDPA = contract("sdpa", "bert-sdpa", [256, 512])

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from patience import PATIENCE_SECONDS
 
-from attnprof.isolated import ForkServer
+from attnprof.isolation.fork_server import ForkServer
 
 SECONDS = PATIENCE_SECONDS
 
@@ -171,7 +171,7 @@ def test_an_end_is_seen_though_another_process_holds_the_pipe(server: ForkServer
 def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("attnprof.isolated.available_bytes", lambda device: 2**27)
+    monkeypatch.setattr("attnprof.isolation.fork_server.available_bytes", lambda device: 2**27)
     with ForkServer(["test_isolated", "numpy"], is_limited=True) as server:
         worker = server.worker()
         outcome = worker.call(allocate, max_seconds=SECONDS)

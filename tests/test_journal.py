@@ -15,7 +15,7 @@ from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
 from attnprof.core.workload import Case
-from attnprof.isolated import InThisProcess
+from attnprof.isolation.workers import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.meters.memory import PeakMemory
 from attnprof.plan import read_cases

@@ -14,7 +14,7 @@ from patience import PATIENCE_SECONDS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.intervals import paired_ratio
 from attnprof.core.verdict import PRECISION, verdict
-from attnprof.isolated import ForkServer
+from attnprof.isolation.fork_server import ForkServer
 from attnprof.meters import latency
 from attnprof.meters.latency import Budget, measure_rounds
 from attnprof.meters.memory import PeakMemory, measure_peak_bytes, measure_peak_memory

@@ -29,7 +29,7 @@ from attnprof.columns import COMPARE_COLUMNS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
-from attnprof.isolated import InThisProcess
+from attnprof.isolation.workers import InThisProcess
 from attnprof.output_checks import wrong_output
 from attnprof.plan import read_cases
 from attnprof.render.chart import render_png

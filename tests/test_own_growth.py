@@ -13,7 +13,7 @@ from attnprof.core.workload import Workload
 from attnprof.crossing import Crossing, side_of
 from attnprof.crossing_findings import PayFinding
 from attnprof.growth_findings import GrowthFinding
-from attnprof.isolated import InThisProcess
+from attnprof.isolation.workers import InThisProcess
 from attnprof.plan import read_cases
 from attnprof.runner import Measurements
 from attnprof.targets import is_target

@@ -14,7 +14,7 @@ from attnprof.core.machine import KernelSample, Machine, Rates, Sample
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
-from attnprof.isolated import InThisProcess
+from attnprof.isolation.workers import InThisProcess
 from attnprof.meters import rates
 from attnprof.plan import read_cases
 from attnprof.rounds import Timed

@@ -19,8 +19,8 @@ from patience import PATIENCE_SECONDS
 import attnprof
 from attnprof import steps
 from attnprof.core.records import UNITS
-from attnprof.isolated import ForkedWorker
-from attnprof.outcomes import Outcome
+from attnprof.isolation.fork_server import ForkedWorker
+from attnprof.isolation.outcome import Outcome
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 UNDISTURBED = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from attnprof.guard.configuration import Configuration
     from attnprof.guard.contract import Contract
     from attnprof.guard.renewing import Update
-    from attnprof.isolated import Workers
+    from attnprof.isolation.workers import Workers
 
 guard = typer.Typer(
     cls=PlainGroup,

@@ -22,7 +22,8 @@ from attnprof.guard.racing import Race, race_confirmed
 from attnprof.guard.reading import ConfigurationError, shown_path
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.verdicts import judge, unknown_growth
-from attnprof.isolated import InThisProcess, Workers, forks
+from attnprof.isolation.fork_server import forks
+from attnprof.isolation.workers import InThisProcess, Workers
 
 Observer = Callable[[str, float], None]
 """Told what is being done, and the part that is done, 0 to 1."""

@@ -16,7 +16,7 @@ from attnprof.core.intervals import Interval, paired_ratio
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
-from attnprof.isolated import Workers
+from attnprof.isolation.workers import Workers
 from attnprof.rounds import explained, surroundings_here
 
 MAX_SECONDS = 30.0

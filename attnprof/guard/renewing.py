@@ -19,7 +19,7 @@ from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_
 from attnprof.guard.measuring import Measured
 from attnprof.guard.reading import ConfigurationError, shown_path
 from attnprof.guard.results import Result
-from attnprof.isolated import Workers
+from attnprof.isolation.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)

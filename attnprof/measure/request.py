@@ -10,7 +10,7 @@ from typing import Self, TypedDict, TypeVar, cast
 from attnprof import kernels, targets
 from attnprof.core.errors import code_under_test
 from attnprof.core.workload import Case
-from attnprof.isolated import forks
+from attnprof.isolation.fork_server import forks
 from attnprof.plan import GridOptions, read_kernel_names, read_seconds
 from attnprof.targets import ApartTarget
 

@@ -2,7 +2,7 @@
 
 A module whose name does not begin with `_` is a peer, named as its package; it has the attributes
 of `Counter` in `attnprof.counters`. Some crash on some modules, some leave torch patched: they are
-called in processes of their own (`attnprof.isolated`).
+called in processes of their own (`attnprof.isolation.fork_server`).
 """
 
 from __future__ import annotations

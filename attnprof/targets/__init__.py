@@ -17,7 +17,7 @@ from itertools import count
 from typing import TypeGuard
 
 from attnprof.core.errors import FailedError, UsageError
-from attnprof.isolated import Workers
+from attnprof.isolation.workers import Workers
 from attnprof.targets.apart import Apart, ApartTarget
 from attnprof.targets.failed import FailedTarget
 from attnprof.targets.importable import importable_name

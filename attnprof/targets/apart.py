@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeVar
 from attnprof.call import Call
 from attnprof.core.errors import FailedError
 from attnprof.core.workload import Workload
-from attnprof.forking import installed_modules
-from attnprof.isolated import Worker, Workers
-from attnprof.outcomes import Outcome
+from attnprof.isolation.outcome import Outcome
+from attnprof.isolation.server_process import installed_modules
+from attnprof.isolation.workers import Worker, Workers
 from attnprof.targets.failed import FailedTarget
 from attnprof.targets.reference import parse_reference
 from attnprof.targets.target import Work

@@ -15,7 +15,7 @@ from attnprof.core.errors import MeasurementError, UncountedError, code_under_te
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
-from attnprof.free_memory import available_bytes
+from attnprof.isolation.system_memory import available_bytes
 
 if TYPE_CHECKING:
     from attnprof.operators.counting import OperatorCounts

@@ -18,61 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from attnprof.core.errors import AttnprofError, MeasurementError
-from attnprof.forking import SERVE, receive, send
-from attnprof.free_memory import available_bytes, count_kills
-from attnprof.outcomes import Outcome, attempted
-
-
-class Worker(Protocol):
-    """Runs functions one after the other in one process, which keeps what they leave."""
-
-    def call(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function of a module with what can be pickled; its result can be, too."""
-        ...
-
-    def close(self) -> None:
-        """End it, with all that its functions have started."""
-        ...
-
-
-class Workers(Protocol):
-    """Where workers come from."""
-
-    def worker(self) -> Worker:
-        """A new one."""
-        ...
-
-    def preload(self, modules: Sequence[str]) -> None:
-        """Import for all that come."""
-        ...
-
-    def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function in a worker of its own."""
-        ...
-
-
-class InThisProcess:
-    """Workers that are none: functions run here, and take this process along when they break it."""
-
-    def worker(self) -> InThisProcess:
-        """This process."""
-        return self
-
-    def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function."""
-        return attempted(function, *args)
-
-    call = run
-
-    def preload(self, modules: Sequence[str]) -> None:
-        """What is imported here stays so."""
-
-    def close(self) -> None:
-        """Nothing has been started."""
-
+from attnprof.isolation.outcome import Outcome
+from attnprof.isolation.server_process import SERVE, receive, send
+from attnprof.isolation.system_memory import available_bytes, count_kills
 
 _STDERR = 2
 """The descriptor; `sys.stderr` may be something else."""
