@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
     from attnprof.core.workload import Workload
     from attnprof.guard.asserting import assert_growth
-    from attnprof.nn.checking import check_attention
+    from attnprof.nn.checking.check import check_attention
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
     from attnprof.operators.formulas import register_mac_formula
@@ -43,7 +43,7 @@ _HOMES = {
     "ResultTable": "attnprof.core.records",
     "Workload": "attnprof.core.workload",
     "assert_growth": "attnprof.guard.asserting",
-    "check_attention": "attnprof.nn.checking",
+    "check_attention": "attnprof.nn.checking.check",
     "compare": "attnprof.comparison",
     "estimate": "attnprof.api",
     "register_mac_formula": "attnprof.operators.formulas",

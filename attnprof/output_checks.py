@@ -19,8 +19,8 @@ from attnprof.core.workload import Workload
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from attnprof.nn.agreement import Precision
-    from attnprof.nn.expectation import Definition, ProjectedHeads
+    from attnprof.nn.checking.expected_outputs import Definition, ProjectedHeads
+    from attnprof.nn.checking.tolerance import Precision
 
 _SEED = 20200410
 _PROJECTIONS = ("query", "key", "value")
@@ -44,7 +44,7 @@ def wrong_output(call: Call, workload: Workload, *, has_float32_softmax: bool = 
     """
     import torch
 
-    from attnprof.nn.agreement import Precision
+    from attnprof.nn.checking.tolerance import Precision
 
     found = [module for module in call.module.modules() if _is_attention(module)]
     if len(found) != len(workload.layers):
@@ -83,7 +83,7 @@ class _Watch:
     def __init__(
         self, module: nn.Module, index: int, workload: Workload, precision: Precision
     ) -> None:
-        from attnprof.nn.fresh_memory import tries
+        from attnprof.nn.checking.uninitialized_memory import tries
 
         self.wrong = ""
         self._tries = tries(workload.seq_len)
@@ -104,7 +104,7 @@ class _Watch:
             hook.remove()
 
     def _begin(self, module: nn.Module, args: object) -> None:
-        from attnprof.nn.fresh_memory import holding_nan
+        from attnprof.nn.checking.uninitialized_memory import holding_nan
 
         if self._is_repeating:
             return
@@ -116,8 +116,8 @@ class _Watch:
     ) -> None:
         import torch
 
-        from attnprof.nn.fresh_memory import holding_nan
-        from attnprof.nn.stack import only_output
+        from attnprof.nn.checking.uninitialized_memory import holding_nan
+        from attnprof.nn.encoder import only_output
 
         if self._is_repeating:
             return
@@ -136,8 +136,8 @@ class _Watch:
         self.wrong = wrong
 
     def _definition(self) -> Definition:
-        from attnprof.nn.expectation import Definition
-        from attnprof.nn.sampled_rows import sampled_rows
+        from attnprof.nn.checking.expected_outputs import Definition
+        from attnprof.nn.checking.sampled_rows import sampled_rows
 
         workload = self._workload
         pattern = workload.layers[self._index]
@@ -198,7 +198,7 @@ class _Attention:
         return bool(definition.pattern.global_positions)
 
     def _projected(self, item: int, suffix: str) -> ProjectedHeads:
-        from attnprof.nn.expectation import ProjectedHeads
+        from attnprof.nn.checking.expected_outputs import ProjectedHeads
 
         weights = {
             name: (
@@ -226,7 +226,7 @@ class _Attention:
         """That of the input at the rows, and which of the parameters' is not finite, in words."""
         import torch
 
-        from attnprof.nn.fresh_memory import holding_nan
+        from attnprof.nn.checking.uninitialized_memory import holding_nan
 
         named = dict(self.module.named_parameters())
         whole = torch.zeros_like(self.output).index_copy(1, rows, cotangent)

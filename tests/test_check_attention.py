@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import attnprof
 from attnprof import AttentionPattern, check_attention, sliding_window_attention
 from attnprof.core.errors import UsageError
-from attnprof.nn.sampled_rows import ALL_UP_TO, sampled_rows
+from attnprof.nn.checking.sampled_rows import ALL_UP_TO, sampled_rows
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 HALVES = ("bfloat16", "float16")

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnprof import AttentionPattern
-from attnprof.nn import definition
-from attnprof.nn.agreement import Precision
-from attnprof.nn.expectation import Definition, GivenHeads
-from attnprof.nn.sampled_rows import sampled_rows
+from attnprof.nn.checking import definition
+from attnprof.nn.checking.expected_outputs import Definition, GivenHeads
+from attnprof.nn.checking.sampled_rows import sampled_rows
+from attnprof.nn.checking.tolerance import Precision
 
 
 @given(st.data())

@@ -14,7 +14,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 import attnprof
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.block_mask import BLOCK, block_scores
+from attnprof.nn.block_mask import BLOCK, block_scores
 from attnprof.nn.flex import block_mask
 
 flex = kernels.find("longformer-flex")

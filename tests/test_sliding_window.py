@@ -18,8 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from attnprof import sliding_window_attention
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.nn import banded, tile_operators
-from attnprof.nn.banded import Band
+from attnprof.nn.banded import attention, tile_kernels
+from attnprof.nn.banded.attention import Band
 
 Positions = tuple[tuple[int, ...], ...]
 
@@ -462,21 +462,21 @@ def test_products_as_a_gpu_computes_them_are_the_same(case: Case) -> None:
     band = Band(window=case.window, dilation=case.dilation, global_positions=case.positions)
     scale = case.scale or case.shape[-1] ** -0.5
 
-    def whole(query: Tensor, dropout_p: float, scale: float) -> tile_operators.TileOperator:
-        operator = tile_operators.Products(scale, dropout_p, query)
+    def whole(query: Tensor, dropout_p: float, scale: float) -> tile_kernels.TileOperator:
+        operator = tile_kernels.Products(scale, dropout_p, query)
         operator._on_cpu = False
         return operator
 
     def both() -> list[Tensor]:
-        output, sums = banded.forward(*tensors, None, case.padded, band, scale)
+        output, sums = attention.forward(*tensors, None, case.padded, band, scale)
         return [
             output,
-            *banded.backward(grad_output, *tensors, case.padded, band, scale, 0.0, output, sums),
+            *attention.backward(grad_output, *tensors, case.padded, band, scale, 0.0, output, sums),
         ]
 
     fused = both()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(banded, "operator_for", whole)
+        patch.setattr(attention, "operator_for", whole)
         products = both()
     for one, other in zip(fused, products, strict=True):
         assert error(one, other) < 1e-11

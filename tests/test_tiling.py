@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnprof import AttentionPattern
-from attnprof.tiling import (
+from attnprof.nn.banded.tiling import (
     Cut,
     chains,
     fused_backward_cut,

@@ -17,7 +17,7 @@ from attnprof.kernels._memory import (
     projection_backward_bytes,
     weight_bytes,
 )
-from attnprof.tile_buffers import BandedShape, backward_tiles_bytes, forward_tiles_bytes
+from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
 
 
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:

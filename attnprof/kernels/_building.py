@@ -34,8 +34,7 @@ def build_call(
     """
     import torch
 
-    from attnprof.nn.encoder_layer import EncoderLayer
-    from attnprof.nn.stack import LayerStack
+    from attnprof.nn.encoder import EncoderLayer, LayerStack
 
     with seeded_defaults(workload):
         layers = [make_layer(index, layer) for index, layer in enumerate(workload.layers)]

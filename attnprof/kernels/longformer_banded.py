@@ -13,7 +13,13 @@ from attnprof.core.workload import Workload
 from attnprof.kernels._banded_memory import layer_memory
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes, stack_peak_bytes
-from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut, scores
+from attnprof.nn.banded.tiling import (
+    Cut,
+    fused_backward_cut,
+    fused_forward_cut,
+    products_cut,
+    scores,
+)
 
 if TYPE_CHECKING:
     import torch

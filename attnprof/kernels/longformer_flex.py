@@ -7,7 +7,6 @@ import os
 import shutil
 from typing import Any, Literal
 
-from attnprof.block_mask import BLOCK, block_scores
 from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.cpu import cpu_threads
@@ -21,6 +20,7 @@ from attnprof.kernels._memory import (
     log_sum_exp_bytes,
     stack_peak_bytes,
 )
+from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnprof.block_mask import BLOCK, block_rows
 from attnprof.core.pattern import AttentionPattern
+from attnprof.nn.block_mask import BLOCK, block_rows
 
 
 class FlexSelfAttention(nn.Module):

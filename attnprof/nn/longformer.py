@@ -15,11 +15,11 @@ from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
 from attnprof.core.formulas import absorbs
-from attnprof.nn.autograd import banded_attention
-from attnprof.nn.banded import Band
+from attnprof.nn.banded.attention import Band
+from attnprof.nn.banded.autograd import banded_attention
+from attnprof.nn.banded.tile_kernels import accumulate_type
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
 from attnprof.nn.sliding_window import Positions, checked_band, global_index
-from attnprof.nn.tile_operators import accumulate_type
 
 
 class LongformerSelfAttention(nn.Module):

@@ -12,9 +12,15 @@ from typing import Any
 from torch import Tensor
 
 from attnprof.core.workload import dtype_name
-from attnprof.nn.autograd import OPERATORS
-from attnprof.tile_buffers import BandedShape, backward_tiles_bytes, forward_tiles_bytes
-from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut, scores
+from attnprof.nn.banded.autograd import OPERATORS
+from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
+from attnprof.nn.banded.tiling import (
+    Cut,
+    fused_backward_cut,
+    fused_forward_cut,
+    products_cut,
+    scores,
+)
 
 _FORWARD_PRODUCTS = 2
 _BACKWARD_PRODUCTS = 5

@@ -12,7 +12,7 @@ training, of the gradients of floating point inputs. Their tolerance is
 
     16 (1 + (20 + sqrt(m)) a / u) u (|v| + |v| of the root mean square vector)
 
-with u, a and m as in `attnprof.nn.agreement`, and 16 for how often in a row a network rounds what
+with u, a and m as in `attnprof.nn.checking.tolerance`, and 16 for how often in a row a network rounds what
 it hands on: about 1e-4 of a vector's norm in float32, 1e-13 in float64, 0.8 % in float16 and 6 % in
 bfloat16. Gradients have twice that. What drops numbers at random cannot be compared.
 """
@@ -33,8 +33,8 @@ from torch.utils._pytree import tree_map_only
 from attnprof.call import Call
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.workload import Workload
-from attnprof.nn.agreement import difference
-from attnprof.nn.fresh_memory import holding_nan, tries
+from attnprof.nn.checking.tolerance import difference
+from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
 from attnprof.targets.modules import CalledByPosition, as_module, required, signature_of
 from attnprof.targets.python_object import PythonTarget, load_object
 from attnprof.targets.reference import parse_reference

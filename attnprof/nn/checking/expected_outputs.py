@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from attnprof.core.pattern import AttentionPattern
-from attnprof.nn.agreement import Difference, Precision, difference
-from attnprof.nn.definition import Gradients, Source, attend
+from attnprof.nn.checking.definition import Gradients, Source, attend
+from attnprof.nn.checking.tolerance import Difference, Precision, difference
 
 
 @dataclass(frozen=True, slots=True)

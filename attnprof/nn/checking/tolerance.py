@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnprof.nn.definition import Attended, Rounding
+from attnprof.nn.checking.definition import Attended, Rounding
 
 _ORDER = 4.0
 _EXPONENTIAL = 20.0

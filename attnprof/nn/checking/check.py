@@ -11,10 +11,10 @@ from torch import Tensor
 from attnprof.core.errors import UsageError, near
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import DTYPE_BYTES
-from attnprof.nn.agreement import Precision
-from attnprof.nn.expectation import Definition, GivenHeads
-from attnprof.nn.fresh_memory import holding_nan, tries
-from attnprof.nn.sampled_rows import sampled_rows
+from attnprof.nn.checking.expected_outputs import Definition, GivenHeads
+from attnprof.nn.checking.sampled_rows import sampled_rows
+from attnprof.nn.checking.tolerance import Precision
+from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
 
 _SEED = 20200410
 _CONTRAST = 2.0
@@ -46,7 +46,7 @@ def check_attention(
     found out.
 
     How far right numbers may be off is derived for each head and query, see
-    `attnprof.nn.agreement`: relative to the numbers, about 1e-5 in float32, 1e-14 in float64, 3e-3
+    `attnprof.nn.checking.tolerance`: relative to the numbers, about 1e-5 in float32, 1e-14 in float64, 3e-3
     in float16 and 2e-2 in bfloat16, and less where a query attends to many keys.
 
     Args:

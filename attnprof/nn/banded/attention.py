@@ -1,6 +1,6 @@
 """Attention in a dilated band with global keys, in linear time and memory, forward and backward.
 
-A band is cut into chains and these into tiles (`attnprof.tiling`), which are views of the tensors;
+A band is cut into chains and these into tiles (`attnprof.nn.banded.tiling`), which are views of the tensors;
 fused attention computes each. The keys of global tokens are read apart, less those that lie in the
 band of a query already, and merged by log-sum-exp: exactly one softmax over all keys. What global
 tokens themselves read is the caller's part.
@@ -15,10 +15,16 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from attnprof.nn.key_sources import BandKeys, GlobalKeys, KeySource
-from attnprof.nn.tile_operators import TileOperator, accumulate_type, operator_for
-from attnprof.nn.views import gather, query_tiles, rows_in_one_piece, scatter, to_scatter
-from attnprof.tiling import Chains, Cut, Run, chains, runs
+from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
+from attnprof.nn.banded.tile_kernels import TileOperator, accumulate_type, operator_for
+from attnprof.nn.banded.tile_views import (
+    gather,
+    query_tiles,
+    rows_in_one_piece,
+    scatter,
+    to_scatter,
+)
+from attnprof.nn.banded.tiling import Chains, Cut, Run, chains, runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

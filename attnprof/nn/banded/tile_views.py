@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from attnprof.tiling import Chains, Run
+from attnprof.nn.banded.tiling import Chains, Run
 
 
 def rows_in_one_piece(tensor: Tensor) -> Tensor:

@@ -17,8 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnprof.nn.scratch import Scratch
-from attnprof.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut
+from attnprof.nn.banded.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut
 
 _aten = torch.ops.aten
 _LOG_OF_2 = math.log(2.0)
@@ -262,3 +261,20 @@ def operator_for(query: Tensor, dropout_p: float, scale: float) -> TileOperator:
     if query.device.type == "cpu" and dropout_p == 0.0:
         return FusedCpu(scale, query.dtype)
     return Products(scale, dropout_p, query)
+
+
+class Scratch:
+    """Buffers by name, each as large as the largest tensor that was asked of it."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._buffers: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def tensor(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """An uninitialised contiguous tensor; what was in the buffer of that name is lost."""
+        size = math.prod(shape)
+        buffer = self._buffers.get((name, dtype))
+        if buffer is None or buffer.numel() < size:
+            buffer = self._like.new_empty(size, dtype=dtype)
+            self._buffers[name, dtype] = buffer
+        return buffer[:size].view(*shape)

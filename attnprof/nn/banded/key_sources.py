@@ -14,9 +14,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnprof.nn.tile_operators import Bias
-from attnprof.nn.views import query_tiles, tiles_of
-from attnprof.tiling import Chains, Run
+from attnprof.nn.banded.tile_kernels import Bias
+from attnprof.nn.banded.tile_views import query_tiles, tiles_of
+from attnprof.nn.banded.tiling import Chains, Run
 
 
 class KeySource(Protocol):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from attnprof.nn import banded
-from attnprof.nn.banded import Band
+from attnprof.nn.banded import attention
+from attnprof.nn.banded.attention import Band
 
 
 def banded_attention(
@@ -43,7 +43,7 @@ def banded_attention(
     if has_gradient:
         return _Differentiable.apply(*inputs, band, scale, dropout_p)
     output = query if is_in_place else None
-    return banded.forward(*inputs, band, scale, dropout_p, output)[0]
+    return attention.forward(*inputs, band, scale, dropout_p, output)[0]
 
 
 def _has_no_numbers(query: Tensor, dropout_p: float) -> bool:
@@ -70,7 +70,7 @@ class _Differentiable(torch.autograd.Function):
         ctx.constants = band, scale, dropout_p
         ctx.globals = 0 if global_rows is None else global_rows.shape[2]
         ctx.random_state = _random_state(query.device) if dropout_p else None
-        output, log_sum_exp = banded.forward(
+        output, log_sum_exp = attention.forward(
             query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
         )
         ctx.save_for_backward(query, key, value, key_padding_mask, output, log_sum_exp)
@@ -82,7 +82,7 @@ class _Differentiable(torch.autograd.Function):
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants
         with torch.no_grad(), _drawing_again(ctx.random_state, query.device):
-            gradients = banded.backward(
+            gradients = attention.backward(
                 grad_output,
                 query,
                 key,
@@ -180,7 +180,7 @@ def _operator(
     """Output, log-sum-exp, and the random state in which dropout began."""
     state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
     band = _band(window, dilation, positions, counts)
-    output, log_sum_exp = banded.forward(
+    output, log_sum_exp = attention.forward(
         query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
     )
     return output, log_sum_exp, state
@@ -189,10 +189,10 @@ def _operator(
 @_operator.register_fake
 def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     *_, dropout_p = args
-    sums = query.new_empty(query.shape[:3], dtype=banded.accumulate_type(query))
+    sums = query.new_empty(query.shape[:3], dtype=attention.accumulate_type(query))
     numbers = _random_state(query.device).numel() if dropout_p else 0
     state = torch.empty(numbers, dtype=torch.uint8, device="cpu")
-    return banded.empty_as_projected(query), sums, state
+    return attention.empty_as_projected(query), sums, state
 
 
 @torch.library.custom_op("attnprof::banded_attention_", mutates_args=("query",))
@@ -210,7 +210,7 @@ def _in_place_operator(
 ) -> None:
     """The output takes the place of the queries."""
     band = _band(window, dilation, positions, counts)
-    banded.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
+    attention.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
 
 
 @_in_place_operator.register_fake
@@ -237,7 +237,7 @@ def _backward_operator(
 ) -> tuple[Tensor, Tensor, Tensor]:
     band = _band(window, dilation, positions, counts)
     with _drawing_again(random_state if dropout_p else None, query.device):
-        return banded.backward(
+        return attention.backward(
             grad_output,
             query,
             key,
@@ -253,7 +253,7 @@ def _backward_operator(
 
 @_backward_operator.register_fake
 def _(grad_output: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any) -> Any:
-    return tuple(banded.empty_as_projected(tensor) for tensor in (query, key, value))
+    return tuple(attention.empty_as_projected(tensor) for tensor in (query, key, value))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

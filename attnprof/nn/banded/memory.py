@@ -1,6 +1,6 @@
 """Memory that attnprof's banded attention takes while it attends for some tiles.
 
-Beside its output and the log-sum-exp; the moments are those of `attnprof.nn.banded`.
+Beside its output and the log-sum-exp; the moments are those of `attnprof.nn.banded.attention`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from itertools import groupby
 
 from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import DTYPE_BYTES, DType
-from attnprof.tiling import Chains, Cut, Run, chains, fused_backward_cut, fused_forward_cut, runs
+from attnprof.nn.banded.tiling import (
+    Chains,
+    Cut,
+    Run,
+    chains,
+    fused_backward_cut,
+    fused_forward_cut,
+    runs,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,11 @@ models/longformer/modeling_longformer.py, is the same around another attention.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-
-from attnprof.nn.stack import only_output
 
 _EPSILON = 1e-12
 """Of the layer norms, as in the configs of both models."""
@@ -69,3 +68,27 @@ class ResidualOutput(nn.Module):
     def forward(self, hidden_states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """`(batch, seq_len, width)` and the residual's shape to `(batch, seq_len, hidden)`."""
         return self.LayerNorm(self.dense(hidden_states) + residual)
+
+
+class LayerStack(nn.Module):
+    """Layers in sequence: each reads what the one below it wrote.
+
+    Args:
+        layers: modules that take `hidden_states` `(batch, seq_len, hidden)` and return a tensor of
+            that shape, alone or first in a tuple.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """All layers, bottom first; `kwargs` go to each of them."""
+        for layer in self.layers:
+            hidden_states = only_output(layer(hidden_states, **kwargs))
+        return hidden_states
+
+
+def only_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What attention wrote; the weights beside it are let go before what comes next runs."""
+    return output[0] if isinstance(output, tuple) else output

@@ -1,0 +1,1 @@
+"""Whether attention computes what its pattern defines, on sampled queries."""
