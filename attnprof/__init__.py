@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from attnprof.core.pattern import AttentionPattern, AttentionStack
     from attnprof.core.result_table import ResultTable
     from attnprof.core.workload import Workload
+    from attnprof.counting.mac_formulas import register_mac_formula
     from attnprof.guard.asserting import assert_growth
     from attnprof.nn.checking.check import check_attention
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
-    from attnprof.operators.formulas import register_mac_formula
 
     __version__: str
 
@@ -46,7 +46,7 @@ _HOMES = {
     "check_attention": "attnprof.nn.checking.check",
     "compare": "attnprof.comparison",
     "estimate": "attnprof.api",
-    "register_mac_formula": "attnprof.operators.formulas",
+    "register_mac_formula": "attnprof.counting.mac_formulas",
     "sliding_window_attention": "attnprof.nn.sliding_window",
 }
 

@@ -8,19 +8,20 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attnprof import counters, kernels, peers, steps
+from attnprof import kernels, steps
 from attnprof.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
 from attnprof.core import formulas
 from attnprof.core.errors import describe_error
 from attnprof.core.workload import Case
+from attnprof.counting import counters, third_party
 from attnprof.fitting import obstacle
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
-    from attnprof.operators.accounting import Account
-    from attnprof.operators.counting import OperatorCounts
+    from attnprof.counting.operator_counts import OperatorCounts
+    from attnprof.counting.reconciliation import Account
 
 TRUTH = "operator"
 FORMULA = "formula"
@@ -35,7 +36,7 @@ LESS_WITH_HOOKS = "products that modules with hooks do without"
 
 def installed_peers() -> tuple[str, ...]:
     """The peers whose packages are there."""
-    return tuple(name for name in peers.names() if peers.is_installed(name))
+    return tuple(name for name in third_party.names() if third_party.is_installed(name))
 
 
 def audit(
@@ -51,11 +52,13 @@ def audit(
         observe: told what is being done, and which part of all work is done.
     """
     chosen = tuple(peer_names)
-    result = AuditTable(missing_peers=tuple(n for n in peers.names() if not peers.is_installed(n)))
+    result = AuditTable(
+        missing_peers=tuple(n for n in third_party.names() if not third_party.is_installed(n))
+    )
     with ExitStack() as stack:
         server = None
         if chosen or any(kernels.find(case.kernel).compiles for case in cases):
-            modules = [*chosen, *(f"attnprof.peers.{name}" for name in chosen)]
+            modules = [*chosen, *(f"attnprof.counting.third_party.{name}" for name in chosen)]
             built_in = {case.kernel for case in cases if not kernels.is_own(case.kernel)}
             server = stack.enter_context(ForkServer([*modules, *steps.model_modules(built_in)]))
         for index, case in enumerate(cases):
@@ -85,7 +88,7 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
     alone = partial(_run_alone, server) if server else where_it_runs
     runs: Runs = alone if kernel.compiles else where_it_runs
     asked = [(name, counters.find(name), runs) for name in counters.names() if name != TRUTH]
-    asked += [(name, peers.find(name), alone) for name in peer_names]
+    asked += [(name, third_party.find(name), alone) for name in peer_names]
     for name, counter, where in asked:
         if status == "ok":
             rows.append(_row(case, name, counter, true_macs, where))
@@ -143,7 +146,7 @@ def _linear_layers(case: Case) -> frozenset[str]:
     """Paths of the linear layers in the kernel's module."""
     from torch import nn
 
-    from attnprof.operators.fake import fake_mode
+    from attnprof.counting.fake_tensors import fake_mode
 
     with fake_mode():
         module = kernels.find(case.kernel).build(case.workload).module

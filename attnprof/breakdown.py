@@ -16,8 +16,8 @@ from attnprof.fitting import obstacle
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
-    from attnprof.call import Build, Call
-    from attnprof.operators.counting import OperatorCounts
+    from attnprof.counting.call import Build, Call
+    from attnprof.counting.operator_counts import OperatorCounts
 
 By = Literal["module", "operator"]
 _T = TypeVar("_T")
@@ -110,7 +110,7 @@ def count(case: Case) -> OperatorCounts:
     reason = kernels.find(case.kernel).supports(case.workload)
     if reason:
         raise MeasurementError(reason)
-    from attnprof.operators.counting import count_operators
+    from attnprof.counting.operator_counts import count_operators
 
     return on_fake_or_real(case, lambda call: count_operators(call.run))
 
@@ -133,7 +133,7 @@ def on_fake_or_real(
     Raises:
         MeasurementError: when a real run is needed, and is not wanted, or there is no room for it.
     """
-    from attnprof.operators.fake import on_fake_tensors, why_not_fake
+    from attnprof.counting.fake_tensors import on_fake_tensors, why_not_fake
 
     def check_room(error: Exception) -> None:
         if not may_be_real:

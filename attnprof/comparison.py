@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
-from attnprof import counters, environment, kernels, runner, steps, targets
+from attnprof import environment, kernels, runner, steps, targets
 from attnprof.api import EstimateOptions
 from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
@@ -18,6 +18,7 @@ from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Device
+from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer, forks
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import InThisProcess, Workers

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from attnprof.call import Call
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from attnprof import counters, kernels, steps
+from attnprof import kernels, steps
 from attnprof.core import formulas
 from attnprof.core.errors import FailedError, MeasurementError, UncountedError, describe_error
 from attnprof.core.machine import Machine
@@ -30,6 +30,7 @@ from attnprof.core.records import (
 from attnprof.core.units import format_count, format_duration
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Workload
+from attnprof.counting import counters
 from attnprof.fitting import obstacle
 from attnprof.forecast import predicted_records, samples_of
 from attnprof.isolation.outcome import Outcome

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attnprof import counters, kernels
+from attnprof import kernels
 from attnprof.core.workload import Case
+from attnprof.counting import counters
 
 if TYPE_CHECKING:
     from attnprof.core.workload import Device, DType
@@ -40,7 +41,7 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
         "torch._dynamo",  # imported with the first fake tensor: in every fork, if not before
         *(f"attnprof.kernels.{name.replace('-', '_')}" for name in sorted(built_in)),
         *model_modules(built_in),
-        *(f"attnprof.counters.{name}" for name in counters.names()),
+        *(f"attnprof.counting.counters.{name}" for name in counters.names()),
         "attnprof.meters.latency",
         "attnprof.meters.memory",
         *["attnprof.targets.python_object", "attnprof.targets.hf_config"] * bool(own),

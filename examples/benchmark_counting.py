@@ -67,7 +67,7 @@ def overhead() -> str:
     from transformers import BertConfig
     from transformers.models.bert.modeling_bert import BertLayer
 
-    from attnprof.operators.counting import count_operators
+    from attnprof.counting.operator_counts import count_operators
 
     config = BertConfig()
     config._attn_implementation = "sdpa"

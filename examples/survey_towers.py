@@ -17,7 +17,7 @@ from typing import Any
 
 import attnprof
 from attnprof import AttentionPattern, Workload, kernels, targets
-from attnprof.operators.counting import count_operators
+from attnprof.counting.operator_counts import count_operators
 
 LENGTH = 48
 SIZES: dict[str, Any] = {

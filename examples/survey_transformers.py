@@ -141,8 +141,8 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
 def verdict(target: Any, workload: Any) -> tuple[str, str]:
     """Of one call: whether its count on fake tensors is that of a real run."""
     from attnprof.core.errors import describe_error
-    from attnprof.operators.counting import count_operators
-    from attnprof.operators.fake import asks_for_numbers, fake_mode
+    from attnprof.counting.fake_tensors import asks_for_numbers, fake_mode
+    from attnprof.counting.operator_counts import count_operators
 
     try:
         real = count_operators(target.build(workload).run)

@@ -17,18 +17,19 @@ from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from attnprof import AttentionPattern, Workload, counters, kernels, peers
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.api import prepare_audit
 from attnprof.audit import audit
-from attnprof.call import Call
 from attnprof.cli import app
 from attnprof.core.workload import Case
-from attnprof.operators.accounting import Sight, account
+from attnprof.counting import counters, third_party
+from attnprof.counting.call import Call
+from attnprof.counting.reconciliation import Sight, account
 
 LENGTHS = (64, 96, 200, 256, 512)
 WINDOWS = (16, 32, 64)
 EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]
-INSTALLED = [name for name in peers.names() if peers.is_installed(name)]
+INSTALLED = [name for name in third_party.names() if third_party.is_installed(name)]
 
 
 def cases(names: list[str], lengths: tuple[int, ...], windows: tuple[int, ...]) -> list[Case]:

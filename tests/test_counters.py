@@ -12,12 +12,13 @@ from ptflops import get_model_complexity_info
 from shapes import PATTERNS
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnprof import AttentionPattern, Workload, counters, kernels
-from attnprof.call import Build, Call
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Mode
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
+from attnprof.counting import counters
+from attnprof.counting.call import Build, Call
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 
 
 def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:
@@ -129,7 +130,7 @@ class Failing(torch.nn.Module):
 def test_ptflops_giving_up_is_an_error_with_its_reason(
     backend: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from attnprof.counters._ptflops import complexity
+    from attnprof.counting.counters._ptflops import complexity
 
     call = Call(Failing(), {"hidden_states": torch.zeros(1, 4, 4)}, "inference")
     with pytest.raises(MeasurementError, match="this module is broken"):

@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn.attention.flex_attention import create_mask
 
 import attnprof
-from attnprof import AttentionPattern, Workload, counters, kernels
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.breakdown import count
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
-from attnprof.operators import formulas
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
+from attnprof.counting import counters, mac_formulas
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 
 HEADS = 4
 
@@ -84,7 +84,7 @@ def test_a_subclass_made_by_its_constructor_runs_on_fake_tensors() -> None:
 def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_its_formula(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(formulas, "_FORMULAS", dict(formulas._FORMULAS))
+    monkeypatch.setattr(mac_formulas, "_FORMULAS", dict(mac_formulas._FORMULAS))
     arguments: dict[str, Any] = {
         "kernel": "hard_modules:CustomOperator",
         "len": 128,

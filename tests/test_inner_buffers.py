@@ -12,12 +12,12 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
 import attnprof
-from attnprof.call import Call
 from attnprof.core.errors import MeasurementError
+from attnprof.counting.allocations import peak_bytes
+from attnprof.counting.call import Call
+from attnprof.counting.call_profile import observe
+from attnprof.counting.fake_tensors import fake_mode
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.operators.fake import fake_mode
-from attnprof.operators.memory import peak_bytes
-from attnprof.operators.observing import observe
 
 SCALARS = 64
 """Bytes of single numbers that kernels put into tensors on their way."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from attnprof import counters, runner, steps
+from attnprof import runner, steps
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
 from attnprof.core.workload import Case
+from attnprof.counting import counters
 from attnprof.isolation.workers import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.meters.memory import PeakMemory

@@ -12,10 +12,10 @@ from shapes import HEADS, HIDDEN, PATTERNS, WORKLOADS, describe, sliding
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
-from attnprof.counters import operator
+from attnprof.counting.allocations import peak_bytes
+from attnprof.counting.counters import operator
+from attnprof.counting.fake_tensors import fake_mode
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.operators.fake import fake_mode
-from attnprof.operators.memory import peak_bytes
 
 aten = torch.ops.aten
 

@@ -10,9 +10,9 @@ import pytest
 
 from attnprof import AttentionPattern, Workload, targets
 from attnprof.core.errors import MeasurementError
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
 from attnprof.targets.target import Target
 
 WIDTH, HEADS, LAYERS, FEED_FORWARD = 64, 4, 2, 128

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from attnprof.operators.fake import fake_mode
-from attnprof.operators.known_values import MAX_NUMBERS, known_value
+from attnprof.counting.constant_propagation import MAX_NUMBERS, known_value
+from attnprof.counting.fake_tensors import fake_mode
 
 
 def _mask() -> Tensor:

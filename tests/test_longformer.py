@@ -30,8 +30,8 @@ from transformers.models.longformer import modeling_longformer
 
 from attnprof import AttentionPattern, LongformerSelfAttention, Workload, kernels
 from attnprof.core.formulas import absorbs
+from attnprof.counting.operator_counts import count_operators
 from attnprof.nn import longformer
-from attnprof.operators.counting import count_operators
 
 WINDOWS = (8, 16)
 

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.core.errors import MeasurementError
-from attnprof.operators.counting import count_operators
-from attnprof.operators.formulas import register_mac_formula
+from attnprof.counting.mac_formulas import register_mac_formula
+from attnprof.counting.operator_counts import count_operators
 
 A, B = torch.zeros(2, 3, 5), torch.zeros(2, 5, 7)
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import BertModel
 
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 
 WIDTH, ROWS = 4, 3
 PRODUCT = ROWS * WIDTH**2

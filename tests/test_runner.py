@@ -165,7 +165,7 @@ def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) 
 def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    from attnprof.counters import ptflops_aten
+    from attnprof.counting.counters import ptflops_aten
 
     def fails(build: object) -> int:
         raise error

@@ -17,8 +17,8 @@ import attnprof
 from attnprof import AttentionPattern, Workload, kernels, targets
 from attnprof.cli import app
 from attnprof.core.errors import UsageError
+from attnprof.counting.operator_counts import count_operators
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.operators.counting import count_operators
 
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY = 64, 4, 2, 128, 100
 _LIKE_BERT: dict[str, Any] = {

@@ -67,7 +67,7 @@ def assert_growth(
     if problem:
         raise MeasurementError(problem)
     if "macs" in growth and measured.uncounted:
-        from attnprof.operators.counting import describe_uncounted
+        from attnprof.counting.operator_counts import describe_uncounted
 
         raise UncountedError(describe_uncounted(measured.uncounted))
     if "peak_bytes" in growth and measured.growth["peak_bytes"].law is None:

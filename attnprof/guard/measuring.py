@@ -24,7 +24,7 @@ from attnprof.guard.growing import Seen, see_growth
 from attnprof.seeded import seeded_everywhere
 
 if TYPE_CHECKING:
-    from attnprof.operators.observing import Observation
+    from attnprof.counting.call_profile import Observation
 
 MOST_BYTES = 2**28
 """Real memory, which fake tensors take none of, that longer lengths may have taken before the next:
@@ -86,7 +86,7 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
     targets = [contract.target for contract in contracts]
     targets += [contract.time.reference for contract in contracts if contract.time]
     # torch imports its compiler with the first fake tensor: in every fork, if not before.
-    loaded = ["torch", "torch._dynamo", "attnprof.operators.observing"]
+    loaded = ["torch", "torch._dynamo", "attnprof.counting.call_profile"]
     loaded.append("attnprof.targets.python_object")
     loaded += model_modules(name for name in targets if not kernels.is_own(name))
     if any(".json" in name or "::" in name for name in targets):
@@ -237,8 +237,8 @@ def _hint(case: Case) -> str:
 def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
     from attnprof.breakdown import on_fake_or_real
-    from attnprof.call import Call
-    from attnprof.operators.observing import Effort, observe
+    from attnprof.counting.call import Call
+    from attnprof.counting.call_profile import Effort, observe
 
     def both(call: Call) -> tuple[Observation, dict[str, int]]:
         params: Counter[str] = Counter()

@@ -10,10 +10,10 @@ from typing import Literal
 
 from attnprof import kernels, steps
 from attnprof.busy_processes import snapshot
-from attnprof.call import Call
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.intervals import Interval, paired_ratio
 from attnprof.core.workload import Case
+from attnprof.counting.call import Call
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
 from attnprof.isolation.workers import Workers

@@ -13,9 +13,9 @@ from functools import cache
 from typing import Literal, Protocol, cast
 
 from attnprof import targets
-from attnprof.call import Call
 from attnprof.core.errors import UsageError, near
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 
 
 class Kernel(Protocol):

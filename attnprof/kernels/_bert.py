@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes
 

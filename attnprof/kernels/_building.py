@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attnprof.call import Call
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.seeded import seeded_defaults
 
 if TYPE_CHECKING:

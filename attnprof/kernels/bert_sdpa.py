@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels import _bert
 from attnprof.kernels._bert import held_bytes, parameters, supports
 from attnprof.kernels._memory import (

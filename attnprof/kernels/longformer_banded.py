@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.formulas import absorbing_macs, absorbs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels._banded_memory import layer_memory
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import activation_bytes, stack_peak_bytes

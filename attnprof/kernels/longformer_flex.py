@@ -7,11 +7,11 @@ import os
 import shutil
 from typing import Any, Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.cpu import cpu_threads
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,

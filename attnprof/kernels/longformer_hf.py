@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,

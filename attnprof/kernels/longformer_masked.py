@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof.call import Call
 from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels._building import build_call
 from attnprof.kernels._memory import (
     LayerMemory,
@@ -65,7 +65,7 @@ def _mask(layer: AttentionPattern, seq_len: int) -> torch.Tensor:
     """Bool `(heads or 1, seq_len, seq_len)`; heads that read alike share one mask."""
     import torch
 
-    from attnprof.operators.fake import is_fake_mode
+    from attnprof.counting.fake_tensors import is_fake_mode
 
     if _masks_of(layer) == 1:
         layer = AttentionPattern.sliding(

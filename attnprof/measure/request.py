@@ -77,7 +77,12 @@ def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
 def _modules(own: list[str]) -> list[str]:
     """What counting these imports, for it to be imported once."""
     is_python = [targets.is_python(name) for name in own]
-    modules = ["torch", "torch._dynamo", "attnprof.operators.counting", "attnprof.operators.memory"]
+    modules = [
+        "torch",
+        "torch._dynamo",
+        "attnprof.counting.operator_counts",
+        "attnprof.counting.allocations",
+    ]
     modules += ["attnprof.targets.python_object"] * any(is_python)
     if not all(is_python):
         modules += ["attnprof.targets.hf_config", "transformers.models.auto.modeling_auto"]

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.call import Call
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.nn.checking.tolerance import difference
 from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
 from attnprof.targets.modules import CalledByPosition, as_module, required, signature_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
-from attnprof.call import Call
 from attnprof.core.errors import FailedError
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.server_process import installed_modules
 from attnprof.isolation.workers import Worker, Workers

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.call import Call
 from attnprof.core.errors import UsageError, near
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
-from attnprof.operators.fake import fake_mode, is_fake_mode
+from attnprof.counting.call import Call
+from attnprof.counting.fake_tensors import fake_mode, is_fake_mode
 from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.config_file import read_config
 from attnprof.targets.inputs import InputSpec, ids

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from attnprof.core.workload import Workload
-from attnprof.operators.fake import fake_mode, is_fake_mode
+from attnprof.counting.fake_tensors import fake_mode, is_fake_mode
 
 _WRAPPERS = (
     nn.TransformerEncoderLayer,

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.call import Call
 from attnprof.core.errors import FailedError, UsageError, code_under_test, near
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.seeded import SEED, seeded_defaults
 from attnprof.targets.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
 from attnprof.targets.effects import no_effect, sizes_of

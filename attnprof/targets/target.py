@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnprof.call import Call
 from attnprof.core.errors import MeasurementError, UncountedError, code_under_test
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.isolation.system_memory import available_bytes
 
 if TYPE_CHECKING:
-    from attnprof.operators.counting import OperatorCounts
+    from attnprof.counting.operator_counts import OperatorCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Target(ABC):
         Raises:
             UncountedError: when it runs operators that no formula is known for.
         """
-        from attnprof.operators.counting import describe_uncounted
+        from attnprof.counting.operator_counts import describe_uncounted
 
         counts = self._counts(workload)
         if counts.uncounted:
@@ -152,8 +152,8 @@ class Target(ABC):
         Raises:
             MeasurementError: when it does not run on fake tensors.
         """
-        from attnprof.operators.fake import on_fake_tensors_alone
-        from attnprof.operators.memory import peak_bytes
+        from attnprof.counting.allocations import peak_bytes
+        from attnprof.counting.fake_tensors import on_fake_tensors_alone
 
         def followed() -> int:
             return on_fake_tensors_alone(
@@ -167,7 +167,7 @@ class Target(ABC):
 
     def resident_bytes(self, workload: Workload) -> int:
         """Bytes of all that is built to make the call, counted without building it."""
-        from attnprof.operators.fake import fake_mode
+        from attnprof.counting.fake_tensors import fake_mode
 
         with fake_mode():
             return _holdings(self.build(workload)).held_bytes
@@ -182,7 +182,7 @@ class Target(ABC):
         """The file that it is from."""
 
     def _counts(self, workload: Workload) -> OperatorCounts:
-        from attnprof.operators.counting import count_operators
+        from attnprof.counting.operator_counts import count_operators
 
         self._observe(workload)
         return self._once("macs", workload, lambda call: count_operators(call.run))
@@ -195,8 +195,8 @@ class Target(ABC):
         """
         if ("macs", workload) in self._known or workload.mode == "training":
             return
-        from attnprof.operators.fake import fake_mode
-        from attnprof.operators.observing import observe
+        from attnprof.counting.call_profile import observe
+        from attnprof.counting.fake_tensors import fake_mode
 
         begun = time.process_time()
         try:
@@ -220,7 +220,7 @@ class Target(ABC):
         return self._once("holdings", workload, _holdings)
 
     def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
-        from attnprof.operators.fake import is_fake_mode, on_fake_tensors
+        from attnprof.counting.fake_tensors import is_fake_mode, on_fake_tensors
 
         is_real = True
 
@@ -264,7 +264,7 @@ class Target(ABC):
         Raises:
             MeasurementError: when there is no room for it.
         """
-        from attnprof.operators.fake import asks_for_numbers, why_not_fake
+        from attnprof.counting.fake_tensors import asks_for_numbers, why_not_fake
 
         if not asks_for_numbers(error) and (what, workload.mode) in self._fake:
             raise error  # at other lengths it ran: it is the length that is wrong

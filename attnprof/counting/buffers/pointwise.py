@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.operators.inside import (
+from attnprof.counting.buffers.bounds import (
     Formula,
     Inside,
     at_most,

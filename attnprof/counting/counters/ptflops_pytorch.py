@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from attnprof.call import Build
-from attnprof.counters._ptflops import complexity
-from attnprof.operators.accounting import Account, Sight, Span, account, every_place, forward
-from attnprof.operators.fake import on_fake_tensors
+from attnprof.counting.call import Build
+from attnprof.counting.counters._ptflops import complexity
+from attnprof.counting.fake_tensors import on_fake_tensors
+from attnprof.counting.reconciliation import Account, Sight, Span, account, every_place, forward
 
 quantity = "ptflops_pytorch_macs"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnprof.operators.counting import OperatorCounts, dispatched, operator_name
-from attnprof.operators.memory import Storages
-from attnprof.operators.subclasses import is_made_of_plain_tensors
+from attnprof.counting.allocations import Storages
+from attnprof.counting.operator_counts import OperatorCounts, dispatched, operator_name
+from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 
 @dataclass(frozen=True, slots=True)

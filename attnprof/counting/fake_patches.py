@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from attnprof.operators.known_values import KnownValues
+from attnprof.counting.constant_propagation import KnownValues
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from attnprof.call import Build, Call
-from attnprof.operators.accounting import Account, Sight, Span, account
-from attnprof.operators.fake import on_fake_tensors
+from attnprof.counting.call import Build, Call
+from attnprof.counting.fake_tensors import on_fake_tensors
+from attnprof.counting.reconciliation import Account, Sight, Span, account
 
 quantity = "torch_macs"
 

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from attnprof.core.errors import MeasurementError
-from attnprof.operators.subclasses import is_made_of_plain_tensors
+from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 
 class NumbersNeededError(MeasurementError):

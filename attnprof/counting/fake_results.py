@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnprof.operators.formulas import arguments_of
+from attnprof.counting.mac_formulas import arguments_of
 
 _aten = torch.ops.aten
 

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.call import Call
-from attnprof.operators.counting import dispatched
+from attnprof.counting.call import Call
+from attnprof.counting.operator_counts import dispatched
 
 Kind = Literal["module", "function", "operator"]
 

@@ -16,10 +16,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import dtype_name
-from attnprof.operators.buffers import inside
-from attnprof.operators.inside import Inside
-from attnprof.operators.subclasses import is_made_of_plain_tensors
-from attnprof.operators.written_out import written_out
+from attnprof.counting.buffers.bounds import Inside
+from attnprof.counting.buffers.lookup import inside
+from attnprof.counting.decompositions import written_out
+from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 _aten = torch.ops.aten
 _INTO_ZEROS = (_aten.index_put, _aten.scatter, _aten.scatter_add, _aten.index_add)
@@ -32,7 +32,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     """The peak of one call: storages that it allocates, above what was live before it.
 
     The output counts, the inputs do not. What an operator allocates inside, which no tensor holds,
-    is added as `attnprof.operators.buffers` knows it.
+    is added as `attnprof.counting.buffers.lookup` knows it.
 
     Raises:
         MeasurementError: when what an operator allocates inside is not known and may be the peak.

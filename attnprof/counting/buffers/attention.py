@@ -13,8 +13,8 @@ from torch import Tensor
 
 from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import dtype_name
-from attnprof.operators.inside import UNKNOWN, Formula, Inside, bytes_of, is_on_cpu
-from attnprof.operators.onednn import packed_bytes
+from attnprof.counting.buffers.bounds import UNKNOWN, Formula, Inside, bytes_of, is_on_cpu
+from attnprof.counting.buffers.onednn import packed_bytes
 
 _aten = torch.ops.aten
 

@@ -11,10 +11,10 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, cast
 
-from attnprof.call import Build
+from attnprof.counting.call import Build
 
 if TYPE_CHECKING:
-    from attnprof.operators.accounting import Account
+    from attnprof.counting.reconciliation import Account
 
 
 class Counter(Protocol):

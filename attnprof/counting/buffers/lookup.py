@@ -13,21 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.operators import (
-    attention_buffers,
-    banded,
-    pointwise_buffers,
-    product_buffers,
-)
-from attnprof.operators.formulas import arguments_of, formula_of
-from attnprof.operators.inside import NOTHING, UNKNOWN, Formula, Inside
-from attnprof.operators.product_free import is_product_free
+from attnprof.counting import banded_formulas
+from attnprof.counting.buffers import attention, pointwise, products
+from attnprof.counting.buffers.bounds import NOTHING, UNKNOWN, Formula, Inside
+from attnprof.counting.mac_formulas import arguments_of, formula_of
+from attnprof.counting.zero_mac_operators import is_product_free
 
 _BUFFERS: dict[Any, Formula] = {
-    **attention_buffers.BUFFERS,
-    **product_buffers.BUFFERS,
-    **pointwise_buffers.BUFFERS,
-    **banded.BUFFERS,
+    **attention.BUFFERS,
+    **products.BUFFERS,
+    **pointwise.BUFFERS,
+    **banded_formulas.BUFFERS,
 }
 
 

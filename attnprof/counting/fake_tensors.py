@@ -19,14 +19,14 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from attnprof.call import Build, Call
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
-from attnprof.operators.fake_patches import looked_at, swappable, unlogged
-from attnprof.operators.fake_results import FakeResults
-from attnprof.operators.flex_masks import block_masks_known
-from attnprof.operators.formulas import formula_of
-from attnprof.operators.known_values import KnownValues, NumbersNeededError
-from attnprof.operators.subclasses import constructors
+from attnprof.counting.call import Build, Call
+from attnprof.counting.constant_propagation import KnownValues, NumbersNeededError
+from attnprof.counting.fake_patches import looked_at, swappable, unlogged
+from attnprof.counting.fake_results import FakeResults
+from attnprof.counting.flex_block_masks import block_masks_known
+from attnprof.counting.mac_formulas import formula_of
+from attnprof.counting.tensor_subclasses import constructors
 
 _T = TypeVar("_T")
 

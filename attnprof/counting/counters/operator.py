@@ -6,10 +6,10 @@ count an error that names it.
 
 from __future__ import annotations
 
-from attnprof.call import Build, Call
-from attnprof.operators.accounting import Account
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import on_fake_tensors
+from attnprof.counting.call import Build, Call
+from attnprof.counting.fake_tensors import on_fake_tensors
+from attnprof.counting.operator_counts import count_operators
+from attnprof.counting.reconciliation import Account
 
 quantity = "operator_macs"
 

@@ -7,9 +7,9 @@ import math
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
-from attnprof.call import Build
-from attnprof.operators.accounting import Account, Sight, Span
-from attnprof.peers._calling import account_of, positional
+from attnprof.counting.call import Build
+from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "torchinfo"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from attnprof.call import Build
-from attnprof.operators.accounting import Account, Sight, Span
-from attnprof.peers._calling import account_of, positional
+from attnprof.counting.call import Build
+from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "calflops"
 

@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from attnprof.core.errors import MeasurementError
-from attnprof.operators.formulas import arguments_of, formula_of
-from attnprof.operators.places import ModuleCalls
-from attnprof.operators.product_free import is_product_free
-from attnprof.operators.subclasses import constructors, is_made_of_plain_tensors
+from attnprof.counting.mac_formulas import arguments_of, formula_of
+from attnprof.counting.module_paths import ModuleCalls
+from attnprof.counting.tensor_subclasses import constructors, is_made_of_plain_tensors
+from attnprof.counting.zero_mac_operators import is_product_free
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Other tools that count MACs, one module for each; they come with `attnprof[audit]`.
 
 A module whose name does not begin with `_` is a peer, named as its package; it has the attributes
-of `Counter` in `attnprof.counters`. Some crash on some modules, some leave torch patched: they are
+of `Counter` in `attnprof.counting.counters`. Some crash on some modules, some leave torch patched: they are
 called in processes of their own (`attnprof.isolation.fork_server`).
 """
 
@@ -13,7 +13,7 @@ import pkgutil
 from functools import cache
 from typing import cast
 
-from attnprof.counters import Counter
+from attnprof.counting.counters import Counter
 
 
 @cache

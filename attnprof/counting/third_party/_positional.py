@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from attnprof.call import Build, Call
-from attnprof.operators.accounting import Account, Sees, account, every_place, forward
-from attnprof.operators.fake import on_fake_tensors
+from attnprof.counting.call import Build, Call
+from attnprof.counting.fake_tensors import on_fake_tensors
+from attnprof.counting.reconciliation import Account, Sees, account, every_place, forward
 
 
 class Positional(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from ptflops import get_model_complexity_info
 
-from attnprof.call import Call
-from attnprof.operators.fake import GaveUpError
+from attnprof.counting.call import Call
+from attnprof.counting.fake_tensors import GaveUpError
 
 _UNUSED_SHAPE = (1,)
 """ptflops asks for one, and makes no input of it where it is given a constructor of inputs."""

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from attnprof.call import Build
-from attnprof.counters._ptflops import complexity
-from attnprof.operators.accounting import Account, Sight, Span, account, forward
-from attnprof.operators.fake import on_fake_tensors
+from attnprof.counting.call import Build
+from attnprof.counting.counters._ptflops import complexity
+from attnprof.counting.fake_tensors import on_fake_tensors
+from attnprof.counting.reconciliation import Account, Sight, Span, account, forward
 
 quantity = "ptflops_aten_macs"
 

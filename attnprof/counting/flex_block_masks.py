@@ -20,7 +20,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnprof.operators.known_values import MAX_NUMBERS, KnownValues, known_value
+from attnprof.counting.constant_propagation import MAX_NUMBERS, KnownValues, known_value
 
 _STRIP_NUMBERS = MAX_NUMBERS // 4
 

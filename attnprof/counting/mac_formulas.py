@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from attnprof.operators import banded, whole_layers
-from attnprof.operators.known_values import NumbersNeededError, known_value
+from attnprof.counting import banded_formulas, layer_formulas
+from attnprof.counting.constant_propagation import NumbersNeededError, known_value
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -24,7 +24,7 @@ Formula = Callable[..., "int | None"]
 Target = Any
 """An operator as `torch.ops` names it, all overloads: `torch.ops.aten.mm`."""
 
-_FORMULAS: dict[Target, Formula] = {**banded.FORMULAS, **whole_layers.FORMULAS}
+_FORMULAS: dict[Target, Formula] = {**banded_formulas.FORMULAS, **layer_formulas.FORMULAS}
 _aten = torch.ops.aten
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.operators.inside import Formula, Inside, at_most, bytes_of, is_on_cpu
-from attnprof.operators.onednn import is_packed, packed_bytes
+from attnprof.counting.buffers.bounds import Formula, Inside, at_most, bytes_of, is_on_cpu
+from attnprof.counting.buffers.onednn import is_packed, packed_bytes
 
 _aten = torch.ops.aten
 

@@ -1,0 +1,1 @@
+"""Memory that single operators allocate inside, which no tensor holds."""
