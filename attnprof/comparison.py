@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
-from attnprof import environment, kernels, runner, steps, targets
+from attnprof import environment, kernels, runner, steps
 from attnprof.api import EstimateOptions
 from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
@@ -23,6 +23,8 @@ from attnprof.isolation.fork_server import ForkServer, forks
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import InThisProcess, Workers
 from attnprof.journal import Journal, Key, journal_path
+from attnprof.kernels import custom
+from attnprof.kernels.custom import is_target
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.outputs import STDOUT, Outputs
 from attnprof.plan import (
@@ -35,7 +37,6 @@ from attnprof.plan import (
 )
 from attnprof.reports import renderers
 from attnprof.runner import Earlier, Measurements, Observer
-from attnprof.targets import is_target
 
 DEFAULT_MAX_SECONDS = 15.0
 
@@ -207,7 +208,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         stack.enter_context(computing_with(threads))
         workers = stack.enter_context(_workers(options, names, threads))
         if isinstance(workers, ForkServer):
-            stack.enter_context(targets.asked_apart(workers, measurements.timeout))
+            stack.enter_context(custom.asked_apart(workers, measurements.timeout))
 
         def ask(function: Callable[..., Any], *args: Any) -> Any:
             return workers.run(function, *args, max_seconds=measurements.timeout).result
@@ -241,7 +242,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
     Raises:
         MeasurementError: where there can be no forks.
     """
-    if options.get("no_isolation") or any(targets.is_given(name) for name in names):
+    if options.get("no_isolation") or any(custom.is_given(name) for name in names):
         import torch
 
         before = torch.get_num_threads()
@@ -282,7 +283,7 @@ def _digest_of_reference(name: str | None, ask: Callable[..., Any]) -> str:
     """
     if name is None:
         return ""
-    from attnprof.targets.against import reference_digest
+    from attnprof.kernels.custom.check_against import reference_digest
 
     try:
         return f" {name} {ask(reference_digest, name)}"

@@ -14,8 +14,8 @@ from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.core.presets import find_model
 from attnprof.core.units import parse_lengths, parse_whole_number
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
-from attnprof.targets import is_target, name_of, with_inputs
-from attnprof.targets.reference import inputs_of, split_names
+from attnprof.kernels.custom import is_target, name_of, with_inputs
+from attnprof.kernels.custom.reference import inputs_of, split_names
 
 Values = int | str | Sequence[int | str]
 """What an option takes from Python: a value as on the command line, an int, or several of them."""

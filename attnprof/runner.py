@@ -37,8 +37,8 @@ from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels import Kernel
+from attnprof.kernels.custom import is_target
 from attnprof.slow_cases import SlowCases
-from attnprof.targets import is_target
 from attnprof.timing import time_in_turn
 
 TRUTH = "operator"

@@ -13,9 +13,9 @@ from typing import Literal
 from attnprof.core.growth.empirical import CountedGrowth, tell_growth
 from attnprof.core.growth.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.core.workload import Workload
+from attnprof.kernels.custom import OwnKernel, answering_within, is_target
+from attnprof.kernels.custom.target import Work
 from attnprof.series import Series
-from attnprof.targets import OwnKernel, answering_within, is_target
-from attnprof.targets.target import Work
 
 Predicted = Literal["MACs", "memory"]
 """The costs that are known without measuring."""

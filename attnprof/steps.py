@@ -39,12 +39,12 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
     return [
         "torch",
         "torch._dynamo",  # imported with the first fake tensor: in every fork, if not before
-        *(f"attnprof.kernels.{name.replace('-', '_')}" for name in sorted(built_in)),
+        *(f"attnprof.kernels.builtin.{name.replace('-', '_')}" for name in sorted(built_in)),
         *model_modules(built_in),
         *(f"attnprof.counting.counters.{name}" for name in counters.names()),
         "attnprof.meters.latency",
         "attnprof.meters.memory",
-        *["attnprof.targets.python_object", "attnprof.targets.hf_config"] * bool(own),
+        *["attnprof.kernels.custom.python_object", "attnprof.kernels.custom.hf_config"] * bool(own),
     ]
 
 
@@ -59,7 +59,7 @@ def wrong_output(case: Case, reference: str | None = None) -> str:
     kernel, workload = kernels.find(case.kernel), case.workload
     call = kernel.build(workload)
     if reference is not None:
-        from attnprof.targets.against import wrong_against
+        from attnprof.kernels.custom.check_against import wrong_against
 
         return wrong_against(reference, call, workload)
     from attnprof.output_checks import wrong_output

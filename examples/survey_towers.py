@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import attnprof
-from attnprof import AttentionPattern, Workload, kernels, targets
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.counting.operator_counts import count_operators
+from attnprof.kernels import custom
 
 LENGTH = 48
 SIZES: dict[str, Any] = {
@@ -125,7 +126,7 @@ def survey(kind: str, folder: Path) -> str:
     values, inputs = TOWERS[kind]
     path = folder / f"{kind}.json"
     path.write_text(json.dumps({"model_type": kind, **values}), encoding="utf-8")
-    name = targets.with_inputs(str(path), inputs)
+    name = custom.with_inputs(str(path), inputs)
     told: list[str] = []
     for mode in ("inference", "training"):
         try:

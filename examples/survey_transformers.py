@@ -119,9 +119,10 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
     """The verdict on one type in each mode, and what there is to say of it."""
     from transformers import CONFIG_MAPPING
 
-    from attnprof import AttentionPattern, Workload, targets
+    from attnprof import AttentionPattern, Workload
     from attnprof.core.errors import describe_error
-    from attnprof.targets import with_inputs
+    from attnprof.kernels import custom
+    from attnprof.kernels.custom import with_inputs
 
     workload = Workload(AttentionPattern.dense(4), LENGTH, hidden_size=64)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +130,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
         try:
             values = tiny(CONFIG_MAPPING[kind]().to_dict()) | OWN.get(kind, {})
             path.write_text(json.dumps({**values, "model_type": kind}, default=str))
-            target = targets.find(with_inputs(str(path), inputs))
+            target = custom.find(with_inputs(str(path), inputs))
             parameters = target.parameters(workload)
         except Exception as error:
             return [("refused", describe_error(error)[:300])] * len(MODES)

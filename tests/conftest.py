@@ -41,8 +41,8 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 @pytest.fixture(scope="session")
 def guard_workers() -> Iterator[Workers]:
     """Processes that contracts are measured in; torch is imported for them once."""
-    modules = ["torch", "attnprof.counting.call_profile", "attnprof.targets.python_object"]
-    modules += ["attnprof.targets.hf_config", "transformers.models.bert.modeling_bert"]
+    modules = ["torch", "attnprof.counting.call_profile", "attnprof.kernels.custom.python_object"]
+    modules += ["attnprof.kernels.custom.hf_config", "transformers.models.bert.modeling_bert"]
     with ForkServer(modules, is_limited=True) as server:
         yield server
 

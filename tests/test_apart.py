@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import pytest
 from patience import PATIENCE_SECONDS
 
-from attnprof import kernels, steps, targets
+from attnprof import kernels, steps
 from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolation.fork_server import ForkServer
+from attnprof.kernels import custom
+from attnprof.kernels.custom.proxy import ApartTarget
+from attnprof.kernels.custom.target import Target
 from attnprof.plan import read_cases
-from attnprof.targets.apart import ApartTarget
-from attnprof.targets.target import Target
 
 SECONDS = PATIENCE_SECONDS
 SMALL = {"hidden_size": 64, "num_heads": 4}
@@ -26,8 +27,8 @@ def server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def apart(server: ForkServer) -> Iterator[targets.Apart]:
-    with targets.asked_apart(server, SECONDS) as apart:
+def apart(server: ForkServer) -> Iterator[custom.Apart]:
+    with custom.asked_apart(server, SECONDS) as apart:
         yield apart
 
 
@@ -41,7 +42,7 @@ def test_answers_are_those_of_this_process(server: ForkServer, name: str) -> Non
     here = kernels.find(name)
     assert isinstance(here, Target)
     asked = workload(name)
-    with targets.asked_apart(server, SECONDS):
+    with custom.asked_apart(server, SECONDS):
         there = kernels.find(name)
         assert isinstance(there, ApartTarget)
         assert workload(name) == asked
@@ -66,7 +67,7 @@ def test_what_cannot_be_used_is_refused_as_in_this_process(name: str) -> None:
         workload(name)
 
 
-def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: targets.Apart) -> None:
+def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: custom.Apart) -> None:
     asked = workload("fatal:Late")
     late = kernels.find("fatal:Late")
     for seq_len, status, words, max_seconds in (
@@ -82,7 +83,7 @@ def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: targe
     assert late.executed_macs(asked.at(100)) == 100 * 64 * 64
 
 
-def test_answers_are_asked_for_once(apart: targets.Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_asked_for_once(apart: custom.Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = workload("mixers:Dense")
     kernel = kernels.find("mixers:Dense")
     first = kernel.executed_macs(asked)

@@ -10,7 +10,8 @@ import pytest
 from here import estimate
 from shapes import HEADS, HIDDEN
 
-from attnprof import AttentionPattern, Workload, targets
+from attnprof import AttentionPattern, Workload
+from attnprof.kernels import custom
 
 FEED_FORWARD, LAYERS, VOCABULARY = 128, 2, 100
 _LAYER = 4 * HIDDEN**2 + 2 * HIDDEN * FEED_FORWARD
@@ -54,7 +55,7 @@ def test_own_attention_implementations_are_taken_and_others_left_out(
         folder = tmp_path / (value.replace("/", "-") or "none")
         folder.mkdir()
         name = _config(folder, **_LLAMA, **({key: value} if value else {}))
-        target = targets.find(name)
+        target = custom.find(name)
         if value != "flex_attention":  # what its compiled kernel takes for a thread is not known
             peaks[value] = target.peak_bytes(workload)
         module = target.build(workload).module

@@ -21,7 +21,7 @@ from attnprof.crossing import (
     solve_crossing,
 )
 from attnprof.crossing_findings import lasting
-from attnprof.kernels import bert_eager, bert_sdpa, longformer_banded, longformer_hf
+from attnprof.kernels.builtin import bert_eager, bert_sdpa, longformer_banded, longformer_hf
 
 
 def through_every_length(

@@ -130,7 +130,7 @@ def test_what_ran_on_fake_tensors_is_not_run_for_real_where_it_fails() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (x + self.table[: x.shape[1]]) @ x.mT
 
-    from attnprof.targets import find, standing_for
+    from attnprof.kernels.custom import find, standing_for
 
     with standing_for(Ends, ()) as name:
         target = find(name)

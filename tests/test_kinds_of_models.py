@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from attnprof import AttentionPattern, Workload, targets
+from attnprof import AttentionPattern, Workload
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.counting.operator_counts import count_operators
+from attnprof.kernels import custom
+from attnprof.kernels.custom.target import Target
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.targets.target import Target
 
 WIDTH, HEADS, LAYERS, FEED_FORWARD = 64, 4, 2, 128
 _LAYERED = {"num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
@@ -72,7 +73,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def target_of(kind: str, tmp_path: Path) -> Target:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**CONFIGS[kind], "model_type": kind}))
-    target = targets.find(str(path))
+    target = custom.find(str(path))
     assert isinstance(target, Target)
     return target
 

@@ -14,10 +14,10 @@ from attnprof.crossing import Crossing, side_of
 from attnprof.crossing_findings import PayFinding
 from attnprof.growth_findings import GrowthFinding
 from attnprof.isolation.workers import InThisProcess
+from attnprof.kernels.custom import is_target
+from attnprof.kernels.custom.target import Work
 from attnprof.plan import read_cases
 from attnprof.runner import Measurements
-from attnprof.targets import is_target
-from attnprof.targets.target import Work
 from attnprof.wording import describe_findings
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}

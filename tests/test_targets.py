@@ -14,10 +14,11 @@ from here import estimate
 from typer.testing import CliRunner
 
 import attnprof
-from attnprof import AttentionPattern, Workload, kernels, targets
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.cli import app
 from attnprof.core.errors import UsageError
 from attnprof.counting.operator_counts import count_operators
+from attnprof.kernels import custom
 from attnprof.meters.memory import measure_peak_bytes
 
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY = 64, 4, 2, 128, 100
@@ -117,7 +118,7 @@ def test_counts_on_fake_tensors_equal_those_of_a_real_run(name: str, tmp_path: P
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_peaks_on_fake_tensors_are_the_allocators(name: str, mode: Any, tmp_path: Path) -> None:
-    kernel = targets.find(_folder(name, tmp_path))
+    kernel = custom.find(_folder(name, tmp_path))
     pattern = AttentionPattern.dense(HEADS)
     workload = kernel.adapted(Workload(pattern, 128, hidden_size=HIDDEN, mode=mode))
     measured = measure_peak_bytes(kernel.build(workload).run, "cpu")

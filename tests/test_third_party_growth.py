@@ -14,16 +14,16 @@ from memory_efficient_attention_pytorch import Attention
 from nystrom_attention import NystromAttention
 from torch import Tensor, nn
 
-from attnprof import targets
 from attnprof.guard.cases import case_of
 from attnprof.guard.measuring import Measured, observe_all
+from attnprof.kernels import custom
 
 LENGTHS = (1024, 2048, 4096, 8192)
 QUADRUPLED = (1024, 4096, 16384, 65536)
 
 
 def measured(build: Any, lengths: tuple[int, ...] = LENGTHS) -> Measured:
-    with targets.standing_for(build, ["x=batch,len,64"]) as name:
+    with custom.standing_for(build, ["x=batch,len,64"]) as name:
         return observe_all(case_of(name, lengths[0], {}), lengths)
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from attnprof import targets
 from attnprof.core.errors import MeasurementError, UncountedError, UsageError
 from attnprof.core.growth.laws import LAW_FORMS, GrowthLaw, parse_law
 from attnprof.core.units import parse_lengths
@@ -18,6 +17,7 @@ from attnprof.guard.measuring import observe_all
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
 from attnprof.guard.verdicts import growth_breaches, unknown_growth
+from attnprof.kernels import custom
 from attnprof.plan import check_names
 
 
@@ -91,7 +91,7 @@ def _named(target: object, options: dict[str, Any]) -> Generator[str]:
     described = options.pop("input", None)
     words = [described] if isinstance(described, str) else list(described or ())
     try:
-        with targets.standing_for(target, words) as name:
+        with custom.standing_for(target, words) as name:
             yield name
     except UsageError as error:
         if error.argument == "kernel":

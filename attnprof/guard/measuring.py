@@ -21,7 +21,7 @@ from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
 from attnprof.guard.growing import Seen, see_growth
-from attnprof.seeded import seeded_everywhere
+from attnprof.kernels.seeding import seeded_everywhere
 
 if TYPE_CHECKING:
     from attnprof.counting.call_profile import Observation
@@ -87,10 +87,10 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
     targets += [contract.time.reference for contract in contracts if contract.time]
     # torch imports its compiler with the first fake tensor: in every fork, if not before.
     loaded = ["torch", "torch._dynamo", "attnprof.counting.call_profile"]
-    loaded.append("attnprof.targets.python_object")
+    loaded.append("attnprof.kernels.custom.python_object")
     loaded += model_modules(name for name in targets if not kernels.is_own(name))
     if any(".json" in name or "::" in name for name in targets):
-        loaded.append("attnprof.targets.hf_config")
+        loaded.append("attnprof.kernels.custom.hf_config")
     return loaded
 
 

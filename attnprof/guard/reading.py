@@ -164,7 +164,7 @@ class ContractReader:
 
     def _check_reference(self, key: str, value: str) -> None:
         from attnprof import kernels
-        from attnprof.targets.reference import is_reference, parse_reference
+        from attnprof.kernels.custom.reference import is_reference, parse_reference
 
         try:
             if is_reference(value):

@@ -12,10 +12,10 @@ import pkgutil
 from functools import cache
 from typing import Literal, Protocol, cast
 
-from attnprof import targets
 from attnprof.core.errors import UsageError, near
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
+from attnprof.kernels import builtin, custom
 
 
 class Kernel(Protocol):
@@ -67,13 +67,13 @@ class Kernel(Protocol):
 @cache
 def names() -> tuple[str, ...]:
     """The kernels there are, by the names of their files; none of them is imported."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    modules = (module.name for module in pkgutil.iter_modules(builtin.__path__))
     return tuple(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
 def is_own(name: str) -> bool:
     """Whether the name is that of something of the user's own, as `pkg.mod:Net`."""
-    return name not in names() and targets.is_reference(name)
+    return name not in names() and custom.is_reference(name)
 
 
 def find(name: str) -> Kernel:
@@ -83,7 +83,7 @@ def find(name: str) -> Kernel:
         UsageError: when there is none; says what is near.
     """
     if is_own(name):
-        return targets.find(name)
+        return custom.find(name)
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {near(name, names())}")
     return _built_in(name)
@@ -91,7 +91,7 @@ def find(name: str) -> Kernel:
 
 @cache
 def _built_in(name: str) -> Kernel:
-    return cast("Kernel", importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+    return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
 
 
 def moved_bytes(kernel: Kernel, workload: Workload) -> int:

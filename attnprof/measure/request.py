@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Self, TypedDict, TypeVar, cast
 
-from attnprof import kernels, targets
+from attnprof import kernels
 from attnprof.core.errors import code_under_test
 from attnprof.core.workload import Case
 from attnprof.isolation.fork_server import forks
+from attnprof.kernels import custom
+from attnprof.kernels.custom import ApartTarget
 from attnprof.plan import GridOptions, read_kernel_names, read_seconds
-from attnprof.targets import ApartTarget
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 _T = TypeVar("_T")
@@ -57,7 +58,7 @@ def isolated(options: Mapping[str, object]) -> ExitStack:
         if own and not options.get("no_isolation"):
             server = stack.enter_context(forks(_modules(own), is_heard=True))
             shares_imports = len(own) > 1
-            stack.enter_context(targets.asked_apart(server, timeout, shares_imports=shares_imports))
+            stack.enter_context(custom.asked_apart(server, timeout, shares_imports=shares_imports))
         return stack.pop_all()
 
 
@@ -76,14 +77,14 @@ def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
 
 def _modules(own: list[str]) -> list[str]:
     """What counting these imports, for it to be imported once."""
-    is_python = [targets.is_python(name) for name in own]
+    is_python = [custom.is_python(name) for name in own]
     modules = [
         "torch",
         "torch._dynamo",
         "attnprof.counting.operator_counts",
         "attnprof.counting.allocations",
     ]
-    modules += ["attnprof.targets.python_object"] * any(is_python)
+    modules += ["attnprof.kernels.custom.python_object"] * any(is_python)
     if not all(is_python):
-        modules += ["attnprof.targets.hf_config", "transformers.models.auto.modeling_auto"]
+        modules += ["attnprof.kernels.custom.hf_config", "transformers.models.auto.modeling_auto"]
     return modules

@@ -18,14 +18,14 @@ from torch.utils._pytree import tree_map_only
 from attnprof.core.errors import FailedError, UsageError, code_under_test, near
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.seeded import SEED, seeded_defaults
-from attnprof.targets.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
-from attnprof.targets.effects import no_effect, sizes_of
-from attnprof.targets.inputs import InputSpec
-from attnprof.targets.layout import ASSUMED, Layout, find_layout
-from attnprof.targets.modules import as_module, placed, required, signature_of
-from attnprof.targets.reference import Reference
-from attnprof.targets.target import Target
+from attnprof.kernels.custom.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
+from attnprof.kernels.custom.ineffective_options import no_effect, sizes_of
+from attnprof.kernels.custom.input_layout import ASSUMED, Layout, find_layout
+from attnprof.kernels.custom.inputs import InputSpec
+from attnprof.kernels.custom.modules import as_module, placed, required, signature_of
+from attnprof.kernels.custom.reference import Reference
+from attnprof.kernels.custom.target import Target
+from attnprof.kernels.seeding import SEED, seeded_defaults
 
 _SIZES = {
     "hidden_size": "hidden_size",

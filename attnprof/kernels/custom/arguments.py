@@ -10,9 +10,9 @@ from torch import nn
 
 from attnprof.core.errors import UsageError, near
 from attnprof.core.workload import Workload
-from attnprof.targets.inputs import InputSpec, ids, states
-from attnprof.targets.layout import Layout
-from attnprof.targets.modules import required, signature_of
+from attnprof.kernels.custom.input_layout import Layout
+from attnprof.kernels.custom.inputs import InputSpec, ids, states
+from attnprof.kernels.custom.modules import required, signature_of
 
 IDS = ("input_ids", "tokens", "ids")
 """Names of inputs that are tokens."""

@@ -18,11 +18,11 @@ from typing import TypeGuard
 
 from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolation.workers import Workers
-from attnprof.targets.apart import Apart, ApartTarget
-from attnprof.targets.failed import FailedTarget
-from attnprof.targets.importable import importable_name
-from attnprof.targets.reference import is_reference, parse_reference, with_inputs
-from attnprof.targets.target import Target
+from attnprof.kernels.custom.failed_import import FailedTarget
+from attnprof.kernels.custom.import_path import importable_name
+from attnprof.kernels.custom.proxy import Apart, ApartTarget
+from attnprof.kernels.custom.reference import is_reference, parse_reference, with_inputs
+from attnprof.kernels.custom.target import Target
 
 __all__ = [
     "Apart",
@@ -147,7 +147,7 @@ def _base_of(name: str) -> str:
 
 
 def _find_given(name: str) -> Target:
-    from attnprof.targets.python_object import PythonTarget
+    from attnprof.kernels.custom.python_object import PythonTarget
 
     if name not in _targets_of_given:
         thing = _given[_base_of(name)]
@@ -186,10 +186,10 @@ def find(name: str) -> OwnKernel:
 def _find(name: str, folder: str) -> Target | FailedTarget:
     reference = parse_reference(name)
     if reference.kind == "config":
-        from attnprof.targets.hf_config import ConfigTarget
+        from attnprof.kernels.custom.hf_config import ConfigTarget
 
         return ConfigTarget(reference)
-    from attnprof.targets.python_object import PythonTarget
+    from attnprof.kernels.custom.python_object import PythonTarget
 
     try:
         return PythonTarget(reference)

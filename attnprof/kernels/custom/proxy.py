@@ -11,9 +11,9 @@ from attnprof.counting.call import Call
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.server_process import installed_modules
 from attnprof.isolation.workers import Worker, Workers
-from attnprof.targets.failed import FailedTarget
-from attnprof.targets.reference import parse_reference
-from attnprof.targets.target import Work
+from attnprof.kernels.custom.failed_import import FailedTarget
+from attnprof.kernels.custom.reference import parse_reference
+from attnprof.kernels.custom.target import Work
 
 _T = TypeVar("_T")
 
@@ -183,9 +183,9 @@ class ApartTarget:
 
 def answer(name: str, what: str, *arguments: Workload) -> Any:
     """What an attribute of a target is, or what its method returns, in the process of this call."""
-    from attnprof import targets
+    from attnprof.kernels import custom
 
-    target = targets.find(name)
+    target = custom.find(name)
     if isinstance(target, FailedTarget):
         raise target.failure
     found = getattr(target, what)

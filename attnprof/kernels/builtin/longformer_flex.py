@@ -12,8 +12,8 @@ from attnprof.core.cpu import cpu_threads
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels._building import build_call
-from attnprof.kernels._memory import (
+from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
     flash_cpu_forward_bytes,

@@ -33,11 +33,11 @@ from torch.utils._pytree import tree_map_only
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
+from attnprof.kernels.custom.modules import CalledByPosition, as_module, required, signature_of
+from attnprof.kernels.custom.python_object import PythonTarget, load_object
+from attnprof.kernels.custom.reference import parse_reference
 from attnprof.nn.checking.tolerance import difference
 from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
-from attnprof.targets.modules import CalledByPosition, as_module, required, signature_of
-from attnprof.targets.python_object import PythonTarget, load_object
-from attnprof.targets.reference import parse_reference
 
 _OPTION = "check_against"
 _MODULE = "module"

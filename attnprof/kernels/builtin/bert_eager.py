@@ -8,9 +8,9 @@ from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels import _bert
-from attnprof.kernels._bert import held_bytes, parameters, supports
-from attnprof.kernels._memory import (
+from attnprof.kernels.builtin import _bert
+from attnprof.kernels.builtin._bert import held_bytes, parameters, supports
+from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
     has_residual,

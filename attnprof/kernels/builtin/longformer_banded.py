@@ -10,9 +10,9 @@ from attnprof.core.formulas import absorbing_macs, absorbs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels._banded_memory import layer_memory
-from attnprof.kernels._building import build_call
-from attnprof.kernels._memory import activation_bytes, stack_peak_bytes
+from attnprof.kernels.builtin._banded_memory import layer_memory
+from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._memory import activation_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
     Cut,
     fused_backward_cut,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from attnprof.core.workload import Workload
-from attnprof.targets.inputs import InputSpec
+from attnprof.kernels.custom.inputs import InputSpec
 
 _OF_TOKENS = ("input_ids", "inputs_embeds")
 _DECODER = "decoder_"

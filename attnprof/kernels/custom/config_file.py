@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from attnprof.core.errors import UsageError
 from attnprof.core.units import format_bytes
-from attnprof.targets.reference import Reference
+from attnprof.kernels.custom.reference import Reference
 
 MAX_CONFIG_BYTES = 10 * 2**20
 _FILE = "config.json"

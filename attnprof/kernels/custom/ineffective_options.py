@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attnprof.core.workload import Workload
-from attnprof.targets.inputs import InputSpec
+from attnprof.kernels.custom.inputs import InputSpec
 
 _SIZES = {
     "batch": ("batch_size",),

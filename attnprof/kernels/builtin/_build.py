@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.seeded import seeded_defaults
+from attnprof.kernels.seeding import seeded_defaults
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from attnprof.core.formulas import absorbs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
-from attnprof.kernels._memory import (
+from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
     flash_cpu_backward_bytes,

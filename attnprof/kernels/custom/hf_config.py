@@ -19,12 +19,12 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.counting.fake_tensors import fake_mode, is_fake_mode
-from attnprof.seeded import SEED, seeded_defaults
-from attnprof.targets.config_file import read_config
-from attnprof.targets.inputs import InputSpec, ids
-from attnprof.targets.positions import exceeded, position_tables
-from attnprof.targets.reference import Reference
-from attnprof.targets.target import Target
+from attnprof.kernels.custom.config_file import read_config
+from attnprof.kernels.custom.inputs import InputSpec, ids
+from attnprof.kernels.custom.position_limits import exceeded, position_tables
+from attnprof.kernels.custom.reference import Reference
+from attnprof.kernels.custom.target import Target
+from attnprof.kernels.seeding import SEED, seeded_defaults
 
 
 class ConfigTarget(Target):

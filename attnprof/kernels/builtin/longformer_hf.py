@@ -13,8 +13,8 @@ from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels._building import build_call
-from attnprof.kernels._memory import (
+from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
     has_residual,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnprof.core.errors import UsageError
-from attnprof.targets.inputs import InputSpec, parse_input
+from attnprof.kernels.custom.inputs import InputSpec, parse_input
 
 _OBJECT = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _PART = "::"
