@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, cast
 
 from attnprof import kernels, runner
-from attnprof.breakdown import Breakdown, break_down
+from attnprof.analysis.breakdown_table import Breakdown
+from attnprof.analysis.predictions import with_predictions
+from attnprof.breakdown import break_down
 from attnprof.core import machine as machines
 from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
-from attnprof.forecast import with_predictions
 from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.options import GridOptions, check_names, read_cases, read_device_name
 from attnprof.outputs import OutputOptions, Outputs
-from attnprof.plan import GridOptions, check_names, read_cases, read_device_name
 from attnprof.reports import renderers
 from attnprof.runner import Observer
 
 if TYPE_CHECKING:
-    from attnprof.audit_table import AuditTable
+    from attnprof.analysis.audit_table import AuditTable
 
 
 class EstimateOptions(GridOptions, OutputOptions, IsolationOptions, total=False):
@@ -154,8 +155,8 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
         "markdown": options.get("markdown"),
     }
 
+    from attnprof.analysis.audit_table import AuditTable
     from attnprof.audit import installed_peers
-    from attnprof.audit_table import AuditTable
 
     def markdown(result: AuditTable) -> str:
         from attnprof.render.audit import render_audit_markdown

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attnprof import kernels, steps
-from attnprof.audit_table import AuditRow, AuditTable
+from attnprof.analysis.audit_table import AuditRow, AuditTable
 from attnprof.breakdown import count
 from attnprof.core import formulas
 from attnprof.core.errors import describe_error

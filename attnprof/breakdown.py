@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
+from attnprof.analysis.breakdown_table import Breakdown, By, Part
 from attnprof.core.errors import MeasurementError, describe_error
 from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.workload import Case
@@ -19,62 +18,7 @@ if TYPE_CHECKING:
     from attnprof.counting.call import Build, Call
     from attnprof.counting.operator_counts import OperatorCounts
 
-By = Literal["module", "operator"]
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One module with all inside it, or one operator wherever it runs.
-
-    Attributes:
-        kernel: name of the kernel.
-        seq_len: tokens.
-        by: `module` or `operator`.
-        part: the module's path, empty for the whole, or the operator's name.
-        calls: of operators, in the part.
-        macs: of the part; None where one of its operators has no formula.
-        share: of the MACs of the whole, 0 to 1; None where these are not known.
-        growth: the exponent k of MACs ~ n^k from the length before; None at the first length.
-    """
-
-    kernel: str
-    seq_len: int
-    by: By
-    part: str
-    calls: int
-    macs: int | None
-    share: float | None
-    growth: float | None = None
-
-
-@dataclass(slots=True)
-class Breakdown:
-    """Parts of every case, and the cases that could not be counted, with the reason."""
-
-    parts: list[Part]
-    failures: list[tuple[Case, str]]
-
-    def to_csv(self) -> str:
-        """One row for each part; empty where there is no value."""
-        import pandas as pd
-
-        text = io.StringIO()
-        columns = list(Part.__dataclass_fields__)
-        frame = pd.DataFrame([asdict(part) for part in self.parts], columns=columns, dtype=object)
-        frame.to_csv(text, index=False, lineterminator="\n")
-        return text.getvalue()
-
-    def to_json(self) -> str:
-        """The parts and the failures."""
-        import json
-
-        failures = [
-            {"kernel": case.kernel, "seq_len": case.workload.seq_len, "reason": reason}
-            for case, reason in self.failures
-        ]
-        parts = [asdict(part) for part in self.parts]
-        return json.dumps({"parts": parts, "failures": failures}, indent=2) + "\n"
 
 
 def break_down(cases: Iterable[Case]) -> Breakdown:

@@ -26,8 +26,7 @@ from attnprof.journal import Journal, Key, journal_path
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-from attnprof.outputs import STDOUT, Outputs
-from attnprof.plan import (
+from attnprof.options import (
     check_names,
     read_cases,
     read_device_name,
@@ -35,6 +34,7 @@ from attnprof.plan import (
     read_seconds,
     read_threads,
 )
+from attnprof.outputs import STDOUT, Outputs
 from attnprof.reports import renderers
 from attnprof.runner import Earlier, Measurements, Observer
 

@@ -8,8 +8,8 @@ from typing import TypedDict
 from attnprof.checkups import Setting
 from attnprof.core.machine import Machine
 from attnprof.examination import Observer, examine
+from attnprof.options import check_names, read_device_name, read_seconds, read_threads
 from attnprof.outputs import Outputs
-from attnprof.plan import check_names, read_device_name, read_seconds, read_threads
 
 DEFAULT_MAX_SECONDS = 60.0
 

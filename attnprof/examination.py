@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from attnprof import checkups, kernels
+from attnprof.analysis.noise import BUSY_PART
 from attnprof.checkups import Setting, Taken
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rates, Sample, part_of
 from attnprof.core.workload import Case, Device, DType
-from attnprof.diagnosis import BUSY_PART
 from attnprof.environment import Environment
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 
 LENGTHS = (1024, 2048, 4096)
 """Where kernels are timed, in tokens."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from attnprof.analysis.noise import OTHERS_CORES, describe_disturbance
 from attnprof.busy_processes import Snapshot, busy_between, snapshot
-from attnprof.diagnosis import OTHERS_CORES, describe_disturbance
 from attnprof.disturbance import (
     Load,
     conditions,

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from attnprof import kernels, steps
+from attnprof.analysis.predictions import predicted_records, samples_of
 from attnprof.core import formulas
 from attnprof.core.errors import FailedError, MeasurementError, UncountedError, describe_error
 from attnprof.core.machine import Machine
@@ -32,7 +33,6 @@ from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Workload
 from attnprof.counting import counters
 from attnprof.fitting import obstacle
-from attnprof.forecast import predicted_records, samples_of
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Worker, Workers

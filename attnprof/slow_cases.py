@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from attnprof import kernels, steps
+from attnprof.analysis.predictions import predict_case, samples_of
 from attnprof.core.errors import AttnprofError
 from attnprof.core.machine import Machine
 from attnprof.core.records import Record
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case, DType
-from attnprof.forecast import predict_case, samples_of
 from attnprof.isolation.workers import Workers
 
 FAR_PAST = 2.0

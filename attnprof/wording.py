@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from attnprof import kernels
+from attnprof.analysis.crossover import MeasuredCrossing, Side
+from attnprof.analysis.findings import Findings
+from attnprof.analysis.findings.counters import CounterFinding
+from attnprof.analysis.findings.crossovers import PayFinding, Resource
+from attnprof.analysis.findings.growth import GrowthFinding
+from attnprof.analysis.findings.max_length import FitFinding
+from attnprof.analysis.findings.speed import LengthVerdict, VerdictFinding
+from attnprof.analysis.series import labels
 from attnprof.core.growth.laws import Law
 from attnprof.core.notation import (
     format_dilation,
@@ -22,13 +30,6 @@ from attnprof.core.units import (
 )
 from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION
 from attnprof.core.workload import Workload
-from attnprof.crossing import MeasuredCrossing, Side
-from attnprof.crossing_findings import PayFinding, Resource
-from attnprof.findings import CounterFinding, Findings
-from attnprof.fit_findings import FitFinding
-from attnprof.growth_findings import GrowthFinding
-from attnprof.series import labels
-from attnprof.verdict_findings import LengthVerdict, VerdictFinding
 
 
 def describe_subject(table: ResultTable) -> str:

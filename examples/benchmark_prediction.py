@@ -17,14 +17,14 @@ import time
 from collections.abc import Sequence
 
 from attnprof import kernels
+from attnprof.analysis.time_model import PredictedTime, predict_time
 from attnprof.core.intervals import median_interval
 from attnprof.core.machine import Sample
 from attnprof.core.units import format_bytes, format_count, format_duration
 from attnprof.core.workload import Case
 from attnprof.meters.latency import cpu_timer
 from attnprof.meters.memory import measure_peak_bytes
-from attnprof.plan import DEFAULT_KERNELS, read_cases
-from attnprof.prediction import PredictedTime, predict_time
+from attnprof.options import DEFAULT_KERNELS, read_cases
 
 LENGTHS = (512, 1024, 2048)
 FACTORS = (2, 4)

@@ -24,7 +24,7 @@ from attnprof.core.intervals import Interval, paired_ratio
 from attnprof.core.records import REFERENCE
 from attnprof.core.verdict import verdict
 from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 
 LENGTHS = (256, 512, 1024)
 

@@ -35,7 +35,7 @@ from attnprof.core.verdict import PRECISION, Outcome, verdict
 from attnprof.core.workload import Case
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 from attnprof.timing import time_in_turn
 
 KERNEL = "longformer-banded"

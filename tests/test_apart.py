@@ -14,7 +14,7 @@ from attnprof.isolation.fork_server import ForkServer
 from attnprof.kernels import custom
 from attnprof.kernels.custom.proxy import ApartTarget
 from attnprof.kernels.custom.target import Target
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 
 SECONDS = PATIENCE_SECONDS
 SMALL = {"hidden_size": 64, "num_heads": 4}

@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import attnprof
-from attnprof import AttentionPattern, Workload, findings
-from attnprof.crossing import (
+from attnprof import AttentionPattern, Workload
+from attnprof.analysis import findings
+from attnprof.analysis.crossover import (
     Crossing,
     MeasuredRatio,
     Side,
@@ -20,7 +21,7 @@ from attnprof.crossing import (
     side_of,
     solve_crossing,
 )
-from attnprof.crossing_findings import lasting
+from attnprof.analysis.findings.crossovers import lasting
 from attnprof.kernels.builtin import bert_eager, bert_sdpa, longformer_banded, longformer_hf
 
 

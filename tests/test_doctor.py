@@ -20,6 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from attnprof import AttentionPattern, Workload, checkups, disturbance, examination, kernels
+from attnprof.analysis.noise import QUIET, diagnose, rounds_needed
 from attnprof.checkups import Setting, Taken
 from attnprof.cli import app
 from attnprof.core.errors import MeasurementError, UsageError
@@ -33,7 +34,6 @@ from attnprof.core.machine import (
     read_machine,
 )
 from attnprof.core.workload import Case
-from attnprof.diagnosis import QUIET, diagnose, rounds_needed
 from attnprof.environment import Environment, blas_of
 from attnprof.isolation.outcome import Outcome, attempted
 from attnprof.meters import rates

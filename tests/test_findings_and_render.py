@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import attnprof
-from attnprof import ResultTable, findings
+from attnprof import ResultTable
+from attnprof.analysis import findings
+from attnprof.analysis.crossover import Crossing
+from attnprof.analysis.series import series_of
 from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.core.records import CASE, WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
 from attnprof.core.workload import Case
-from attnprof.crossing import Crossing
+from attnprof.options import read_cases
 from attnprof.placing import apart, densified, farthest
-from attnprof.plan import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.render.table import render_table
 from attnprof.runner import estimate
-from attnprof.series import series_of
 from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 

@@ -19,7 +19,7 @@ from attnprof.counting import counters
 from attnprof.isolation.workers import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.meters.memory import PeakMemory
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 from attnprof.runner import Measurements
 
 KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})

@@ -14,24 +14,16 @@ from shapes import HEADS, WORKLOADS, describe, sliding
 from torch import Tensor
 from typer.testing import CliRunner
 
-from attnprof import (
-    AttentionPattern,
-    AttentionStack,
-    ResultTable,
-    Workload,
-    findings,
-    kernels,
-    runner,
-    steps,
-)
+from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload, kernels, runner, steps
+from attnprof.analysis import findings
 from attnprof.cli import app
 from attnprof.columns import COMPARE_COLUMNS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
+from attnprof.options import read_cases
 from attnprof.output_checks import wrong_output
-from attnprof.plan import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.runner import Measurements

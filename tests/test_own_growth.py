@@ -8,15 +8,16 @@ import pytest
 import torch
 from here import estimate
 
-from attnprof import AttentionPattern, ResultTable, findings, kernels, runner, series_costs
+from attnprof import AttentionPattern, ResultTable, kernels, runner
+from attnprof.analysis import cost_functions, findings
+from attnprof.analysis.crossover import Crossing, side_of
+from attnprof.analysis.findings.crossovers import PayFinding
+from attnprof.analysis.findings.growth import GrowthFinding
 from attnprof.core.workload import Workload
-from attnprof.crossing import Crossing, side_of
-from attnprof.crossing_findings import PayFinding
-from attnprof.growth_findings import GrowthFinding
 from attnprof.isolation.workers import InThisProcess
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 from attnprof.runner import Measurements
 from attnprof.wording import describe_findings
 
@@ -140,7 +141,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
         return count(workload)
 
     monkeypatch.setattr(kernel, "executed_macs", noted)
-    series_costs._counted_costs.cache_clear()
+    cost_functions._counted_costs.cache_clear()
     return asked
 
 
@@ -150,7 +151,7 @@ def test_a_loop_is_counted_up_to_a_number_of_operators(
 ) -> None:
     """What bounds the search is work and not time: it ends at the same length on any machine."""
     asked = recorded(monkeypatch, "Loop")
-    monkeypatch.setattr("attnprof.series_costs._MOST_OPERATORS", most)
+    monkeypatch.setattr("attnprof.analysis.cost_functions._MOST_OPERATORS", most)
     growth_of("Loop", [96, 192])
     assert calls_at(192) < most / 2 < max(calls_at(seq_len) for seq_len in asked) <= most
 

@@ -14,7 +14,16 @@ from test_imports import loaded_by
 from typer.testing import CliRunner
 
 import attnprof
-from attnprof import Workload, findings, kernels
+from attnprof import Workload, kernels
+from attnprof.analysis import findings
+from attnprof.analysis.findings.max_length import longest_fitting
+from attnprof.analysis.predictions import predict_case, predicted_records, samples_of
+from attnprof.analysis.time_model import (
+    LOWEST_EFFICIENCY,
+    MAX_DOUBLINGS,
+    PredictedTime,
+    predict_time,
+)
 from attnprof.cli import app
 from attnprof.columns import COMPARE_COLUMNS
 from attnprof.core import machine as machines
@@ -24,10 +33,7 @@ from attnprof.core.records import CASE, PREDICTED, Record
 from attnprof.core.result_table import COLUMNS, ResultTable
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case
-from attnprof.fit_findings import longest_fitting
-from attnprof.forecast import predict_case, predicted_records, samples_of
-from attnprof.plan import read_cases
-from attnprof.prediction import LOWEST_EFFICIENCY, MAX_DOUBLINGS, PredictedTime, predict_time
+from attnprof.options import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.runner import estimate
@@ -454,7 +460,7 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import json; from pathlib import Path\n"
         "import attnprof; from attnprof import machine as m, findings\n"
-        "from attnprof.prediction import Sample\n"
+        "from attnprof.analysis.time_model import Sample\n"
         f"d = json.loads(Path({str(path)!r}).read_text())['document']\n"
         "d['rates'], d['noise'] = m.Rates(**d['rates']), m.Noise(**d['noise'])\n"
         "d['kernel_samples'] = tuple(m.KernelSample(**(one | {'sample': Sample(**one['sample'])}))"

@@ -14,7 +14,7 @@ from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 from attnprof.rounds import RoundLog
 from attnprof.runner import Measurements
 

@@ -16,7 +16,7 @@ from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
 from attnprof.meters import rates
-from attnprof.plan import read_cases
+from attnprof.options import read_cases
 from attnprof.rounds import Timed
 from attnprof.runner import Measurements
 from attnprof.slow_cases import SLOWEST_RATE, SlowCases

@@ -107,7 +107,7 @@ def check(
     from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
-    from attnprof.plan import read_seconds
+    from attnprof.options import read_seconds
     from attnprof.streams import drop_stdout
 
     if format not in FORMATS:
@@ -169,7 +169,7 @@ def _renew(
     from attnprof.cli.screen import say
     from attnprof.guard import checking
     from attnprof.guard.reading import shown_path
-    from attnprof.plan import read_seconds
+    from attnprof.options import read_seconds
 
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The options that commands share, with their help; values are read by `attnprof.plan`."""
+"""The options that commands share, with their help; values are read by `attnprof.options`."""
 
 from __future__ import annotations
 

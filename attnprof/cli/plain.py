@@ -1,4 +1,4 @@
-"""A command whose options are text as it was typed; `attnprof.plan` reads it.
+"""A command whose options are text as it was typed; `attnprof.options` reads it.
 
 Typer would have Pydantic convert values, which takes as long to import as all of an estimate.
 """

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from attnprof import findings, streams
+from attnprof import streams
+from attnprof.analysis import findings
 from attnprof.columns import WIDE, Column
 from attnprof.render.table import render_table
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject

@@ -18,7 +18,7 @@ from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
 from attnprof.guard.verdicts import growth_breaches, unknown_growth
 from attnprof.kernels import custom
-from attnprof.plan import check_names
+from attnprof.options import check_names
 
 
 def assert_growth(

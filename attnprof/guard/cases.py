@@ -7,7 +7,7 @@ from typing import cast
 
 from attnprof.core.errors import UsageError
 from attnprof.core.workload import Case
-from attnprof.plan import GridOptions, read_cases
+from attnprof.options import GridOptions, read_cases
 
 
 def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case:

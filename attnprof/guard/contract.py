@@ -80,7 +80,7 @@ class Contract:
         line: of its table in that file, from 1.
         target: what is measured, as for `--kernel`; paths are relative to the file's folder.
         lengths: in tokens, ascending.
-        options: further options of `attnprof.plan.GridOptions`, one value each.
+        options: further options of `attnprof.options.GridOptions`, one value each.
         growth: the fastest law that is allowed; a quantity without one keeps its locked law.
         allowances: what may change against the lock.
         budgets: absolute limits.

@@ -13,7 +13,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.fork_server import forks
 from attnprof.kernels import custom
 from attnprof.kernels.custom import ApartTarget
-from attnprof.plan import GridOptions, read_kernel_names, read_seconds
+from attnprof.options import GridOptions, read_kernel_names, read_seconds
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 _T = TypeVar("_T")

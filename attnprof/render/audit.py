@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from attnprof.audit_table import AuditRow, AuditTable
+from attnprof.analysis.audit_table import AuditRow, AuditTable
 from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,

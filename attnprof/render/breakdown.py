@@ -6,7 +6,7 @@ from itertools import groupby
 
 from rich.table import Table
 
-from attnprof.breakdown import Breakdown, Part
+from attnprof.analysis.breakdown_table import Breakdown, Part
 from attnprof.core.units import format_count, format_macs
 
 _EMPTY = "–"

@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from attnprof.analysis.series import Series, series_of
 from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_bytes, format_count, format_duration, format_macs
 from attnprof.placing import apart, densified, farthest
-from attnprof.series import Series, series_of
 from attnprof.wording import describe_setting
 
 # Okabe and Ito's palette without its yellow; marker and dash repeat what the colour says, for

@@ -9,6 +9,7 @@ from typing import cast
 
 from rich.table import Table
 
+from attnprof.analysis.noise import diagnose
 from attnprof.core.machine import Machine
 from attnprof.core.units import (
     format_bytes,
@@ -17,7 +18,6 @@ from attnprof.core.units import (
     format_macs,
     format_percent,
 )
-from attnprof.diagnosis import diagnose
 
 _EMPTY = "–"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnprof import findings
+from attnprof.analysis import findings
+from attnprof.analysis.series import labels
 from attnprof.columns import Column, filled
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
-from attnprof.series import labels
 from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
 
 

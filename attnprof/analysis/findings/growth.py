@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attnprof.analysis.cost_functions import closed_costs, counted_costs
+from attnprof.analysis.series import Series
 from attnprof.core.growth.laws import Law, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
-from attnprof.series import Series
-from attnprof.series_costs import closed_costs, counted_costs
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from attnprof import kernels
+from attnprof.analysis.time_model import (
+    BORROWED_ERROR,
+    LOWEST_EFFICIENCY,
+    PredictedTime,
+    predict_from_rates,
+    predict_time,
+    roofline_ns,
+    widened,
+)
 from attnprof.core.errors import AttnprofError
 from attnprof.core.machine import KernelSample, Machine, Sample
 from attnprof.core.records import (
@@ -21,15 +30,6 @@ from attnprof.core.records import (
 from attnprof.core.units import format_share
 from attnprof.core.workload import DTYPE_BYTES, Case, Workload
 from attnprof.kernels import Kernel
-from attnprof.prediction import (
-    BORROWED_ERROR,
-    LOWEST_EFFICIENCY,
-    PredictedTime,
-    predict_from_rates,
-    predict_time,
-    roofline_ns,
-    widened,
-)
 
 
 @dataclass(frozen=True, slots=True)

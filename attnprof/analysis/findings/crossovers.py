@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.core.growth.empirical import Count
-from attnprof.core.growth.polynomial import Cost
-from attnprof.core.records import RATIO
-from attnprof.crossing import (
+from attnprof.analysis.cost_functions import QUANTITIES, Predicted, closed_costs, counted_costs
+from attnprof.analysis.crossover import (
     RIPPLE,
     Crossing,
     MeasuredCrossing,
@@ -20,8 +18,10 @@ from attnprof.crossing import (
     side_of,
     solve_crossing,
 )
-from attnprof.series import Series
-from attnprof.series_costs import QUANTITIES, Predicted, closed_costs, counted_costs
+from attnprof.analysis.series import Series
+from attnprof.core.growth.empirical import Count
+from attnprof.core.growth.polynomial import Cost
+from attnprof.core.records import RATIO
 
 Resource = Literal["MACs", "memory", "time"]
 

@@ -1,17 +1,12 @@
-"""What follows from a table: growth, what is faster, where it pays, what ptflops missed."""
+"""What ptflops did not count."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from attnprof.analysis.series import Series
 from attnprof.core.growth.polynomial import doubling_exponent
-from attnprof.core.result_table import ResultTable
-from attnprof.crossing_findings import PayFinding, find_crossings
-from attnprof.fit_findings import FitFinding, find_fit
-from attnprof.growth_findings import GrowthFinding, find_growth
-from attnprof.series import Series, series_of
-from attnprof.verdict_findings import VerdictFinding, find_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +36,6 @@ class CounterFinding:
     shorter: int | None
     counted_exponent: float
     executed_exponent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """All that follows from a table."""
-
-    growth: tuple[GrowthFinding, ...]
-    verdicts: tuple[VerdictFinding, ...]
-    pays: tuple[PayFinding, ...]
-    counters: tuple[CounterFinding, ...]
-    fits: tuple[FitFinding, ...] = ()
-
-
-def find(table: ResultTable) -> Findings:
-    """What follows from a table, in the order of its series."""
-    series = [one for one in series_of(table) if one.is_supported]
-    growth = (find_growth(one) for one in series)
-    available = table.available_bytes
-    fits = (find_fit(one, available, table.machine) for one in series) if available else ()
-    return Findings(
-        growth=tuple(finding for finding in growth if finding is not None),
-        verdicts=tuple(find_verdicts(table, series)),
-        pays=tuple(find_crossings(series)),
-        counters=tuple(finding for one in series for finding in _counters(one)),
-        fits=tuple(finding for finding in fits if finding is not None),
-    )
 
 
 def _counters(series: Series) -> list[CounterFinding]:

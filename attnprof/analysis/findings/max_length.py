@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from attnprof.analysis.cost_functions import counted_costs
+from attnprof.analysis.predictions import predict_case, sample_from
+from attnprof.analysis.series import Series
+from attnprof.analysis.time_model import PredictedTime
 from attnprof.core.machine import Machine
 from attnprof.core.workload import Case
-from attnprof.forecast import predict_case, sample_from
-from attnprof.prediction import PredictedTime
-from attnprof.series import Series
-from attnprof.series_costs import counted_costs
 
 LONGEST = 2**40
 """Tokens beyond which nobody asks whether they fit."""

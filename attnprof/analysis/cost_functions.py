@@ -10,12 +10,12 @@ from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Literal
 
+from attnprof.analysis.series import Series
 from attnprof.core.growth.empirical import CountedGrowth, tell_growth
 from attnprof.core.growth.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.core.workload import Workload
 from attnprof.kernels.custom import OwnKernel, answering_within, is_target
 from attnprof.kernels.custom.target import Work
-from attnprof.series import Series
 
 Predicted = Literal["MACs", "memory"]
 """The costs that are known without measuring."""

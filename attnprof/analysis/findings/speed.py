@@ -6,11 +6,11 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from attnprof.analysis.series import Series
 from attnprof.core.records import REFERENCE
 from attnprof.core.result_table import ResultTable
 from attnprof.core.verdict import MOST_ROUNDS, Verdict
 from attnprof.core.workload import Workload
-from attnprof.series import Series
 
 
 @dataclass(frozen=True, slots=True)
