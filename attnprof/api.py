@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, cast
 
-from attnprof import kernels, runner
+from attnprof import kernels
 from attnprof.analysis.breakdown_table import Breakdown
 from attnprof.analysis.predictions import with_predictions
-from attnprof.breakdown import break_down
 from attnprof.core import machine as machines
 from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
+from attnprof.measure import runner
+from attnprof.measure.breakdown import break_down
 from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.measure.runner import Observer
 from attnprof.options import GridOptions, check_names, read_cases, read_device_name
 from attnprof.outputs import OutputOptions, Outputs
 from attnprof.reports import renderers
-from attnprof.runner import Observer
 
 if TYPE_CHECKING:
     from attnprof.analysis.audit_table import AuditTable
@@ -134,7 +135,7 @@ class AuditRequest(Request):
 
     def run(self, observe: Observer = lambda activity, done: None) -> AuditTable:
         """Count, explain, and save what was asked for."""
-        from attnprof.audit import audit
+        from attnprof.measure.audit import audit
 
         result = audit(self.cases, self.peers, observe)
         self.outputs.save(result)
@@ -156,7 +157,7 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     }
 
     from attnprof.analysis.audit_table import AuditTable
-    from attnprof.audit import installed_peers
+    from attnprof.measure.audit import installed_peers
 
     def markdown(result: AuditTable) -> str:
         from attnprof.render.audit import render_audit_markdown
@@ -188,7 +189,7 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    from attnprof import environment
+    from attnprof.measure import environment
 
     check_names(options, GridOptions)
     device = environment.resolve_device(read_device_name(options))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
-from attnprof import environment, kernels, runner, steps
+from attnprof import kernels
 from attnprof.api import EstimateOptions
 from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
@@ -25,7 +25,9 @@ from attnprof.isolation.workers import InThisProcess, Workers
 from attnprof.journal import Journal, Key, journal_path
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
+from attnprof.measure import environment, runner, worker_tasks
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
+from attnprof.measure.runner import Earlier, Measurements, Observer
 from attnprof.options import (
     check_names,
     read_cases,
@@ -36,7 +38,6 @@ from attnprof.options import (
 )
 from attnprof.outputs import STDOUT, Outputs
 from attnprof.reports import renderers
-from attnprof.runner import Earlier, Measurements, Observer
 
 DEFAULT_MAX_SECONDS = 15.0
 
@@ -252,7 +253,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
         finally:
             torch.set_num_threads(before)
         return
-    with forks(steps.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
+    with forks(worker_tasks.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
         yield server
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from attnprof.checkups import Setting
 from attnprof.core.machine import Machine
-from attnprof.examination import Observer, examine
+from attnprof.measure.doctor import Observer, examine
+from attnprof.measure.doctor_probes import Setting
 from attnprof.options import check_names, read_device_name, read_seconds, read_threads
 from attnprof.outputs import Outputs
 

@@ -11,7 +11,7 @@ from attnprof.core.result_table import ResultTable
 from attnprof.outputs import Format, Renderer
 
 if TYPE_CHECKING:
-    from attnprof.environment import Environment
+    from attnprof.measure.environment import Environment
 
 
 def renderers(environment: Environment | None) -> Mapping[Format, Renderer[ResultTable]]:

@@ -22,8 +22,8 @@ from attnprof.core.intervals import median_interval
 from attnprof.core.machine import Sample
 from attnprof.core.units import format_bytes, format_count, format_duration
 from attnprof.core.workload import Case
-from attnprof.meters.latency import cpu_timer
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
+from attnprof.measure.rounds import cpu_timer
 from attnprof.options import DEFAULT_KERNELS, read_cases
 
 LENGTHS = (512, 1024, 2048)

@@ -19,16 +19,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LongformerConfig
 from transformers.models.longformer import modeling_longformer
 
-from attnprof import (
-    AttentionPattern,
-    LongformerSelfAttention,
-    environment,
-    sliding_window_attention,
-)
+from attnprof import AttentionPattern, LongformerSelfAttention, sliding_window_attention
 from attnprof.core.intervals import median_interval, paired_ratio
 from attnprof.core.units import format_bytes, format_duration
-from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure import environment
+from attnprof.measure.peak_memory import measure_peak_bytes
+from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
 from attnprof.nn.flex import block_mask
 
 HEADS, HEAD_DIM, WINDOW = 12, 64, 512

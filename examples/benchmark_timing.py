@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from attnprof import environment, kernels
+from attnprof import kernels
 from attnprof.core.intervals import Interval, paired_ratio
 from attnprof.core.records import REFERENCE
 from attnprof.core.verdict import verdict
-from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
+from attnprof.measure import environment
+from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
 from attnprof.options import read_cases
 
 LENGTHS = (256, 512, 1024)

@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof import environment, steps
 from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.intervals import Interval
 from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD
@@ -35,8 +34,9 @@ from attnprof.core.verdict import PRECISION, Outcome, verdict
 from attnprof.core.workload import Case
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
+from attnprof.measure import environment, worker_tasks
+from attnprof.measure.timing import time_in_turn
 from attnprof.options import read_cases
-from attnprof.timing import time_in_turn
 
 KERNEL = "longformer-banded"
 TOLERANCE = 0.1
@@ -78,7 +78,7 @@ def main() -> int:
     with (
         computing_with(cpu_threads()),
         ForkServer(
-            steps.modules([REFERENCE, KERNEL]), {"OMP_NUM_THREADS": str(cpu_threads())}
+            worker_tasks.modules([REFERENCE, KERNEL]), {"OMP_NUM_THREADS": str(cpu_threads())}
         ) as workers,
     ):
         print(workers.run(environment.capture, max_seconds=TIMEOUT).result.describe("cpu"))

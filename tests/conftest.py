@@ -15,7 +15,7 @@ from shapes import WORKLOADS, describe
 from attnprof import Workload
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
-from attnprof.rounds import RoundLog
+from attnprof.measure.disturbance import RoundLog
 
 pytest_plugins = ["pytester"]
 

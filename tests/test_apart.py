@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import pytest
 from patience import PATIENCE_SECONDS
 
-from attnprof import kernels, steps
+from attnprof import kernels
 from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.kernels import custom
 from attnprof.kernels.custom.proxy import ApartTarget
 from attnprof.kernels.custom.target import Target
+from attnprof.measure import worker_tasks
 from attnprof.options import read_cases
 
 SECONDS = PATIENCE_SECONDS
@@ -22,7 +23,7 @@ SMALL = {"hidden_size": 64, "num_heads": 4}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    with ForkServer(steps.modules(["mixers:Dense"])) as server:
+    with ForkServer(worker_tasks.modules(["mixers:Dense"])) as server:
         yield server
 
 

@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 from attnprof import AttentionPattern, Workload, kernels
 from attnprof.api import prepare_audit
-from attnprof.audit import audit
 from attnprof.cli import app
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
 from attnprof.counting.call import Call
 from attnprof.counting.reconciliation import Sight, account
+from attnprof.measure.audit import audit
 
 LENGTHS = (64, 96, 200, 256, 512)
 WINDOWS = (16, 32, 64)

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from attnprof.meters.clocks import ClockReading, ClockWatch, watch_clocks
+from attnprof.measure.gpu_clocks import ClockReading, ClockWatch, watch_clocks
 
 UUID = "1b2c"
 SM, GPU = 1, 0

@@ -19,9 +19,8 @@ from patience import PATIENCE_SECONDS
 from rich.console import Console
 from typer.testing import CliRunner
 
-from attnprof import AttentionPattern, Workload, checkups, disturbance, examination, kernels
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.analysis.noise import QUIET, diagnose, rounds_needed
-from attnprof.checkups import Setting, Taken
 from attnprof.cli import app
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.machine import (
@@ -34,11 +33,12 @@ from attnprof.core.machine import (
     read_machine,
 )
 from attnprof.core.workload import Case
-from attnprof.environment import Environment, blas_of
 from attnprof.isolation.outcome import Outcome, attempted
-from attnprof.meters import rates
+from attnprof.measure import doctor, doctor_probes, system_load, throughput
+from attnprof.measure.disturbance import Timed
+from attnprof.measure.doctor_probes import Setting, Taken
+from attnprof.measure.environment import Environment, blas_of
 from attnprof.render.doctor import render_doctor
-from attnprof.rounds import Timed
 
 SAMPLE = Sample(
     seq_len=1024,
@@ -239,33 +239,33 @@ def test_no_remedy_without_evidence_nor_on_a_quiet_machine() -> None:
 
 def test_noise_is_the_quartiles_of_times_and_of_ratios() -> None:
     # Ratios are exactly 1, whatever the times do together.
-    together = rates.noise_of([(time, time) for time in (80, 90, 100, 110, 120)])
+    together = throughput.noise_of([(time, time) for time in (80, 90, 100, 110, 120)])
     assert (together.single_spread, together.paired_spread) == (0.2, 0.0)
     assert (together.single_ns, together.pairs) == (100, 5)
-    apart = rates.noise_of([(80, 100), (90, 100), (100, 100), (110, 100), (120, 100)])
+    apart = throughput.noise_of([(80, 100), (90, 100), (100, 100), (110, 100), (120, 100)])
     assert apart.paired_spread == pytest.approx(0.2)
 
 
 def test_rates_are_work_by_time_of_a_timer_that_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "LARGEST_SIDE", {"cpu": 64})
-    monkeypatch.setattr(rates, "SMALLEST_SIDE", 64)
-    monkeypatch.setattr(rates, "COPIED_BYTES", {"cpu": 1000})
+    monkeypatch.setattr(throughput, "LARGEST_SIDE", {"cpu": 64})
+    monkeypatch.setattr(throughput, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(throughput, "COPIED_BYTES", {"cpu": 1000})
 
     def timer(run: Callable[[], object]) -> Timed:
         run()
         return Timed(500)
 
-    assert rates.matmul_macs_per_s("float64", "cpu", timer, 1.0) == 64**3 * 2_000_000
-    assert rates.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=10**9) == 2000 * 2_000_000
-    assert rates.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=800) == 200 * 2_000_000
+    assert throughput.matmul_macs_per_s("float64", "cpu", timer, 1.0) == 64**3 * 2_000_000
+    assert throughput.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=10**9) == 2000 * 2_000_000
+    assert throughput.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=800) == 200 * 2_000_000
 
 
 def test_others_are_what_is_busy_beside_this_process() -> None:
-    before = disturbance.Load(at=10.0, busy=100.0, own=5.0, stolen=1.0, all_cores=1000.0)
-    after = disturbance.Load(at=12.0, busy=103.5, own=6.5, stolen=1.2, all_cores=1004.0)
-    seen = disturbance.conditions(before, after, threads=3)
+    before = system_load.Load(at=10.0, busy=100.0, own=5.0, stolen=1.0, all_cores=1000.0)
+    after = system_load.Load(at=12.0, busy=103.5, own=6.5, stolen=1.2, all_cores=1004.0)
+    seen = system_load.conditions(before, after, threads=3)
     assert (seen.cores_used_by_others, seen.stolen_share, seen.threads) == (1.0, 0.05, 3)
-    assert disturbance.cores_used_by_others(before, before) is None
+    assert system_load.cores_used_by_others(before, before) is None
 
 
 @pytest.mark.parametrize(
@@ -333,16 +333,16 @@ class Hospital:
 
 FOUND = Outcome(("cpu", ENVIRONMENT, 2**33, 2))
 QUICK: dict[object, Outcome] = {
-    checkups.look: FOUND,
-    checkups.matmul_rate: Outcome(Taken(value=10**9)),
-    checkups.copy_rate: Outcome(Taken(value=10**9)),
-    checkups.noise: Outcome((NOISY, IDLE)),
+    doctor_probes.look: FOUND,
+    doctor_probes.matmul_rate: Outcome(Taken(value=10**9)),
+    doctor_probes.copy_rate: Outcome(Taken(value=10**9)),
+    doctor_probes.noise: Outcome((NOISY, IDLE)),
 }
 
 
 def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "_cases", small_cases)
-    machine = examination.examine_with(Hospital(QUICK), Setting(), lambda *_: None)
+    monkeypatch.setattr(doctor, "_cases", small_cases)
+    machine = doctor.examine_with(Hospital(QUICK), Setting(), lambda *_: None)
     assert not machine.failures
     by_case = {(one.kernel, one.sample.seq_len): one.sample for one in machine.kernel_samples}
     assert len(by_case) == len(small_cases("cpu")) - 1
@@ -357,19 +357,21 @@ def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.Monk
 
 
 def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "_cases", small_cases)
-    slow = QUICK | {checkups.matmul_rate: Outcome(Taken(value=1))}
-    machine = examination.examine_with(Hospital(slow), Setting(max_seconds=0.5), lambda *_: None)
+    monkeypatch.setattr(doctor, "_cases", small_cases)
+    slow = QUICK | {doctor_probes.matmul_rate: Outcome(Taken(value=1))}
+    machine = doctor.examine_with(Hospital(slow), Setting(max_seconds=0.5), lambda *_: None)
     assert not machine.kernel_samples
     reason = machine.left_out["bert-sdpa at 32 tokens"]
     assert reason == "no time left of 0.5 s; raise --max-seconds"
 
 
 def test_times_that_others_disturbed_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "_cases", lambda device: small_cases(device)[:1])
+    monkeypatch.setattr(doctor, "_cases", lambda device: small_cases(device)[:1])
     for used, marked in ((0.1, {}), (0.9, {"bert-sdpa at 32 tokens": 0.9})):
-        fates = QUICK | {checkups.timed: Outcome(Taken(value=SAMPLE, cores_used_by_others=used))}
-        machine = examination.examine_with(Hospital(fates), Setting(), lambda *_: None)
+        fates = QUICK | {
+            doctor_probes.timed: Outcome(Taken(value=SAMPLE, cores_used_by_others=used))
+        }
+        machine = doctor.examine_with(Hospital(fates), Setting(), lambda *_: None)
         assert machine.disturbed == marked
 
 
@@ -378,12 +380,12 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
 ) -> None:
     fates = QUICK | {
         "float16": Outcome(failure="killed by SIGKILL"),
-        checkups.copy_rate: Outcome(failure="RuntimeError: no copies today"),
-        checkups.timed: Outcome(Taken(value=SAMPLE)),
+        doctor_probes.copy_rate: Outcome(failure="RuntimeError: no copies today"),
+        doctor_probes.timed: Outcome(Taken(value=SAMPLE)),
     }
-    del fates[checkups.matmul_rate]
-    monkeypatch.setattr(checkups, "matmul_rate", rate_of_one)
-    monkeypatch.setattr(examination, "ForkServer", lambda modules: Hospital(fates))
+    del fates[doctor_probes.matmul_rate]
+    monkeypatch.setattr(doctor_probes, "matmul_rate", rate_of_one)
+    monkeypatch.setattr(doctor, "ForkServer", lambda modules: Hospital(fates))
     path = tmp_path / "machine.json"
     result = CliRunner().invoke(app, ["doctor", "--json", str(path)])
     assert result.exit_code == MeasurementError.exit_code
@@ -403,9 +405,9 @@ def rate_of_one(setting: Setting, dtype: str, seconds: float) -> Taken:
 def test_noise_is_left_out_without_the_rate_that_it_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(examination, "_cases", lambda device: ())
-    fates = QUICK | {checkups.matmul_rate: Outcome(failure="took more than 1 s")}
-    machine = examination.examine_with(Hospital(fates), Setting(), lambda *_: None)
+    monkeypatch.setattr(doctor, "_cases", lambda device: ())
+    fates = QUICK | {doctor_probes.matmul_rate: Outcome(failure="took more than 1 s")}
+    machine = doctor.examine_with(Hospital(fates), Setting(), lambda *_: None)
     assert machine.noise is None
     assert machine.left_out["noise"] == "it is measured with float32 products, which failed"
     path = tmp_path / "machine.json"
@@ -458,7 +460,7 @@ BAD_OPTIONS = [
 def test_bad_options_are_refused_before_anything_is_measured(
     words: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(examination, "ForkServer")
+    monkeypatch.delattr(doctor, "ForkServer")
     result = CliRunner().invoke(app, ["doctor", *words.split()])
     assert result.exit_code == UsageError.exit_code
     assert result.stderr.startswith(f"attnprof: {message}")
@@ -467,7 +469,7 @@ def test_bad_options_are_refused_before_anything_is_measured(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "ForkServer", lambda modules: Hospital({}))
+    monkeypatch.setattr(doctor, "ForkServer", lambda modules: Hospital({}))
     result = CliRunner().invoke(app, ["doctor", "--device", "cuda"])
     assert result.exit_code == UsageError.exit_code
     assert "torch sees no CUDA device here" in result.stderr
@@ -494,7 +496,7 @@ def test_a_machine_is_examined_from_end_to_end_without_torch_in_the_caller(tmp_p
     machine = read_machine(str(path))
     assert set(machine.rates.matmul_macs_per_s) == {"float32", "float64", "bfloat16", "float16"}
     assert machine.noise
-    assert machine.noise.pairs >= rates.MIN_PAIRS
+    assert machine.noise.pairs >= throughput.MIN_PAIRS
     assert machine.environment["threads"] == 1
     assert machine.conditions
     assert machine.conditions.threads == 1

@@ -21,12 +21,12 @@ from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.core.records import CASE, WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
 from attnprof.core.workload import Case
+from attnprof.measure.runner import estimate
 from attnprof.options import read_cases
 from attnprof.placing import apart, densified, farthest
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
 from attnprof.render.table import render_table
-from attnprof.runner import estimate
 from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 

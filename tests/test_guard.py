@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE_SECONDS
 
-from attnprof import steps
 from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
 from attnprof.core.intervals import Interval
@@ -39,6 +38,7 @@ from attnprof.guard.reading import ConfigurationError
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
 from attnprof.isolation.workers import InThisProcess, Workers
+from attnprof.measure import worker_tasks
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 SDPA = contract("sdpa", "bert-sdpa", [256, 512])
@@ -831,7 +831,7 @@ def test_a_kernel_whose_output_is_wrong_is_not_raced(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.folder)  # where a race goes, and stays
-    monkeypatch.setattr(steps, "wrong_output", lambda case: f"{case.kernel} is off by one")
+    monkeypatch.setattr(worker_tasks, "wrong_output", lambda case: f"{case.kernel} is off by one")
     time = 'time = { reference = "bert-sdpa", at = 256, max = 50 }'
     project.says(contract("one", "bert-eager", [64, 128], time))
     (one,) = project.contracts()

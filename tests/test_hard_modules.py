@@ -14,12 +14,12 @@ from torch.nn.attention.flex_attention import create_mask
 
 import attnprof
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.breakdown import count
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
 from attnprof.counting import counters, mac_formulas
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.counting.operator_counts import count_operators
+from attnprof.measure.breakdown import count
 
 HEADS = 4
 

@@ -17,7 +17,7 @@ from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.call import Call
 from attnprof.counting.call_profile import observe
 from attnprof.counting.fake_tensors import fake_mode
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
 
 SCALARS = 64
 """Bytes of single numbers that kernels put into tensors on their way."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from attnprof import runner, steps
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
@@ -18,9 +17,10 @@ from attnprof.core.workload import Case
 from attnprof.counting import counters
 from attnprof.isolation.workers import InThisProcess
 from attnprof.journal import Journal, Key, journal_path
-from attnprof.meters.memory import PeakMemory
+from attnprof.measure import runner, worker_tasks
+from attnprof.measure.peak_memory import PeakMemory
+from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.runner import Measurements
 
 KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})
 WANTED = ["operator_macs", "time_ns"]
@@ -280,8 +280,10 @@ def measured_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             yield record(case, CASE, None)
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # thousands of them are slow
-    monkeypatch.setattr(steps, "count", count)
-    monkeypatch.setattr(steps, "peak_memory", lambda case: PeakMemory(taken_by(case, ""), 7, None))
+    monkeypatch.setattr(worker_tasks, "count", count)
+    monkeypatch.setattr(
+        worker_tasks, "peak_memory", lambda case: PeakMemory(taken_by(case, ""), 7, None)
+    )
     monkeypatch.setattr(runner, "time_in_turn", in_turn)
 
 

@@ -15,7 +15,7 @@ from attnprof import AttentionPattern, AttentionStack, Workload, kernels
 from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.counters import operator
 from attnprof.counting.fake_tensors import fake_mode
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
 
 aten = torch.ops.aten
 

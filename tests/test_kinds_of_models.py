@@ -14,7 +14,7 @@ from attnprof.counting.fake_tensors import fake_mode
 from attnprof.counting.operator_counts import count_operators
 from attnprof.kernels import custom
 from attnprof.kernels.custom.target import Target
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
 
 WIDTH, HEADS, LAYERS, FEED_FORWARD = 64, 4, 2, 128
 _LAYERED = {"num_hidden_layers": LAYERS, "num_attention_heads": HEADS}

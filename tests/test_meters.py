@@ -15,10 +15,10 @@ from attnprof.core.errors import MeasurementError
 from attnprof.core.intervals import paired_ratio
 from attnprof.core.verdict import PRECISION, verdict
 from attnprof.isolation.fork_server import ForkServer
-from attnprof.meters import latency
-from attnprof.meters.latency import Budget, measure_rounds
-from attnprof.meters.memory import PeakMemory, measure_peak_bytes, measure_peak_memory
-from attnprof.rounds import Timed
+from attnprof.measure import rounds
+from attnprof.measure.disturbance import Timed
+from attnprof.measure.peak_memory import PeakMemory, measure_peak_bytes, measure_peak_memory
+from attnprof.measure.rounds import Budget, measure_rounds
 
 
 class Bench:
@@ -70,7 +70,7 @@ def test_rounds_run_every_kernel_once_in_changing_order() -> None:
 def test_steady_kernels_stop_early() -> None:
     bench = Bench()
     times, *_ = measured({"a": bench.kernel("a", 100)}, bench.timer, bench.budget(1))
-    assert times == {"a": [100] * latency.MIN_ROUNDS}
+    assert times == {"a": [100] * rounds.MIN_ROUNDS}
 
 
 def test_noisy_kernels_stop_with_the_budget() -> None:
@@ -83,8 +83,8 @@ def test_noisy_kernels_stop_with_the_budget() -> None:
 def test_slow_kernels_are_warmed_up_once_and_run_three_rounds_whatever_they_take() -> None:
     bench = Bench()
     times, *_ = measured({"a": bench.kernel("a", 10**9)}, bench.timer, bench.budget(0.5))
-    assert times == {"a": [10**9] * latency.MIN_ROUNDS_BEYOND_BUDGET}
-    assert len(bench.ran) == latency.MIN_ROUNDS_BEYOND_BUDGET + 1
+    assert times == {"a": [10**9] * rounds.MIN_ROUNDS_BEYOND_BUDGET}
+    assert len(bench.ran) == rounds.MIN_ROUNDS_BEYOND_BUDGET + 1
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 2, 4])
@@ -94,7 +94,7 @@ def test_a_failing_kernel_leaves_the_others_their_rounds(fails_at: int) -> None:
     times, failures, _ = measured(runs, bench.timer, bench.budget(1e-6))
     assert list(times) == ["good"]
     assert [str(error) for error in failures.values()] == ["bad broke"]
-    assert len(times["good"]) >= latency.MIN_ROUNDS_BEYOND_BUDGET
+    assert len(times["good"]) >= rounds.MIN_ROUNDS_BEYOND_BUDGET
 
 
 def test_no_kernel_left_ends_the_rounds() -> None:
@@ -129,7 +129,7 @@ def test_warm_up_ends_with_its_share_of_the_budget() -> None:
     measure_rounds({"a": bench.kernel("a", *falling)}, bench.timer, bench.budget(1.5))
     assert bench.ran.count("a") > 2
     rounds_begin = sum(falling[:2])
-    assert falling[0] < latency.WARM_UP_WITHIN * 1.5e9 <= rounds_begin
+    assert falling[0] < rounds.WARM_UP_WITHIN * 1.5e9 <= rounds_begin
 
 
 def noisy(bench: Bench, name: str, nanoseconds: float, noise: float, draw: random.Random):
@@ -156,9 +156,9 @@ def test_rounds_end_when_the_ratios_are_narrow_though_the_times_are_not() -> Non
     drift = [100, 300, 150, 420]
     runs = {"one": bench.kernel("one", *drift), "other": bench.kernel("other", *drift)}
     times, *_ = measured(runs, bench.timer, bench.budget(1), reference="one")
-    assert len(times["one"]) == latency.MIN_ROUNDS
+    assert len(times["one"]) == rounds.MIN_ROUNDS
     times, *_ = measured(runs, bench.timer, bench.budget(1e-5))
-    assert len(times["one"]) > latency.MIN_ROUNDS
+    assert len(times["one"]) > rounds.MIN_ROUNDS
 
 
 def test_more_precision_takes_more_rounds() -> None:
@@ -181,7 +181,7 @@ def test_a_reference_that_fails_leaves_the_others_to_be_judged_by_their_medians(
     runs = {"one": bench.kernel("one", 10, fails_at=4), "other": bench.kernel("other", 10)}
     times, failures, _ = measured(runs, bench.timer, bench.budget(1), reference="one")
     assert (list(times), list(failures)) == (["other"], ["one"])
-    assert len(times["other"]) == latency.MIN_ROUNDS
+    assert len(times["other"]) == rounds.MIN_ROUNDS
 
 
 class BusyMachine(Bench):

@@ -14,7 +14,7 @@ from shapes import HEADS, WORKLOADS, describe, sliding
 from torch import Tensor
 from typer.testing import CliRunner
 
-from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload, kernels, runner, steps
+from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload, kernels
 from attnprof.analysis import findings
 from attnprof.cli import app
 from attnprof.columns import COMPARE_COLUMNS
@@ -22,11 +22,12 @@ from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
+from attnprof.measure import runner, worker_tasks
+from attnprof.measure.output_checks import wrong_output
+from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.output_checks import wrong_output
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
-from attnprof.runner import Measurements
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]
@@ -34,7 +35,7 @@ QUICK = Measurements(count=False, max_seconds=0.05)
 
 
 def wrong(name: str, workload: Workload) -> str:
-    return steps.wrong_output(Case(name, workload))
+    return worker_tasks.wrong_output(Case(name, workload))
 
 
 def right_workloads() -> list[Any]:

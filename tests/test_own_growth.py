@@ -8,7 +8,7 @@ import pytest
 import torch
 from here import estimate
 
-from attnprof import AttentionPattern, ResultTable, kernels, runner
+from attnprof import AttentionPattern, ResultTable, kernels
 from attnprof.analysis import cost_functions, findings
 from attnprof.analysis.crossover import Crossing, side_of
 from attnprof.analysis.findings.crossovers import PayFinding
@@ -17,8 +17,9 @@ from attnprof.core.workload import Workload
 from attnprof.isolation.workers import InThisProcess
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
+from attnprof.measure import runner
+from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.runner import Measurements
 from attnprof.wording import describe_findings
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}

@@ -33,10 +33,10 @@ from attnprof.core.records import CASE, PREDICTED, Record
 from attnprof.core.result_table import COLUMNS, ResultTable
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case
+from attnprof.measure.runner import estimate
 from attnprof.options import read_cases
 from attnprof.render.chart import render_png
 from attnprof.render.markdown import render_markdown
-from attnprof.runner import estimate
 from attnprof.wording import describe_findings, describe_notes
 
 LENGTHS = (256, 512, 1024, 2048)

@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 
 from attnprof.analysis.noise import describe_disturbance
-from attnprof.busy_processes import Snapshot, busy_between, snapshot
 from attnprof.core.intervals import paired_ratio
 from attnprof.core.machine import BusyProcess, Conditions
 from attnprof.core.verdict import verdict
-from attnprof.disturbance import Load, longest_wait_ns, own_seconds, thread_waits
-from attnprof.meters.latency import Budget, Measured, cpu_timer, measure_rounds
-from attnprof.rounds import Disturbance, RoundLog, Surroundings, Timed, explained
+from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
+from attnprof.measure.disturbance import Disturbance, RoundLog, Surroundings, Timed, explained
+from attnprof.measure.rounds import Budget, Measured, cpu_timer, measure_rounds
+from attnprof.measure.system_load import Load, longest_wait_ns, own_seconds, thread_waits
 
 TWO_CORES = Conditions(logical_cores=2, usable_cores=2, physical_cores=2, threads=2)
 

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 import attnprof
-from attnprof import ResultTable, fitting, kernels, runner
+from attnprof import ResultTable, kernels
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
+from attnprof.measure import feasibility, runner
+from attnprof.measure.disturbance import RoundLog
+from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.rounds import RoundLog
-from attnprof.runner import Measurements
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
 QUICK = Measurements(max_seconds=0.05, allow_slow=True)
@@ -84,7 +85,7 @@ def test_a_refusing_kernel_is_a_row_with_its_reason_and_no_other_stands_in() -> 
 def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**23)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**23)
     rows = run(len="64,1024", kernel=["bert-eager", "bert-sdpa"])
     assert [row.status for row in rows] == ["ok", "ok", "skipped", "ok"]
     needed = rows[2].values["predicted_peak_bytes"]
@@ -98,7 +99,7 @@ def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
 def test_what_is_skipped_has_the_time_that_shorter_lengths_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**23)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**23)
     timed = Measurements(count=False, memory=False, max_seconds=0.05)
     rows = run(timed, len="64,128,256,1024", kernel="bert-eager")
     assert [row.status for row in rows] == ["ok", "ok", "ok", "skipped"]
@@ -156,7 +157,7 @@ def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) 
     (first, *_) = read_cases({**SMALL, **patterns}, "cpu")  # type: ignore[typeddict-item]
     kernel = kernels.find("longformer-masked")
     held, peak = kernel.held_bytes(first.workload), kernel.peak_bytes(first.workload)
-    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2 * held + peak)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2 * held + peak)
     rows = run(**patterns)
     assert [row.status for row in rows] == ["ok", "ok", "skipped"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from attnprof import sliding_window_attention
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.nn.banded import attention, tile_kernels
 from attnprof.nn.banded.attention import Band
 

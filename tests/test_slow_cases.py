@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 import attnprof
-from attnprof import ResultTable, fitting, kernels, runner, steps
+from attnprof import ResultTable, kernels
 from attnprof.core.machine import KernelSample, Machine, Rates, Sample
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InThisProcess
-from attnprof.meters import rates
+from attnprof.measure import feasibility, runner, throughput, worker_tasks
+from attnprof.measure.disturbance import Timed
+from attnprof.measure.runner import Measurements
+from attnprof.measure.slow_cases import SLOWEST_RATE, SlowCases
 from attnprof.options import read_cases
-from attnprof.rounds import Timed
-from attnprof.runner import Measurements
-from attnprof.slow_cases import SLOWEST_RATE, SlowCases
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
 ROOMY = 2**50
@@ -48,7 +48,7 @@ class Rate(InThisProcess):
             self.asked += 1
             return macs_per_s
 
-        monkeypatch.setattr(steps, "fastest_rate", fastest)
+        monkeypatch.setattr(worker_tasks, "fastest_rate", fastest)
 
 
 def machine(seconds_at_4096: float) -> Machine:
@@ -143,7 +143,7 @@ def rows(measurements: Measurements, with_machine: Machine | None = None) -> lis
 def test_a_slow_case_is_skipped_before_it_is_counted_or_timed(
     monkeypatch: pytest.MonkeyPatch, count: bool
 ) -> None:
-    monkeypatch.setattr(fitting, "available_bytes", lambda device: ROOMY)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: ROOMY)
     Rate(10**11, monkeypatch)
     built: list[int] = []
     kernel = kernels.find("bert-sdpa")
@@ -168,7 +168,7 @@ def test_a_stored_machine_reaches_the_rows_that_were_not_run(
     """`compare --machine`: what does not fit here has the time of the stored machine."""
     path = tmp_path / "machine.json"
     path.write_text(machine(0.25).to_json())
-    monkeypatch.setattr(fitting, "available_bytes", lambda device: 2**20)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**20)
     options: Any = {**SMALL, "len": 4096, "kernel": "bert-sdpa", "device": "cpu"}
     (row,) = attnprof.compare(**options, machine=str(path), no_isolation=True).rows
     assert row.status == "skipped"
@@ -181,11 +181,11 @@ def test_a_stored_machine_reaches_the_rows_that_were_not_run(
 def test_the_best_rate_is_that_of_any_product_without_what_its_threads_waited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rates, "LARGEST_SIDE", {"cpu": 64})
-    monkeypatch.setattr(rates, "SMALLEST_SIDE", 64)
+    monkeypatch.setattr(throughput, "LARGEST_SIDE", {"cpu": 64})
+    monkeypatch.setattr(throughput, "SMALLEST_SIDE", 64)
     taken = iter([Timed(9000, 1000), Timed(5000, 4500), Timed(600)])
 
     def timer(run: Callable[[], object]) -> Timed:
         return next(taken)
 
-    assert rates.fastest_macs_per_s("float32", "cpu", timer, 1.0) == 64**3 * 2_000_000
+    assert throughput.fastest_macs_per_s("float32", "cpu", timer, 1.0) == 64**3 * 2_000_000

@@ -17,14 +17,14 @@ import pytest
 from patience import PATIENCE_SECONDS
 
 import attnprof
-from attnprof import steps
 from attnprof.core.records import UNITS
 from attnprof.isolation.fork_server import ForkedWorker
 from attnprof.isolation.outcome import Outcome
+from attnprof.measure import worker_tasks
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 UNDISTURBED = (
-    "from attnprof.rounds import RoundLog;"
+    "from attnprof.measure.disturbance import RoundLog;"
     "RoundLog._limit = lambda log: float('inf'); RoundLog._is_bad = lambda *_: False;"
     "from attnprof.cli import app; app()"
 )
@@ -55,7 +55,7 @@ def impatient_with_what_hangs(
     worker: ForkedWorker, function: Callable[..., Any], *args: Any, max_seconds: float
 ) -> Outcome:
     """A call that is given up after a second where it hangs, and nowhere else."""
-    hangs = function is steps.count and "hang_in_count" in args[0].kernel
+    hangs = function is worker_tasks.count and "hang_in_count" in args[0].kernel
     return call(worker, function, *args, max_seconds=1.0 if hangs else max_seconds)
 
 

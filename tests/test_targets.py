@@ -19,7 +19,7 @@ from attnprof.cli import app
 from attnprof.core.errors import UsageError
 from attnprof.counting.operator_counts import count_operators
 from attnprof.kernels import custom
-from attnprof.meters.memory import measure_peak_bytes
+from attnprof.measure.peak_memory import measure_peak_bytes
 
 HIDDEN, HEADS, LAYERS, FEED_FORWARD, VOCABULARY = 64, 4, 2, 128, 100
 _LIKE_BERT: dict[str, Any] = {

@@ -19,8 +19,8 @@ from attnprof.wording import describe_findings, describe_notes, describe_setting
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
+    from attnprof.measure.runner import Observer
     from attnprof.render.doctor import Section
-    from attnprof.runner import Observer
 
 _UNBOUNDED = 10_000
 _PROSE_WIDTH = 100

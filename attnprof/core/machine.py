@@ -95,7 +95,7 @@ class Machine:
 
     Attributes:
         device: what was measured.
-        environment: `attnprof.environment.Environment.as_dict()`.
+        environment: `attnprof.measure.environment.Environment.as_dict()`.
         memory_bytes: that a call could take on the device when it was measured.
         rates: of the device.
         noise: of its times; None where that failed.

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
-from attnprof.environment import cores
 from attnprof.guard.configuration import Configuration
 from attnprof.guard.contract import GROWING, Contract
 from attnprof.guard.lock import Entry, read_lock
@@ -24,6 +23,7 @@ from attnprof.guard.results import Breach, Result
 from attnprof.guard.verdicts import judge, unknown_growth
 from attnprof.isolation.fork_server import forks
 from attnprof.isolation.workers import InThisProcess, Workers
+from attnprof.measure.environment import cores
 
 Observer = Callable[[str, float], None]
 """Told what is being done, and the part that is done, 0 to 1."""

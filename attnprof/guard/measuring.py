@@ -81,7 +81,7 @@ class Measured:
 
 def modules(contracts: Iterable[Contract]) -> list[str]:
     """What measuring these imports, for it to be imported once."""
-    from attnprof.steps import model_modules
+    from attnprof.measure.worker_tasks import model_modules
 
     targets = [contract.target for contract in contracts]
     targets += [contract.time.reference for contract in contracts if contract.time]
@@ -236,9 +236,9 @@ def _hint(case: Case) -> str:
 
 def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
-    from attnprof.breakdown import on_fake_or_real
     from attnprof.counting.call import Call
     from attnprof.counting.call_profile import Effort, observe
+    from attnprof.measure.breakdown import on_fake_or_real
 
     def both(call: Call) -> tuple[Observation, dict[str, int]]:
         params: Counter[str] = Counter()
@@ -261,6 +261,6 @@ def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, 
 
 
 def _versions() -> dict[str, str]:
-    from attnprof.environment import versions
+    from attnprof.measure.environment import versions
 
     return versions("attnprof", "torch", "transformers")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from attnprof import kernels, steps
-from attnprof.busy_processes import snapshot
+from attnprof import kernels
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.intervals import Interval, paired_ratio
 from attnprof.core.workload import Case
@@ -17,7 +16,9 @@ from attnprof.counting.call import Call
 from attnprof.guard.cases import case_of
 from attnprof.guard.contract import Contract, TimeLimit
 from attnprof.isolation.workers import Workers
-from attnprof.rounds import explained, surroundings_here
+from attnprof.measure import worker_tasks
+from attnprof.measure.busy_processes import snapshot
+from attnprof.measure.disturbance import explained, surroundings_here
 
 MAX_SECONDS = 30.0
 """Rounds of one race end here; what is undecided then stays so."""
@@ -58,7 +59,7 @@ def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> 
     """
     import torch
 
-    from attnprof.meters.latency import Budget, cpu_timer, measure_rounds
+    from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
 
     limit = contract.time
     assert limit is not None
@@ -110,7 +111,7 @@ def _right_call(name: str, case: Case) -> Call:
     Raises:
         MeasurementError: when its output is wrong.
     """
-    wrong = "" if kernels.is_own(case.kernel) else steps.wrong_output(case)
+    wrong = "" if kernels.is_own(case.kernel) else worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(f"the {name} is wrong: {wrong}")
     return kernels.find(case.kernel).build(case.workload)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from attnprof.analysis.noise import OTHERS_CORES, describe_disturbance
-from attnprof.busy_processes import Snapshot, busy_between, snapshot
-from attnprof.disturbance import (
+from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
+from attnprof.measure.system_load import (
     Load,
     conditions,
     cores_used_by_others,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from attnprof import kernels, steps
+from attnprof import kernels
 from attnprof.analysis.predictions import predict_case, samples_of
 from attnprof.core.errors import AttnprofError
 from attnprof.core.machine import Machine
@@ -13,6 +13,7 @@ from attnprof.core.records import Record
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case, DType
 from attnprof.isolation.workers import Workers
+from attnprof.measure import worker_tasks
 
 FAR_PAST = 2.0
 """One call that takes longer than this many budgets is too slow: its rounds alone, four at the
@@ -91,7 +92,7 @@ class SlowCases:
         dtype, device = case.workload.dtype, case.workload.device
         if dtype not in self._rates:
             outcome = self._workers.run(
-                steps.fastest_rate, dtype, device, RATE_SECONDS, max_seconds=self._timeout
+                worker_tasks.fastest_rate, dtype, device, RATE_SECONDS, max_seconds=self._timeout
             )
             self._rates[dtype] = outcome.value or 0
         return self._rates[dtype]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from attnprof import disturbance, steps
-from attnprof.busy_processes import snapshot
 from attnprof.core.errors import FailedError
 from attnprof.core.intervals import median_interval, paired_ratio
 from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value, closed, failed
 from attnprof.core.workload import Case
-from attnprof.disturbance import Load
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
-from attnprof.rounds import Disturbance, Surroundings, Timed, explained
+from attnprof.measure import system_load, worker_tasks
+from attnprof.measure.busy_processes import snapshot
+from attnprof.measure.disturbance import Disturbance, Surroundings, Timed, explained
+from attnprof.measure.system_load import Load
 
 NOISY = 0.2
 """An interval wider than this part of its median is called noisy."""
@@ -54,7 +54,7 @@ class Bench:
         try:
             self._build(case)
             begun = time.monotonic()
-            return self._do(steps.timed, case)
+            return self._do(worker_tasks.timed, case)
         except FailedError:
             self._lost_seconds += time.monotonic() - begun
             raise
@@ -63,19 +63,19 @@ class Bench:
         if case in self._built:
             return
         begun = time.monotonic()
-        self._do(steps.build, case)
+        self._do(worker_tasks.build, case)
         self._built.add(case)
         if self._rebuilt:  # it has been warmed up in a process that is lost
-            self._do(steps.timed, case)
+            self._do(worker_tasks.timed, case)
         self._lost_seconds += time.monotonic() - begun
 
     def note(self) -> str:
         """What is to be known of the device's clocks; empty where nothing is."""
-        return self._asked(steps.clock_note).value or ""
+        return self._asked(worker_tasks.clock_note).value or ""
 
     def surroundings(self) -> Surroundings:
         """What else the machine does while cases are timed; asked before any has been built."""
-        return Surroundings(self._load, self._threads, disturbance.usable_cores())
+        return Surroundings(self._load, self._threads, system_load.usable_cores())
 
     def explained(self, seen: Disturbance) -> str:
         """What disturbed rounds, and what helps; empty where little did."""
@@ -83,12 +83,12 @@ class Bench:
 
     def _load(self) -> Load:
         """Without the work of the cases' own process, whichever that is."""
-        process, seconds = self._asked(disturbance.own_seconds).value or (os.getpid(), 0.0)
+        process, seconds = self._asked(system_load.own_seconds).value or (os.getpid(), 0.0)
         is_here = process == os.getpid()
-        return disturbance.load(disturbance.started_seconds() if is_here else seconds)
+        return system_load.load(system_load.started_seconds() if is_here else seconds)
 
     def _threads(self) -> int:
-        return self._asked(steps.threads).value or 1
+        return self._asked(worker_tasks.threads).value or 1
 
     def _asked(self, function: Callable[[], Any]) -> Outcome:
         """What the cases' process says of itself; nothing where there is none."""
@@ -111,7 +111,7 @@ class Bench:
         if self._worker is not None:
             self._worker.close()
         self._worker = None
-        steps.release()
+        worker_tasks.release()
 
     def _do(self, step: Callable[[Case], Timed | None], case: Case) -> Timed:
         if self._worker is None:
@@ -145,7 +145,7 @@ def time_in_turn(
         note: what is to be known of all of them.
         on_round: told the part of the time that is spent.
     """
-    from attnprof.meters.latency import Budget, measure_rounds
+    from attnprof.measure.rounds import Budget, measure_rounds
 
     bench = Bench(workers, timeout)
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from attnprof import kernels, steps
+from attnprof import kernels
 from attnprof.analysis.predictions import predicted_records, samples_of
 from attnprof.core import formulas
 from attnprof.core.errors import FailedError, MeasurementError, UncountedError, describe_error
@@ -32,14 +32,15 @@ from attnprof.core.units import format_count, format_duration
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Workload
 from attnprof.counting import counters
-from attnprof.fitting import obstacle
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target
-from attnprof.slow_cases import SlowCases
-from attnprof.timing import time_in_turn
+from attnprof.measure import worker_tasks
+from attnprof.measure.feasibility import obstacle
+from attnprof.measure.slow_cases import SlowCases
+from attnprof.measure.timing import time_in_turn
 
 TRUTH = "operator"
 """The counter that only looks on: what fails under it, fails by itself."""
@@ -255,16 +256,16 @@ class _Length:
             compiles = kernels.find(case.kernel).compiles and COMPILE not in known
             if compiles and (wanted.time or wanted.memory):
                 self.step(f"compiling {case.kernel}", part)
-                yield _compiled(case, self._call(worker, steps.compile_ns, case))
+                yield _compiled(case, self._call(worker, worker_tasks.compile_ns, case))
             self._check_output(case, part)
             # Before anything else has run there: the process's own memory is looked at as well.
             if wanted.memory and "peak_bytes" not in known:
                 self.step(f"memory of {case.kernel}", part)
-                yield from _peak_memory(case, self._call(worker, steps.peak_memory, case))
+                yield from _peak_memory(case, self._call(worker, worker_tasks.peak_memory, case))
             for name in counters.names() if wanted.count else ():
                 if counters.quantity(name) not in known:
                     self.step(f"counting {case.kernel} with {name}", part)
-                    yield _counted(case, name, self._call(worker, steps.count, case, name))
+                    yield _counted(case, name, self._call(worker, worker_tasks.count, case, name))
         finally:
             worker.close()
 
@@ -280,7 +281,9 @@ class _Length:
         if not (reference if is_own else wanted.memory or wanted.time):
             return
         self.step(f"checking the output of {case.kernel}", part)
-        outcome = self.workers.run(steps.wrong_output, case, reference, max_seconds=wanted.timeout)
+        outcome = self.workers.run(
+            worker_tasks.wrong_output, case, reference, max_seconds=wanted.timeout
+        )
         if outcome.status != "ok":
             raise FailedError(f"{outcome.failure} while its output was checked", outcome.status)
         if outcome.value:

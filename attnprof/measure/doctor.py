@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from attnprof import checkups, kernels
+from attnprof import kernels
 from attnprof.analysis.noise import BUSY_PART
-from attnprof.checkups import Setting, Taken
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rates, Sample, part_of
 from attnprof.core.workload import Case, Device, DType
-from attnprof.environment import Environment
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
+from attnprof.measure import doctor_probes
+from attnprof.measure.doctor_probes import Setting, Taken
+from attnprof.measure.environment import Environment
 from attnprof.options import read_cases
 
 LENGTHS = (1024, 2048, 4096)
@@ -39,7 +40,7 @@ Observer = Callable[[str, float], None]
 """Told what is being done now, and which part of all work is done, 0 to 1."""
 
 _MODULES = (
-    "attnprof.checkups",
+    "attnprof.measure.doctor_probes",
     "torch",
     "transformers.models.bert.modeling_bert",
     "transformers.models.longformer.modeling_longformer",
@@ -64,7 +65,7 @@ def examine(setting: Setting, observe: Observer) -> Machine:
 def examine_with(server: Workers, setting: Setting, observe: Observer) -> Machine:
     """The machine as a server's processes see it; raises as `examine` does."""
     observe("looking at the machine", 0.0)
-    looked = server.run(checkups.look, setting, max_seconds=SLACK_SECONDS)
+    looked = server.run(doctor_probes.look, setting, max_seconds=SLACK_SECONDS)
     if looked.failure:
         raise MeasurementError(f"torch cannot be looked at: {looked.failure}")
     if looked.value is None:
@@ -129,11 +130,11 @@ class _Examination:
         dtypes: tuple[DType, ...] = get_args(DType)
         for index, dtype in enumerate(dtypes):
             self.observe(f"multiplying {dtype}", KERNELS_FROM * (1 + index) / 8)
-            rate = self._run(dtype, checkups.matmul_rate, dtype, seconds=seconds)
+            rate = self._run(dtype, doctor_probes.matmul_rate, dtype, seconds=seconds)
             if rate is not None:
                 by_dtype[dtype] = rate
         self.observe("copying", KERNELS_FROM * 5 / 8)
-        copied = self._run("copy", checkups.copy_rate, memory_bytes, seconds=seconds)
+        copied = self._run("copy", doctor_probes.copy_rate, memory_bytes, seconds=seconds)
         return Rates(matmul_macs_per_s=by_dtype, copy_bytes_per_s=copied)
 
     def _noise(self, rates: Rates) -> tuple[Noise | None, Conditions | None]:
@@ -143,7 +144,7 @@ class _Examination:
             return None, None
         self.observe("repeating one product to see the noise", KERNELS_FROM * 6 / 8)
         seconds = min(NOISE_SECONDS, self.setting.max_seconds)
-        return self._run("noise", checkups.noise, rate, seconds=seconds) or (None, None)
+        return self._run("noise", doctor_probes.noise, rate, seconds=seconds) or (None, None)
 
     def _samples(self, rates: Rates) -> tuple[KernelSample, ...]:
         """Longest first: they tell most of what is longer still. In the order of their lengths."""
@@ -163,7 +164,7 @@ class _Examination:
             weight = case.workload.seq_len / _tokens(cases[index:])
             share = ROUNDS_PART * left_seconds * weight
             begun = time.monotonic()
-            sample: Sample | None = self._run(name, checkups.timed, case, seconds=share)
+            sample: Sample | None = self._run(name, doctor_probes.timed, case, seconds=share)
             left_seconds -= time.monotonic() - begun
             if sample is not None:
                 samples.append(_kernel_sample(case, sample))

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 from attnprof.core.intervals import median_interval, paired_ratio
 from attnprof.core.verdict import MOST_ROUNDS, PRECISION, verdict
-from attnprof.disturbance import longest_wait_ns, thread_waits
-from attnprof.rounds import ENOUGH_ROUNDS, Disturbance, RoundLog, Surroundings, Timed
+from attnprof.measure.disturbance import ENOUGH_ROUNDS, Disturbance, RoundLog, Surroundings, Timed
+from attnprof.measure.system_load import longest_wait_ns, thread_waits
 
 Key = TypeVar("Key")
 Run = Callable[[], object]
@@ -75,7 +75,7 @@ def measure_rounds(
     Settled are ratios to the reference with intervals as narrow as `precision`, and with a verdict
     that more rounds would not bring; without a reference, the narrow intervals of medians. A run
     that raises is left out from then on; the others go on. Rounds that something else on the
-    machine disturbed are left out, see `attnprof.rounds`.
+    machine disturbed are left out, see `attnprof.measure.disturbance`.
 
     Args:
         runs: what to time, by name.

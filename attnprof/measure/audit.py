@@ -8,15 +8,16 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attnprof import kernels, steps
+from attnprof import kernels
 from attnprof.analysis.audit_table import AuditRow, AuditTable
-from attnprof.breakdown import count
 from attnprof.core import formulas
 from attnprof.core.errors import describe_error
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
-from attnprof.fitting import obstacle
 from attnprof.isolation.fork_server import ForkServer
+from attnprof.measure import worker_tasks
+from attnprof.measure.breakdown import count
+from attnprof.measure.feasibility import obstacle
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def audit(
         if chosen or any(kernels.find(case.kernel).compiles for case in cases):
             modules = [*chosen, *(f"attnprof.counting.third_party.{name}" for name in chosen)]
             built_in = {case.kernel for case in cases if not kernels.is_own(case.kernel)}
-            server = stack.enter_context(ForkServer([*modules, *steps.model_modules(built_in)]))
+            server = stack.enter_context(
+                ForkServer([*modules, *worker_tasks.model_modules(built_in)])
+            )
         for index, case in enumerate(cases):
             observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
             try:

@@ -11,7 +11,7 @@ from attnprof.analysis.breakdown_table import Breakdown, By, Part
 from attnprof.core.errors import MeasurementError, describe_error
 from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.workload import Case
-from attnprof.fitting import obstacle
+from attnprof.measure.feasibility import obstacle
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from attnprof.counting import counters
 
 if TYPE_CHECKING:
     from attnprof.core.workload import Device, DType
-    from attnprof.meters.clocks import ClockWatch
-    from attnprof.meters.memory import PeakMemory
-    from attnprof.rounds import Timed
+    from attnprof.measure.disturbance import Timed
+    from attnprof.measure.gpu_clocks import ClockWatch
+    from attnprof.measure.peak_memory import PeakMemory
 
 
 _FAMILIES = ("bert", "longformer")
@@ -42,8 +42,8 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
         *(f"attnprof.kernels.builtin.{name.replace('-', '_')}" for name in sorted(built_in)),
         *model_modules(built_in),
         *(f"attnprof.counting.counters.{name}" for name in counters.names()),
-        "attnprof.meters.latency",
-        "attnprof.meters.memory",
+        "attnprof.measure.rounds",
+        "attnprof.measure.peak_memory",
         *["attnprof.kernels.custom.python_object", "attnprof.kernels.custom.hf_config"] * bool(own),
     ]
 
@@ -62,7 +62,7 @@ def wrong_output(case: Case, reference: str | None = None) -> str:
         from attnprof.kernels.custom.check_against import wrong_against
 
         return wrong_against(reference, call, workload)
-    from attnprof.output_checks import wrong_output
+    from attnprof.measure.output_checks import wrong_output
 
     return wrong_output(call, workload, has_float32_softmax=kernel.has_float32_softmax)
 
@@ -74,7 +74,7 @@ def count(case: Case, counter: str) -> int:
 
 def compile_ns(case: Case) -> int:
     """What the first call takes more than the second."""
-    from attnprof.meters.latency import cpu_timer
+    from attnprof.measure.rounds import cpu_timer
 
     call = kernels.find(case.kernel).build(case.workload)
     first_ns, second_ns = cpu_timer(call.run).time_ns, cpu_timer(call.run).time_ns
@@ -83,7 +83,7 @@ def compile_ns(case: Case) -> int:
 
 def peak_memory(case: Case) -> PeakMemory:
     """The most memory that one call takes."""
-    from attnprof.meters.memory import measure_peak_memory
+    from attnprof.measure.peak_memory import measure_peak_memory
 
     call = kernels.find(case.kernel).build(case.workload)
     if kernels.find(case.kernel).compiles:
@@ -100,12 +100,12 @@ _timed: dict[Case, Callable[[], Timed]] = {}
 
 def build(case: Case) -> None:
     """Build what is going to be timed; it is kept until `release`."""
-    from attnprof.meters.latency import cpu_timer, cuda_timer
+    from attnprof.measure.rounds import cpu_timer, cuda_timer
 
     is_on_gpu = case.workload.device == "cuda"
     timer = cuda_timer() if is_on_gpu else cpu_timer
     if is_on_gpu and not _watches:
-        from attnprof.meters.clocks import watch_clocks
+        from attnprof.measure.gpu_clocks import watch_clocks
 
         _watches.append(watch_clocks())
     _timed[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
@@ -120,10 +120,10 @@ def timed(case: Case) -> Timed:
 
 def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
     """MACs a second that a product reaches at best."""
-    from attnprof.meters import latency, rates
+    from attnprof.measure import rounds, throughput
 
-    timer = latency.cuda_timer() if device == "cuda" else latency.cpu_timer
-    return rates.fastest_macs_per_s(dtype, device, timer, seconds)
+    timer = rounds.cuda_timer() if device == "cuda" else rounds.cpu_timer
+    return throughput.fastest_macs_per_s(dtype, device, timer, seconds)
 
 
 def threads() -> int:

@@ -1,6 +1,6 @@
 """How fast a device multiplies and copies, and how much its times differ.
 
-Every function takes a timer, as `attnprof.meters.latency` has them, and a number of seconds that
+Every function takes a timer, as `attnprof.measure.rounds` has them, and a number of seconds that
 it stays within as far as a few calls allow: a half precision that a processor emulates is slow.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attnprof.core.machine import Noise
-from attnprof.rounds import Timed
+from attnprof.measure.disturbance import Timed
 
 if TYPE_CHECKING:
     import torch

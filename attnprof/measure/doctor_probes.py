@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attnprof import disturbance, environment, kernels, steps
+from attnprof import kernels
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.intervals import median_interval
 from attnprof.core.machine import Conditions, Noise, Sample
 from attnprof.core.workload import Case, Device, DType
-from attnprof.environment import Environment
-from attnprof.fitting import obstacle
 from attnprof.isolation.system_memory import available_bytes
-from attnprof.meters import rates
-from attnprof.rounds import Timed, surroundings_here
+from attnprof.measure import environment, system_load, throughput, worker_tasks
+from attnprof.measure.disturbance import Timed, surroundings_here
+from attnprof.measure.environment import Environment
+from attnprof.measure.feasibility import obstacle
 
 MAX_ROUNDS = 30
 """More of them tell little that is new of one length."""
@@ -71,16 +71,16 @@ def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
 def matmul_rate(setting: Setting, dtype: DType, seconds: float) -> Taken:
     """MACs a second of one large product."""
     _set_threads(setting)
-    before = disturbance.load()
-    rate = rates.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
+    before = system_load.load()
+    rate = throughput.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
     return _taken(rate, before)
 
 
 def copy_rate(setting: Setting, memory_bytes: int, seconds: float) -> Taken:
     """Bytes a second that a copy reads and writes, within a part of the memory."""
     _set_threads(setting)
-    before = disturbance.load()
-    rate = rates.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
+    before = system_load.load()
+    rate = throughput.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
     return _taken(rate, before)
 
 
@@ -89,15 +89,15 @@ def noise(setting: Setting, macs_per_s: int, seconds: float) -> tuple[Noise, Con
     import torch
 
     _set_threads(setting)
-    before = disturbance.load()
-    measured = rates.measure_noise(_device(setting), _timer(setting), seconds, macs_per_s)
-    after = disturbance.load()
-    return measured, disturbance.conditions(before, after, torch.get_num_threads())
+    before = system_load.load()
+    measured = throughput.measure_noise(_device(setting), _timer(setting), seconds, macs_per_s)
+    after = system_load.load()
+    return measured, system_load.conditions(before, after, torch.get_num_threads())
 
 
 def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     """A kernel's times; its first calls, which prepare and may compile, are not among them."""
-    from attnprof.meters.latency import Budget, measure_rounds
+    from attnprof.measure.rounds import Budget, measure_rounds
 
     begun = time.monotonic()
     _set_threads(setting)
@@ -105,7 +105,7 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     status, reason = obstacle(case)
     if status != "ok":
         return Taken(obstacle=reason)
-    wrong = steps.wrong_output(case)
+    wrong = worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(wrong)
     run, timer = kernel.build(workload).run, _timer(setting)
@@ -132,12 +132,12 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     seen = measured.disturbance
     if not seen.is_withheld or seen.before is None or seen.after is None:
         return Taken(value=sample)
-    others = disturbance.cores_used_by_others(seen.before, seen.after)
+    others = system_load.cores_used_by_others(seen.before, seen.after)
     return Taken(value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2))
 
 
-def _taken(value: int, before: disturbance.Load) -> Taken:
-    others = disturbance.cores_used_by_others(before, disturbance.load())
+def _taken(value: int, before: system_load.Load) -> Taken:
+    others = system_load.cores_used_by_others(before, system_load.load())
     return Taken(value=value, cores_used_by_others=round(others or 0.0, 2))
 
 
@@ -153,6 +153,6 @@ def _device(setting: Setting) -> Device:
 
 
 def _timer(setting: Setting) -> Callable[[Callable[[], object]], Timed]:
-    from attnprof.meters.latency import cpu_timer, cuda_timer
+    from attnprof.measure.rounds import cpu_timer, cuda_timer
 
     return cuda_timer() if setting.device == "cuda" else cpu_timer

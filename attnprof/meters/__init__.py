@@ -1,1 +1,0 @@
-"""Time and peak memory of calls, measured."""
