@@ -18,8 +18,8 @@ from attnprof.measure.breakdown import break_down
 from attnprof.measure.request import IsolationOptions, Request, isolated
 from attnprof.measure.runner import Observer
 from attnprof.options import GridOptions, check_names, read_cases, read_device_name
-from attnprof.outputs import OutputOptions, Outputs
-from attnprof.reports import renderers
+from attnprof.report.formats import renderers
+from attnprof.report.outputs import OutputOptions, Outputs
 
 if TYPE_CHECKING:
     from attnprof.analysis.audit_table import AuditTable
@@ -160,7 +160,7 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     from attnprof.measure.audit import installed_peers
 
     def markdown(result: AuditTable) -> str:
-        from attnprof.render.audit import render_audit_markdown
+        from attnprof.report.audit import render_audit_markdown
 
         return render_audit_markdown(result)
 

@@ -22,7 +22,6 @@ from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer, forks
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import InThisProcess, Workers
-from attnprof.journal import Journal, Key, journal_path
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure import environment, runner, worker_tasks
@@ -36,8 +35,9 @@ from attnprof.options import (
     read_seconds,
     read_threads,
 )
-from attnprof.outputs import STDOUT, Outputs
-from attnprof.reports import renderers
+from attnprof.report.formats import renderers
+from attnprof.report.journal import Journal, Key, journal_path
+from attnprof.report.outputs import STDOUT, Outputs
 
 DEFAULT_MAX_SECONDS = 15.0
 

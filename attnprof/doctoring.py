@@ -9,7 +9,7 @@ from attnprof.core.machine import Machine
 from attnprof.measure.doctor import Observer, examine
 from attnprof.measure.doctor_probes import Setting
 from attnprof.options import check_names, read_device_name, read_seconds, read_threads
-from attnprof.outputs import Outputs
+from attnprof.report.outputs import Outputs
 
 DEFAULT_MAX_SECONDS = 60.0
 

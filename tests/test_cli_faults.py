@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from attnprof import streams
 from attnprof.cli import app
 from attnprof.cli.heartbeat import EVERY_SECONDS, heartbeat
 from attnprof.core.errors import FailedError, Interrupted, code_under_test, near
 from attnprof.core.units import MAX_NUMBER, parse_lengths
+from attnprof.report import streams
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 SMALL = ("--hidden-size", "64", "--num-heads", "4", "--len", "64")

@@ -38,7 +38,7 @@ from attnprof.measure import doctor, doctor_probes, system_load, throughput
 from attnprof.measure.disturbance import Timed
 from attnprof.measure.doctor_probes import Setting, Taken
 from attnprof.measure.environment import Environment, blas_of
-from attnprof.render.doctor import render_doctor
+from attnprof.report.doctor import render_doctor
 
 SAMPLE = Sample(
     seq_len=1024,

@@ -17,17 +17,17 @@ from attnprof import ResultTable
 from attnprof.analysis import findings
 from attnprof.analysis.crossover import Crossing
 from attnprof.analysis.series import series_of
-from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.core.records import CASE, WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
 from attnprof.core.workload import Case
 from attnprof.measure.runner import estimate
 from attnprof.options import read_cases
-from attnprof.placing import apart, densified, farthest
-from attnprof.render.chart import render_png
-from attnprof.render.markdown import render_markdown
-from attnprof.render.table import render_table
-from attnprof.wording import describe_findings, describe_notes, describe_setting
+from attnprof.report.chart import render_png
+from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+from attnprof.report.label_layout import apart, densified, farthest
+from attnprof.report.markdown import render_markdown
+from attnprof.report.summary import describe_findings, describe_notes, describe_setting
+from attnprof.report.terminal_table import render_table
 
 
 def measured(**measurements: dict[tuple[str, int], float]) -> ResultTable:

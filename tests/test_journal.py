@@ -16,11 +16,11 @@ from attnprof.core.result_table import record_line
 from attnprof.core.workload import Case
 from attnprof.counting import counters
 from attnprof.isolation.workers import InThisProcess
-from attnprof.journal import Journal, Key, journal_path
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.peak_memory import PeakMemory
 from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
+from attnprof.report.journal import Journal, Key, journal_path
 
 KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})
 WANTED = ["operator_macs", "time_ns"]

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload, kernels
 from attnprof.analysis import findings
 from attnprof.cli import app
-from attnprof.columns import COMPARE_COLUMNS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
@@ -26,8 +25,9 @@ from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import wrong_output
 from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.render.chart import render_png
-from attnprof.render.markdown import render_markdown
+from attnprof.report.chart import render_png
+from attnprof.report.columns import COMPARE_COLUMNS
+from attnprof.report.markdown import render_markdown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]

@@ -20,7 +20,7 @@ from attnprof.kernels.custom.target import Work
 from attnprof.measure import runner
 from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.wording import describe_findings
+from attnprof.report.summary import describe_findings
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4}
 WIDTH = 64

@@ -25,7 +25,6 @@ from attnprof.analysis.time_model import (
     predict_time,
 )
 from attnprof.cli import app
-from attnprof.columns import COMPARE_COLUMNS
 from attnprof.core import machine as machines
 from attnprof.core.errors import UsageError
 from attnprof.core.machine import KernelSample, Machine, Noise, Rates, Sample
@@ -35,9 +34,10 @@ from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case
 from attnprof.measure.runner import estimate
 from attnprof.options import read_cases
-from attnprof.render.chart import render_png
-from attnprof.render.markdown import render_markdown
-from attnprof.wording import describe_findings, describe_notes
+from attnprof.report.chart import render_png
+from attnprof.report.columns import COMPARE_COLUMNS
+from attnprof.report.markdown import render_markdown
+from attnprof.report.summary import describe_findings, describe_notes
 
 LENGTHS = (256, 512, 1024, 2048)
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload
-from attnprof import outputs as saving
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, UNITS, Record
 from attnprof.core.result_table import COLUMNS
-from attnprof.outputs import Outputs
+from attnprof.report import outputs as saving
+from attnprof.report.outputs import Outputs
 
 CONTRACT = (
     "kernel, seq_len, padded_seq_len, window, dilation, global_tokens, hidden_size, num_heads, "

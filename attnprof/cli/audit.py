@@ -43,7 +43,7 @@ def audit(
     [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
     """
     from attnprof.cli.screen import print_whole, progress, say
-    from attnprof.render.audit import describe_missing_peers, render_audit
+    from attnprof.report.audit import describe_missing_peers, render_audit
 
     with prepare_audit(options.given(ctx)) as request, progress() as observe:
         result, exit_code = run_and_keep(lambda: request.run(observe))

@@ -36,7 +36,7 @@ def breakdown(
     [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
     """
     from attnprof.cli.screen import print_whole, say
-    from attnprof.render.breakdown import render_breakdown
+    from attnprof.report.breakdown import render_breakdown
 
     with prepare_breakdown(options.given(ctx)) as request:
         result, exit_code = run_and_keep(request.run)

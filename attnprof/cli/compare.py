@@ -49,7 +49,7 @@ def compare(
     """
     from attnprof.cli.interrupts import ending_in_order
     from attnprof.cli.screen import progress, say, show_results
-    from attnprof.columns import COMPARE_COLUMNS
+    from attnprof.report.columns import COMPARE_COLUMNS
 
     with ending_in_order() as ending:
         try:

@@ -48,7 +48,7 @@ def doctor(
     """
     from attnprof.cli.interrupts import ending_in_order
     from attnprof.cli.screen import progress, say, show_sections
-    from attnprof.render.doctor import render_doctor
+    from attnprof.report.doctor import render_doctor
 
     request = prepare_doctor(options.given(ctx))
     with ending_in_order() as ending:

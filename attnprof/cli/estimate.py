@@ -57,7 +57,7 @@ def estimate(
 
 def _show(table: ResultTable, files: Sequence[str]) -> None:
     from attnprof.cli.screen import say, show_results
-    from attnprof.columns import ESTIMATE_COLUMNS
+    from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         say(f"{table.num_rows:,} rows written to {', '.join(files)}")

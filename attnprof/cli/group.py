@@ -9,12 +9,12 @@ from typing import Any
 
 import typer
 
-from attnprof import streams
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.deferred import Deferred
 from attnprof.cli.interrupts import ending_in_order
 from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
+from attnprof.report import streams
 
 INTERRUPTED = 130
 

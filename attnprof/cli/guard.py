@@ -108,7 +108,7 @@ def check(
     from attnprof.guard import checking
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
-    from attnprof.streams import drop_stdout
+    from attnprof.report.streams import drop_stdout
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
@@ -233,7 +233,7 @@ def _show(result: Check) -> None:
     from rich.text import Text
 
     from attnprof.guard.reports import text
-    from attnprof.streams import columns
+    from attnprof.report.streams import columns
 
     is_terminal = sys.stdout.isatty()
     width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH

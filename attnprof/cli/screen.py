@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from attnprof import streams
 from attnprof.analysis import findings
-from attnprof.columns import WIDE, Column
-from attnprof.render.table import render_table
-from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
+from attnprof.report import streams
+from attnprof.report.columns import WIDE, Column
+from attnprof.report.summary import (
+    describe_findings,
+    describe_notes,
+    describe_setting,
+    describe_subject,
+)
+from attnprof.report.terminal_table import render_table
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
     from attnprof.measure.runner import Observer
-    from attnprof.render.doctor import Section
+    from attnprof.report.doctor import Section
 
 _UNBOUNDED = 10_000
 _PROSE_WIDTH = 100

@@ -7,9 +7,9 @@ from itertools import groupby
 from rich.table import Table
 
 from attnprof.analysis.series import labels
-from attnprof.columns import Column, filled
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_count
+from attnprof.report.columns import Column, filled
 
 
 def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bool) -> Table:

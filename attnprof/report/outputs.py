@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypedDict, TypeVar
 
 from attnprof.core.errors import NotSavedError, UsageError
 from attnprof.core.files import is_special, replace_file
-from attnprof.streams import is_stdout_closed
+from attnprof.report.streams import is_stdout_closed
 
 _T = TypeVar("_T")
 Format = Literal["csv", "json", "markdown", "png"]

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 from attnprof.analysis import findings
 from attnprof.analysis.series import labels
-from attnprof.columns import Column, filled
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
-from attnprof.wording import describe_findings, describe_notes, describe_setting, describe_subject
+from attnprof.report.columns import Column, filled
+from attnprof.report.summary import (
+    describe_findings,
+    describe_notes,
+    describe_setting,
+    describe_subject,
+)
 
 
 def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attnprof.core.result_table import ResultTable
-from attnprof.outputs import Format, Renderer
+from attnprof.report.outputs import Format, Renderer
 
 if TYPE_CHECKING:
     from attnprof.measure.environment import Environment
@@ -20,14 +20,14 @@ def renderers(environment: Environment | None) -> Mapping[Format, Renderer[Resul
     facts = environment.as_dict() if environment else None
 
     def markdown(table: ResultTable) -> str:
-        from attnprof.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
-        from attnprof.render.markdown import render_markdown
+        from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+        from attnprof.report.markdown import render_markdown
 
         return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 
     def png(table: ResultTable) -> bytes:
         with _without_warnings_of("matplotlib"):
-            from attnprof.render.chart import render_png
+            from attnprof.report.chart import render_png
 
             return render_png(table)
 

@@ -20,8 +20,8 @@ from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_bytes, format_count, format_duration, format_macs
-from attnprof.placing import apart, densified, farthest
-from attnprof.wording import describe_setting
+from attnprof.report.label_layout import apart, densified, farthest
+from attnprof.report.summary import describe_setting
 
 # Okabe and Ito's palette without its yellow; marker and dash repeat what the colour says, for
 # readers and printers that see none.

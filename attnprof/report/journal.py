@@ -14,7 +14,7 @@ from attnprof.core.files import replace_file
 from attnprof.core.records import CASE, FAILURES, ROUNDS, WITHHELD, Record
 from attnprof.core.result_table import identity_of, record_line
 from attnprof.core.workload import Case
-from attnprof.journal_lines import FINISHED, HEADER, SCHEMA, read_line
+from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
 
 _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
 """Stands for one that is damaged: it covers nothing."""
