@@ -60,11 +60,11 @@ def test_rounds_run_every_kernel_once_in_changing_order() -> None:
     runs = {name: bench.kernel(name, 10, 30) for name in "abc"}
     times, failures, _ = measured(runs, bench.timer, bench.budget(1), order=random.Random(0))
     assert not failures
-    rounds = [bench.ran[i : i + 3] for i in range(6, len(bench.ran), 3)]
-    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
-    assert len({tuple(order) for order in rounds[::2]}) > 1
-    assert [order[::-1] for order in rounds[0::2]][: len(rounds) // 2] == rounds[1::2]
-    assert {len(samples) for samples in times.values()} == {len(rounds)}
+    orders = [bench.ran[i : i + 3] for i in range(6, len(bench.ran), 3)]
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    assert len({tuple(order) for order in orders[::2]}) > 1
+    assert [order[::-1] for order in orders[0::2]][: len(orders) // 2] == orders[1::2]
+    assert {len(samples) for samples in times.values()} == {len(orders)}
 
 
 def test_steady_kernels_stop_early() -> None:

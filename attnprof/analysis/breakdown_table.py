@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attnprof.core.workload import Case
-
-if TYPE_CHECKING:
-    pass
-
 
 By = Literal["module", "operator"]
 

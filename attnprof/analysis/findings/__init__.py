@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from attnprof.analysis.findings.counters import CounterFinding, _counters
+from attnprof.analysis.findings.counters import CounterFinding, find_uncounted
 from attnprof.analysis.findings.crossovers import PayFinding, find_crossings
 from attnprof.analysis.findings.growth import GrowthFinding, find_growth
 from attnprof.analysis.findings.max_length import FitFinding, find_fit
 from attnprof.analysis.findings.speed import VerdictFinding, find_verdicts
-from attnprof.analysis.series import Series, series_of
-from attnprof.core.growth.polynomial import doubling_exponent
+from attnprof.analysis.series import series_of
 from attnprof.core.result_table import ResultTable
 
 
@@ -36,6 +34,6 @@ def find(table: ResultTable) -> Findings:
         growth=tuple(finding for finding in growth if finding is not None),
         verdicts=tuple(find_verdicts(table, series)),
         pays=tuple(find_crossings(series)),
-        counters=tuple(finding for one in series for finding in _counters(one)),
+        counters=tuple(finding for one in series for finding in find_uncounted(one)),
         fits=tuple(finding for finding in fits if finding is not None),
     )

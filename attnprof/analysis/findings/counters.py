@@ -38,7 +38,8 @@ class CounterFinding:
     executed_exponent: float
 
 
-def _counters(series: Series) -> list[CounterFinding]:
+def find_uncounted(series: Series) -> list[CounterFinding]:
+    """What each backend of ptflops counted of a series at its longest counted length."""
     findings: list[CounterFinding] = []
     # What is the user's own may have no count, or no products.
     executed = {length: macs for length, macs in series.points("executed_macs") if macs}
