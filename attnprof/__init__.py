@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnprof.api import estimate
-    from attnprof.comparison import compare
+    from attnprof.api.compare import compare
+    from attnprof.api.estimate import estimate
     from attnprof.core.pattern import AttentionPattern, AttentionStack
     from attnprof.core.result_table import ResultTable
     from attnprof.core.workload import Workload
@@ -44,8 +44,8 @@ _HOMES = {
     "Workload": "attnprof.core.workload",
     "assert_growth": "attnprof.guard.asserting",
     "check_attention": "attnprof.nn.checking.check",
-    "compare": "attnprof.comparison",
-    "estimate": "attnprof.api",
+    "compare": "attnprof.api.compare",
+    "estimate": "attnprof.api.estimate",
     "register_mac_formula": "attnprof.counting.mac_formulas",
     "sliding_window_attention": "attnprof.nn.sliding_window",
 }

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attnprof.comparison import prepare_compare
+from attnprof.api.compare import prepare_compare
 from attnprof.isolation import fork_server
 from attnprof.isolation.outcome import Outcome
 

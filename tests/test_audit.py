@@ -18,8 +18,8 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.api import prepare_audit
 from attnprof.cli import app
+from attnprof.cli.audit import prepare_audit
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
 from attnprof.counting.call import Call

@@ -10,8 +10,8 @@ import pandas as pd
 import transformers
 from typer.testing import CliRunner
 
-from attnprof.api import prepare_breakdown
 from attnprof.cli import app
+from attnprof.cli.breakdown import prepare_breakdown
 
 HIDDEN = 64
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnprof import kernels
+from attnprof.core.workload import Case
+from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.measure.runner import Observer
+from attnprof.options import GridOptions, check_names, read_cases
+from attnprof.report.outputs import OutputOptions, Outputs
+
+if TYPE_CHECKING:
+    from attnprof.analysis.audit_table import AuditTable
+
 import typer
 
-from attnprof.api import prepare_audit
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
@@ -58,3 +70,62 @@ def audit(
     if result.unexplained and not exit_code:
         raise typer.Exit(UNEXPLAINED)
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)
+
+
+class AuditOptions(GridOptions, IsolationOptions, total=False):
+    """Options of `attnprof audit`."""
+
+    no_peers: bool
+    csv: str | None
+    json: str | None
+    markdown: str | None
+
+
+AUDIT_LENGTHS = (512, 1024)
+
+
+@dataclass(slots=True)
+class AuditRequest(Request):
+    """An audit, checked and ready to run."""
+
+    cases: tuple[Case, ...]
+    outputs: Outputs[AuditTable]
+    peers: tuple[str, ...]
+
+    def run(self, observe: Observer = lambda activity, done: None) -> AuditTable:
+        """Count, explain, and save what was asked for."""
+        from attnprof.measure.audit import audit
+
+        result = audit(self.cases, self.peers, observe)
+        self.outputs.save(result)
+        return result
+
+
+def prepare_audit(options: AuditOptions) -> AuditRequest:
+    """Check the options of an audit; by default of all built-in kernels, at 512 and 1,024 tokens.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, AuditOptions)
+    grid: GridOptions = {"len": AUDIT_LENGTHS, "kernel": kernels.names(), **options}
+    paths: OutputOptions = {
+        "csv": options.get("csv"),
+        "json": options.get("json"),
+        "markdown": options.get("markdown"),
+    }
+
+    from attnprof.analysis.audit_table import AuditTable
+    from attnprof.measure.audit import installed_peers
+
+    def markdown(result: AuditTable) -> str:
+        from attnprof.report.audit import render_audit_markdown
+
+        return render_audit_markdown(result)
+
+    outputs = Outputs[AuditTable].read(
+        paths, {"csv": AuditTable.to_csv, "json": AuditTable.to_json, "markdown": markdown}
+    )
+    chosen = () if options.get("no_peers") else installed_peers()
+    with isolated(grid) as stack:
+        return AuditRequest(read_cases(grid, "cpu"), outputs, chosen, stack=stack.pop_all())

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnprof.analysis.breakdown_table import Breakdown
+from attnprof.core.workload import Case
+from attnprof.measure.breakdown import break_down
+from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.options import GridOptions, check_names, read_cases
+from attnprof.report.outputs import OutputOptions, Outputs
+
+if TYPE_CHECKING:
+    pass
+
 import typer
 
-from attnprof.api import prepare_breakdown
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
@@ -47,3 +59,37 @@ def breakdown(
     for path in request.outputs.written:
         say(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)
+
+
+class BreakdownOptions(GridOptions, IsolationOptions, total=False):
+    """Options of `attnprof breakdown`."""
+
+    csv: str | None
+    json: str | None
+
+
+@dataclass(slots=True)
+class BreakdownRequest(Request):
+    """A breakdown, checked and ready to run."""
+
+    cases: tuple[Case, ...]
+    outputs: Outputs[Breakdown]
+
+    def run(self) -> Breakdown:
+        """Count, and save what was asked for."""
+        result = break_down(self.cases)
+        self.outputs.save(result)
+        return result
+
+
+def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
+    """Check the options of a breakdown.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, BreakdownOptions)
+    paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
+    outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
+    with isolated(options) as stack:
+        return BreakdownRequest(read_cases(options, "cpu"), outputs, stack=stack.pop_all())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from attnprof.api.compare import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
 from attnprof.cli import options
-from attnprof.comparison import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
 from attnprof.core.errors import MeasurementError
 from attnprof.core.verdict import PRECISION
 

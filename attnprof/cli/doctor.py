@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
 
 import typer
 
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
-from attnprof.doctoring import DEFAULT_MAX_SECONDS, prepare_doctor
+from attnprof.core.machine import Machine
+from attnprof.measure.doctor import Observer, examine
+from attnprof.measure.doctor_probes import Setting
+from attnprof.options import check_names, read_device_name, read_seconds, read_threads
+from attnprof.report.outputs import Outputs
 
 Device = Annotated[
     str | None,
@@ -66,3 +71,45 @@ def doctor(
     for path in request.outputs.written:
         say(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)
+
+
+DEFAULT_MAX_SECONDS = 60.0
+
+
+class DoctorOptions(TypedDict, total=False):
+    """Options of `attnprof doctor`."""
+
+    device: str | None
+    threads: int | None
+    max_seconds: float | None
+    json: str | None
+
+
+@dataclass(slots=True)
+class DoctorRequest:
+    """An examination, checked and ready to run."""
+
+    setting: Setting
+    outputs: Outputs[Machine]
+
+    def run(self, observe: Observer = lambda activity, done: None) -> Machine:
+        """Measure, and save what was asked for, parts that failed or not."""
+        machine = examine(self.setting, observe)
+        self.outputs.save(machine)
+        return machine
+
+
+def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
+    """Check the options of an examination; whether there is such a device is seen when it runs.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    check_names(options, DoctorOptions)
+    setting = Setting(
+        device=read_device_name(options),
+        threads=read_threads(options),
+        max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
+    )
+    outputs = Outputs[Machine].read({"json": options.get("json")}, {"json": Machine.to_json})
+    return DoctorRequest(setting, outputs)

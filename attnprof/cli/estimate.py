@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from attnprof.api import prepare_estimate
+from attnprof.api.estimate import prepare_estimate
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from attnprof import kernels as all_kernels
+from attnprof.options import GridOptions, check_names, read_cases, read_device_name
+
+if TYPE_CHECKING:
+    pass
+
 import typer
 
-from attnprof.api import prepare_kernels
 from attnprof.cli import options
 
 
@@ -37,3 +45,34 @@ def kernels(
     for listing in prepare_kernels(options.given(ctx)):
         table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
     print_whole(table)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelListing:
+    """A kernel, and why it cannot be built; `obstacle` is empty where it can."""
+
+    name: str
+    summary: str
+    obstacle: str
+
+
+def prepare_kernels(options: GridOptions) -> list[KernelListing]:
+    """All kernels, asked whether they take what the options describe.
+
+    Of several lengths or patterns, the first that a kernel refuses decides.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    from attnprof.measure import environment
+
+    check_names(options, GridOptions)
+    device = environment.resolve_device(read_device_name(options))
+    cases = read_cases({**options, "kernel": all_kernels.names()}, device)
+    listings: list[KernelListing] = []
+    for name in all_kernels.names():
+        kernel = all_kernels.find(name)
+        reasons = (kernel.supports(case.workload) for case in cases if case.kernel == name)
+        obstacle = next((reason for reason in reasons if reason), "")
+        listings.append(KernelListing(name, kernel.summary, obstacle))
+    return listings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from attnprof import kernels
-from attnprof.api import EstimateOptions
+from attnprof.api.estimate import EstimateOptions
 from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.files import is_special

@@ -1,0 +1,1 @@
+"""What the package and the command line share: options in, results out."""
