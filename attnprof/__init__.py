@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
     from attnprof.core.workload import Workload
     from attnprof.counting.mac_formulas import register_mac_formula
-    from attnprof.guard.asserting import assert_growth
+    from attnprof.guard.assertions import assert_growth
     from attnprof.nn.checking.check import check_attention
     from attnprof.nn.longformer import LongformerSelfAttention
     from attnprof.nn.sliding_window import sliding_window_attention
@@ -42,7 +42,7 @@ _HOMES = {
     "LongformerSelfAttention": "attnprof.nn.longformer",
     "ResultTable": "attnprof.core.records",
     "Workload": "attnprof.core.workload",
-    "assert_growth": "attnprof.guard.asserting",
+    "assert_growth": "attnprof.guard.assertions",
     "check_attention": "attnprof.nn.checking.check",
     "compare": "attnprof.api.compare",
     "estimate": "attnprof.api.estimate",

@@ -46,8 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("--attnprof"):
         return
-    from attnprof.guard.configuration import read_configuration
-    from attnprof.guard.reading import ConfigurationError
+    from attnprof.guard.config import read_configuration
+    from attnprof.guard.contract import ConfigurationError
 
     named = config.getoption("--attnprof-config")
     path = None if named is None else config.invocation_params.dir / named
@@ -119,8 +119,8 @@ class LockItem(GuardItem):
             BrokenError: when it cannot be read, or has entries of no contract.
         """
         from attnprof.core.errors import AttnprofError
-        from attnprof.guard.checking import Check, orphans
-        from attnprof.guard.lock import read_lock
+        from attnprof.guard.check import Check, orphans
+        from attnprof.guard.lockfile import read_lock
         from attnprof.guard.reports import text
 
         configuration = self.config.stash[_configuration]
@@ -152,7 +152,7 @@ class ContractItem(GuardItem):
             BrokenError: unless it is kept.
         """
         from attnprof.core.errors import AttnprofError
-        from attnprof.guard.checking import check
+        from attnprof.guard.check import check
         from attnprof.guard.reports import text
 
         configuration = self.config.stash[_configuration]
@@ -174,7 +174,7 @@ class ContractItem(GuardItem):
 
     def _shared_workers(self) -> Workers:
         """Processes that all contracts share: torch is imported once."""
-        from attnprof.guard.checking import workers_for
+        from attnprof.guard.check import workers_for
 
         stash = self.config.stash
         if _workers not in stash:

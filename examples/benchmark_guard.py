@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnprof.guard import checking
-from attnprof.guard.configuration import Configuration, read_configuration
-from attnprof.guard.measuring import modules
-from attnprof.guard.racing import race_confirmed
+from attnprof.guard import check
+from attnprof.guard.config import Configuration, read_configuration
+from attnprof.guard.measurement import modules
 from attnprof.guard.reports import text
+from attnprof.guard.timing import race_confirmed
 from attnprof.isolation.fork_server import ForkServer
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
@@ -123,9 +123,9 @@ def repeat_checks(configuration: Configuration, count: int) -> None:
                     break
                 if index % 2:
                     with load():
-                        done = checking.check(configuration, contracts, server)
+                        done = check.check(configuration, contracts, server)
                 else:
-                    done = checking.check(configuration, contracts, server)
+                    done = check.check(configuration, contracts, server)
                 if done.exit_code:
                     print(text.render(done))
                 statuses["kept" if done.exit_code == 0 else "alarm"] += 1

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnprof.guard import checking, renewing
-from attnprof.guard.checking import Check
-from attnprof.guard.configuration import Configuration, read_configuration
+from attnprof.guard import check, update
+from attnprof.guard.check import Check
+from attnprof.guard.config import Configuration, read_configuration
 from attnprof.guard.contract import Contract
-from attnprof.guard.lock import Entry, read_lock
-from attnprof.guard.renewing import Update
+from attnprof.guard.lockfile import Entry, read_lock
 from attnprof.guard.results import Result
+from attnprof.guard.update import Update
 from attnprof.isolation.workers import Workers
 
 PLANTED = Path(__file__).parent
@@ -56,13 +56,13 @@ class Project:
         )
 
     def init(self) -> Update:
-        return renewing.init(self.configuration, self.contracts(), self.workers)
+        return update.init(self.configuration, self.contracts(), self.workers)
 
     def update(self, *names: str) -> Update:
-        return renewing.update(self.configuration, self.contracts(*names), self.workers)
+        return update.update(self.configuration, self.contracts(*names), self.workers)
 
     def check(self, *names: str, is_strict: bool = False) -> Check:
-        return checking.check(
+        return check.check(
             self.configuration, self.contracts(*names), self.workers, is_strict=is_strict
         )
 

@@ -26,17 +26,16 @@ from patience import PATIENCE_SECONDS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
 from attnprof.core.intervals import Interval
-from attnprof.guard import checking, renewing
-from attnprof.guard.checking import Check
-from attnprof.guard.configuration import read_configuration
-from attnprof.guard.contract import parse_allowance, parse_budget
-from attnprof.guard.evidence import fold, unfold
-from attnprof.guard.lock import SCHEMA, DamagedError, read_lock
-from attnprof.guard.measuring import Measured, measure
-from attnprof.guard.racing import Race, race, race_confirmed
-from attnprof.guard.reading import ConfigurationError
+from attnprof.guard import check, update
+from attnprof.guard.check import Check
+from attnprof.guard.config import read_configuration
+from attnprof.guard.contract import ConfigurationError, parse_allowance, parse_budget
+from attnprof.guard.lockfile import SCHEMA, DamagedError, read_lock
+from attnprof.guard.measurement import Measured, measure
+from attnprof.guard.parts import fold, unfold
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
+from attnprof.guard.timing import Race, race, race_confirmed
 from attnprof.isolation.workers import InThisProcess, Workers
 from attnprof.measure import worker_tasks
 
@@ -527,7 +526,7 @@ def test_a_target_that_fails_is_told_and_the_others_are_checked(
     project.has("failing", FAILING)
     project.has("broken", "def\n")
     project.says(SDPA + contract("mine", target, [64, 128]))
-    check = checking.check(project.configuration, project.contracts(), project.workers)
+    check = check.check(project.configuration, project.contracts(), project.workers)
     kept, failed = check.results
     assert kept.status == "kept"
     assert failed.problem.startswith(problem)
@@ -538,7 +537,7 @@ def test_a_target_that_fails_is_told_and_the_others_are_checked(
 def test_a_target_that_hangs_is_given_up(project: Project) -> None:
     project.has("failing", FAILING)
     project.says(contract("mine", "failing:Hangs", [64, 128]))
-    check = checking.check(project.configuration, project.contracts(), project.workers, timeout=1)
+    check = check.check(project.configuration, project.contracts(), project.workers, timeout=1)
     assert [result.problem for result in check.results] == ["took more than 1 s"]
     assert check.exit_code == 3
 
@@ -685,7 +684,7 @@ def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Proje
     before = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
     try:
-        here = checking.check(project.configuration, project.contracts(), InThisProcess())
+        here = check.check(project.configuration, project.contracts(), InThisProcess())
     finally:
         gc.set_threshold(*before)
     assert here.exit_code == 0, text.render(here)
@@ -703,7 +702,7 @@ def test_two_files_share_a_lock_and_a_third_has_its_own(project: Project) -> Non
     other.write_text(contract("other", "bert-sdpa", [64]))
     configuration = read_configuration(other)
     assert configuration.lock_path == project.folder / "nightly.lock.json"
-    renewing.init(configuration, configuration.chosen(()), project.workers)
+    update.init(configuration, configuration.chosen(()), project.workers)
     assert set(project.entries()) == {"eager", "sdpa"}
 
 
@@ -727,7 +726,7 @@ def test_threads_and_instructions_of_the_cpu_change_nothing(
 
     from attnprof.core import cpu
     from attnprof.guard.cases import case_of
-    from attnprof.guard.measuring import observe_all
+    from attnprof.guard.measurement import observe_all
 
     def cells(threads: int, flags: frozenset[str]) -> Measured:
         monkeypatch.setattr(cpu, "_cpu_flags", lambda: flags)
@@ -769,7 +768,7 @@ def test_without_processes_of_its_own_it_says_the_same(
     project.says(SDPA)
     project.init()
     monkeypatch.chdir(Path(__file__).parent)
-    check = checking.check(project.configuration, project.contracts(), InThisProcess())
+    check = check.check(project.configuration, project.contracts(), InThisProcess())
     assert check.exit_code == 0
     assert Path.cwd() == Path(__file__).parent
 
@@ -800,7 +799,7 @@ def test_a_time_is_broken_or_kept_by_the_whole_interval() -> None:
 @pytest.mark.usefixtures("undisturbed")
 def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        checking,
+        check,
         "race_confirmed",
         lambda one, folder, _, timeout: race_confirmed(one, folder, InThisProcess(), timeout),
     )
@@ -821,7 +820,7 @@ def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.Mo
                      broken.breaches[0].says)  # fmt: skip
     assert kept.status == "kept"
     assert "of bert-sdpa's time at 256 tokens" in kept.facts
-    untimed = checking.check(
+    untimed = check.check(
         project.configuration, project.contracts(), project.workers, with_time=False
     )
     assert untimed.exit_code == 0
@@ -845,7 +844,7 @@ def test_an_undecided_time_warns_and_fails_when_strict(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(checking, "race_confirmed", lambda *_: raced(0.9, 1.0, 1.1))
+    monkeypatch.setattr(check, "race_confirmed", lambda *_: raced(0.9, 1.0, 1.1))
     (result,) = project.check().results
     assert result.status == "undecided"
     (note,) = result.notes
@@ -866,7 +865,7 @@ def test_a_time_that_cannot_be_measured_now_is_undecided_and_says_why(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(checking, "race_confirmed", lambda *_: one)
+    monkeypatch.setattr(check, "race_confirmed", lambda *_: one)
     (result,) = project.check().results
     assert (result.status, result.notes) == ("undecided", (f"time is undecided: {why}",))
 
@@ -1050,7 +1049,7 @@ def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
         while process.poll() is None and not (tmp_path / "begun").exists():
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=checking.DEFAULT_TIMEOUT_S / 2)
+        _, said = process.communicate(timeout=check.DEFAULT_TIMEOUT_S / 2)
     assert process.returncode == 130
     assert said == "attnprof: interrupted; nothing was written\n"
 
@@ -1070,8 +1069,8 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(tmp_path: Path) -> 
 def test_reading_the_contracts_loads_no_torch(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(SDPA)
     code = (
-        "import sys\nfrom attnprof.guard.configuration import read_configuration\n"
-        "import attnprof.guard.checking, attnprof.pytest_plugin\n"
+        "import sys\nfrom attnprof.guard.config import read_configuration\n"
+        "import attnprof.guard.check, attnprof.pytest_plugin\n"
         "read_configuration()\nprint('torch' in sys.modules)"
     )
     done = subprocess.run(

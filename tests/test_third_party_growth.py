@@ -15,7 +15,7 @@ from nystrom_attention import NystromAttention
 from torch import Tensor, nn
 
 from attnprof.guard.cases import case_of
-from attnprof.guard.measuring import Measured, observe_all
+from attnprof.guard.measurement import Measured, observe_all
 from attnprof.kernels import custom
 
 LENGTHS = (1024, 2048, 4096, 8192)

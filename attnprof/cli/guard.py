@@ -16,10 +16,10 @@ from attnprof.cli.plain import PlainCommand, PlainGroup
 from attnprof.core.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
-    from attnprof.guard.checking import Check, Observer
-    from attnprof.guard.configuration import Configuration
+    from attnprof.guard.check import Check, Observer
+    from attnprof.guard.config import Configuration
     from attnprof.guard.contract import Contract
-    from attnprof.guard.renewing import Update
+    from attnprof.guard.update import Update
     from attnprof.isolation.workers import Workers
 
 guard = typer.Typer(
@@ -66,9 +66,9 @@ def init(
 
     [dim]attnprof guard init[/]
     """
-    from attnprof.guard import renewing
+    from attnprof.guard import update
 
-    _renew(renewing.init, names, config, timeout, no_isolation=no_isolation)
+    _renew(update.init, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -82,9 +82,9 @@ def update(
 
     [dim]attnprof guard update encoder[/]
     """
-    from attnprof.guard import renewing
+    from attnprof.guard import update
 
-    _renew(renewing.update, names, config, timeout, no_isolation=no_isolation)
+    _renew(update.update, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -105,7 +105,7 @@ def check(
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
     from attnprof.cli.screen import say
-    from attnprof.guard import checking
+    from attnprof.guard import check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
     from attnprof.report.streams import drop_stdout
@@ -113,9 +113,9 @@ def check(
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
-        result = checking.check(
+        result = check.check(
             configuration,
             contracts,
             workers,
@@ -167,12 +167,12 @@ def _renew(
     no_isolation: bool,
 ) -> None:
     from attnprof.cli.screen import say
-    from attnprof.guard import checking
-    from attnprof.guard.reading import shown_path
+    from attnprof.guard import check
+    from attnprof.guard.formatting import shown_path
     from attnprof.options import read_seconds
 
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, checking.DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
         done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
     for name, lines in sorted(done.differences.items()):
@@ -191,7 +191,7 @@ def _renew(
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
-    from attnprof.guard.configuration import read_configuration
+    from attnprof.guard.config import read_configuration
 
     configuration = read_configuration(None if config is None else Path(config))
     return configuration, configuration.chosen(names or [])
@@ -204,7 +204,7 @@ def _measuring(
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
     from attnprof.cli.interrupts import ending_in_order
     from attnprof.cli.screen import progress, say
-    from attnprof.guard.checking import workers_for
+    from attnprof.guard.check import workers_for
 
     with ending_in_order() as ending:
         try:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from attnprof.core.workload import DTYPE_BYTES
-from attnprof.guard.evidence import Parts, exponent_of, fold, fold_most_first
-from attnprof.guard.lock import Entry, PartKind
-from attnprof.guard.measuring import Measured
+from attnprof.guard.changes import Comparison
+from attnprof.guard.parts import exponent_of, fold, fold_most_first
 
 _FUSED = ("scaled_dot_product", "flex_attention", "banded_attention")
 _BAND = "banded_attention"
@@ -19,28 +17,6 @@ _LINEAR = 1.3
 _BANDED = 0.5
 """Exponents between the contract's longest two lengths, above which a part counts as quadratic,
 below which as linear at most, and above which as growing at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The parts that are locked and those that are measured."""
-
-    entry: Entry | None
-    measured: Measured
-
-    def was(self, kind: PartKind) -> Parts:
-        """Parts as locked."""
-        return self.entry.parts(kind) if self.entry is not None else {}
-
-    def now(self, kind: PartKind) -> Parts:
-        """Parts as measured, without those that cost nothing."""
-        parts: Parts = getattr(self.measured, kind)
-        return {part: costs for part, costs in parts.items() if any(costs.values())}
-
-    @property
-    def lengths(self) -> list[int]:
-        """That were measured, ascending."""
-        return sorted(self.measured.cells)
 
 
 def explain(versus: Comparison) -> list[str]:

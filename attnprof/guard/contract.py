@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from attnprof.core.errors import AttnprofError
 from attnprof.core.growth.laws import GrowthLaw
 
 Quantity = Literal["macs", "params", "peak_bytes"]
@@ -156,3 +157,12 @@ def parse_budget(quantity: Quantity, value: object) -> int:
     if amount < 1:
         raise ValueError(value)
     return amount
+
+
+class ConfigurationError(AttnprofError):
+    """A contract, or the lock, that cannot be read; one line that says what would be right."""
+
+    exit_code = 2
+
+
+PartKind = Literal["macs", "calls", "bytes", "params"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attnprof.guard.checking import Check
-from attnprof.guard.reports import data, github, junit, markdown, text
+from attnprof.guard.check import Check
+from attnprof.guard.reports import github, json_report, junit, markdown, text
 
 FORMATS: dict[str, Callable[[Check], str]] = {
     "text": text.render,
-    "json": data.render,
+    "json": json_report.render,
     "github": github.render,
     "junit": junit.render,
     "markdown": markdown.render,

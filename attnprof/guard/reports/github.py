@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline, mends, step_cells
+from attnprof.guard.check import Check
+from attnprof.guard.reports.common import headline, mends, step_cells
 from attnprof.guard.results import Result
 
 MOST = 9

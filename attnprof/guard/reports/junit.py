@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline
+from attnprof.guard.check import Check
+from attnprof.guard.reports.common import headline
 from attnprof.guard.reports.text import render as render_text
 from attnprof.guard.results import Result
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from attnprof.guard.checking import Check
-from attnprof.guard.reports.steps import headline, mends, step_cells, summary
+from attnprof.guard.check import Check
+from attnprof.guard.reports.common import headline, mends, step_cells, summary
 from attnprof.guard.results import Result
 
 WIDTH = 100

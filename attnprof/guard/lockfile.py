@@ -8,18 +8,17 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from attnprof.core.files import replace_file
 from attnprof.core.growth.laws import parse_law
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
-from attnprof.guard.contract import GROWING
-from attnprof.guard.evidence import fold, unfold
-from attnprof.guard.measuring import Cell, Measured
-from attnprof.guard.reading import ConfigurationError, shown_path
+from attnprof.guard.contract import GROWING, ConfigurationError, PartKind
+from attnprof.guard.formatting import shown_path
+from attnprof.guard.measurement import Cell, Measured
+from attnprof.guard.parts import fold, unfold
 
 SCHEMA = 1
-PartKind = Literal["macs", "calls", "bytes", "params"]
 _MEND = "restore it from version control, or measure all anew with `attnprof guard update`"
 
 

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
-from attnprof.guard.configuration import Configuration
-from attnprof.guard.contract import GROWING, Contract
-from attnprof.guard.lock import Entry, read_lock
-from attnprof.guard.measuring import Measured, measure, modules
-from attnprof.guard.quantities import NAMES
-from attnprof.guard.racing import Race, race_confirmed
-from attnprof.guard.reading import ConfigurationError, shown_path
+from attnprof.guard.config import Configuration
+from attnprof.guard.contract import GROWING, ConfigurationError, Contract
+from attnprof.guard.evaluate import judge, unknown_growth
+from attnprof.guard.formatting import NAMES, shown_path
+from attnprof.guard.lockfile import Entry, read_lock
+from attnprof.guard.measurement import Measured, measure, modules
 from attnprof.guard.results import Breach, Result
-from attnprof.guard.verdicts import judge, unknown_growth
+from attnprof.guard.timing import Race, race_confirmed
 from attnprof.isolation.fork_server import forks
 from attnprof.isolation.workers import InThisProcess, Workers
 from attnprof.measure.environment import cores

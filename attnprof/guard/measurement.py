@@ -20,7 +20,7 @@ from attnprof.core.growth.work_budget import expected_work, loops_in_python
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
-from attnprof.guard.growing import Seen, see_growth
+from attnprof.guard.growth_probe import Seen, see_growth
 from attnprof.kernels.seeding import seeded_everywhere
 
 if TYPE_CHECKING:

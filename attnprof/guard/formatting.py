@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from attnprof.core.units import format_bytes, format_count, format_macs, format_percent
-from attnprof.guard.contract import Quantity
-from attnprof.guard.lock import PartKind
+from pathlib import Path
+
+from attnprof.core.units import (
+    format_bytes,
+    format_count,
+    format_macs,
+    format_percent,
+)
+from attnprof.guard.contract import (
+    PartKind,
+    Quantity,
+)
 
 NAMES: dict[Quantity, str] = {"macs": "MACs", "params": "parameters", "peak_bytes": "peak bytes"}
 KINDS: dict[Quantity, PartKind] = {"macs": "macs", "params": "params", "peak_bytes": "bytes"}
@@ -35,3 +44,11 @@ def format_change(was: int, now: int) -> str:
 
 
 _LEAST_SHOWN = 0.0005
+
+
+def shown_path(path: Path) -> str:
+    """A path relative to where one is, where it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from attnprof.guard.checking import (
-    DEFAULT_TIMEOUT_S,
-    Check,
-    Observer,
-    measure_all,
-    result_of,
-)
-from attnprof.guard.configuration import Configuration
-from attnprof.guard.contract import Contract
-from attnprof.guard.differences import differences_of
-from attnprof.guard.lock import DamagedError, Entry, entry_of, read_lock, write_lock
-from attnprof.guard.measuring import Measured
-from attnprof.guard.reading import ConfigurationError, shown_path
+from attnprof.guard.changes import differences_of
+from attnprof.guard.check import DEFAULT_TIMEOUT_S, Check, Observer, measure_all, result_of
+from attnprof.guard.config import Configuration
+from attnprof.guard.contract import ConfigurationError, Contract
+from attnprof.guard.formatting import shown_path
+from attnprof.guard.lockfile import DamagedError, Entry, entry_of, read_lock, write_lock
+from attnprof.guard.measurement import Measured
 from attnprof.guard.results import Result
 from attnprof.isolation.workers import Workers
 

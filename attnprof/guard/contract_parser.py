@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.core.errors import AttnprofError, UsageError, near
+from attnprof.core.errors import UsageError, near
 from attnprof.core.growth.laws import LAW_FORMS, parse_law
 from attnprof.core.units import parse_lengths
 from attnprof.guard.contract import (
@@ -17,6 +17,7 @@ from attnprof.guard.contract import (
     DEFAULT_ALLOWANCES,
     GROWING,
     QUANTITIES,
+    ConfigurationError,
     Contract,
     ContractOptions,
     Quantity,
@@ -24,6 +25,7 @@ from attnprof.guard.contract import (
     parse_allowance,
     parse_budget,
 )
+from attnprof.guard.formatting import shown_path
 
 _OPTIONS = tuple(ContractOptions.__annotations__)
 _LONGEST = 2**32
@@ -39,20 +41,6 @@ _TABLES = {
     "max": 'a limit for each quantity: max.peak_bytes = "512 MiB"',
     "time": 'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }',
 }
-
-
-class ConfigurationError(AttnprofError):
-    """A contract, or the lock, that cannot be read; one line that says what would be right."""
-
-    exit_code = 2
-
-
-def shown_path(path: Path) -> str:
-    """A path relative to where one is, where it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from attnprof.core.errors import near
-from attnprof.guard.contract import Contract
-from attnprof.guard.reading import ConfigurationError, ContractReader, shown_path
+from attnprof.guard.contract import ConfigurationError, Contract
+from attnprof.guard.contract_parser import ContractReader
+from attnprof.guard.formatting import shown_path
 
 _NAME = re.compile(r"[\w.-]+")
 _FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnprof.core.growth.laws import NEAR, GrowthLaw, parse_law
-from attnprof.guard.causes import Comparison, explain
-from attnprof.guard.contract import GROWING, QUANTITIES, Contract, Quantity
-from attnprof.guard.evidence import exponent_of
-from attnprof.guard.growing import Seen
-from attnprof.guard.lock import Entry, PartKind
-from attnprof.guard.measuring import Measured
-from attnprof.guard.quantities import KINDS, NAMES, format_part, show
+from attnprof.guard.causes import explain
+from attnprof.guard.changes import Comparison, describe_changes, most_changed
+from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
+from attnprof.guard.formatting import KINDS, NAMES, format_part, show
+from attnprof.guard.growth_probe import Seen
+from attnprof.guard.lockfile import Entry
+from attnprof.guard.measurement import Measured
+from attnprof.guard.parts import exponent_of
 from attnprof.guard.results import Breach, Step
-from attnprof.guard.where import describe_changes, most_changed
 
 
 def judge(

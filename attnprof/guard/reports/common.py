@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attnprof.guard.checking import Check
-from attnprof.guard.quantities import format_change, show
+from attnprof.guard.check import Check
+from attnprof.guard.formatting import format_change, show
 from attnprof.guard.results import Breach, Result
 
 

@@ -11,12 +11,12 @@ from attnprof.core.errors import MeasurementError, UncountedError, UsageError
 from attnprof.core.growth.laws import LAW_FORMS, GrowthLaw, parse_law
 from attnprof.core.units import parse_lengths
 from attnprof.guard.cases import case_of
-from attnprof.guard.causes import Comparison
+from attnprof.guard.changes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
-from attnprof.guard.measuring import observe_all
+from attnprof.guard.evaluate import growth_breaches, unknown_growth
+from attnprof.guard.measurement import observe_all
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
-from attnprof.guard.verdicts import growth_breaches, unknown_growth
 from attnprof.kernels import custom
 from attnprof.options import check_names
 

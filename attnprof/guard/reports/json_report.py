@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from attnprof.guard.checking import Check
+from attnprof.guard.check import Check
 
 
 def render(check: Check) -> str:
