@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnprof.guard import check, update
+from attnprof.guard import check as guard_check
+from attnprof.guard import update as guard_update
 from attnprof.guard.check import Check
 from attnprof.guard.config import Configuration, read_configuration
 from attnprof.guard.contract import Contract
@@ -56,13 +57,13 @@ class Project:
         )
 
     def init(self) -> Update:
-        return update.init(self.configuration, self.contracts(), self.workers)
+        return guard_update.init(self.configuration, self.contracts(), self.workers)
 
     def update(self, *names: str) -> Update:
-        return update.update(self.configuration, self.contracts(*names), self.workers)
+        return guard_update.update(self.configuration, self.contracts(*names), self.workers)
 
     def check(self, *names: str, is_strict: bool = False) -> Check:
-        return check.check(
+        return guard_check.check(
             self.configuration, self.contracts(*names), self.workers, is_strict=is_strict
         )
 

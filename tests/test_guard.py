@@ -26,7 +26,8 @@ from patience import PATIENCE_SECONDS
 from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
 from attnprof.core.intervals import Interval
-from attnprof.guard import check, update
+from attnprof.guard import check as guard_check
+from attnprof.guard import update as guard_update
 from attnprof.guard.check import Check
 from attnprof.guard.config import read_configuration
 from attnprof.guard.contract import ConfigurationError, parse_allowance, parse_budget
@@ -526,7 +527,7 @@ def test_a_target_that_fails_is_told_and_the_others_are_checked(
     project.has("failing", FAILING)
     project.has("broken", "def\n")
     project.says(SDPA + contract("mine", target, [64, 128]))
-    check = check.check(project.configuration, project.contracts(), project.workers)
+    check = guard_check.check(project.configuration, project.contracts(), project.workers)
     kept, failed = check.results
     assert kept.status == "kept"
     assert failed.problem.startswith(problem)
@@ -537,7 +538,9 @@ def test_a_target_that_fails_is_told_and_the_others_are_checked(
 def test_a_target_that_hangs_is_given_up(project: Project) -> None:
     project.has("failing", FAILING)
     project.says(contract("mine", "failing:Hangs", [64, 128]))
-    check = check.check(project.configuration, project.contracts(), project.workers, timeout=1)
+    check = guard_check.check(
+        project.configuration, project.contracts(), project.workers, timeout=1
+    )
     assert [result.problem for result in check.results] == ["took more than 1 s"]
     assert check.exit_code == 3
 
@@ -684,7 +687,7 @@ def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Proje
     before = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
     try:
-        here = check.check(project.configuration, project.contracts(), InThisProcess())
+        here = guard_check.check(project.configuration, project.contracts(), InThisProcess())
     finally:
         gc.set_threshold(*before)
     assert here.exit_code == 0, text.render(here)
@@ -702,7 +705,7 @@ def test_two_files_share_a_lock_and_a_third_has_its_own(project: Project) -> Non
     other.write_text(contract("other", "bert-sdpa", [64]))
     configuration = read_configuration(other)
     assert configuration.lock_path == project.folder / "nightly.lock.json"
-    update.init(configuration, configuration.chosen(()), project.workers)
+    guard_update.init(configuration, configuration.chosen(()), project.workers)
     assert set(project.entries()) == {"eager", "sdpa"}
 
 
@@ -768,7 +771,7 @@ def test_without_processes_of_its_own_it_says_the_same(
     project.says(SDPA)
     project.init()
     monkeypatch.chdir(Path(__file__).parent)
-    check = check.check(project.configuration, project.contracts(), InThisProcess())
+    check = guard_check.check(project.configuration, project.contracts(), InThisProcess())
     assert check.exit_code == 0
     assert Path.cwd() == Path(__file__).parent
 
@@ -820,7 +823,7 @@ def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.Mo
                      broken.breaches[0].says)  # fmt: skip
     assert kept.status == "kept"
     assert "of bert-sdpa's time at 256 tokens" in kept.facts
-    untimed = check.check(
+    untimed = guard_check.check(
         project.configuration, project.contracts(), project.workers, with_time=False
     )
     assert untimed.exit_code == 0
@@ -1049,7 +1052,7 @@ def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
         while process.poll() is None and not (tmp_path / "begun").exists():
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=check.DEFAULT_TIMEOUT_S / 2)
+        _, said = process.communicate(timeout=guard_check.DEFAULT_TIMEOUT_S / 2)
     assert process.returncode == 130
     assert said == "attnprof: interrupted; nothing was written\n"
 

@@ -1,9 +1,9 @@
-"""What the package and the command line share: options in, results out."""
+"""`estimate`: options in, closed forms out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Unpack, cast
 
 from attnprof.analysis.predictions import with_predictions
 from attnprof.core import machine as machines
@@ -16,10 +16,6 @@ from attnprof.measure.request import IsolationOptions, Request, isolated
 from attnprof.options import GridOptions, check_names, read_cases, read_device_name
 from attnprof.report.formats import renderers
 from attnprof.report.outputs import OutputOptions, Outputs
-
-if TYPE_CHECKING:
-    pass
-
 
 class EstimateOptions(GridOptions, OutputOptions, IsolationOptions, total=False):
     """Options of `attnprof estimate`."""

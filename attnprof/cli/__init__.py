@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli.group import Commands
+from attnprof.cli.error_handling import Commands
 
 app = typer.Typer(
     cls=Commands,

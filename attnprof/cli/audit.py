@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import typer
+
 from attnprof import kernels
+from attnprof.cli import options
+from attnprof.cli.saving import run_and_keep
+from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
-from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
 from attnprof.measure.runner import Observer
 from attnprof.options import GridOptions, check_names, read_cases
 from attnprof.report.outputs import OutputOptions, Outputs
@@ -15,61 +20,10 @@ from attnprof.report.outputs import OutputOptions, Outputs
 if TYPE_CHECKING:
     from attnprof.analysis.audit_table import AuditTable
 
-import typer
-
-from attnprof.cli import options
-from attnprof.cli.saving import run_and_keep
-from attnprof.core.errors import MeasurementError
-from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-
 UNEXPLAINED = 1
 """The exit code of an audit that leaves something unexplained."""
 
-
-def audit(
-    ctx: typer.Context,
-    len: options.AuditLen = None,
-    window: options.Window = None,
-    dilation: options.Dilation = None,
-    global_tokens: options.GlobalTokens = None,
-    kernel: options.AuditKernel = None,
-    input: options.Input = None,
-    model: options.Model = None,
-    scope: options.Scope = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
-    dtype: options.DType = None,
-    mode: options.Mode = None,
-    no_peers: options.NoPeers = False,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
-    no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
-    markdown: options.Markdown = None,
-) -> None:
-    """Every counter against what is multiplied, each difference by name.
-
-    Exit code 1 if a count is not explained.
-
-    [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
-    """
-    from attnprof.cli.screen import print_whole, progress, say
-    from attnprof.report.audit import describe_missing_peers, render_audit
-
-    with prepare_audit(options.given(ctx)) as request, progress() as observe:
-        result, exit_code = run_and_keep(lambda: request.run(observe))
-    if not request.outputs.takes_stdout:
-        print_whole(render_audit(result))
-    for case, reason in [*result.refusals, *result.failures]:
-        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
-    if result.missing_peers and not no_peers:
-        say(describe_missing_peers(result))
-    for path in request.outputs.written:
-        say(f"written: {path}")
-    if result.unexplained and not exit_code:
-        raise typer.Exit(UNEXPLAINED)
-    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)
+AUDIT_LENGTHS = (512, 1024)
 
 
 class AuditOptions(GridOptions, IsolationOptions, total=False):
@@ -79,9 +33,6 @@ class AuditOptions(GridOptions, IsolationOptions, total=False):
     csv: str | None
     json: str | None
     markdown: str | None
-
-
-AUDIT_LENGTHS = (512, 1024)
 
 
 @dataclass(slots=True)
@@ -129,3 +80,49 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     chosen = () if options.get("no_peers") else installed_peers()
     with isolated(grid) as stack:
         return AuditRequest(read_cases(grid, "cpu"), outputs, chosen, stack=stack.pop_all())
+
+
+def audit(
+    ctx: typer.Context,
+    len: options.AuditLen = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    kernel: options.AuditKernel = None,
+    input: options.Input = None,
+    model: options.Model = None,
+    scope: options.Scope = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    mode: options.Mode = None,
+    no_peers: options.NoPeers = False,
+    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    no_isolation: options.NoIsolation = False,
+    csv: options.Csv = None,
+    json: options.Json = None,
+    markdown: options.Markdown = None,
+) -> None:
+    """Every counter against what is multiplied, each difference by name.
+
+    Exit code 1 if a count is not explained.
+
+    [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
+    """
+    from attnprof.cli.console import print_whole, progress, say
+    from attnprof.report.audit import describe_missing_peers, render_audit
+
+    with prepare_audit(options.given(ctx)) as request, progress() as observe:
+        result, exit_code = run_and_keep(lambda: request.run(observe))
+    if not request.outputs.takes_stdout:
+        print_whole(render_audit(result))
+    for case, reason in [*result.refusals, *result.failures]:
+        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    if result.missing_peers and not no_peers:
+        say(describe_missing_peers(result))
+    for path in request.outputs.written:
+        say(f"written: {path}")
+    if result.unexplained and not exit_code:
+        raise typer.Exit(UNEXPLAINED)
+    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from attnprof.analysis.breakdown_table import Breakdown
-from attnprof.core.workload import Case
-from attnprof.measure.breakdown import break_down
-from attnprof.measure.request import IsolationOptions, Request, isolated
-from attnprof.options import GridOptions, check_names, read_cases
-from attnprof.report.outputs import OutputOptions, Outputs
-
-if TYPE_CHECKING:
-    pass
 
 import typer
 
+from attnprof.analysis.breakdown_table import Breakdown
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
-from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-
-
-def breakdown(
-    ctx: typer.Context,
-    len: options.Len = None,
-    window: options.Window = None,
-    dilation: options.Dilation = None,
-    global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
-    input: options.Input = None,
-    model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
-    dtype: options.DType = None,
-    mode: options.Mode = None,
-    scope: options.Scope = None,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
-    no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
-) -> None:
-    """Where the MACs are: by module and by operator, and how each part grows.
-
-    [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
-    """
-    from attnprof.cli.screen import print_whole, say
-    from attnprof.report.breakdown import render_breakdown
-
-    with prepare_breakdown(options.given(ctx)) as request:
-        result, exit_code = run_and_keep(request.run)
-    if not request.outputs.takes_stdout:
-        print_whole(render_breakdown(result))
-    for case, reason in result.failures:
-        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
-    for path in request.outputs.written:
-        say(f"written: {path}")
-    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)
+from attnprof.core.workload import Case
+from attnprof.measure.breakdown import break_down
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
+from attnprof.options import GridOptions, check_names, read_cases
+from attnprof.report.outputs import OutputOptions, Outputs
 
 
 class BreakdownOptions(GridOptions, IsolationOptions, total=False):
@@ -93,3 +49,41 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
     with isolated(options) as stack:
         return BreakdownRequest(read_cases(options, "cpu"), outputs, stack=stack.pop_all())
+
+
+def breakdown(
+    ctx: typer.Context,
+    len: options.Len = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    kernel: options.Kernel = None,
+    input: options.Input = None,
+    model: options.Model = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    mode: options.Mode = None,
+    scope: options.Scope = None,
+    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    no_isolation: options.NoIsolation = False,
+    csv: options.Csv = None,
+    json: options.Json = None,
+) -> None:
+    """Where the MACs are: by module and by operator, and how each part grows.
+
+    [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
+    """
+    from attnprof.cli.console import print_whole, say
+    from attnprof.report.breakdown import render_breakdown
+
+    with prepare_breakdown(options.given(ctx)) as request:
+        result, exit_code = run_and_keep(request.run)
+    if not request.outputs.takes_stdout:
+        print_whole(render_breakdown(result))
+    for case, reason in result.failures:
+        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    for path in request.outputs.written:
+        say(f"written: {path}")
+    raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

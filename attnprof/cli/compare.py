@@ -47,8 +47,8 @@ def compare(
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
-    from attnprof.cli.interrupts import ending_in_order
-    from attnprof.cli.screen import progress, say, show_results
+    from attnprof.cli.console import progress, say, show_results
+    from attnprof.cli.signals import ending_in_order
     from attnprof.report.columns import COMPARE_COLUMNS
 
     with ending_in_order() as ending:

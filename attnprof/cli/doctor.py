@@ -24,6 +24,7 @@ Device = Annotated[
         help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
     ),
 ]
+
 MaxSeconds = Annotated[
     str,
     typer.Option(
@@ -32,46 +33,11 @@ MaxSeconds = Annotated[
         help="Time for the kernels, all together; rates and noise take some 10 s more.",
     ),
 ]
+
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="PATH", help="The machine, for --machine; - is stdout."),
 ]
-
-
-def doctor(
-    ctx: typer.Context,
-    device: Device = None,
-    threads: options.Threads = None,
-    max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
-    json: Json = None,
-) -> None:
-    """The machine in a page: what it is, how fast, how noisy, and what helps.
-
-    Exit code 3 if a part of it could not be measured.
-
-    [dim]attnprof doctor --json machine.json[/]
-    """
-    from attnprof.cli.interrupts import ending_in_order
-    from attnprof.cli.screen import progress, say, show_sections
-    from attnprof.report.doctor import render_doctor
-
-    request = prepare_doctor(options.given(ctx))
-    with ending_in_order() as ending:
-        try:
-            with progress() as observe:
-                machine, exit_code = run_and_keep(lambda: request.run(observe))
-        except KeyboardInterrupt:
-            say(f"attnprof: {ending.word}; nothing was written")
-            raise typer.Exit(ending.exit_code) from None
-    if request.outputs.takes_stdout:
-        for part, reason in machine.failures.items():
-            say(f"{part}: {reason}")
-    else:
-        show_sections(render_doctor(machine))
-    for path in request.outputs.written:
-        say(f"written: {path}")
-    raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)
-
 
 DEFAULT_MAX_SECONDS = 60.0
 
@@ -113,3 +79,38 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
     )
     outputs = Outputs[Machine].read({"json": options.get("json")}, {"json": Machine.to_json})
     return DoctorRequest(setting, outputs)
+
+
+def doctor(
+    ctx: typer.Context,
+    device: Device = None,
+    threads: options.Threads = None,
+    max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
+    json: Json = None,
+) -> None:
+    """The machine in a page: what it is, how fast, how noisy, and what helps.
+
+    Exit code 3 if a part of it could not be measured.
+
+    [dim]attnprof doctor --json machine.json[/]
+    """
+    from attnprof.cli.console import progress, say, show_sections
+    from attnprof.cli.signals import ending_in_order
+    from attnprof.report.doctor import render_doctor
+
+    request = prepare_doctor(options.given(ctx))
+    with ending_in_order() as ending:
+        try:
+            with progress() as observe:
+                machine, exit_code = run_and_keep(lambda: request.run(observe))
+        except KeyboardInterrupt:
+            say(f"attnprof: {ending.word}; nothing was written")
+            raise typer.Exit(ending.exit_code) from None
+    if request.outputs.takes_stdout:
+        for part, reason in machine.failures.items():
+            say(f"{part}: {reason}")
+    else:
+        show_sections(render_doctor(machine))
+    for path in request.outputs.written:
+        say(f"written: {path}")
+    raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)

@@ -56,7 +56,7 @@ def estimate(
 
 
 def _show(table: ResultTable, files: Sequence[str]) -> None:
-    from attnprof.cli.screen import say, show_results
+    from attnprof.cli.console import say, show_results
     from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:

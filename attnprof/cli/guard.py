@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import options
-from attnprof.cli.plain import PlainCommand, PlainGroup
+from attnprof.cli.plain_options import PlainCommand, PlainGroup
 from attnprof.core.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def init(
 
     [dim]attnprof guard init[/]
     """
-    from attnprof.guard import update
+    from attnprof.guard import update as guard_update
 
-    _renew(update.init, names, config, timeout, no_isolation=no_isolation)
+    _renew(guard_update.init, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -82,9 +82,9 @@ def update(
 
     [dim]attnprof guard update encoder[/]
     """
-    from attnprof.guard import update
+    from attnprof.guard import update as guard_update
 
-    _renew(update.update, names, config, timeout, no_isolation=no_isolation)
+    _renew(guard_update.update, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -104,8 +104,8 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
-    from attnprof.cli.screen import say
-    from attnprof.guard import check
+    from attnprof.cli.console import say
+    from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
     from attnprof.report.streams import drop_stdout
@@ -113,9 +113,9 @@ def check(
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", near(format, FORMATS))
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, check.DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
-        result = check.check(
+        result = guard_check.check(
             configuration,
             contracts,
             workers,
@@ -153,7 +153,7 @@ def _summarise(text: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        from attnprof.cli.screen import say
+        from attnprof.cli.console import say
 
         say(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
@@ -166,13 +166,13 @@ def _renew(
     *,
     no_isolation: bool,
 ) -> None:
-    from attnprof.cli.screen import say
-    from attnprof.guard import check
+    from attnprof.cli.console import say
+    from attnprof.guard import check as guard_check
     from attnprof.guard.formatting import shown_path
     from attnprof.options import read_seconds
 
     configuration, contracts = _read(names, config)
-    seconds = read_seconds("timeout", timeout, check.DEFAULT_TIMEOUT_S)
+    seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
         done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
     for name, lines in sorted(done.differences.items()):
@@ -202,8 +202,8 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
-    from attnprof.cli.interrupts import ending_in_order
-    from attnprof.cli.screen import progress, say
+    from attnprof.cli.console import progress, say
+    from attnprof.cli.signals import ending_in_order
     from attnprof.guard.check import workers_for
 
     with ending_in_order() as ending:

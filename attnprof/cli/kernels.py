@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from attnprof import kernels as all_kernels
-from attnprof.options import GridOptions, check_names, read_cases, read_device_name
-
-if TYPE_CHECKING:
-    pass
 
 import typer
 
+from attnprof import kernels as all_kernels
 from attnprof.cli import options
-
-
-def kernels(
-    ctx: typer.Context,
-    len: options.Len = None,
-    window: options.Window = None,
-    dilation: options.Dilation = None,
-    global_tokens: options.GlobalTokens = None,
-    model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
-    dtype: options.DType = None,
-    device: options.Device = None,
-    mode: options.Mode = None,
-    scope: options.Scope = None,
-) -> None:
-    """List the kernels, and why some cannot be built here or for these options.
-
-    [dim]attnprof kernels --dilation 4[/]
-    """
-    from rich.table import Table
-
-    from attnprof.cli.screen import print_whole
-
-    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
-    for heading in ("kernel", "what it is", "can be built"):
-        table.add_column(heading, no_wrap=True)
-    for listing in prepare_kernels(options.given(ctx)):
-        table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
-    print_whole(table)
+from attnprof.options import GridOptions, check_names, read_cases, read_device_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +40,34 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
         obstacle = next((reason for reason in reasons if reason), "")
         listings.append(KernelListing(name, kernel.summary, obstacle))
     return listings
+
+
+def kernels(
+    ctx: typer.Context,
+    len: options.Len = None,
+    window: options.Window = None,
+    dilation: options.Dilation = None,
+    global_tokens: options.GlobalTokens = None,
+    model: options.Model = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    batch_size: options.BatchSize = None,
+    dtype: options.DType = None,
+    device: options.Device = None,
+    mode: options.Mode = None,
+    scope: options.Scope = None,
+) -> None:
+    """List the kernels, and why some cannot be built here or for these options.
+
+    [dim]attnprof kernels --dilation 4[/]
+    """
+    from rich.table import Table
+
+    from attnprof.cli.console import print_whole
+
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
+    for heading in ("kernel", "what it is", "can be built"):
+        table.add_column(heading, no_wrap=True)
+    for listing in prepare_kernels(options.given(ctx)):
+        table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
+    print_whole(table)

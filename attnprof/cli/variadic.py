@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from attnprof.cli.plain import PlainCommand
+from attnprof.cli.plain_options import PlainCommand
 from attnprof.core.errors import UsageError
 
 _NUMBER = re.compile(r"-\d")

@@ -10,9 +10,9 @@ from typing import Any
 import typer
 
 from attnprof.cli.commands import SUMMARIES
-from attnprof.cli.deferred import Deferred
-from attnprof.cli.interrupts import ending_in_order
-from attnprof.cli.plain import CommandLineError, PlainGroup, unknown
+from attnprof.cli.lazy_commands import Deferred
+from attnprof.cli.plain_options import CommandLineError, PlainGroup, unknown
+from attnprof.cli.signals import ending_in_order
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 from attnprof.report import streams
 
