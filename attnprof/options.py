@@ -36,6 +36,12 @@ DEVICES = ("auto", "cpu", "cuda")
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
+_TEXTS = ("model", "dtype", "device", "mode", "scope")
+
+_PATHS = ("csv", "png", "json", "markdown", "html", "machine")
+
+MAX_THREADS = 4096
+
 
 class GridOptions(TypedDict, total=False):
     """The options that say what to cost; each is optional, None is its default."""
@@ -54,10 +60,6 @@ class GridOptions(TypedDict, total=False):
     device: str | None
     mode: str | None
     scope: str | None
-
-
-_TEXTS = ("model", "dtype", "device", "mode", "scope")
-_PATHS = ("csv", "png", "json", "markdown", "html", "machine")
 
 
 def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
@@ -202,9 +204,6 @@ def _text(value: object) -> str:
         return str(value) or "(nothing)"
     except ValueError:
         return f"of {math.ceil(cast('int', value).bit_length() * math.log10(2)):,} digits"
-
-
-MAX_THREADS = 4096
 
 
 def read_threads(options: Mapping[str, object]) -> int | None:

@@ -802,7 +802,7 @@ def test_a_time_is_broken_or_kept_by_the_whole_interval() -> None:
 @pytest.mark.usefixtures("undisturbed")
 def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        check,
+        guard_check,
         "race_confirmed",
         lambda one, folder, _, timeout: race_confirmed(one, folder, InThisProcess(), timeout),
     )
@@ -847,7 +847,7 @@ def test_an_undecided_time_warns_and_fails_when_strict(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(check, "race_confirmed", lambda *_: raced(0.9, 1.0, 1.1))
+    monkeypatch.setattr(guard_check, "race_confirmed", lambda *_: raced(0.9, 1.0, 1.1))
     (result,) = project.check().results
     assert result.status == "undecided"
     (note,) = result.notes
@@ -868,7 +868,7 @@ def test_a_time_that_cannot_be_measured_now_is_undecided_and_says_why(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(check, "race_confirmed", lambda *_: one)
+    monkeypatch.setattr(guard_check, "race_confirmed", lambda *_: one)
     (result,) = project.check().results
     assert (result.status, result.notes) == ("undecided", (f"time is undecided: {why}",))
 

@@ -11,6 +11,20 @@ from typing import Any
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
 from attnprof.core.workload import Case
 
+_COLUMNS = (
+    "kernel",
+    "seq_len",
+    "window",
+    "dilation",
+    "global_tokens",
+    "counter",
+    "true_macs",
+    "counted_macs",
+    "differences",
+    "residual_macs",
+    "failure",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
@@ -92,21 +106,6 @@ class AuditTable:
             "missing_peers": list(self.missing_peers),
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-_COLUMNS = (
-    "kernel",
-    "seq_len",
-    "window",
-    "dilation",
-    "global_tokens",
-    "counter",
-    "true_macs",
-    "counted_macs",
-    "differences",
-    "residual_macs",
-    "failure",
-)
 
 
 def _as_record(row: AuditRow) -> dict[str, Any]:

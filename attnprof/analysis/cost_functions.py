@@ -22,6 +22,16 @@ Predicted = Literal["MACs", "memory"]
 
 QUANTITIES: dict[Predicted, str] = {"MACs": "executed_macs", "memory": "predicted_peak_bytes"}
 
+_MOST_OPERATORS = 2048
+"""That one count may take, or twice as many as the longest length asked for."""
+
+_ALL_OPERATORS = 8 * _MOST_OPERATORS
+
+_MOST_COUNTS = 24
+"""All counts of a series may take `_ALL_OPERATORS`, or as many as so many of the longest length."""
+
+_Points = tuple[tuple[int, int], ...]
+
 
 def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
     """Closed forms of a built-in kernel; constant below the last global position."""
@@ -36,17 +46,6 @@ def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
         return at
 
     return {"MACs": cost(kernel.executed_macs), "memory": cost(kernel.peak_bytes)}
-
-
-_MOST_OPERATORS = 2048
-"""That one count may take, or twice as many as the longest length asked for."""
-
-_ALL_OPERATORS = 8 * _MOST_OPERATORS
-_MOST_COUNTS = 24
-"""All counts of a series may take `_ALL_OPERATORS`, or as many as so many of the longest length."""
-
-
-_Points = tuple[tuple[int, int], ...]
 
 
 class CountedCosts:

@@ -13,6 +13,13 @@ from attnprof.core.growth.polynomial import Cost
 Side = Literal["less", "equal", "more"]
 """What one cost is of another."""
 
+RIPPLE = 64
+"""Steps that ripples of tiles are narrower than."""
+
+_DENSE_PROBES = 64
+
+_MOST_RIPPLES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
@@ -27,10 +34,6 @@ class Crossing:
     side: Side
     before: int
     first: int
-
-
-RIPPLE = 64
-"""Steps that ripples of tiles are narrower than."""
 
 
 def side_of(cost: float | Fraction, reference: float | Fraction) -> Side:
@@ -86,10 +89,6 @@ def solve_crossing(
     begin, end = ends(failing)
     first = _bisect(begin, end, holds) if holds(end) else end + 1
     return Crossing(side, first - 1, first)
-
-
-_DENSE_PROBES = 64
-_MOST_RIPPLES = 16
 
 
 def _geometric(stop: int) -> list[int]:

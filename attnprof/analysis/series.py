@@ -16,6 +16,14 @@ from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
 from attnprof.kernels import Kernel
 
+_PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
+    ("window", lambda workload: format_window(workload.pattern)),
+    ("dilation", lambda workload: format_dilation(workload.pattern)),
+    ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope", lambda workload: workload.scope),
+    ("layers", lambda workload: str(len(workload.layers))),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -73,15 +81,6 @@ def series_of(table: ResultTable) -> list[Series]:
         Series(label_of(rows[0]), tuple(sorted(rows, key=lambda row: row.workload.seq_len)))
         for rows in groups.values()
     ]
-
-
-_PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
-    ("window", lambda workload: format_window(workload.pattern)),
-    ("dilation", lambda workload: format_dilation(workload.pattern)),
-    ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
-    ("scope", lambda workload: workload.scope),
-    ("layers", lambda workload: str(len(workload.layers))),
-)
 
 
 def labels(table: ResultTable) -> Callable[[Row], str]:

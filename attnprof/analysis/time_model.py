@@ -14,16 +14,6 @@ from dataclasses import dataclass, replace
 
 from attnprof.core.machine import Sample
 
-
-@dataclass(frozen=True, slots=True)
-class PredictedTime:
-    """A time that was not measured, with the interval that it is expected in."""
-
-    time_ns: int
-    low_ns: int
-    high_ns: int
-
-
 MODEL_ERROR = 0.16
 """How far the model may be off within the measured lengths, as a part of the time; calibrated by
 `examples/benchmark_prediction.py`."""
@@ -43,6 +33,24 @@ LOWEST_EFFICIENCY = 0.25
 
 BORROWED_ERROR = 0.4
 """How far a time may be off whose efficiency is that of the same kernel in another dtype."""
+
+_SETS = ((0,), (1,), (0, 1), (0, 2), (0, 1, 2))
+"""Which of MACs, bytes and the constant may tell the time together, simplest first; what does not
+grow with either says nothing of another length."""
+
+_ROUNDING = 1e-15
+
+_SINGULAR = 1e-10
+"""Columns nearer to each other than this are one: bytes in proportion to MACs tell nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedTime:
+    """A time that was not measured, with the interval that it is expected in."""
+
+    time_ns: int
+    low_ns: int
+    high_ns: int
 
 
 def predict_time(
@@ -119,11 +127,6 @@ def _time(samples: Sequence[Sample], target: tuple[int, int]) -> float:
     return of_mac * target[0] + of_byte * target[1] + constant
 
 
-_SETS = ((0,), (1,), (0, 1), (0, 2), (0, 1, 2))
-"""Which of MACs, bytes and the constant may tell the time together, simplest first; what does not
-grow with either says nothing of another length."""
-
-
 def _fitted_terms(samples: Sequence[Sample]) -> tuple[float, float, float]:
     """Nanoseconds of a MAC, of a byte and of a call: least squares of relative errors.
 
@@ -153,9 +156,6 @@ def _fitted_terms(samples: Sequence[Sample]) -> tuple[float, float, float]:
     return best
 
 
-_ROUNDING = 1e-15
-
-
 def _least_squares(
     columns: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> list[float] | None:
@@ -181,7 +181,3 @@ def _least_squares(
     return [
         row[-1] / row[i] / size for i, (row, size) in enumerate(zip(rows, lengths, strict=True))
     ]
-
-
-_SINGULAR = 1e-10
-"""Columns nearer to each other than this are one: bytes in proportion to MACs tell nothing more."""

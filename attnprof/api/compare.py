@@ -41,6 +41,8 @@ from attnprof.report.outputs import STDOUT, Outputs
 
 DEFAULT_MAX_SECONDS = 15.0
 
+_KEY_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
+
 
 class CompareOptions(EstimateOptions, total=False):
     """Options of `attnprof compare`."""
@@ -311,9 +313,6 @@ def _key(here: environment.Environment, names: Iterable[str], against: str) -> K
             if is_target(kernel)
         },
     )
-
-
-_KEY_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
 
 
 def _wanted(measurements: Measurements) -> list[str]:

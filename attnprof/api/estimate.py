@@ -17,6 +17,7 @@ from attnprof.options import GridOptions, check_names, read_cases, read_device_n
 from attnprof.report.formats import renderers
 from attnprof.report.outputs import OutputOptions, Outputs
 
+
 class EstimateOptions(GridOptions, OutputOptions, IsolationOptions, total=False):
     """Options of `attnprof estimate`."""
 

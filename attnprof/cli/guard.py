@@ -54,6 +54,14 @@ Format = Annotated[
 NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contracts say of time.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
 
+_STYLES = {
+    "kept": "green",
+    "broken": "bold red",
+    "undecided": "yellow",
+    "misconfigured": "bold red",
+    "not measured": "bold red",
+}
+
 
 @guard.command(cls=PlainCommand)
 def init(
@@ -216,15 +224,6 @@ def _measuring(
         except KeyboardInterrupt:
             say(f"attnprof: {ending.word}; nothing was written")
             raise typer.Exit(ending.exit_code) from None
-
-
-_STYLES = {
-    "kept": "green",
-    "broken": "bold red",
-    "undecided": "yellow",
-    "misconfigured": "bold red",
-    "not measured": "bold red",
-}
 
 
 def _show(result: Check) -> None:

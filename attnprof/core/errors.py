@@ -16,6 +16,13 @@ _OTHER_WORDS = {
 }  # fmt: skip
 """What people type, by the name that is meant; letters alone would lead elsewhere."""
 
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+)
+
 
 class AttnprofError(Exception):
     """An error that is told in one line and ends the command with `exit_code`."""
@@ -134,14 +141,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or any(words in text for words in _OUT_OF_MEMORY)
     )
-
-
-_OUT_OF_MEMORY = (
-    "not enough memory",
-    "can't allocate memory",
-    "Cannot allocate memory",
-    "bad_alloc",
-)
 
 
 def near(name: str, choices: Iterable[str]) -> str:

@@ -23,6 +23,8 @@ _WINDOW_FORMS = "an even number of keys such as 512, or one for each layer as in
 _DILATION_FORMS = "a stride such as 4, or one for each head as in 1x10:4x2"
 _GLOBAL_FORMS = "how many first tokens are global, such as 1, or positions as in @0:17:40"
 
+_LONGEST_SHOWN = 24
+
 
 def _spelled_out(text: str, argument: str, forms: str) -> tuple[int, ...]:
     values: list[int] = []
@@ -125,9 +127,6 @@ def format_global_tokens(pattern: Pattern) -> str:
     if positions == tuple(range(len(positions))):
         return str(len(positions))
     return "@" + ":".join(map(str, positions))
-
-
-_LONGEST_SHOWN = 24
 
 
 def shorten_positions(positions: str) -> str:

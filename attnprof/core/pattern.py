@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_HEADS = "a positive whole number of heads"
+
+_WINDOW = "an even number of keys, 2 or more: half of them lie on each side of a query"
+
+_DILATION = "a stride of 1 (no dilation) or more for each head"
+
+_POSITIONS = "positions count from 0"
+
+_TOKENS = "a positive whole number of tokens"
+
 
 def whole_number(argument: str, value: object, least: int, expected: str) -> int:
     """An integer of any kind, such as numpy's, as an int.
@@ -47,13 +57,6 @@ def _values(argument: str, value: object, expected: str) -> list[object]:
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return list(cast("Iterable[object]", value))
     raise UsageError(argument, value, expected)
-
-
-_HEADS = "a positive whole number of heads"
-_WINDOW = "an even number of keys, 2 or more: half of them lie on each side of a query"
-_DILATION = "a stride of 1 (no dilation) or more for each head"
-_POSITIONS = "positions count from 0"
-_TOKENS = "a positive whole number of tokens"
 
 
 class Pattern(Protocol):

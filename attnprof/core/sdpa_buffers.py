@@ -12,6 +12,8 @@ from attnprof.core.workload import DTYPE_BYTES, DType
 
 _KEY_BLOCK = 512
 
+_SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
+
 
 def forward_buffer_bytes(
     attentions: int, queries: int, keys: int, head_dim: int, dtype: DType
@@ -70,6 +72,3 @@ def _repacks(queries: int, keys: int, dtype: DType) -> bool:
         return False
     instructions = f"amx_{_SHORT_NAMES[dtype]}"
     return min(queries, keys) >= 64 and has_instruction(instructions)
-
-
-_SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}

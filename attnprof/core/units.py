@@ -23,6 +23,9 @@ _LENGTH_FORMS = (
     "lengths are positive whole numbers: 512, 4k (4,096), 1M or a range such as 512:8192:x2"
 )
 
+_LONG = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"))
+"""From so many seconds on in units of so many seconds."""
+
 
 def _scaled(
     value: float, base: int, suffixes: tuple[str, ...], rounding: float
@@ -70,10 +73,6 @@ def format_long_duration(nanoseconds: int) -> str:
         if nanoseconds >= least_s * 10**9:
             return f"{_three_digits(nanoseconds / 10**9 / factor_s)} {suffix}"
     return format_duration(nanoseconds)
-
-
-_LONG = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"))
-"""From so many seconds on in units of so many seconds."""
 
 
 def format_ratio(ratio: float, unit: str = "x") -> str:

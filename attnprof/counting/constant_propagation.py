@@ -26,17 +26,15 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
-
-class NumbersNeededError(MeasurementError):
-    """A count follows from numbers that are not known on fake tensors."""
-
-
 MAX_NUMBERS = 2**24
 """Tensors of more numbers than this stay unknown: masks of 10 million tokens fit, scores do not."""
 
 _aten = torch.ops.aten
+
 _BY_MASK = (_aten.index, _aten.index_put, _aten.index_put_, _aten._unsafe_index)
+
 _WITHOUT_NUMBERS = (_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty)
+
 _DRAWN_INTEGERS = (_aten.randint, _aten.randint_like, _aten.randperm)
 """These are drawn for real: tokens and orders decide on shapes, where random floats do not."""
 
@@ -47,9 +45,14 @@ _FILLED: dict[Any, int] = {
     _aten.ones_like: 1,
 }
 """What operators write that take of a tensor its shape or type alone."""
+
 _SHAPES_ARE_DATA = (DataDependentOutputException, DynamicOutputShapeException)
 
 _active: list[KnownValues] = []
+
+
+class NumbersNeededError(MeasurementError):
+    """A count follows from numbers that are not known on fake tensors."""
 
 
 def known_value(tensor: Tensor) -> Tensor | None:

@@ -30,11 +30,6 @@ from attnprof.counting.tensor_subclasses import constructors
 
 _T = TypeVar("_T")
 
-
-class GaveUpError(MeasurementError):
-    """Another counter gave up on a call: maybe on fake tensors alone."""
-
-
 _ASKS_FOR_NUMBERS = (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -42,6 +37,7 @@ _ASKS_FOR_NUMBERS = (
     UnsupportedOperatorException,
     NumbersNeededError,
 )
+
 _WORDS = (
     "FakeTensor",
     "fake tensor",
@@ -52,6 +48,10 @@ _WORDS = (
     "meta tensor",
 )
 """In the messages of torch where code asks a fake tensor for its numbers."""
+
+
+class GaveUpError(MeasurementError):
+    """Another counter gave up on a call: maybe on fake tensors alone."""
 
 
 @contextmanager

@@ -27,6 +27,13 @@ Target = Any
 _FORMULAS: dict[Target, Formula] = {**banded_formulas.FORMULAS, **layer_formulas.FORMULAS}
 _aten = torch.ops.aten
 
+_FORWARD_PRODUCTS = 2
+"""Scores and context."""
+
+_QUERY_BLOCKS = ((768, 256), (192, 64), (0, 32))
+
+_KEY_BLOCK = 512
+
 
 def register_mac_formula(target: Target, formula: Formula) -> None:
     """Count an operator by a formula of one's own from now on.
@@ -206,12 +213,6 @@ def _convolution_backward(
 
 
 # --- fused attention ------------------------------------------------------------------------------
-
-_FORWARD_PRODUCTS = 2
-"""Scores and context."""
-
-_QUERY_BLOCKS = ((768, 256), (192, 64), (0, 32))
-_KEY_BLOCK = 512
 
 
 def _pairs_macs(query: Sequence[int], key: Sequence[int], value: Sequence[int]) -> tuple[int, int]:

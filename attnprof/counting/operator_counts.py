@@ -21,6 +21,12 @@ from attnprof.counting.module_paths import ModuleCalls
 from attnprof.counting.tensor_subclasses import constructors, is_made_of_plain_tensors
 from attnprof.counting.zero_mac_operators import is_product_free
 
+Tell = Callable[[str, str, "int | None"], None]
+"""Told of an operator: the path of its module, its name, its MACs or None."""
+
+Around = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
+"""Runs an operator: given it, its arguments, and what runs it and returns its result."""
+
 
 @dataclass(slots=True)
 class OperatorTally:
@@ -91,10 +97,6 @@ def describe_uncounted(uncounted: dict[str, int]) -> str:
     return f"no MAC formula for {names}: give one with attnprof.register_mac_formula"
 
 
-Tell = Callable[[str, str, "int | None"], None]
-"""Told of an operator: the path of its module, its name, its MACs or None."""
-
-
 def count_operators(run: Callable[[], object]) -> OperatorCounts:
     """The operators of one call, on real tensors or, inside a `FakeTensorMode`, on fake ones.
 
@@ -106,10 +108,6 @@ def count_operators(run: Callable[[], object]) -> OperatorCounts:
     with dispatched(counts.add):
         run()
     return counts
-
-
-Around = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
-"""Runs an operator: given it, its arguments, and what runs it and returns its result."""
 
 
 def _plainly(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:

@@ -25,6 +25,16 @@ from attnprof.counting.operator_counts import dispatched
 
 Kind = Literal["module", "function", "operator"]
 
+_AT_EVERY_PLACE = "shared modules counted at every place"
+
+_NAMING_FUNCTIONS = {
+    "torch.einsum": "einsum",
+    "torch.Tensor.__matmul__": "the operator @",
+    "torch.nn.functional.linear": "linear as a function",
+    "torch.nn.functional.scaled_dot_product_attention": "scaled_dot_product_attention",
+}
+"""Functions that name the products inside which a counter does not see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -71,8 +81,6 @@ class Sight:
 
 Sees = Callable[[Span], "Sight | None"]
 """A counter's rule."""
-
-_AT_EVERY_PLACE = "shared modules counted at every place"
 
 
 @dataclass(slots=True)
@@ -135,15 +143,6 @@ class _Ledger:
                 self.differences["counted twice"] += (product.covers - 1) * product.macs
         differences = Counter({name: macs for name, macs in self.differences.items() if macs})
         return Account(sum(product.macs for product in self.products), differences)
-
-
-_NAMING_FUNCTIONS = {
-    "torch.einsum": "einsum",
-    "torch.Tensor.__matmul__": "the operator @",
-    "torch.nn.functional.linear": "linear as a function",
-    "torch.nn.functional.scaled_dot_product_attention": "scaled_dot_product_attention",
-}
-"""Functions that name the products inside which a counter does not see."""
 
 
 def account(

@@ -18,6 +18,14 @@ _BANDED = 0.5
 """Exponents between the contract's longest two lengths, above which a part counts as quadratic,
 below which as linear at most, and above which as growing at all."""
 
+_MOST = 4
+
+_SCALED = 0.002
+"""Changes of a part below this are too small to speak of factors."""
+
+_ALIKE = 1.25
+"""Ratios within this are alike: a band is cut off at both ends of a short sequence."""
+
 
 def explain(versus: Comparison) -> list[str]:
     """Sentences, likeliest first; none where nothing is locked to compare with."""
@@ -25,9 +33,6 @@ def explain(versus: Comparison) -> list[str]:
         return []
     found = [sentence for rule in _RULES for sentence in rule(versus)]
     return list(dict.fromkeys(found))[:_MOST]
-
-
-_MOST = 4
 
 
 def _operator(part: str) -> str:
@@ -250,13 +255,6 @@ def _scaled(versus: Comparison) -> Iterator[str]:
             f"{part} multiplies {ratio:g} times what it did, at every length alike: another "
             f"window, other dilations, or heads of another size"
         )
-
-
-_SCALED = 0.002
-"""Changes of a part below this are too small to speak of factors."""
-
-_ALIKE = 1.25
-"""Ratios within this are alike: a band is cut off at both ends of a short sequence."""
 
 
 def _versions(versus: Comparison) -> Iterator[str]:

@@ -11,6 +11,9 @@ from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import Measured
 from attnprof.guard.parts import Parts, fold_most_first
 
+MOST = 4
+"""Parts that a message names; the others are counted."""
+
 
 def differences_of(before: Entry | None, after: Entry) -> list[str]:
     """What an entry was and is, a line for each cost that is another."""
@@ -75,10 +78,6 @@ class Comparison:
     def lengths(self) -> list[int]:
         """That were measured, ascending."""
         return sorted(self.measured.cells)
-
-
-MOST = 4
-"""Parts that a message names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,28 @@ QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")
 GROWING: tuple[Quantity, ...] = ("macs", "peak_bytes")
 """Those whose growth is told."""
 
+ALLOWANCE_FORMS = '"+1%", "±0%" for either way, or "any"'
+
+DEFAULT_ALLOWANCES: dict[Quantity, str] = {"macs": "+0%", "params": "+0%", "peak_bytes": "+1%"}
+
+_ALLOWANCE = re.compile(r"(\+|±|\+-)\s*(\d+(?:\.\d+)?)\s*%")
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+
+_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+
+_BINARY = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+_BYTES = _BINARY | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+BUDGET_FORMS: dict[Quantity, str] = {
+    "macs": 'a positive whole number, or text with a unit: "3 GMac"',
+    "params": 'a positive whole number, or text with a unit: "110 M"',
+    "peak_bytes": 'a positive whole number of bytes, or text with a unit: "512 MiB"',
+}
+
+PartKind = Literal["macs", "calls", "bytes", "params"]
+
 
 class ContractOptions(TypedDict, total=False):
     """What further says what is measured; each is one value, as on the command line."""
@@ -108,20 +130,6 @@ class Contract:
         return settings | {name: str(value) for name, value in sorted(self.options.items())}
 
 
-ALLOWANCE_FORMS = '"+1%", "±0%" for either way, or "any"'
-DEFAULT_ALLOWANCES: dict[Quantity, str] = {"macs": "+0%", "params": "+0%", "peak_bytes": "+1%"}
-_ALLOWANCE = re.compile(r"(\+|±|\+-)\s*(\d+(?:\.\d+)?)\s*%")
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-_DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_BINARY = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_BYTES = _BINARY | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-BUDGET_FORMS: dict[Quantity, str] = {
-    "macs": 'a positive whole number, or text with a unit: "3 GMac"',
-    "params": 'a positive whole number, or text with a unit: "110 M"',
-    "peak_bytes": 'a positive whole number of bytes, or text with a unit: "512 MiB"',
-}
-
-
 def parse_allowance(text: str) -> Allowance:
     """An allowance from `+1%`, `±0%` or `any`.
 
@@ -163,6 +171,3 @@ class ConfigurationError(AttnprofError):
     """A contract, or the lock, that cannot be read; one line that says what would be right."""
 
     exit_code = 2
-
-
-PartKind = Literal["macs", "calls", "bytes", "params"]

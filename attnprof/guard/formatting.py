@@ -19,6 +19,8 @@ NAMES: dict[Quantity, str] = {"macs": "MACs", "params": "parameters", "peak_byte
 KINDS: dict[Quantity, PartKind] = {"macs": "macs", "params": "params", "peak_bytes": "bytes"}
 """Parts that a quantity is made of."""
 
+_LEAST_SHOWN = 0.0005
+
 
 def show(quantity: Quantity | PartKind, amount: int) -> str:
     """An amount with its unit."""
@@ -41,9 +43,6 @@ def format_change(was: int, now: int) -> str:
         return "new"
     text = format_part(was, now).replace("less than ", "<")
     return text if was == now else f"{'+' if now > was else '-'}{text}"
-
-
-_LEAST_SHOWN = 0.0005
 
 
 def shown_path(path: Path) -> str:

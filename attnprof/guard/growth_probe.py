@@ -14,6 +14,13 @@ from attnprof.core.growth.polynomial import Growth, solve_growth
 FARTHEST = 2**20
 """Laws are seen up to about so many tokens."""
 
+_TELLING = 4
+"""Points from which a law can be named."""
+
+_MUCH_FARTHER = 8
+
+_STEPS = (16, 4)
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -70,12 +77,6 @@ def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> S
     return _between(points[-1][0], unit, cost) or Seen(None, law.longer)
 
 
-_TELLING = 4
-"""Points from which a law can be named."""
-
-_MUCH_FARTHER = 8
-
-
 def _between(longest: int, unit: int, cost: Callable[[int], int | None]) -> Seen | None:
     """The polynomial through quarters of the longest length, checked at eighths between them."""
     if longest < 8 * unit:
@@ -118,9 +119,6 @@ def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict
             reached[next_len] = value
             seq_len = next_len
     return reached
-
-
-_STEPS = (16, 4)
 
 
 def _multiples(

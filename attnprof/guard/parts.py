@@ -17,6 +17,8 @@ _RANGE = re.compile(rf"(?<![^.])({_NUMBER})\.\.({_NUMBER})(?=\.|$| )")
 Parts = Mapping[str, Mapping[int, int]]
 """Costs by part, by length."""
 
+_MOST_LAYERS = 100_000
+
 
 def exponent_of(costs: Mapping[int, int]) -> float:
     """The exponent of a part's growth between the longest two lengths; 0 where there are none."""
@@ -64,9 +66,6 @@ def unfold(parts: Mapping[str, Row]) -> dict[str, Row]:
         for index in range(int(match[1]), int(match[2]) + 1):
             unfolded[f"{part[: match.start()]}{index}{part[match.end() :]}"] = row
     return unfolded
-
-
-_MOST_LAYERS = 100_000
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:

@@ -28,6 +28,8 @@ from attnprof.isolation.system_memory import available_bytes, count_kills
 _STDERR = 2
 """The descriptor; `sys.stderr` may be something else."""
 
+_PATIENCE_SECONDS = 5.0
+
 
 def forks(
     modules: Sequence[str],
@@ -178,9 +180,6 @@ class ForkServer:
             except BaseException:  # whoever is interrupted here has not read the answer
                 self.close()
                 raise
-
-
-_PATIENCE_SECONDS = 5.0
 
 
 class ForkedWorker:

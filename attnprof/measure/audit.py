@@ -34,6 +34,9 @@ MORE_WITH_HOOKS = "products that modules with hooks multiply in addition"
 LESS_WITH_HOOKS = "products that modules with hooks do without"
 """Some modules take another path when a counter adds hooks to them."""
 
+Runs = Callable[[Callable[[Case], Any], Case], Any]
+"""Calls a function with a case, in one process or another."""
+
 
 def installed_peers() -> tuple[str, ...]:
     """The peers whose packages are there."""
@@ -98,10 +101,6 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
         else:  # most of them run for real
             rows.append(AuditRow(case, name, true_macs, failure=f"{status}: {reason}"))
     return rows
-
-
-Runs = Callable[[Callable[[Case], Any], Case], Any]
-"""Calls a function with a case, in one process or another."""
 
 
 def _run_alone(server: ForkServer, function: Callable[[Case], Any], case: Case) -> Any:

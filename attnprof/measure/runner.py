@@ -45,6 +45,15 @@ from attnprof.measure.timing import time_in_turn
 TRUTH = "operator"
 """The counter that only looks on: what fails under it, fails by itself."""
 
+Observer = Callable[[str, float], None]
+"""Told what is being done now, and which part of all work is done, 0 to 1."""
+
+Earlier = Mapping[Case, Sequence[Record]]
+"""What has been measured before, by case, and need not be measured again."""
+
+_TIMING_FROM = 0.5
+"""Counting and memory are taken for the first half of a length's work, for the progress display."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
@@ -72,13 +81,6 @@ class Measurements:
     timeout: float = 600.0
     allow_slow: bool = False
     check_against: str | None = None
-
-
-Observer = Callable[[str, float], None]
-"""Told what is being done now, and which part of all work is done, 0 to 1."""
-
-Earlier = Mapping[Case, Sequence[Record]]
-"""What has been measured before, by case, and need not be measured again."""
 
 
 def _ignore(activity: str, done: float) -> None:
@@ -152,10 +154,6 @@ class _Step:
 
     def __call__(self, activity: str, part: float) -> None:
         self.observe(f"{self.length}: {activity}", self.begin + self.share * part)
-
-
-_TIMING_FROM = 0.5
-"""Counting and memory are taken for the first half of a length's work, for the progress display."""
 
 
 @dataclass(slots=True)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _FAMILIES = ("bert", "longformer")
 """Prefixes of kernels' names, which are those of transformers' packages too."""
 
+_watches: list[ClockWatch] = []
+"""On the clocks of the GPU that cases are timed on."""
+
+_timed: dict[Case, Callable[[], Timed]] = {}
+"""What is built in this process and called again and again, by its case."""
+
 
 def model_modules(kernel_names: Iterable[str]) -> list[str]:
     """What building these built-in kernels imports of transformers."""
@@ -89,13 +95,6 @@ def peak_memory(case: Case) -> PeakMemory:
     if kernels.find(case.kernel).compiles:
         call.run()
     return measure_peak_memory(call.run, case.workload.device)
-
-
-_watches: list[ClockWatch] = []
-"""On the clocks of the GPU that cases are timed on."""
-
-_timed: dict[Case, Callable[[], Timed]] = {}
-"""What is built in this process and called again and again, by its case."""
 
 
 def build(case: Case) -> None:

@@ -30,6 +30,10 @@ _NAMES = {
     "torch": "torch FlopCounterMode",
 }
 
+_MACS_WIDTH, _SHARE_WIDTH = 15, 8
+
+_UNEXPLAINED = "unexplained"
+
 
 def render_audit(audit: AuditTable) -> Group:
     """For each case its counters; beneath a count what it adds and leaves out, exact MACs."""
@@ -54,9 +58,6 @@ def render_audit(audit: AuditTable) -> Group:
     return Group(*parts)
 
 
-_MACS_WIDTH, _SHARE_WIDTH = 15, 8
-
-
 def _lines(row: AuditRow) -> list[tuple[str, str, str]]:
     """The counter with its count and its share of the truth; then what explains it."""
     if row.counted_macs is None:
@@ -66,9 +67,6 @@ def _lines(row: AuditRow) -> list[tuple[str, str, str]]:
         ]
     first = (f"  {_name(row)}", format_count(row.counted_macs), _share(row))
     return [first, *((f"    {name}", _signed(macs), "") for name, macs in _differences(row))]
-
-
-_UNEXPLAINED = "unexplained"
 
 
 def _differences(row: AuditRow) -> list[tuple[str, int]]:

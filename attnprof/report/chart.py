@@ -41,6 +41,19 @@ _MAX_TICKS = 6
 _GUIDE_LABEL_OFFSET = (10.0, -14.0)
 """From a guide to its name, in pixels."""
 
+# The layout, in inches: a panel is its axes, the numbers left of them and the labels right of them.
+_EDGE = 0.1
+
+_AXES_WIDTH, _MIN_AXES_HEIGHT = 2.9, 3.0
+
+_NUMBERS, _ABOVE, _BELOW = 0.85, 0.95, 0.95
+
+_LETTER = 0.55 * _LABEL_POINTS / 72
+
+_LABEL_GAP = 0.3
+
+_MIN_WIDTH = 8.6
+
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
@@ -104,15 +117,6 @@ def render_png(table: ResultTable) -> bytes:
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
-
-
-# The layout, in inches: a panel is its axes, the numbers left of them and the labels right of them.
-_EDGE = 0.1
-_AXES_WIDTH, _MIN_AXES_HEIGHT = 2.9, 3.0
-_NUMBERS, _ABOVE, _BELOW = 0.85, 0.95, 0.95
-_LETTER = 0.55 * _LABEL_POINTS / 72
-_LABEL_GAP = 0.3
-_MIN_WIDTH = 8.6
 
 
 def _lay_out(panels: Sequence[_Panel], series: Sequence[Series]) -> tuple[Figure, list[Axes]]:

@@ -31,6 +31,23 @@ from attnprof.core.units import (
 from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION
 from attnprof.core.workload import Workload
 
+_SIDES: dict[Side, dict[Resource, str]] = {
+    "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "less time"},
+    "equal": {
+        "MACs": "as many MACs",
+        "memory": "as much memory (predicted)",
+        "time": "as much time",
+    },
+    "more": {"MACs": "more MACs", "memory": "more memory (predicted)", "time": "more time"},
+}
+
+_OTHERWISE: dict[Side, dict[Resource, str]] = {
+    "less": {"MACs": "as many or more", "memory": "as much or more"},
+    "more": {"MACs": "as many or fewer", "memory": "as much or less"},
+}
+
+_AS_MUCH: dict[Resource, str] = {"MACs": "as many", "memory": "as much", "time": "as long"}
+
 
 def describe_subject(table: ResultTable) -> str:
     """What the rows are the costs of, as a heading."""
@@ -173,22 +190,6 @@ def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
         f"{label} against {reference}: {'; '.join(_pay_text(finding) for finding in findings)}."
         for (label, reference), findings in by_pair.items()
     ]
-
-
-_SIDES: dict[Side, dict[Resource, str]] = {
-    "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "less time"},
-    "equal": {
-        "MACs": "as many MACs",
-        "memory": "as much memory (predicted)",
-        "time": "as much time",
-    },
-    "more": {"MACs": "more MACs", "memory": "more memory (predicted)", "time": "more time"},
-}
-_OTHERWISE: dict[Side, dict[Resource, str]] = {
-    "less": {"MACs": "as many or more", "memory": "as much or more"},
-    "more": {"MACs": "as many or fewer", "memory": "as much or less"},
-}
-_AS_MUCH: dict[Resource, str] = {"MACs": "as many", "memory": "as much", "time": "as long"}
 
 
 def _pay_text(finding: PayFinding) -> str:

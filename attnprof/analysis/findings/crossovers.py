@@ -25,6 +25,17 @@ from attnprof.core.records import RATIO
 
 Resource = Literal["MACs", "memory", "time"]
 
+_MANY = 4
+"""Series of the user's own, beyond which not each is compared with each."""
+
+_FARTHER = 4
+
+_FARTHEST = 2**20
+"""Crossings are sought up to so many times the longest length, but no farther than this."""
+
+_SETTLED = 0.75
+"""Of the farthest length: up to there the side has to settle, to be taken to stay."""
+
 
 @dataclass(frozen=True, slots=True)
 class PayFinding:
@@ -87,10 +98,6 @@ def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
             yield from ((one, other) for other in references or mine)
 
 
-_MANY = 4
-"""Series of the user's own, beyond which not each is compared with each."""
-
-
 def _of_closed_forms(
     one: Series,
     other: Series,
@@ -104,11 +111,6 @@ def _of_closed_forms(
         crossing, until = lasting(cost, reference, longest, step)
         ratio = float(cost(longest) / reference(longest))
         yield PayFinding(one.label, other.label, resource, crossing, longest, ratio, until=until)
-
-
-_FARTHER = 4
-_FARTHEST = 2**20
-"""Crossings are sought up to so many times the longest length, but no farther than this."""
 
 
 def lasting(
@@ -132,10 +134,6 @@ def lasting(
         if side_of(cost(n), reference(n)) != side
     )
     return within, next(others, beyond.before + 1) - 1
-
-
-_SETTLED = 0.75
-"""Of the farthest length: up to there the side has to settle, to be taken to stay."""
 
 
 def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:

@@ -9,6 +9,9 @@ from attnprof.analysis.series import Series
 from attnprof.core.growth.laws import Law, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
+_DOUBLINGS = range(4, 11)
+"""Of the longest length; the last of them are those of the highest power."""
+
 
 @dataclass(frozen=True, slots=True)
 class GrowthFinding:
@@ -37,10 +40,6 @@ class GrowthFinding:
 def find_growth(series: Series) -> GrowthFinding | None:
     """The growth of one series; None where it was counted at too few lengths to tell."""
     return _of_own(series) if series.is_own else _of_built_in(series)
-
-
-_DOUBLINGS = range(4, 11)
-"""Of the longest length; the last of them are those of the highest power."""
 
 
 def _of_built_in(series: Series) -> GrowthFinding:

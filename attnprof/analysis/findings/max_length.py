@@ -16,6 +16,9 @@ from attnprof.core.workload import Case
 LONGEST = 2**40
 """Tokens beyond which nobody asks whether they fit."""
 
+Needed = Callable[[int], "int | None"]
+"""Bytes that a length needs; None where they cannot be told."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitFinding:
@@ -51,10 +54,6 @@ def find_fit(
         available_bytes,
         _time(series, longest, machine) if longest else None,
     )
-
-
-Needed = Callable[[int], "int | None"]
-"""Bytes that a length needs; None where they cannot be told."""
 
 
 def longest_fitting(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:

@@ -17,6 +17,18 @@ Count = Callable[[int], "int | None"]
 FARTHEST = 2**22
 """Laws are told up to about so many tokens."""
 
+Alike = Callable[[int, int], bool]
+"""Whether counting at two lengths was equally much work."""
+
+_BLOCK = 128
+"""Kernels compute in blocks of this many tokens, or of another power of two."""
+
+_SHORTEST_UNIT = 8
+"""Shorter ones leave no lengths between their multiples to check at."""
+
+_NEAR = 64
+"""Units to the length on the way: what takes memory with the square of the length shows there."""
+
 
 @dataclass(frozen=True, slots=True)
 class CountedGrowth:
@@ -49,10 +61,6 @@ class CountedGrowth:
         assert self.growth is not None
         padded = -(-seq_len // self.step) * self.step
         return self.growth.at(padded) - self.inner_slope * (padded - seq_len)
-
-
-Alike = Callable[[int, int], bool]
-"""Whether counting at two lengths was equally much work."""
 
 
 def tell_growth(
@@ -92,10 +100,6 @@ def tell_growth(
         return CountedGrowth(growth, 1, 0, 1 if holds_between else unit, law, 4 * unit)
     law = law or _law(count, -(-unit // step) * step)
     return None if law is None else CountedGrowth(None, step, slope, 1, law, law.longer)
-
-
-_BLOCK = 128
-"""Kernels compute in blocks of this many tokens, or of another power of two."""
 
 
 def _in_blocks(count: Count, unit: int, alike: Alike) -> CountedGrowth | None:
@@ -195,10 +199,6 @@ def _units(lengths: Sequence[int]) -> Iterator[int]:
     yield from (common // part for part in range(2, 17) if common % part == 0)
 
 
-_SHORTEST_UNIT = 8
-"""Shorter ones leave no lengths between their multiples to check at."""
-
-
 def _solve(count: Count, units: Sequence[int] | Iterator[int]) -> tuple[int, Growth | None]:
     """The growth at four multiples of the first unit at which all four can be counted."""
     for unit in units:
@@ -255,10 +255,6 @@ def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
     last = next(unit << doubling for doubling in range(64) if unit << doubling + 1 > longest)
     near = min(_NEAR * unit, last)
     return all(count(length) == growth.at(length) for length in dict.fromkeys((near, last)))
-
-
-_NEAR = 64
-"""Units to the length on the way: what takes memory with the square of the length shows there."""
 
 
 def _told_by_two(count: Count, lengths: Sequence[int]) -> CountedGrowth | None:

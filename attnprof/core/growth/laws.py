@@ -10,6 +10,43 @@ from itertools import pairwise
 
 from attnprof.core.growth.polynomial import doubling_exponent
 
+_POWERS = {"n·log n": 1.0, "n·sqrt n": 1.5, "n²": 2.0, "n²·sqrt n": 2.5, "n³": 3.0}
+"""Exponents of what a law leaves once its linear part is taken out: of n log n that is n."""
+
+_LOGARITHMS = {"n·log² n": 1, "n²·log n": 2}
+"""Exponents of what is left once the linear part, and then that power, is taken out."""
+
+NEAR = 0.025
+"""Exponents this near to a law's are its own: blocks of about sqrt n tokens, at lengths of
+millions, move them by less, and n log² n is farther from n log n than twice that."""
+
+_SETTLED = 0.005
+
+_KEPT_UP = 0.75
+"""What is left has to grow by so much of a law's exponent over all doublings, to be that law's."""
+
+_NAMES = {
+    (0.0, 0): "constant",
+    (1.0, 0): "linear",
+    (1.0, 1): "n log n",
+    (1.0, 2): "n log² n",
+    (1.5, 0): "n sqrt n",
+    (2.0, 0): "quadratic",
+    (2.0, 1): "n² log n",
+    (2.5, 0): "n² sqrt n",
+    (3.0, 0): "cubic",
+}
+
+_WORDS = {name: law for law, name in _NAMES.items()} | {
+    "n": (1.0, 0),
+    "n²": (2.0, 0),
+    "n³": (3.0, 0),
+}
+
+_POWER = re.compile(r"n\^(\d+(?:\.\d+)?)")
+
+LAW_FORMS = 'constant, linear, n log n, quadratic, or a power such as "n^1.5"'
+
 
 @dataclass(frozen=True, slots=True)
 class Law:
@@ -29,22 +66,6 @@ class Law:
     is_settled: bool
     shorter: int
     longer: int
-
-
-_POWERS = {"n·log n": 1.0, "n·sqrt n": 1.5, "n²": 2.0, "n²·sqrt n": 2.5, "n³": 3.0}
-"""Exponents of what a law leaves once its linear part is taken out: of n log n that is n."""
-
-_LOGARITHMS = {"n·log² n": 1, "n²·log n": 2}
-"""Exponents of what is left once the linear part, and then that power, is taken out."""
-
-NEAR = 0.025
-"""Exponents this near to a law's are its own: blocks of about sqrt n tokens, at lengths of
-millions, move them by less, and n log² n is farther from n log n than twice that."""
-
-_SETTLED = 0.005
-
-_KEPT_UP = 0.75
-"""What is left has to grow by so much of a law's exponent over all doublings, to be that law's."""
 
 
 def name_law(points: Sequence[tuple[int, int]], ratio: int = 2) -> Law:
@@ -149,29 +170,6 @@ class GrowthLaw:
         slack = NEAR + self.logarithms / math.log(max(longest, 16))
         is_named = (other.exponent, other.logarithms) in _NAMES
         return not is_named and other.exponent <= self.exponent + slack
-
-
-_NAMES = {
-    (0.0, 0): "constant",
-    (1.0, 0): "linear",
-    (1.0, 1): "n log n",
-    (1.0, 2): "n log² n",
-    (1.5, 0): "n sqrt n",
-    (2.0, 0): "quadratic",
-    (2.0, 1): "n² log n",
-    (2.5, 0): "n² sqrt n",
-    (3.0, 0): "cubic",
-}
-
-_WORDS = {name: law for law, name in _NAMES.items()} | {
-    "n": (1.0, 0),
-    "n²": (2.0, 0),
-    "n³": (3.0, 0),
-}
-
-_POWER = re.compile(r"n\^(\d+(?:\.\d+)?)")
-
-LAW_FORMS = 'constant, linear, n log n, quadratic, or a power such as "n^1.5"'
 
 
 def parse_law(text: str) -> GrowthLaw:

@@ -9,6 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+Formula = Callable[..., "int | Inside"]
+"""Takes the operator's arguments by name and `result`; returns bytes, or bounds of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inside:
@@ -26,9 +29,6 @@ class Inside:
 
 NOTHING = Inside()
 UNKNOWN = Inside(0, None)
-
-Formula = Callable[..., "int | Inside"]
-"""Takes the operator's arguments by name and `result`; returns bytes, or bounds of them."""
 
 
 def at_most(size: int) -> Inside:

@@ -26,6 +26,8 @@ _BUFFERS: dict[Any, Formula] = {
     **banded_formulas.BUFFERS,
 }
 
+_PLAIN_NAMESPACES = ("prim", "prims", "profiler", "attnprof")
+
 
 def inside(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Inside:
     """Bytes inside one call of an operator, as torch dispatches it."""
@@ -47,6 +49,3 @@ def _is_plain(func: Any, packet: Any, args: tuple[Any, ...], result: Any) -> boo
         return False
     touched = [one for one in (*args, result) if isinstance(one, Tensor)]
     return formula_of(packet) is not None or is_product_free(func, touched)
-
-
-_PLAIN_NAMESPACES = ("prim", "prims", "profiler", "attnprof")

@@ -27,6 +27,24 @@ _SINGLE_BYTES = 4
 _MEAN = 1
 """Of `torch.nn.functional._Reduction`; 0 is none, 2 the sum."""
 
+_MIXED = (
+    "add sub mul div pow eq ne lt le gt ge maximum minimum fmod remainder atan2 floor_divide rsub "
+    "add_ sub_ mul_ div_ pow_ fmod_ remainder_ floor_divide_"
+)
+
+_IN_COPIES = {
+    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward histc",
+    2: "upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d "
+    "upsample_trilinear3d upsample_nearest1d upsample_linear1d _upsample_nearest_exact1d "
+    "_upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa "
+    "_upsample_bicubic2d_aa upsample_nearest2d_backward upsample_bilinear2d_backward "
+    "upsample_bicubic2d_backward _upsample_bilinear2d_aa_backward _euclidean_dist _cdist_forward "
+    "_cdist_backward _fft_r2c _fft_c2c _fft_c2r multinomial col2im _ctc_loss _ctc_loss_backward",
+    3: "_embedding_bag _embedding_bag_forward_only _embedding_bag_backward "
+    "_embedding_bag_dense_backward",
+    5: "scatter_reduce scatter_reduce_ kthvalue",
+}
+
 
 def _mixed(self: Any, result: Tensor, **arguments: Any) -> int:
     """Operands of another type than the one that is computed in are converted first."""
@@ -91,24 +109,6 @@ def _gather(result: Tensor, **_: Any) -> int:
     """Half precisions are gathered, and added up, in float32."""
     is_widened = is_on_cpu(result) and result.dtype in _HALF
     return result.numel() * _SINGLE_BYTES if is_widened else 0
-
-
-_MIXED = (
-    "add sub mul div pow eq ne lt le gt ge maximum minimum fmod remainder atan2 floor_divide rsub "
-    "add_ sub_ mul_ div_ pow_ fmod_ remainder_ floor_divide_"
-)
-_IN_COPIES = {
-    1: "mse_loss_backward huber_loss_backward smooth_l1_loss_backward histc",
-    2: "upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d "
-    "upsample_trilinear3d upsample_nearest1d upsample_linear1d _upsample_nearest_exact1d "
-    "_upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa "
-    "_upsample_bicubic2d_aa upsample_nearest2d_backward upsample_bilinear2d_backward "
-    "upsample_bicubic2d_backward _upsample_bilinear2d_aa_backward _euclidean_dist _cdist_forward "
-    "_cdist_backward _fft_r2c _fft_c2c _fft_c2r multinomial col2im _ctc_loss _ctc_loss_backward",
-    3: "_embedding_bag _embedding_bag_forward_only _embedding_bag_backward "
-    "_embedding_bag_dense_backward",
-    5: "scatter_reduce scatter_reduce_ kthvalue",
-}
 
 
 def _named(names: str) -> list[Any]:

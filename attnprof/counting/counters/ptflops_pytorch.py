@@ -16,6 +16,49 @@ from attnprof.counting.reconciliation import Account, Sight, Span, account, ever
 
 quantity = "ptflops_pytorch_macs"
 
+# What ptflops replaces, and the modules it hooks, by what it adds for them.
+# Source: ptflops/pytorch_ops.py and pytorch_engine.py.
+_PRODUCTS = (
+    "torch.matmul",
+    "torch.Tensor.matmul",
+    "torch.mm",
+    "torch.Tensor.mm",
+    "torch.bmm",
+    "torch.Tensor.bmm",
+)
+
+_WITH_ADDITION = ("torch.addmm", "torch.Tensor.addmm", "torch.baddbmm")
+
+_ELEMENTWISE = ("torch.mul", "torch.Tensor.mul", "torch.add", "torch.Tensor.add")
+
+_POOLS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool")
+
+_EACH_INPUT = {
+    "torch.nn.functional.softmax": "softmax",
+    **{
+        f"torch.nn.functional.{name}": "activation"
+        for name in ("relu", "prelu", "elu", "relu6", "gelu", "silu")
+    },
+    **{f"torch.nn.functional.{name}{dim}d": "pooling" for name in _POOLS for dim in (1, 2, 3)},
+}
+
+_ACTIVATIONS = (nn.ReLU, nn.PReLU, nn.ELU, nn.LeakyReLU, nn.ReLU6, nn.GELU)
+
+_NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+)
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 def count(build: Build) -> int:
     """MACs as ptflops says, on real tensors: fake ones run Python code that it would count too."""
@@ -29,42 +72,6 @@ def explain(build: Build) -> Account:
         build,
         lambda call: account(lambda: forward(call), _sees, functions, every_place(call.module)),
     )
-
-
-# What ptflops replaces, and the modules it hooks, by what it adds for them.
-# Source: ptflops/pytorch_ops.py and pytorch_engine.py.
-_PRODUCTS = (
-    "torch.matmul",
-    "torch.Tensor.matmul",
-    "torch.mm",
-    "torch.Tensor.mm",
-    "torch.bmm",
-    "torch.Tensor.bmm",
-)
-_WITH_ADDITION = ("torch.addmm", "torch.Tensor.addmm", "torch.baddbmm")
-_ELEMENTWISE = ("torch.mul", "torch.Tensor.mul", "torch.add", "torch.Tensor.add")
-_POOLS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool")
-_EACH_INPUT = {
-    "torch.nn.functional.softmax": "softmax",
-    **{
-        f"torch.nn.functional.{name}": "activation"
-        for name in ("relu", "prelu", "elu", "relu6", "gelu", "silu")
-    },
-    **{f"torch.nn.functional.{name}{dim}d": "pooling" for name in _POOLS for dim in (1, 2, 3)},
-}
-_ACTIVATIONS = (nn.ReLU, nn.PReLU, nn.ELU, nn.LeakyReLU, nn.ReLU6, nn.GELU)
-_NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.LayerNorm,
-)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def _sees(span: Span) -> Sight | None:

@@ -17,6 +17,8 @@ quantity = "fvcore"
 
 _aten = torch.ops.aten
 
+_EXACT = ("abc,abd->acd", "abc,adc->adb")
+
 
 def count(build: Build) -> int:
     """The `total` of `FlopCountAnalysis`, which counts a multiply-accumulate as one."""
@@ -59,9 +61,6 @@ def _sees(span: Span) -> Sight | None:
         times = 4 if args[2] is None else 5
         return Sight(extras={"normalisation": times * args[0].numel()})
     return None
-
-
-_EXACT = ("abc,abd->acd", "abc,adc->adb")
 
 
 def _einsum_macs(equation: str, operands: Sequence[Tensor], *_: Any) -> int:

@@ -45,6 +45,12 @@ OwnKernel = Target | ApartTarget | FailedTarget
 _apart: list[Apart] = []
 """The last of them is where what is the user's own is asked; without any, it is asked here."""
 
+_given: dict[str, object] = {}
+"""Objects at hand, by the names that stand for them."""
+
+_targets_of_given: dict[str, Target] = {}
+"""What can be costed of them, by the same names with what is said of inputs."""
+
 
 @contextmanager
 def asked_apart(
@@ -79,13 +85,6 @@ def answering_within(seconds: float) -> Generator[None]:
         yield
     finally:
         apart.max_seconds = before
-
-
-_given: dict[str, object] = {}
-"""Objects at hand, by the names that stand for them."""
-
-_targets_of_given: dict[str, Target] = {}
-"""What can be costed of them, by the same names with what is said of inputs."""
 
 
 @contextmanager

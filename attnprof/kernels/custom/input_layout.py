@@ -28,6 +28,15 @@ _WRAPPERS = (
 """Layers of torch that hand their input to a `MultiheadAttention` as it is, without an attribute
 `batch_first` of their own."""
 
+ASSUMED = (
+    "its inputs are taken as batch,len,…: whether the length comes first cannot be told; if it "
+    "does, describe them, as with --input x=len,batch,hidden"
+)
+"""What is said where nothing decided it."""
+
+Run = Callable[[Workload, bool], tuple[nn.Module, Callable[[], object]]]
+"""Makes a module and what runs it, for a workload and inputs whose batch comes first, or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -40,16 +49,6 @@ class Layout:
 
     is_batch_first: bool = True
     is_assumed: bool = False
-
-
-ASSUMED = (
-    "its inputs are taken as batch,len,…: whether the length comes first cannot be told; if it "
-    "does, describe them, as with --input x=len,batch,hidden"
-)
-"""What is said where nothing decided it."""
-
-Run = Callable[[Workload, bool], tuple[nn.Module, Callable[[], object]]]
-"""Makes a module and what runs it, for a workload and inputs whose batch comes first, or not."""
 
 
 def find_layout(function: object, workload: Workload, run: Run) -> Layout:

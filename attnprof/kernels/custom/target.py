@@ -20,6 +20,9 @@ from attnprof.isolation.system_memory import available_bytes
 if TYPE_CHECKING:
     from attnprof.counting.operator_counts import OperatorCounts
 
+_MACS_OF_AN_OPERATOR = 2**22
+"""A real run of so many MACs is as much work as one operator more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
@@ -32,10 +35,6 @@ class Holdings:
 
     parameters: int
     held_bytes: int
-
-
-_MACS_OF_AN_OPERATOR = 2**22
-"""A real run of so many MACs is as much work as one operator more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.checking.definition import Gradients, Source, attend
 from attnprof.nn.checking.tolerance import Difference, Precision, difference
 
+_Leaves = dict[str, tuple[Tensor, Tensor]]
+"""Gradients and their spreads, by the names of leaves."""
+
 
 @dataclass(frozen=True, slots=True)
 class GivenHeads:
@@ -201,10 +204,6 @@ class Definition:
 
     def _described(self, found: Difference, place: str) -> str:
         return found.described(place, self.precision.dtype)
-
-
-_Leaves = dict[str, tuple[Tensor, Tensor]]
-"""Gradients and their spreads, by the names of leaves."""
 
 
 def _add(total: _Leaves, more: _Leaves) -> None:
