@@ -19,14 +19,14 @@ from attnprof.core.result_table import ResultTable
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
-from attnprof.isolation.fork_server import ForkServer, forks
+from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.system_memory import available_bytes
-from attnprof.isolation.workers import InThisProcess, Workers
+from attnprof.isolation.workers import InThisProcess, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
-from attnprof.measure import environment, runner, worker_tasks
+from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-from attnprof.measure.runner import Earlier, Measurements, Observer
+from attnprof.measure.runner import Earlier, Measurements
 from attnprof.options import (
     check_names,
     read_cases,
@@ -232,7 +232,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         table = ResultTable()
         table.machine = machine
         table.available_bytes = ask(available_bytes, device)
-        outputs = Outputs.read(options, renderers(here))
+        outputs = Outputs.read(options, renderers(here.as_dict()))
         return CompareRequest(
             cases, outputs, measurements, here, workers, journal, earlier, table, stack.pop_all()
         )
@@ -255,7 +255,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
         finally:
             torch.set_num_threads(before)
         return
-    with forks(worker_tasks.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
+    with open_workers(worker_tasks.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
         yield server
 
 

@@ -12,8 +12,8 @@ from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
-from attnprof.measure.runner import Observer
 from attnprof.options import GridOptions, check_names, read_cases
 from attnprof.report.outputs import OutputOptions, Outputs
 

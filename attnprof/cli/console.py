@@ -24,7 +24,7 @@ from attnprof.report.terminal_table import render_table
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
-    from attnprof.measure.runner import Observer
+    from attnprof.measure import Observer
     from attnprof.report.doctor import Section
 
 _UNBOUNDED = 10_000

@@ -11,7 +11,8 @@ from attnprof.cli import options
 from attnprof.cli.saving import run_and_keep
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
-from attnprof.measure.doctor import Observer, examine
+from attnprof.measure import Observer
+from attnprof.measure.doctor import examine
 from attnprof.measure.doctor_probes import Setting
 from attnprof.options import check_names, read_device_name, read_seconds, read_threads
 from attnprof.report.outputs import Outputs

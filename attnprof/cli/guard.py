@@ -16,11 +16,12 @@ from attnprof.cli.plain_options import PlainCommand, PlainGroup
 from attnprof.core.errors import MeasurementError, UsageError, near
 
 if TYPE_CHECKING:
-    from attnprof.guard.check import Check, Observer
+    from attnprof.guard.check import Check
     from attnprof.guard.config import Configuration
     from attnprof.guard.contract import Contract
     from attnprof.guard.update import Update
     from attnprof.isolation.workers import Workers
+    from attnprof.measure import Observer
 
 guard = typer.Typer(
     cls=PlainGroup,

@@ -52,6 +52,11 @@ def _default_threads() -> int:
     configured = os.environ.get("OMP_NUM_THREADS", "")
     if configured.isdecimal() and int(configured) > 0:
         return int(configured)
+    return usable_cores()
+
+
+def usable_cores() -> int:
+    """Logical cores that this process may run on, by its affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

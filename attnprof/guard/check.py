@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.guard.config import Configuration
 from attnprof.guard.contract import GROWING, ConfigurationError, Contract
@@ -20,12 +21,8 @@ from attnprof.guard.lockfile import Entry, read_lock
 from attnprof.guard.measurement import Measured, measure, modules
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.timing import Race, race_confirmed
-from attnprof.isolation.fork_server import forks
-from attnprof.isolation.workers import InThisProcess, Workers
-from attnprof.measure.environment import cores
-
-Observer = Callable[[str, float], None]
-"""Told what is being done, and the part that is done, 0 to 1."""
+from attnprof.isolation.workers import InThisProcess, Workers, open_workers
+from attnprof.measure import Observer
 
 DEFAULT_TIMEOUT_S = 300.0
 
@@ -65,7 +62,7 @@ def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> G
     if not is_isolated:
         yield InThisProcess()
         return
-    with forks(modules(contracts), is_limited=True) as server:
+    with open_workers(modules(contracts), is_limited=True) as server:
         yield server
 
 
@@ -140,7 +137,7 @@ def measure_all(
             with _staying_here():
                 yield contract.name, one(contract)
         return
-    pool = ThreadPoolExecutor(min(cores(), len(contracts)))
+    pool = ThreadPoolExecutor(min(usable_cores(), len(contracts)))
     try:
         running = {pool.submit(one, contract): contract for contract in contracts}
         for index, done in enumerate(as_completed(running), 1):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from attnprof.guard.changes import differences_of
-from attnprof.guard.check import DEFAULT_TIMEOUT_S, Check, Observer, measure_all, result_of
+from attnprof.guard.check import DEFAULT_TIMEOUT_S, Check, measure_all, result_of
 from attnprof.guard.config import Configuration
 from attnprof.guard.contract import ConfigurationError, Contract
 from attnprof.guard.formatting import shown_path
@@ -14,6 +14,7 @@ from attnprof.guard.lockfile import DamagedError, Entry, entry_of, read_lock, wr
 from attnprof.guard.measurement import Measured
 from attnprof.guard.results import Result
 from attnprof.isolation.workers import Workers
+from attnprof.measure import Observer
 
 
 @dataclass(frozen=True, slots=True)

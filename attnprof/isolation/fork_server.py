@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from attnprof.core.errors import AttnprofError, MeasurementError
+from attnprof.core.errors import AttnprofError
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.server_process import SERVE, receive, send
 from attnprof.isolation.system_memory import available_bytes, count_kills
@@ -29,24 +29,6 @@ _STDERR = 2
 """The descriptor; `sys.stderr` may be something else."""
 
 _PATIENCE_SECONDS = 5.0
-
-
-def forks(
-    modules: Sequence[str],
-    variables: Mapping[str, str] | None = None,
-    *,
-    is_limited: bool = False,
-    is_heard: bool = False,
-) -> ForkServer:
-    """A `ForkServer`; where there can be none, the error names the option that does without.
-
-    Raises:
-        MeasurementError: where there is no `fork`.
-    """
-    try:
-        return ForkServer(modules, variables, is_limited=is_limited, is_heard=is_heard)
-    except OSError as error:
-        raise MeasurementError(f"{error}; add --no-isolation to do without") from error
 
 
 class ForkServer:

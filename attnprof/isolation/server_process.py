@@ -1,4 +1,4 @@
-"""The process that imports once and forks itself for each worker; see `attnprof.isolation.fork_server`."""
+"""The process that imports once and forks itself for each worker of a `ForkServer`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from dataclasses import replace
 from attnprof.isolation.outcome import attempted, failed
 from attnprof.isolation.system_memory import limit_bytes
 
-SERVE = "import sys; from attnprof.isolation.server_process import serve; serve(int(sys.argv[1]), sys.argv[2:])"
+SERVE = (
+    "import sys; from attnprof.isolation.server_process import serve;"
+    " serve(int(sys.argv[1]), sys.argv[2:])"
+)
 
 _LENGTH = struct.Struct("!Q")
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from attnprof.core.errors import MeasurementError
+from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.outcome import Outcome, attempted
 
 
@@ -54,3 +57,32 @@ class InThisProcess:
 
     def close(self) -> None:
         """Nothing has been started."""
+
+
+@contextmanager
+def open_workers(
+    modules: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    *,
+    is_limited: bool = False,
+    is_heard: bool = False,
+    hint: str = "add --no-isolation to do without",
+) -> Generator[ForkServer]:
+    """Forks of a process that has imported modules; they end with the context.
+
+    Args:
+        modules: what that process imports.
+        variables: of its environment, beside those of this process.
+        is_limited: whether a worker may take no more memory than is free when it begins.
+        is_heard: whether what workers print goes to stderr.
+        hint: what helps where there is no `fork`.
+
+    Raises:
+        MeasurementError: where there is no `fork`.
+    """
+    try:
+        server = ForkServer(modules, variables, is_limited=is_limited, is_heard=is_heard)
+    except OSError as error:
+        raise MeasurementError("; ".join(filter(None, [str(error), hint]))) from error
+    with server:
+        yield server

@@ -14,6 +14,7 @@ from attnprof.core import formulas
 from attnprof.core.errors import describe_error
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
+from attnprof.counting.counters import REFERENCE_COUNTER
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure import worker_tasks
 from attnprof.measure.breakdown import count
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from attnprof.counting.operator_counts import OperatorCounts
     from attnprof.counting.reconciliation import Account
 
-TRUTH = "operator"
 FORMULA = "formula"
 USEFUL = "useful"
 MAX_SECONDS_APART = 300.0
@@ -85,7 +85,7 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
     """The truth first, then everything else."""
     kernel, counts = kernels.find(case.kernel), where_it_runs(count, case)
     true_macs = counts.complete_macs
-    rows = [AuditRow(case, TRUTH, true_macs, true_macs)]
+    rows = [AuditRow(case, REFERENCE_COUNTER, true_macs, true_macs)]
     if not kernels.is_own(case.kernel):
         rows.append(AuditRow(case, FORMULA, true_macs, kernel.executed_macs(case.workload)))
         rows.append(_useful(case, counts))
@@ -93,7 +93,9 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
     # What was compiled before decides whether some counters crash on what is compiled.
     alone = partial(_run_alone, server) if server else where_it_runs
     runs: Runs = alone if kernel.compiles else where_it_runs
-    asked = [(name, counters.find(name), runs) for name in counters.names() if name != TRUTH]
+    asked = [
+        (name, counters.find(name), runs) for name in counters.names() if name != REFERENCE_COUNTER
+    ]
     asked += [(name, third_party.find(name), alone) for name in peer_names]
     for name, counter, where in asked:
         if status == "ok":

@@ -19,10 +19,10 @@ from attnprof.measure.system_load import (
     Load,
     conditions,
     cores_used_by_others,
+    cores_within_quota,
     load,
     started_seconds,
     stolen_share,
-    usable_cores,
 )
 
 Key = TypeVar("Key")
@@ -83,7 +83,9 @@ def surroundings_here() -> Surroundings:
     """Those of calls that run in this process."""
     import torch
 
-    return Surroundings(lambda: load(started_seconds()), torch.get_num_threads, usable_cores())
+    return Surroundings(
+        lambda: load(started_seconds()), torch.get_num_threads, cores_within_quota()
+    )
 
 
 @dataclass(frozen=True, slots=True)

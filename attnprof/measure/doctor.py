@@ -15,9 +15,8 @@ from attnprof.analysis.noise import BUSY_PART
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rates, Sample, part_of
 from attnprof.core.workload import Case, Device, DType
-from attnprof.isolation.fork_server import ForkServer
-from attnprof.isolation.workers import Workers
-from attnprof.measure import doctor_probes
+from attnprof.isolation.workers import Workers, open_workers
+from attnprof.measure import Observer, doctor_probes
 from attnprof.measure.doctor_probes import Setting, Taken
 from attnprof.measure.environment import Environment
 from attnprof.options import read_cases
@@ -36,8 +35,6 @@ MIN_CALLS = 4
 KERNELS_FROM = 0.3
 """Rates and noise are taken for the first part of the work, for the progress display."""
 
-Observer = Callable[[str, float], None]
-"""Told what is being done now, and which part of all work is done, 0 to 1."""
 
 _MODULES = (
     "attnprof.measure.doctor_probes",
@@ -54,11 +51,7 @@ def examine(setting: Setting, observe: Observer) -> Machine:
         UsageError: for a device that is not here.
         MeasurementError: where not even torch can be loaded.
     """
-    try:
-        server = ForkServer(_MODULES)
-    except OSError as error:
-        raise MeasurementError(f"a machine cannot be examined here: {error}") from error
-    with server:
+    with open_workers(_MODULES, hint="") as server:
         return examine_with(server, setting, observe)
 
 

@@ -5,11 +5,11 @@ What takes time to import is imported where it is used: estimates and help need 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import UsageError
 from attnprof.core.workload import Device
 
@@ -84,7 +84,7 @@ def capture() -> Environment:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return Environment(
         processor=_processor(),
-        cores=cores(),
+        cores=usable_cores(),
         threads=torch.get_num_threads(),
         memory_bytes=psutil.virtual_memory().total,
         gpu=gpu,
@@ -137,13 +137,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Logical ones that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _driver() -> str | None:

@@ -10,7 +10,7 @@ from typing import Self, TypedDict, TypeVar, cast
 from attnprof import kernels
 from attnprof.core.errors import code_under_test
 from attnprof.core.workload import Case
-from attnprof.isolation.fork_server import forks
+from attnprof.isolation.workers import open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import ApartTarget
 from attnprof.options import GridOptions, read_kernel_names, read_seconds
@@ -56,7 +56,7 @@ def isolated(options: Mapping[str, object]) -> ExitStack:
     own = [name for name in read_kernel_names(cast("GridOptions", options)) if kernels.is_own(name)]
     with ExitStack() as stack:
         if own and not options.get("no_isolation"):
-            server = stack.enter_context(forks(_modules(own), is_heard=True))
+            server = stack.enter_context(open_workers(_modules(own), is_heard=True))
             shares_imports = len(own) > 1
             stack.enter_context(custom.asked_apart(server, timeout, shares_imports=shares_imports))
         return stack.pop_all()

@@ -32,21 +32,16 @@ from attnprof.core.units import format_count, format_duration
 from attnprof.core.verdict import PRECISION
 from attnprof.core.workload import Case, Workload
 from attnprof.counting import counters
+from attnprof.counting.counters import REFERENCE_COUNTER
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target
-from attnprof.measure import worker_tasks
+from attnprof.measure import Observer, worker_tasks
 from attnprof.measure.feasibility import obstacle
 from attnprof.measure.slow_cases import SlowCases
 from attnprof.measure.timing import time_in_turn
-
-TRUTH = "operator"
-"""The counter that only looks on: what fails under it, fails by itself."""
-
-Observer = Callable[[str, float], None]
-"""Told what is being done now, and which part of all work is done, 0 to 1."""
 
 Earlier = Mapping[Case, Sequence[Record]]
 """What has been measured before, by case, and need not be measured again."""
@@ -304,7 +299,7 @@ def _counted(case: Case, counter: str, outcome: Outcome) -> Record:
     quantity = counters.quantity(counter)
     if outcome.status == "ok":
         return Record(case.kernel, case.workload, quantity, outcome.value)
-    is_kernels = counter == TRUTH and not isinstance(outcome.error, MeasurementError)
+    is_kernels = counter == REFERENCE_COUNTER and not isinstance(outcome.error, MeasurementError)
     if is_kernels or outcome.is_lost or outcome.status == "oom":
         raise FailedError(f"{outcome.failure} while {counter} counted it", outcome.status)
     return empty(case, quantity, outcome.failure)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnprof.core.cpu import usable_cores
 from attnprof.core.machine import Conditions
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -69,11 +70,9 @@ def stolen_share(before: Load, after: Load) -> float | None:
     return max(0.0, (after.stolen - before.stolen) / passed)
 
 
-def usable_cores() -> float:
+def cores_within_quota() -> float:
     """Cores that this process may keep busy: by its affinity, and by its container's quota."""
-    import psutil
-
-    cores = _usable_cores(psutil.cpu_count() or 1)
+    cores = usable_cores()
     return min(cores, _quota_cores() or cores)
 
 
@@ -137,7 +136,7 @@ def conditions(before: Load, after: Load, threads: int) -> Conditions:
     logical_cores = psutil.cpu_count() or 1
     return Conditions(
         logical_cores=logical_cores,
-        usable_cores=_usable_cores(logical_cores),
+        usable_cores=usable_cores(),
         physical_cores=psutil.cpu_count(logical=False),
         threads=threads,
         cores_used_by_others=None if others is None else round(others, 2),
@@ -146,12 +145,6 @@ def conditions(before: Load, after: Load, threads: int) -> Conditions:
         governor=_text(_GOVERNOR),
         on_battery=_on_battery(),
     )
-
-
-def _usable_cores(logical_cores: int) -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return logical_cores
 
 
 def _quota_cores() -> float | None:

@@ -75,7 +75,7 @@ class Bench:
 
     def surroundings(self) -> Surroundings:
         """What else the machine does while cases are timed; asked before any has been built."""
-        return Surroundings(self._load, self._threads, system_load.usable_cores())
+        return Surroundings(self._load, self._threads, system_load.cores_within_quota())
 
     def explained(self, seen: Disturbance) -> str:
         """What disturbed rounds, and what helps; empty where little did."""

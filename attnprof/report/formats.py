@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from attnprof.core.result_table import ResultTable
 from attnprof.report.outputs import Format, Renderer
 
-if TYPE_CHECKING:
-    from attnprof.measure.environment import Environment
 
+def renderers(environment: Mapping[str, object] | None) -> Mapping[Format, Renderer[ResultTable]]:
+    """The renderer of each format.
 
-def renderers(environment: Environment | None) -> Mapping[Format, Renderer[ResultTable]]:
-    """By format; with the environment where something was measured."""
+    Args:
+        environment: what the machine is, for JSON; None where nothing was measured.
+    """
     is_measured = environment is not None
-    facts = environment.as_dict() if environment else None
 
     def markdown(table: ResultTable) -> str:
         from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
@@ -33,7 +32,7 @@ def renderers(environment: Environment | None) -> Mapping[Format, Renderer[Resul
 
     return {
         "csv": ResultTable.to_csv,
-        "json": lambda table: table.to_json(facts),
+        "json": lambda table: table.to_json(environment),
         "markdown": markdown,
         "png": png,
     }

@@ -16,6 +16,9 @@ from attnprof.counting.call import Build
 if TYPE_CHECKING:
     from attnprof.counting.reconciliation import Account
 
+REFERENCE_COUNTER = "operator"
+"""The counter that the others are compared with: it counts every operator that torch dispatches."""
+
 
 class Counter(Protocol):
     """What a counter module has."""

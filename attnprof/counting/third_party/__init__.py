@@ -1,8 +1,8 @@
 """Other tools that count MACs, one module for each; they come with `attnprof[audit]`.
 
-A module whose name does not begin with `_` is a peer, named as its package; it has the attributes
-of `Counter` in `attnprof.counting.counters`. Some crash on some modules, some leave torch patched: they are
-called in processes of their own (`attnprof.isolation.fork_server`).
+A module whose name does not begin with `_` is a counter, named as its package; it has the
+attributes of `Counter` in `attnprof.counting.counters`. Some crash on some modules, some leave
+torch patched: they run in processes of their own (`attnprof.isolation.fork_server`).
 """
 
 from __future__ import annotations

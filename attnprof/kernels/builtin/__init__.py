@@ -1,1 +1,1 @@
-"""The built-in kernels, one file each; files whose names begin with _ are shared by some of them."""
+"""The built-in kernels, one file each; names of files that several share begin with _."""

@@ -12,9 +12,9 @@ training, of the gradients of floating point inputs. Their tolerance is
 
     16 (1 + (20 + sqrt(m)) a / u) u (|v| + |v| of the root mean square vector)
 
-with u, a and m as in `attnprof.nn.checking.tolerance`, and 16 for how often in a row a network rounds what
-it hands on: about 1e-4 of a vector's norm in float32, 1e-13 in float64, 0.8 % in float16 and 6 % in
-bfloat16. Gradients have twice that. What drops numbers at random cannot be compared.
+with u, a and m as in `attnprof.nn.checking.tolerance`, and 16 for how often in a row a network
+rounds what it hands on: about 1e-4 of a vector's norm in float32, 1e-13 in float64, 0.8 % in
+float16 and 6 % in bfloat16. Gradients have twice that. Dropout cannot be compared.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Attention in a dilated band with global keys, in linear time and memory, forward and backward.
 
-A band is cut into chains and these into tiles (`attnprof.nn.banded.tiling`), which are views of the tensors;
-fused attention computes each. The keys of global tokens are read apart, less those that lie in the
-band of a query already, and merged by log-sum-exp: exactly one softmax over all keys. What global
-tokens themselves read is the caller's part.
+A band is cut into chains and these into tiles (`attnprof.nn.banded.tiling`), which are views of the
+tensors; fused attention computes each. Keys of global tokens that lie outside a query's band are
+computed separately and merged by log-sum-exp: exactly one softmax over all keys. The rows of the
+global tokens themselves are the caller's part.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ def check_attention(
     found out.
 
     How far right numbers may be off is derived for each head and query, see
-    `attnprof.nn.checking.tolerance`: relative to the numbers, about 1e-5 in float32, 1e-14 in float64, 3e-3
-    in float16 and 2e-2 in bfloat16, and less where a query attends to many keys.
+    `attnprof.nn.checking.tolerance`: relative to the numbers, about 1e-5 in float32, 1e-14 in
+    float64, 3e-3 in float16 and 2e-2 in bfloat16, and less where a query attends to many keys.
 
     Args:
         function: called as `function(query, key, value)`, each `(batch, heads, seq_len,

@@ -4,8 +4,8 @@ It shares no code with any kernel. Of a long sequence it computes some queries, 
 keys, a block of keys at a time: cost grows linearly with the length, memory not at all.
 
 Beside the exact numbers it computes those that rounding leaves: the same with queries, keys,
-values, scores, weights and output rounded to a dtype. `attnprof.nn.checking.tolerance` says how far a
-kernel may be off by the difference of the two.
+values, scores, weights and output rounded to a dtype. `attnprof.nn.checking.tolerance` says how far
+a kernel may be off by the difference of the two.
 """
 
 from __future__ import annotations
