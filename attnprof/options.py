@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
 from attnprof import kernels
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.core.presets import find_model
@@ -36,7 +36,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
-_TEXTS = ("model", "dtype", "device", "mode", "scope")
+_TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
 _PATHS = ("csv", "png", "json", "markdown", "html", "machine")
 
@@ -87,15 +87,15 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     # A model's dilations go with its own layers and heads.
     own_layers = options.get("window") is None and options.get("num_heads") is None
     lengths = sorted(
-        {n for word in _words(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
+        {n for word in _split_values(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
     )
     names = read_kernel_names(options)
     scope = _scope(options, names)
     chosen = [(name, kernels.find(name)) for name in names]
     patterns = _patterns(
-        windows=_words(options, "window", (model.window,)),
+        windows=_split_values(options, "window", (model.window,)),
         dilations=_dilations(options, model.dilation if own_layers else "1", num_heads),
-        global_tokens=_words(options, "global_tokens", (model.global_tokens,)),
+        global_tokens=_split_values(options, "global_tokens", (model.global_tokens,)),
         num_heads=num_heads,
         num_layers=model.num_layers if scope == "stack" else 1,
         shortest=lengths[0],
@@ -117,9 +117,9 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
         ]
         dense = list(dict.fromkeys(workload.densified() for workload in workloads))
         for name, kernel in chosen:
-            fitting = dense if kernel.attends == "dense" else workloads
+            fitting = dense if kernel.pattern_support == "dense" else workloads
             if is_target(kernel):
-                fitting = dict.fromkeys(kernel.adapted(workload) for workload in workloads)
+                fitting = dict.fromkeys(kernel.adapt_workload(workload) for workload in workloads)
             for workload in fitting:
                 cases[Case(name, workload)] = None
     for kernel_name, case in {case.kernel: case for case in reversed(cases)}.items():
@@ -147,11 +147,11 @@ def read_device_name(options: Mapping[str, object]) -> str:
     """
     name = options.get("device") or "auto"
     if name not in DEVICES:
-        raise UsageError("device", name, near(str(name), DEVICES))
+        raise UsageError("device", name, suggest(str(name), DEVICES))
     return str(name)
 
 
-def check_names(options: Mapping[str, object], known: type) -> None:
+def reject_unknown_options(options: Mapping[str, object], known: type) -> None:
     """Refuse options that a command does not have, and what is no text where text is needed.
 
     Raises:
@@ -160,9 +160,9 @@ def check_names(options: Mapping[str, object], known: type) -> None:
     names = known.__annotations__.keys()
     for name, value in options.items():
         if name not in names:
-            raise UsageError(name, value, f"there is no such option; {near(name, names)}")
+            raise UsageError(name, value, f"there is no such option; {suggest(name, names)}")
         is_text = isinstance(value, str) or (name in _PATHS and isinstance(value, os.PathLike))
-        if name in (*_TEXTS, *_PATHS) and value is not None and not is_text:
+        if name in (*_TEXT_OPTIONS, *_PATHS) and value is not None and not is_text:
             expected = "the path of a file" if name in _PATHS else "a name, as on the command line"
             raise UsageError(name, f"of type {type(value).__name__}", expected)
 
@@ -226,17 +226,17 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for words that name none.
     """
-    names = _words(
+    names = _split_values(
         {"kernel": _named(options.get("kernel"))}, "kernel", DEFAULT_KERNELS, split_names
     )
-    described = _words(options, "input", (), lambda text: [text])
-    if described and not any(kernels.is_own(name) for name in names):
+    described = _split_values(options, "input", (), lambda text: [text])
+    if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
             "input", described[0], "only what is your own takes inputs, as --kernel pkg.mod:Net"
         )
     return list(
         dict.fromkeys(
-            with_inputs(name, described) if kernels.is_own(name) else name for name in names
+            with_inputs(name, described) if kernels.is_custom(name) else name for name in names
         )
     )
 
@@ -247,15 +247,15 @@ def _scope(options: GridOptions, names: Iterable[str]) -> str:
     if scope is None:
         return SCOPES[0]
     if scope not in SCOPES:
-        raise UsageError("scope", scope or "(nothing)", near(scope, SCOPES))
-    if all(kernels.is_own(name) for name in names):
+        raise UsageError("scope", scope or "(nothing)", suggest(scope, SCOPES))
+    if all(kernels.is_custom(name) for name in names):
         raise UsageError(
             "scope", scope, "only built-in kernels have one; what is your own is costed as it is"
         )
     return scope
 
 
-def _words(
+def _split_values(
     options: Mapping[str, object],
     name: str,
     default: Iterable[int | str],
@@ -310,7 +310,7 @@ def _dilations(options: GridOptions, default: str, num_heads: int) -> list[str]:
             else value
             for value in cast("list[object]", values)
         ]
-    return _words({"dilation": values}, "dilation", (default,))
+    return _split_values({"dilation": values}, "dilation", (default,))
 
 
 def _patterns(

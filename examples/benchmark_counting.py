@@ -28,7 +28,7 @@ from attnprof.operators.counting import count_operators
 from attnprof.operators.fake import fake_mode
 from attnprof.operators.memory import peak_bytes
 kernel = kernels.find(sys.argv[1])
-is_dense = kernel.attends == "dense"
+is_dense = kernel.pattern_support == "dense"
 pattern = AttentionPattern.dense() if is_dense else AttentionPattern.sliding(512, 1, (0,))
 
 def measure(n):

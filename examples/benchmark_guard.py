@@ -27,7 +27,7 @@ from attnprof.guard import check
 from attnprof.guard.config import Configuration, read_configuration
 from attnprof.guard.measurement import modules
 from attnprof.guard.reports import text
-from attnprof.guard.timing import race_confirmed
+from attnprof.guard.timing import confirmed_time_ratio
 from attnprof.isolation.fork_server import ForkServer
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
@@ -142,7 +142,7 @@ def repeat_races(folder: Path, count: int) -> None:
     begun = time.perf_counter()
     with ForkServer(modules([contract])) as server, load():
         for _ in range(count):
-            run = race_confirmed(contract, folder, server, timeout=300)
+            run = confirmed_time_ratio(contract, folder, server, timeout=300)
             outcomes[run.outcome(contract.time.max)] += 1
             rounds.append(run.rounds)
     taken = (time.perf_counter() - begun) / count

@@ -30,12 +30,12 @@ from attnprof.core.cpu import computing_with, cpu_threads
 from attnprof.core.intervals import Interval
 from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD
 from attnprof.core.result_table import ResultTable, Row
-from attnprof.core.verdict import PRECISION, Outcome, verdict
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH, Outcome, verdict
 from attnprof.core.workload import Case
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.workers import Workers
 from attnprof.measure import environment, worker_tasks
-from attnprof.measure.timing import time_in_turn
+from attnprof.measure.timing import time_interleaved
 from attnprof.options import read_cases
 
 KERNEL = "longformer-banded"
@@ -125,7 +125,7 @@ def _truth(cases: Sequence[Case], workers: Workers, seconds: float) -> Interval 
     """What longer runs say together; None where one of them is disturbed."""
     speeds: list[Interval] = []
     for _ in range(TRUTHS):
-        told, _ = _told(cases, workers, 4 * seconds, precision=PRECISION / 2)
+        told, _ = _told(cases, workers, 4 * seconds, precision=TARGET_RELATIVE_WIDTH / 2)
         if told.speed is None:
             return None
         speeds.append(told.speed)
@@ -174,10 +174,13 @@ def _compare(
 
 
 def _told(
-    cases: Sequence[Case], workers: Workers, seconds: float, precision: float = PRECISION
+    cases: Sequence[Case],
+    workers: Workers,
+    seconds: float,
+    precision: float = TARGET_RELATIVE_WIDTH,
 ) -> tuple[Told, Told]:
     """The verdicts of one comparison: of the pair, and of the reference on itself."""
-    records = time_in_turn(
+    records = time_interleaved(
         cases,
         workers,
         max_seconds=seconds,

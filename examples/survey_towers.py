@@ -132,7 +132,7 @@ def survey(kind: str, folder: Path) -> str:
         try:
             kernel = kernels.find(name)
             workload = Workload(AttentionPattern.dense(4), LENGTH, hidden_size=64, mode=mode)
-            reason = kernel.supports(workload)
+            reason = kernel.unsupported_reason(workload)
             if reason:
                 told.append(reason)
                 continue

@@ -142,7 +142,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
 def verdict(target: Any, workload: Any) -> tuple[str, str]:
     """Of one call: whether its count on fake tensors is that of a real run."""
     from attnprof.core.errors import describe_error
-    from attnprof.counting.fake_tensors import asks_for_numbers, fake_mode
+    from attnprof.counting.fake_tensors import fake_mode, needs_real_values
     from attnprof.counting.operator_counts import count_operators
 
     try:
@@ -153,7 +153,7 @@ def verdict(target: Any, workload: Any) -> tuple[str, str]:
         with fake_mode():
             fake = count_operators(target.build(workload).run)
     except Exception as error:
-        why = "asks for numbers" if asks_for_numbers(error) else describe_error(error)[:160]
+        why = "asks for numbers" if needs_real_values(error) else describe_error(error)[:160]
         names = f"; uncounted {', '.join(sorted(real.uncounted))}" if real.uncounted else ""
         return "real", f"{real.macs:,} ({why}{names})"
     if fake.uncounted or real.uncounted:

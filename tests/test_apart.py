@@ -12,7 +12,7 @@ from attnprof import kernels
 from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.kernels import custom
-from attnprof.kernels.custom.proxy import ApartTarget
+from attnprof.kernels.custom.proxy import TargetProxy
 from attnprof.kernels.custom.target import Target
 from attnprof.measure import worker_tasks
 from attnprof.options import read_cases
@@ -28,8 +28,8 @@ def server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def apart(server: ForkServer) -> Iterator[custom.Apart]:
-    with custom.asked_apart(server, SECONDS) as apart:
+def apart(server: ForkServer) -> Iterator[custom.TargetProxies]:
+    with custom.custom_kernels_in(server, SECONDS) as apart:
         yield apart
 
 
@@ -43,11 +43,17 @@ def test_answers_are_those_of_this_process(server: ForkServer, name: str) -> Non
     here = kernels.find(name)
     assert isinstance(here, Target)
     asked = workload(name)
-    with custom.asked_apart(server, SECONDS):
+    with custom.custom_kernels_in(server, SECONDS):
         there = kernels.find(name)
-        assert isinstance(there, ApartTarget)
+        assert isinstance(there, TargetProxy)
         assert workload(name) == asked
-        for what in ("parameters", "held_bytes", "executed_macs", "peak_bytes", "supports"):
+        for what in (
+            "parameters",
+            "static_bytes",
+            "executed_macs",
+            "peak_bytes",
+            "unsupported_reason",
+        ):
             assert getattr(there, what)(asked) == getattr(here, what)(asked), what
         assert there.source_digest() == here.source_digest() != ""
     assert kernels.find(name) is here
@@ -68,7 +74,9 @@ def test_what_cannot_be_used_is_refused_as_in_this_process(name: str) -> None:
         workload(name)
 
 
-def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: custom.Apart) -> None:
+def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(
+    apart: custom.TargetProxies,
+) -> None:
     asked = workload("fatal:Late")
     late = kernels.find("fatal:Late")
     for seq_len, status, words, max_seconds in (
@@ -84,7 +92,9 @@ def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(apart: custo
     assert late.executed_macs(asked.at(100)) == 100 * 64 * 64
 
 
-def test_answers_are_asked_for_once(apart: custom.Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_asked_for_once(
+    apart: custom.TargetProxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = workload("mixers:Dense")
     kernel = kernels.find("mixers:Dense")
     first = kernel.executed_macs(asked)

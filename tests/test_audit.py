@@ -23,12 +23,12 @@ from attnprof.cli.audit import prepare_audit
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
 from attnprof.counting.call import Call
-from attnprof.counting.reconciliation import Sight, account
+from attnprof.counting.reconciliation import CounterEntry, reconcile
 from attnprof.measure.audit import audit
 
 LENGTHS = (64, 96, 200, 256, 512)
 WINDOWS = (16, 32, 64)
-EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]
+EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
 INSTALLED = [name for name in third_party.names() if third_party.is_installed(name)]
 
 
@@ -41,7 +41,7 @@ def cases(names: list[str], lengths: tuple[int, ...], windows: tuple[int, ...]) 
                 for positions in ((), (0, 7)):
                     pattern = AttentionPattern.sliding(window, 1, positions, num_heads=HEADS)
                     workload = Workload(pattern, n, HIDDEN, batch_size=2)
-                    if kernels.find(name).attends == "dense":
+                    if kernels.find(name).pattern_support == "dense":
                         workload = workload.densified()
                     chosen[Case(name, workload)] = None
     return list(chosen)
@@ -233,14 +233,14 @@ def test_the_account_itself() -> None:
 
     net = Net()
 
-    def sees(span: Any) -> Sight | None:
+    def sees(span: Any) -> CounterEntry | None:
         if span.kind == "function" and span.subject == "torch.matmul":
-            return Sight(span.macs + 7, {"bias": 3})
+            return CounterEntry(span.macs + 7, {"bias": 3})
         if span.kind == "operator" and span.subject is torch.ops.aten.mm:
-            return Sight(span.macs)
+            return CounterEntry(span.macs)
         return None
 
-    found = account(net, sees, ["torch.matmul"])
+    found = reconcile(net, sees, ["torch.matmul"])
     assert found.true_macs == 240
     assert found.differences == {
         "bias": 3,

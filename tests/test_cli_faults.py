@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from attnprof.cli import app
 from attnprof.cli.heartbeat import EVERY_SECONDS, heartbeat
-from attnprof.core.errors import FailedError, Interrupted, code_under_test, near
+from attnprof.core.errors import FailedError, Interrupted, code_under_test, suggest
 from attnprof.core.units import MAX_NUMBER, parse_lengths
 from attnprof.report import streams
 
@@ -257,8 +257,8 @@ def test_an_option_without_a_command_is_told() -> None:
 
 
 def test_other_words_for_a_choice_are_known() -> None:
-    assert near("gpu", ("auto", "cpu", "cuda")) == "did you mean cuda?"
-    assert near("gpu", ("cpu", "tpu")).startswith("did you mean")
+    assert suggest("gpu", ("auto", "cpu", "cuda")) == "did you mean cuda?"
+    assert suggest("gpu", ("cpu", "tpu")).startswith("did you mean")
 
 
 def test_where_there_is_no_terminal_a_line_is_written_every_half_minute(

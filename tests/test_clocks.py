@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from attnprof.measure.gpu_clocks import ClockReading, ClockWatch, watch_clocks
+from attnprof.measure.gpu_clocks import ClockMonitor, ClockReading, monitor_clocks
 
 UUID = "1b2c"
 SM, GPU = 1, 0
@@ -59,11 +59,11 @@ def cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def looked(watch: ClockWatch, times: int) -> str:
+def looked(watch: ClockMonitor, times: int) -> str:
     seconds = iter(range(times))
     watch.clock = lambda: next(seconds)
     for _ in range(times):
-        watch.look()
+        watch.sample()
     return watch.note()
 
 
@@ -72,7 +72,7 @@ def test_clocks_and_what_throttled_them_are_told(monkeypatch: pytest.MonkeyPatch
     # The first reading of each tries whether the device answers.
     nvml = FakeNvml([1980, 1980, 1410, 1700], [0, 1, 4, 4 + 32])
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert looked(watch_clocks(), 3) == (
+    assert looked(monitor_clocks(), 3) == (
         "clocks 1,410 to 1,980 of 1,980 MHz; throttled: power cap, heat; 64 °C; up to 689 W"
     )
 
@@ -80,15 +80,15 @@ def test_clocks_and_what_throttled_them_are_told(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("cuda_device")
 def test_an_idle_gpu_is_not_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml([210, 210], [1, 1]))
-    assert looked(watch_clocks(), 1) == "clocks 210 of 1,980 MHz; 64 °C; up to 689 W"
+    assert looked(monitor_clocks(), 1) == "clocks 210 of 1,980 MHz; 64 °C; up to 689 W"
 
 
 @pytest.mark.usefixtures("cuda_device")
 def test_without_nvml_or_its_device_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert looked(watch_clocks(), 2) == ""
+    assert looked(monitor_clocks(), 2) == ""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml([], []))
-    assert looked(watch_clocks(), 2) == ""
+    assert looked(monitor_clocks(), 2) == ""
 
 
 def test_without_cuda_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,18 +96,18 @@ def test_without_cuda_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no NVIDIA driver")
 
     monkeypatch.setattr(torch.cuda, "current_device", current_device)
-    assert looked(watch_clocks(), 2) == ""
+    assert looked(monitor_clocks(), 2) == ""
 
 
 def test_a_device_that_stops_to_answer_ends_nothing() -> None:
     answers = iter([ClockReading(1000, 2000, 50, 10_000, 0)])
-    watch = ClockWatch(lambda: next(answers))
+    watch = ClockMonitor(lambda: next(answers))
     assert looked(watch, 3) == "clocks 1,000 of 2,000 MHz; 50 °C; up to 10 W"
 
 
 def test_looks_that_follow_closely_take_no_reading() -> None:
     seconds = iter([0.0, 0.01, 0.02, 5.0])
-    watch = ClockWatch(lambda: ClockReading(1, 1, 1, 1, 0), lambda: next(seconds))
+    watch = ClockMonitor(lambda: ClockReading(1, 1, 1, 1, 0), lambda: next(seconds))
     for _ in range(4):
-        watch.look()
+        watch.sample()
     assert len(watch.readings) == 2

@@ -28,8 +28,8 @@ def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:
         for name in kernels.names()
         for pattern in PATTERNS
         for seq_len, batch in sizes
-        if kernels.find(name).supports(Workload(pattern, seq_len, 64)) is None
-        and not kernels.find(name).compiles
+        if kernels.find(name).unsupported_reason(Workload(pattern, seq_len, 64)) is None
+        and not kernels.find(name).needs_compilation
     ]
 
 
@@ -83,7 +83,7 @@ def test_operator_counts_on_fake_tensors_as_on_real_ones(
 @pytest.mark.parametrize("name", ["bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded"])
 def test_ten_million_tokens_are_counted_without_their_memory(name: str) -> None:
     kernel, n = kernels.find(name), 10_000_384
-    dense = kernel.attends == "dense"
+    dense = kernel.pattern_support == "dense"
     pattern = AttentionPattern.dense() if dense else AttentionPattern.sliding(512, 1, (0, 7))
     workload = Workload(pattern, n)
     with fake_mode():

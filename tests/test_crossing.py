@@ -13,13 +13,13 @@ import attnprof
 from attnprof import AttentionPattern, Workload
 from attnprof.analysis import findings
 from attnprof.analysis.crossover import (
-    Crossing,
+    Crossover,
     MeasuredRatio,
     Side,
-    measured_crossing,
-    seek_crossing,
+    interpolate_crossover,
+    search_crossover,
     side_of,
-    solve_crossing,
+    solve_crossover,
 )
 from attnprof.analysis.findings.crossovers import lasting
 from attnprof.kernels.builtin import bert_eager, bert_sdpa, longformer_banded, longformer_hf
@@ -27,11 +27,11 @@ from attnprof.kernels.builtin import bert_eager, bert_sdpa, longformer_banded, l
 
 def through_every_length(
     cost: Callable[[int], int], reference: Callable[[int], int], longest: int
-) -> Crossing:
+) -> Crossover:
     """The definition: the side at the longest length, and the last length that has another."""
     sides = {n: side_of(cost(n), reference(n)) for n in range(1, longest + 1)}
     before = max((n for n in sides if sides[n] != sides[longest]), default=0)
-    return Crossing(sides[longest], before, before + 1)
+    return Crossover(sides[longest], before, before + 1)
 
 
 @given(
@@ -50,7 +50,7 @@ def test_crossing_of_a_padded_linear_cost_equals_the_search(
         return n * n + 3 * n
 
     expected = through_every_length(cost, reference, longest)
-    assert solve_crossing(cost, reference, longest, step) == expected
+    assert solve_crossover(cost, reference, longest, step) == expected
 
 
 @given(
@@ -65,7 +65,7 @@ def test_crossing_is_found_whichever_way_it_goes(
         lambda n, s=slope, q=square: s * n + q * n * n
         for slope, square in zip(slopes, squares, strict=True)
     )
-    assert solve_crossing(cost, reference, longest) == through_every_length(
+    assert solve_crossover(cost, reference, longest) == through_every_length(
         cost, reference, longest
     )
 
@@ -83,7 +83,7 @@ def test_crossing_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g
         references = {n: kernel.peak_bytes(dense.at(n)) for n in costs}
         cost, reference = (lambda n, of=of: of[max(20, n)] for of in (costs, references))
         expected = through_every_length(cost, reference, 2400)
-        assert solve_crossing(cost, reference, 2400) == expected
+        assert solve_crossover(cost, reference, 2400) == expected
 
 
 @given(
@@ -102,12 +102,14 @@ def test_costs_padded_unlike_cross_where_the_search_says(
 
     expected = through_every_length(cost, reference, longest)
     ripple = 64 + 2 * sum(steps)
-    assert solve_crossing(cost, reference, longest, ripple=ripple) == expected
+    assert solve_crossover(cost, reference, longest, ripple=ripple) == expected
 
 
 def test_costs_that_meet_at_every_step_cross_after_the_last() -> None:
     padded = lambda n: (-(-n // 48) * 48) ** 2  # noqa: E731
-    assert solve_crossing(lambda n: n * n, padded, 4096, ripple=98) == Crossing("less", 4080, 4081)
+    assert solve_crossover(lambda n: n * n, padded, 4096, ripple=98) == Crossover(
+        "less", 4080, 4081
+    )
 
 
 class Sides:
@@ -126,17 +128,21 @@ def test_counted_crossing_is_found_in_few_counts_whatever_was_guessed(
     crossing: int, guess: int | None
 ) -> None:
     sides = Sides(crossing)
-    guessed = None if guess is None else Crossing("less", guess - 1, guess)
-    found = seek_crossing(sides, [1, 100, 4000], guessed)
-    assert found == Crossing("less", crossing - 1, crossing)
+    guessed = None if guess is None else Crossover("less", guess - 1, guess)
+    found = search_crossover(sides, [1, 100, 4000], guessed)
+    assert found == Crossover("less", crossing - 1, crossing)
     assert len(sides.asked) <= 3 + 2 + math.ceil(math.log2(4000))
 
 
 def test_a_guess_below_the_shortest_length_is_confirmed_by_counts() -> None:
     sides = Sides(40)
-    assert seek_crossing(sides, [100, 200]) == Crossing("less", 0, 100)
-    assert seek_crossing(sides, [100, 200], Crossing("less", 39, 40)) == Crossing("less", 39, 40)
-    assert seek_crossing(sides, [100, 200], Crossing("less", 50, 51)) == Crossing("less", 0, 100)
+    assert search_crossover(sides, [100, 200]) == Crossover("less", 0, 100)
+    assert search_crossover(sides, [100, 200], Crossover("less", 39, 40)) == Crossover(
+        "less", 39, 40
+    )
+    assert search_crossover(sides, [100, 200], Crossover("less", 50, 51)) == Crossover(
+        "less", 0, 100
+    )
 
 
 @given(crossing=st.integers(41, 4000), block=st.integers(2, 40))
@@ -144,7 +150,7 @@ def test_what_runs_at_multiples_only_is_bracketed_by_two_of_them(crossing: int, 
     longest = 100 * block
     sides = Sides(min(crossing, longest), lambda n: n % block == 0)
     lengths = [block, longest]
-    found = seek_crossing(sides, lengths)
+    found = search_crossover(sides, lengths)
     if found.before:
         assert found.before < sides.crossing <= found.first
         assert found.first - found.before == block
@@ -165,8 +171,8 @@ def line(seq_len: int, *, at: float, power: float, width: float) -> MeasuredRati
 )
 def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: float) -> None:
     ratios = [line(n, at=at, power=power, width=width) for n in (512, 1024)]
-    measured = measured_crossing(ratios)
-    assert measured.crossing == Crossing("less" if power > 0 else "more", 512, 1024)
+    measured = interpolate_crossover(ratios)
+    assert measured.crossing == Crossover("less" if power > 0 else "more", 512, 1024)
     assert measured.length == pytest.approx(at)
     # The lines through the ends of the intervals are 1 where the length is a factor off.
     factor = width ** (1 / abs(power))
@@ -180,16 +186,16 @@ def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: 
 @pytest.mark.parametrize(
     ("ratios", "expected"),
     [
-        ([1.9, 1.9, 1.9], Crossing("more", 0, 10)),
-        ([0.1, 0.1, 1.9], Crossing("more", 20, 40)),
-        ([1.9, 0.1, 0.1], Crossing("less", 10, 20)),
-        ([0.1, 1.9, 0.1], Crossing("less", 20, 40)),
-        ([0.1, 0.1, 0.1], Crossing("less", 0, 10)),
-        ([1.0, 1.0, 1.0], Crossing("more", 0, 10)),
+        ([1.9, 1.9, 1.9], Crossover("more", 0, 10)),
+        ([0.1, 0.1, 1.9], Crossover("more", 20, 40)),
+        ([1.9, 0.1, 0.1], Crossover("less", 10, 20)),
+        ([0.1, 1.9, 0.1], Crossover("less", 20, 40)),
+        ([0.1, 0.1, 0.1], Crossover("less", 0, 10)),
+        ([1.0, 1.0, 1.0], Crossover("more", 0, 10)),
     ],
 )
-def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossing) -> None:
-    measured = measured_crossing(
+def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossover) -> None:
+    measured = interpolate_crossover(
         [MeasuredRatio(n, r, r, r) for n, r in zip((10, 20, 40), ratios, strict=True)]
     )
     assert measured.crossing == expected
@@ -199,20 +205,20 @@ def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossing) 
 @pytest.mark.parametrize(
     ("lengths", "crossing", "until"),
     [
-        ((1536, 2048), Crossing("less", 2147, 2148), None),
-        ((1536, 2048, 2060), Crossing("more", 2048, 2049), 2147),
-        ((512, 1024), Crossing("more", 0, 1), 1867),
-        ((512, 1900), Crossing("less", 2147, 2148), None),
-        ((4096,), Crossing("less", 2147, 2148), None),
+        ((1536, 2048), Crossover("less", 2147, 2148), None),
+        ((1536, 2048, 2060), Crossover("more", 2048, 2049), 2147),
+        ((512, 1024), Crossover("more", 0, 1), 1867),
+        ((512, 1900), Crossover("less", 2147, 2148), None),
+        ((4096,), Crossover("less", 2147, 2148), None),
     ],
 )
 def test_padding_just_behind_the_longest_length_is_no_crossing_for_good(
-    lengths: tuple[int, ...], crossing: Crossing, until: int | None
+    lengths: tuple[int, ...], crossing: Crossover, until: int | None
 ) -> None:
     """At 2,049 tokens the chunks are those of 2,560, and dense attention multiplies less."""
     table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"], len=lengths)
-    pay = next(one for one in findings.find(table).pays if one.resource == "MACs")
-    assert (pay.crossing, pay.until) == (crossing, until)
+    pay = next(one for one in findings.find(table).crossovers if one.resource == "MACs")
+    assert (pay.crossover, pay.until) == (crossing, until)
     sparse, dense = (
         Workload(AttentionPattern.sliding(512, 1, (0,)), 8192),
         Workload(AttentionPattern.dense(), 8192),

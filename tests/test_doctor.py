@@ -33,10 +33,10 @@ from attnprof.core.machine import (
     read_machine,
 )
 from attnprof.core.workload import Case
-from attnprof.isolation.outcome import Outcome, attempted
+from attnprof.isolation.outcome import Outcome, run_captured
 from attnprof.measure import doctor, doctor_probes, system_load, throughput
 from attnprof.measure.disturbance import Timed
-from attnprof.measure.doctor_probes import Setting, Taken
+from attnprof.measure.doctor_probes import ProbeResult, ProbeSettings
 from attnprof.measure.environment import Environment, blas_of
 from attnprof.report.doctor import render_doctor
 
@@ -261,8 +261,8 @@ def test_rates_are_work_by_time_of_a_timer_that_knows_it(monkeypatch: pytest.Mon
 
 
 def test_others_are_what_is_busy_beside_this_process() -> None:
-    before = system_load.Load(at=10.0, busy=100.0, own=5.0, stolen=1.0, all_cores=1000.0)
-    after = system_load.Load(at=12.0, busy=103.5, own=6.5, stolen=1.2, all_cores=1004.0)
+    before = system_load.CpuTimes(at=10.0, busy=100.0, own=5.0, stolen=1.0, all_cores=1000.0)
+    after = system_load.CpuTimes(at=12.0, busy=103.5, own=6.5, stolen=1.2, all_cores=1004.0)
     seen = system_load.conditions(before, after, threads=3)
     assert (seen.cores_used_by_others, seen.stolen_share, seen.threads) == (1.0, 0.05, 3)
     assert system_load.cores_used_by_others(before, before) is None
@@ -322,7 +322,7 @@ class Hospital:
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
         named = [self.fates[key] for key in (function, *args) if key in self.fates]
-        return named[0] if named else attempted(function, *args)
+        return named[0] if named else run_captured(function, *args)
 
     def __enter__(self) -> Hospital:
         return self
@@ -333,22 +333,22 @@ class Hospital:
 
 FOUND = Outcome(("cpu", ENVIRONMENT, 2**33, 2))
 QUICK: dict[object, Outcome] = {
-    doctor_probes.look: FOUND,
-    doctor_probes.matmul_rate: Outcome(Taken(value=10**9)),
-    doctor_probes.copy_rate: Outcome(Taken(value=10**9)),
+    doctor_probes.probe_environment: FOUND,
+    doctor_probes.matmul_rate: Outcome(ProbeResult(value=10**9)),
+    doctor_probes.copy_rate: Outcome(ProbeResult(value=10**9)),
     doctor_probes.noise: Outcome((NOISY, IDLE)),
 }
 
 
 def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cases", small_cases)
-    machine = doctor.examine_with(Hospital(QUICK), Setting(), lambda *_: None)
+    machine = doctor.profile_with(Hospital(QUICK), ProbeSettings(), lambda *_: None)
     assert not machine.failures
     by_case = {(one.kernel, one.sample.seq_len): one.sample for one in machine.kernel_samples}
     assert len(by_case) == len(small_cases("cpu")) - 1
     for case in small_cases("cpu")[:-1]:
         kernel, sample = kernels.find(case.kernel), by_case[case.kernel, case.workload.seq_len]
-        held, peak = kernel.held_bytes(case.workload), kernel.peak_bytes(case.workload)
+        held, peak = kernel.static_bytes(case.workload), kernel.peak_bytes(case.workload)
         assert sample.moved_bytes == held + 2 * peak
         assert sample.executed_macs == kernel.executed_macs(case.workload)
         assert 0 < sample.time_low_ns <= sample.time_ns <= sample.time_high_ns
@@ -358,8 +358,8 @@ def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.Monk
 
 def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cases", small_cases)
-    slow = QUICK | {doctor_probes.matmul_rate: Outcome(Taken(value=1))}
-    machine = doctor.examine_with(Hospital(slow), Setting(max_seconds=0.5), lambda *_: None)
+    slow = QUICK | {doctor_probes.matmul_rate: Outcome(ProbeResult(value=1))}
+    machine = doctor.profile_with(Hospital(slow), ProbeSettings(max_seconds=0.5), lambda *_: None)
     assert not machine.kernel_samples
     reason = machine.left_out["bert-sdpa at 32 tokens"]
     assert reason == "no time left of 0.5 s; raise --max-seconds"
@@ -369,9 +369,9 @@ def test_times_that_others_disturbed_are_marked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(doctor, "_cases", lambda device: small_cases(device)[:1])
     for used, marked in ((0.1, {}), (0.9, {"bert-sdpa at 32 tokens": 0.9})):
         fates = QUICK | {
-            doctor_probes.timed: Outcome(Taken(value=SAMPLE, cores_used_by_others=used))
+            doctor_probes.time_kernel: Outcome(ProbeResult(value=SAMPLE, cores_used_by_others=used))
         }
-        machine = doctor.examine_with(Hospital(fates), Setting(), lambda *_: None)
+        machine = doctor.profile_with(Hospital(fates), ProbeSettings(), lambda *_: None)
         assert machine.disturbed == marked
 
 
@@ -381,11 +381,11 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
     fates = QUICK | {
         "float16": Outcome(failure="killed by SIGKILL"),
         doctor_probes.copy_rate: Outcome(failure="RuntimeError: no copies today"),
-        doctor_probes.timed: Outcome(Taken(value=SAMPLE)),
+        doctor_probes.time_kernel: Outcome(ProbeResult(value=SAMPLE)),
     }
     del fates[doctor_probes.matmul_rate]
     monkeypatch.setattr(doctor_probes, "matmul_rate", rate_of_one)
-    monkeypatch.setattr(doctor, "ForkServer", lambda modules: Hospital(fates))
+    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: Hospital(fates))
     path = tmp_path / "machine.json"
     result = CliRunner().invoke(app, ["doctor", "--json", str(path)])
     assert result.exit_code == MeasurementError.exit_code
@@ -398,8 +398,8 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
     assert len(machine.kernel_samples) == 3 * len(kernels.names())
 
 
-def rate_of_one(setting: Setting, dtype: str, seconds: float) -> Taken:
-    return Taken(value=10**12)
+def rate_of_one(setting: ProbeSettings, dtype: str, seconds: float) -> ProbeResult:
+    return ProbeResult(value=10**12)
 
 
 def test_noise_is_left_out_without_the_rate_that_it_needs(
@@ -407,7 +407,7 @@ def test_noise_is_left_out_without_the_rate_that_it_needs(
 ) -> None:
     monkeypatch.setattr(doctor, "_cases", lambda device: ())
     fates = QUICK | {doctor_probes.matmul_rate: Outcome(failure="took more than 1 s")}
-    machine = doctor.examine_with(Hospital(fates), Setting(), lambda *_: None)
+    machine = doctor.profile_with(Hospital(fates), ProbeSettings(), lambda *_: None)
     assert machine.noise is None
     assert machine.left_out["noise"] == "it is measured with float32 products, which failed"
     path = tmp_path / "machine.json"
@@ -460,7 +460,7 @@ BAD_OPTIONS = [
 def test_bad_options_are_refused_before_anything_is_measured(
     words: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(doctor, "ForkServer")
+    monkeypatch.delattr(doctor, "open_workers")
     result = CliRunner().invoke(app, ["doctor", *words.split()])
     assert result.exit_code == UsageError.exit_code
     assert result.stderr.startswith(f"attnprof: {message}")
@@ -469,7 +469,7 @@ def test_bad_options_are_refused_before_anything_is_measured(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "ForkServer", lambda modules: Hospital({}))
+    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: Hospital({}))
     result = CliRunner().invoke(app, ["doctor", "--device", "cuda"])
     assert result.exit_code == UsageError.exit_code
     assert "torch sees no CUDA device here" in result.stderr

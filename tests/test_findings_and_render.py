@@ -15,7 +15,7 @@ from rich.console import Console
 import attnprof
 from attnprof import ResultTable
 from attnprof.analysis import findings
-from attnprof.analysis.crossover import Crossing
+from attnprof.analysis.crossover import Crossover
 from attnprof.analysis.series import series_of
 from attnprof.core.records import CASE, WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
@@ -24,7 +24,7 @@ from attnprof.measure.runner import estimate
 from attnprof.options import read_cases
 from attnprof.report.chart import render_png
 from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
-from attnprof.report.label_layout import apart, densified, farthest
+from attnprof.report.label_layout import farthest_point, resample, spread_labels
 from attnprof.report.markdown import render_markdown
 from attnprof.report.summary import describe_findings, describe_notes, describe_setting
 from attnprof.report.terminal_table import render_table
@@ -104,10 +104,10 @@ def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
     expected = max(n for n in range(1, 4097) if not pays(n)) + 1
     (finding,) = (
         finding
-        for finding in findings.find(measured()).pays
+        for finding in findings.find(measured()).crossovers
         if (finding.reference, finding.resource) == ("bert-sdpa", "MACs")
     )
-    assert finding.crossing == Crossing("less", expected - 1, expected)
+    assert finding.crossover == Crossover("less", expected - 1, expected)
 
 
 def against_sdpa(ratios: list[float], factor: float = 1.01) -> ResultTable:
@@ -416,7 +416,7 @@ def test_png_is_drawn_for_every_kind_of_table(options: dict[str, object]) -> Non
 def test_labels_never_overlap_nor_leave_the_picture(labels: list[tuple[float, float]]) -> None:
     labels.sort()
     sizes = [size for _, size in labels]
-    places = apart([height for height, _ in labels], sizes, (0, 100))
+    places = spread_labels([height for height, _ in labels], sizes, (0, 100))
     edges = [(p - size / 2, p + size / 2) for p, size in zip(places, sizes, strict=True)]
     for (_, top), (bottom, _) in pairwise(edges):
         assert bottom >= top - 1e-9
@@ -425,12 +425,12 @@ def test_labels_never_overlap_nor_leave_the_picture(labels: list[tuple[float, fl
 
 
 def test_labels_with_room_stay_where_they_want_to_be() -> None:
-    assert apart([10, 50, 90], [5, 5, 5], (0, 100)) == [10, 50, 90]
+    assert spread_labels([10, 50, 90], [5, 5, 5], (0, 100)) == [10, 50, 90]
 
 
 def test_a_guides_name_goes_where_nothing_is() -> None:
-    line = densified([(0, 0), (100, 0)])
-    place = farthest(line, [np.array([(20.0, 0.0), (40.0, 0.0)])])
+    line = resample([(0, 0), (100, 0)])
+    place = farthest_point(line, [np.array([(20.0, 0.0), (40.0, 0.0)])])
     assert place[0] > 80
 
 
@@ -450,7 +450,7 @@ def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_show
     assert any(reason in note for note in describe_notes(table))
     row = next(row for row in table.rows if row.kernel == "longformer-hf")
     assert row.verdict is None
-    assert row.judgement() == {}
+    assert row.verdict_fields() == {}
     assert reason in row.detail
     # A later run that could measure it takes the reason back.
     table.add(Record(row.kernel, row.workload, WITHHELD, 0))

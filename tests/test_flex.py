@@ -91,11 +91,13 @@ def test_a_dilated_head_computes_whole_blocks_for_few_keys() -> None:
 def test_refusals_on_a_cpu_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload(sliding(8), 40, HIDDEN)
     assert "no backward pass on CPU" in str(
-        flex.supports(Workload(sliding(8), 40, HIDDEN, mode="training"))
+        flex.unsupported_reason(Workload(sliding(8), 40, HIDDEN, mode="training"))
     )
-    assert "float64" in str(flex.supports(Workload(sliding(8), 40, HIDDEN, dtype="float64")))
+    assert "float64" in str(
+        flex.unsupported_reason(Workload(sliding(8), 40, HIDDEN, dtype="float64"))
+    )
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert "C++ compiler" in str(flex.supports(workload))
+    assert "C++ compiler" in str(flex.unsupported_reason(workload))
 
 
 def test_flex_attention_still_has_no_backward_pass_on_a_cpu() -> None:

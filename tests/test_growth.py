@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from attnprof.core.growth.empirical import recognise_step, tell_growth
+from attnprof.core.growth.empirical import find_padding_multiple, fit_growth
 from attnprof.core.growth.laws import name_law
 from attnprof.core.growth.polynomial import doubling_exponent, solve_growth
 
@@ -177,10 +177,10 @@ def test_steps_of_padding_are_found_with_the_polynomial(
         return c0 + 60 * abs(c1) * padded + c2 * padded * padded + not_padded * n
 
     count = Counted(cost)
-    told = tell_growth(count, lengths)
+    told = fit_growth(count, lengths)
     assert told is not None
     assert told.growth is not None
-    assert (told.step, told.inner_slope, told.multiple) == (step, not_padded, 1)
+    assert (told.step, told.unpadded_slope, told.multiple) == (step, not_padded, 1)
     assert (told.growth.c0, told.growth.c2) == (c0, c2)
     assert told.growth.c1 == 60 * abs(c1) + not_padded
     assert all(told.cost(n) == cost(n) for n in range(1, 50))
@@ -190,7 +190,7 @@ def test_steps_of_padding_are_found_with_the_polynomial(
 @given(coefficients, lengths_of_a_user)
 def test_without_padding_no_step_is_found(terms: tuple[int, int, int], lengths: list[int]) -> None:
     c0, c1, c2 = terms
-    told = tell_growth(Counted(lambda n: c0 + c1 * n + c2 * n * n), lengths)
+    told = fit_growth(Counted(lambda n: c0 + c1 * n + c2 * n * n), lengths)
     assert told is not None
     assert told.growth is not None
     assert (told.growth.c0, told.growth.c1, told.growth.c2) == terms
@@ -203,7 +203,7 @@ def test_what_takes_multiples_of_a_block_only_is_solved_at_such(
 ) -> None:
     count = Counted(lambda n: 7 * n * n + n, lambda n: n % block == 0)
     lengths = sorted({block * number for number in blocks})
-    told = tell_growth(count, lengths)
+    told = fit_growth(count, lengths)
     assert told is not None
     assert told.growth is not None
     assert (told.growth.c1, told.growth.c2) == (1, 7)
@@ -214,14 +214,14 @@ def test_what_takes_multiples_of_a_block_only_is_solved_at_such(
 @pytest.mark.parametrize("lengths", [[128], [128, 512], [100, 500], [512]])
 def test_tables_of_positions_end_the_search(lengths: list[int]) -> None:
     count = Counted(lambda n: n * n, lambda n: n <= 512)
-    told = tell_growth(count, lengths)
+    told = fit_growth(count, lengths)
     assert told is not None
     assert told.growth is not None
     assert told.growth.law == "n²"
 
 
 def test_a_window_that_ends_the_polynomial_is_told() -> None:
-    told = tell_growth(lambda n: n * min(n, 4096) + n, [512, 4096])
+    told = fit_growth(lambda n: n * min(n, 4096) + n, [512, 4096])
     assert told is not None
     assert told.growth is not None
     assert told.law is not None
@@ -230,15 +230,15 @@ def test_a_window_that_ends_the_polynomial_is_told() -> None:
 
 
 def test_lengths_that_alone_run_tell_an_exponent() -> None:
-    told = tell_growth(lambda n: n * n if n in (100, 700) else None, [100, 700])
+    told = fit_growth(lambda n: n * n if n in (100, 700) else None, [100, 700])
     assert told is not None
     assert told.law is not None
     assert told.law.exponent == pytest.approx(2)
-    assert tell_growth(lambda n: n * n if n == 100 else None, [100]) is None
+    assert fit_growth(lambda n: n * n if n == 100 else None, [100]) is None
 
 
 @given(st.integers(1, 10**5), st.sampled_from(sorted(LAWS)))
 def test_smooth_laws_have_no_steps(start: int, name: str) -> None:
     assume(name != "n·log n" or start > 100)
-    step, _ = recognise_step(lambda n: round(10**6 * LAWS[name](n)), start)
+    step, _ = find_padding_multiple(lambda n: round(10**6 * LAWS[name](n)), start)
     assert step == 1

@@ -36,8 +36,8 @@ from attnprof.guard.measurement import Measured, measure
 from attnprof.guard.parts import fold, unfold
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Breach, Result, Step
-from attnprof.guard.timing import Race, race, race_confirmed
-from attnprof.isolation.workers import InThisProcess, Workers
+from attnprof.guard.timing import TimeRatio, confirmed_time_ratio, time_against_reference
+from attnprof.isolation.workers import InProcessWorkers, Workers
 from attnprof.measure import worker_tasks
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
@@ -687,7 +687,7 @@ def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Proje
     before = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
     try:
-        here = guard_check.check(project.configuration, project.contracts(), InThisProcess())
+        here = guard_check.check(project.configuration, project.contracts(), InProcessWorkers())
     finally:
         gc.set_threshold(*before)
     assert here.exit_code == 0, text.render(here)
@@ -729,12 +729,12 @@ def test_threads_and_instructions_of_the_cpu_change_nothing(
 
     from attnprof.core import cpu
     from attnprof.guard.cases import case_of
-    from attnprof.guard.measurement import observe_all
+    from attnprof.guard.measurement import measure_contract
 
     def cells(threads: int, flags: frozenset[str]) -> Measured:
         monkeypatch.setattr(cpu, "_cpu_flags", lambda: flags)
         torch.set_num_threads(threads)
-        return observe_all(case_of("bert-sdpa", 256, {"dtype": "bfloat16"}), (256, 512))
+        return measure_contract(case_of("bert-sdpa", 256, {"dtype": "bfloat16"}), (256, 512))
 
     before = torch.get_num_threads()
     try:
@@ -771,7 +771,7 @@ def test_without_processes_of_its_own_it_says_the_same(
     project.says(SDPA)
     project.init()
     monkeypatch.chdir(Path(__file__).parent)
-    check = guard_check.check(project.configuration, project.contracts(), InThisProcess())
+    check = guard_check.check(project.configuration, project.contracts(), InProcessWorkers())
     assert check.exit_code == 0
     assert Path.cwd() == Path(__file__).parent
 
@@ -789,8 +789,8 @@ def test_a_folder_of_its_own_is_where_targets_are_found(project: Project) -> Non
 # --- time -----------------------------------------------------------------------------------------
 
 
-def raced(low: float, middle: float, high: float) -> Race:
-    return Race(Interval(middle, low, high), 8)
+def raced(low: float, middle: float, high: float) -> TimeRatio:
+    return TimeRatio(Interval(middle, low, high), 8)
 
 
 def test_a_time_is_broken_or_kept_by_the_whole_interval() -> None:
@@ -803,8 +803,10 @@ def test_a_time_is_broken_or_kept_by_the_whole_interval() -> None:
 def test_time_is_a_ratio_within_one_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         guard_check,
-        "race_confirmed",
-        lambda one, folder, _, timeout: race_confirmed(one, folder, InThisProcess(), timeout),
+        "confirmed_time_ratio",
+        lambda one, folder, _, timeout: confirmed_time_ratio(
+            one, folder, InProcessWorkers(), timeout
+        ),
     )
     slow = contract(
         "slow",
@@ -838,7 +840,7 @@ def test_a_kernel_whose_output_is_wrong_is_not_raced(
     project.says(contract("one", "bert-eager", [64, 128], time))
     (one,) = project.contracts()
     with pytest.raises(MeasurementError, match="the target is wrong: bert-eager is off by one"):
-        race(one, project.folder)
+        time_against_reference(one, project.folder)
 
 
 def test_an_undecided_time_warns_and_fails_when_strict(
@@ -847,7 +849,7 @@ def test_an_undecided_time_warns_and_fails_when_strict(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(guard_check, "race_confirmed", lambda *_: raced(0.9, 1.0, 1.1))
+    monkeypatch.setattr(guard_check, "confirmed_time_ratio", lambda *_: raced(0.9, 1.0, 1.1))
     (result,) = project.check().results
     assert result.status == "undecided"
     (note,) = result.notes
@@ -868,7 +870,7 @@ def test_a_time_that_cannot_be_measured_now_is_undecided_and_says_why(
     time = 'time = { reference = "bert-sdpa", at = 256, max = 1 }'
     project.says(contract("near", "bert-sdpa", [64, 128], time))
     project.init()
-    monkeypatch.setattr(guard_check, "race_confirmed", lambda *_: one)
+    monkeypatch.setattr(guard_check, "confirmed_time_ratio", lambda *_: one)
     (result,) = project.check().results
     assert (result.status, result.notes) == ("undecided", (f"time is undecided: {why}",))
 

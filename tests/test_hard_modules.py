@@ -19,7 +19,7 @@ from attnprof.core.workload import Case
 from attnprof.counting import counters, mac_formulas
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.counting.operator_counts import count_operators
-from attnprof.measure.breakdown import count
+from attnprof.measure.breakdown import count_case_operators
 
 HEADS = 4
 
@@ -52,7 +52,7 @@ def encoder_layer(rows: int, pairs: int) -> int:
 )
 def test_macs_are_those_by_hand(name: str, n: int, batch_size: int, by_hand: int) -> None:
     assert macs(name, n, batch_size) == by_hand
-    counts = count(Case(f"hard_modules:{name}", workload(n, batch_size)))
+    counts = count_case_operators(Case(f"hard_modules:{name}", workload(n, batch_size)))
     assert counts.complete_macs == by_hand
 
 
@@ -99,7 +99,7 @@ def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_it
     attnprof.register_mac_formula(
         torch.ops.hard_modules.scores, lambda q, k, **_: q.numel() * k.shape[-2]
     )
-    counted = count(Case("hard_modules:CustomOperator", workload(128)))
+    counted = count_case_operators(Case("hard_modules:CustomOperator", workload(128)))
     assert counted.complete_macs == 2 * 128 * 128 * WIDTH
     operator_macs = counters.find("operator").count(
         lambda: kernels.find("hard_modules:CustomOperator").build(workload(128))
@@ -130,9 +130,9 @@ def test_what_ran_on_fake_tensors_is_not_run_for_real_where_it_fails() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (x + self.table[: x.shape[1]]) @ x.mT
 
-    from attnprof.kernels.custom import find, standing_for
+    from attnprof.kernels.custom import find, registered_object
 
-    with standing_for(Ends, ()) as name:
+    with registered_object(Ends, ()) as name:
         target = find(name)
         assert target.executed_macs(workload(50)) == 50 * 50 * WIDTH
         with pytest.raises(RuntimeError):

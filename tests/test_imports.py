@@ -86,7 +86,7 @@ def test_every_kernel_is_described_without_torch() -> None:
         "for name in kernels.names():\n"
         "    k = kernels.find(name)\n"
         "    w = Workload(AttentionPattern.sliding(), 4096)\n"
-        "    w = w.densified() if k.supports(w) else w\n"
+        "    w = w.densified() if k.unsupported_reason(w) else w\n"
         "    assert k.peak_bytes(w) > 0 and k.executed_macs(w) > 0"
     )
     assert loaded_by(code) == set()

@@ -15,7 +15,7 @@ import attnprof
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.call import Call
-from attnprof.counting.call_profile import observe
+from attnprof.counting.call_profile import profile_call
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.measure.peak_memory import measure_peak_bytes
 
@@ -154,8 +154,8 @@ def test_flex_attention_that_would_be_compiled_holds_none() -> None:
     output_bytes = 2 * 256 * 16 * 4
     with fake_mode():
         uncompiled = peak_bytes(call_of(flex_attention, shapes).run)
-        assert observe(call_of(compiled, shapes).run).peak_bytes < 2 * output_bytes
-        assert observe(call_of(around, shapes).run).peak_bytes > uncompiled > 40 * output_bytes
+        assert profile_call(call_of(compiled, shapes).run).peak_bytes < 2 * output_bytes
+        assert profile_call(call_of(around, shapes).run).peak_bytes > uncompiled > 40 * output_bytes
         with pytest.raises(MeasurementError, match="what flex_attention allocates inside is not"):
             peak_bytes(call_of(compiled, shapes).run)
 

@@ -149,7 +149,7 @@ def test_a_worker_keeps_what_its_functions_leave_and_others_do_not(server: ForkS
         assert worker.call(remember, 2, max_seconds=SECONDS).value == [1, 2]
         assert other.call(remember, 3, max_seconds=SECONDS).value == [3]
         outcome = worker.call(exit_interpreter, max_seconds=SECONDS)
-        assert (outcome.failure, outcome.status, outcome.is_lost) == (
+        assert (outcome.failure, outcome.status, outcome.worker_died) == (
             "SystemExit: 3",
             "error",
             False,
@@ -165,7 +165,7 @@ def test_a_worker_keeps_what_its_functions_leave_and_others_do_not(server: ForkS
 def test_an_end_is_seen_though_another_process_holds_the_pipe(server: ForkServer) -> None:
     outcome = server.run(fork_and_end, max_seconds=SECONDS)
     assert outcome.failure == "ended its process with exit code 5"
-    assert outcome.is_lost
+    assert outcome.worker_died
 
 
 def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
@@ -175,7 +175,7 @@ def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
     with ForkServer(["test_isolated", "numpy"], is_limited=True) as server:
         worker = server.worker()
         outcome = worker.call(allocate, max_seconds=SECONDS)
-        assert (outcome.status, outcome.is_lost) == ("oom", False)
+        assert (outcome.status, outcome.worker_died) == ("oom", False)
         assert worker.call(twice, 1, max_seconds=SECONDS).value == 2
         server.is_limited = False
         assert server.run(allocate, max_seconds=SECONDS).value == 2**30

@@ -15,14 +15,14 @@ from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
 from attnprof.core.workload import Case
 from attnprof.counting import counters
-from attnprof.isolation.workers import InThisProcess
+from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.peak_memory import PeakMemory
 from attnprof.measure.runner import Measurements
 from attnprof.options import read_cases
-from attnprof.report.journal import Journal, Key, journal_path
+from attnprof.report.journal import Journal, RunFingerprint, journal_path
 
-KEY = Key({"processor": "one", "packages": {"torch": "2"}}, {})
+KEY = RunFingerprint({"processor": "one", "packages": {"torch": "2"}}, {})
 WANTED = ["operator_macs", "time_ns"]
 
 
@@ -34,20 +34,22 @@ def record(case: Case, quantity: str, value: int | None = 1, status: str = "ok")
     return Record(case.kernel, case.workload, quantity, value, status)  # type: ignore[arg-type]
 
 
-def journal(path: Path, *, key: Key = KEY, is_resumed: bool = True) -> Journal:
+def journal(path: Path, *, key: RunFingerprint = KEY, is_resumed: bool = True) -> Journal:
     return Journal(path, key, is_resumed=is_resumed)
 
 
-def write(path: Path, *records: Record, key: Key = KEY) -> None:
+def write(path: Path, *records: Record, key: RunFingerprint = KEY) -> None:
     one = journal(path, key=key)
     for each in records:
         one.add(each)
     one.close()
 
 
-def quantities(path: Path, key: Key = KEY, wanted: list[str] = WANTED) -> list[list[str]]:
+def quantities(
+    path: Path, key: RunFingerprint = KEY, wanted: list[str] = WANTED
+) -> list[list[str]]:
     one = journal(path, key=key)
-    found = one.earlier(cases(), wanted)
+    found = one.resumable(cases(), wanted)
     one.close()
     return [[each.quantity for each in found.get(case, [])] for case in cases()]
 
@@ -74,7 +76,7 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
     kept = Record(case.kernel, case.workload, "operator_macs", None, "error", "why: ≈ \n “no”")
     write(path, kept, record(case, "peak_bytes", 2**60))
     one = journal(path)
-    assert one.earlier(cases(), WANTED)[case] == [kept, record(case, "peak_bytes", 2**60)]
+    assert one.resumable(cases(), WANTED)[case] == [kept, record(case, "peak_bytes", 2**60)]
     one.close()
 
 
@@ -82,7 +84,7 @@ def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"))
     one = journal(path)
-    known = one.earlier(cases(), WANTED)[case]
+    known = one.resumable(cases(), WANTED)[case]
     before = path.read_text()
     for each in known:
         one.add(each)
@@ -101,7 +103,7 @@ def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
     ],
 )
 def test_records_of_other_machines_versions_and_sources_do_not_stand(
-    tmp_path: Path, other: Key
+    tmp_path: Path, other: RunFingerprint
 ) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"), key=other)
@@ -197,8 +199,8 @@ def check_damage(path: Path, damaged: bytes) -> None:
     path.write_bytes(b"\n".join([*lines[:2], damaged, *lines[3:]]))
     again = journal(path)
     assert again.damage == [3]
-    assert again.told_damage == f"{path}: damaged line 3 skipped; what it had is taken again"
-    assert [each.quantity for each in again.earlier(cases(), WANTED)[one]] == [
+    assert again.damage_message == f"{path}: damaged line 3 skipped; what it had is taken again"
+    assert [each.quantity for each in again.resumable(cases(), WANTED)[one]] == [
         "params",
         "peak_bytes",
     ]
@@ -240,7 +242,7 @@ def test_of_a_line_that_is_there_twice_the_later_one_stands(tmp_path: Path) -> N
     write(path, record(case, "operator_macs", 1))
     write(path, record(case, "operator_macs", 2), record(case, "operator_macs", 3))
     one = journal(path)
-    (kept,) = one.earlier(cases(), WANTED)[case]
+    (kept,) = one.resumable(cases(), WANTED)[case]
     one.close()
     assert kept.value == 2  # and the third was of a quantity that this run had written
 
@@ -280,19 +282,19 @@ def measured_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             yield record(case, CASE, None)
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # thousands of them are slow
-    monkeypatch.setattr(worker_tasks, "count", count)
+    monkeypatch.setattr(worker_tasks, "count_with", count)
     monkeypatch.setattr(
         worker_tasks, "peak_memory", lambda case: PeakMemory(taken_by(case, ""), 7, None)
     )
-    monkeypatch.setattr(runner, "time_in_turn", in_turn)
+    monkeypatch.setattr(runner, "time_interleaved", in_turn)
 
 
 def run_all(path: Path) -> Iterator[int]:
     """A run that goes on with what there is; how long its journal is after each record."""
     one = journal(path)
     wanted = [counters.quantity(name) for name in counters.names()] + ["peak_bytes", "time_ns"]
-    earlier = one.earlier(four(), wanted)
-    for each in runner.measure(four(), Measurements(), InThisProcess(), earlier=earlier):
+    earlier = one.resumable(four(), wanted)
+    for each in runner.measure(four(), Measurements(), InProcessWorkers(), earlier=earlier):
         one.add(each)
         yield path.stat().st_size
     one.finish()

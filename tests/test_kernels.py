@@ -48,7 +48,7 @@ class ProductCounter(TorchDispatchMode):
 
 
 def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
-    if kernel.compiles:
+    if kernel.needs_compilation:
         # torch dispatches nothing of a compiled function; tests/test_flex.py holds its blocks to
         # those that torch finds among all pairs
         return operator.count(lambda: kernel.build(workload))
@@ -129,8 +129,8 @@ def supported(workloads: Iterable[Workload], compiled: int = COMPILED) -> list[A
     cases: list[Any] = []
     for name in kernels.names():
         kernel = kernels.find(name)
-        taken = [workload for workload in workloads if kernel.supports(workload) is None]
-        if kernel.compiles:
+        taken = [workload for workload in workloads if kernel.unsupported_reason(workload) is None]
+        if kernel.needs_compilation:
             taken = taken[:: -(-len(taken) // compiled)]
             taken = [right_everywhere(kernel, workload) for workload in taken]
         cases += [pytest.param(kernel, w, id=f"{name}_{describe(w)}") for w in taken]
@@ -139,7 +139,7 @@ def supported(workloads: Iterable[Workload], compiled: int = COMPILED) -> list[A
 
 def right_everywhere(kernel: kernels.Kernel, workload: Workload) -> Workload:
     """A workload that a kernel computes rightly on any processor."""
-    is_narrow = kernel.compiles and workload.head_dim in (8, 16)
+    is_narrow = kernel.needs_compilation and workload.head_dim in (8, 16)
     return replace(workload, hidden_size=WIDE) if is_narrow else workload
 
 
@@ -153,7 +153,9 @@ def kernel(request: pytest.FixtureRequest) -> kernels.Kernel:
 
 def test_kernel_is_named_as_its_file_and_takes_something(kernel: kernels.Kernel) -> None:
     assert kernel.name in kernels.names()
-    assert any(kernel.supports(Workload(pattern, 96, HIDDEN)) is None for pattern in PATTERNS)
+    assert any(
+        kernel.unsupported_reason(Workload(pattern, 96, HIDDEN)) is None for pattern in PATTERNS
+    )
 
 
 @on_all_workloads
@@ -186,7 +188,7 @@ def test_parameters_and_held_bytes_are_the_modules(
         *(value for value in call.kwargs.values() if isinstance(value, torch.Tensor)),
     ]
     held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    assert kernel.held_bytes(workload) == pytest.approx(held, rel=0.02)
+    assert kernel.static_bytes(workload) == pytest.approx(held, rel=0.02)
 
 
 @on_all_workloads
@@ -229,7 +231,7 @@ PEAKS = [
 
 def measured_peak(kernel: kernels.Kernel, workload: Workload) -> int:
     call = kernel.build(workload)
-    if kernel.compiles:
+    if kernel.needs_compilation:
         call.run()
     return measure_peak_bytes(call.run, "cpu")
 
@@ -242,7 +244,7 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
     with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
         measured = measured_peak(kernel, workload)
         assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
-        if not kernel.compiles:
+        if not kernel.needs_compilation:
             with fake_mode():
                 followed = peak_bytes(kernel.build(workload).run)
             assert followed == pytest.approx(measured, rel=0.01)
@@ -280,14 +282,18 @@ def test_predicted_peak_has_what_fused_attention_repacks_on_this_cpu(name: str, 
     kernel = kernels.find(name)
     pattern = AttentionPattern.sliding(512)
     workload = Workload(
-        pattern if kernel.attends == "pattern" else AttentionPattern.dense(), 1100, dtype=dtype
+        pattern if kernel.pattern_support == "pattern" else AttentionPattern.dense(),
+        1100,
+        dtype=dtype,
     )
     assert kernel.peak_bytes(workload) == pytest.approx(measured_peak(kernel, workload), rel=0.02)
 
 
 def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
     workload = Workload(
-        sliding(8) if kernel.attends == "pattern" else AttentionPattern.dense(HEADS), 40, HIDDEN
+        sliding(8) if kernel.pattern_support == "pattern" else AttentionPattern.dense(HEADS),
+        40,
+        HIDDEN,
     )
     workload = right_everywhere(kernel, workload)
     state = torch.random.get_rng_state()
@@ -298,10 +304,10 @@ def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> None:
-    pattern = sliding(8, positions=(0,)) if kernel.attends == "pattern" else PATTERNS[0]
+    pattern = sliding(8, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
     workload = right_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
-    if kernel.supports(workload) is not None:
-        pytest.skip(str(kernel.supports(workload)))
+    if kernel.unsupported_reason(workload) is not None:
+        pytest.skip(str(kernel.unsupported_reason(workload)))
     output = kernel.build(workload).run()
     assert output.dtype == getattr(torch, dtype)
     assert bool(torch.isfinite(output).all())
@@ -324,7 +330,7 @@ def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> No
 def test_refusals_say_why(
     name: str, pattern: AttentionPattern | AttentionStack, reason: str
 ) -> None:
-    refusal = kernels.find(name).supports(Workload(pattern, 96, HIDDEN))
+    refusal = kernels.find(name).unsupported_reason(Workload(pattern, 96, HIDDEN))
     assert refusal is not None
     assert reason in refusal
 
@@ -355,7 +361,7 @@ def test_hugging_face_example_of_the_design(positions: tuple[int, ...], macs: in
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_kernel_runs_on_cuda(kernel: kernels.Kernel) -> None:
-    pattern = sliding(16, positions=(0,)) if kernel.attends == "pattern" else PATTERNS[0]
+    pattern = sliding(16, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
     workload = Workload(pattern, 96, HIDDEN, device="cuda")
     call = kernel.build(workload)
     output = call.run()[:, :96].cpu()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from attnprof.counting.constant_propagation import MAX_NUMBERS, known_value
+from attnprof.counting.constant_propagation import MAX_NUMBERS, constant_value
 from attnprof.counting.fake_tensors import fake_mode
 
 
@@ -44,7 +44,7 @@ DETERMINED: dict[str, Callable[[], Tensor]] = {
 def test_what_follows_from_constants_is_known(make: Callable[[], Tensor]) -> None:
     with fake_mode():
         made = make()
-        known = known_value(made)
+        known = constant_value(made)
     assert known is not None
     assert made.shape == known.shape
     assert torch.equal(known, make())
@@ -63,7 +63,7 @@ UNKNOWN: dict[str, Callable[[], Tensor]] = {
 @pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_the_rest_is_not(make: Callable[[], Tensor]) -> None:
     with fake_mode():
-        assert known_value(make()) is None
+        assert constant_value(make()) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -72,10 +72,10 @@ def test_a_module_whose_numbers_are_known_can_be_moved_to_another_type(dtype: to
     norm = nn.Module()
     with fake_mode():
         norm.weight = nn.Parameter(torch.ones(4))
-        assert known_value(norm.weight) is not None
+        assert constant_value(norm.weight) is not None
         norm.to(dtype)
         assert norm.weight.dtype == dtype
-        known = known_value(norm.weight)
+        known = constant_value(norm.weight)
         assert known is None or known.dtype == dtype
 
 
@@ -83,17 +83,17 @@ def test_views_of_what_was_overwritten_are_forgotten() -> None:
     with fake_mode():
         base = torch.zeros(4, 4)
         row = base[1]
-        assert known_value(row) is not None
+        assert constant_value(row) is not None
         base[:, 0] = torch.rand(4)
-        assert known_value(row) is None
-        assert known_value(base) is None
+        assert constant_value(row) is None
+        assert constant_value(base) is None
 
 
 def test_large_tensors_stay_unknown_and_take_no_memory() -> None:
     with fake_mode():
         large = torch.zeros(2 * MAX_NUMBERS)
-        assert known_value(large) is None
-        assert known_value(large[:8]) is None
+        assert constant_value(large) is None
+        assert constant_value(large[:8]) is None
         with pytest.raises(DynamicOutputShapeException):
             large.nonzero()
 
@@ -110,6 +110,6 @@ def test_any_chain_of_masks_and_positions(marks: list[bool], shift: int) -> None
         return counts.cumsum(0)
 
     with fake_mode():
-        known = known_value(make())
+        known = constant_value(make())
     assert known is not None
     assert torch.equal(known, make())

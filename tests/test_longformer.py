@@ -29,7 +29,7 @@ from transformers import (
 from transformers.models.longformer import modeling_longformer
 
 from attnprof import AttentionPattern, LongformerSelfAttention, Workload, kernels
-from attnprof.core.formulas import absorbs
+from attnprof.core.formulas import should_absorb_projection
 from attnprof.counting.operator_counts import count_operators
 from attnprof.nn import longformer
 
@@ -219,9 +219,9 @@ def test_dilation_and_both_ways_to_read_for_global_tokens(dilation: Any, globals
 
 
 def test_few_global_tokens_absorb_the_projections_and_many_do_not() -> None:
-    assert absorbs(70, 48, 4, 1)
-    assert absorbs(70, 48, 4, 2)
-    assert not absorbs(70, 48, 4, 30)
+    assert should_absorb_projection(70, 48, 4, 1)
+    assert should_absorb_projection(70, 48, 4, 2)
+    assert not should_absorb_projection(70, 48, 4, 30)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

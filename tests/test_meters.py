@@ -13,7 +13,7 @@ from patience import PATIENCE_SECONDS
 
 from attnprof.core.errors import MeasurementError
 from attnprof.core.intervals import paired_ratio
-from attnprof.core.verdict import PRECISION, verdict
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH, verdict
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure import rounds
 from attnprof.measure.disturbance import Timed
@@ -163,7 +163,7 @@ def test_rounds_end_when_the_ratios_are_narrow_though_the_times_are_not() -> Non
 
 def test_more_precision_takes_more_rounds() -> None:
     wide, narrow = rounds_of(1.5, 0.03), rounds_of(1.5, 0.03, precision=0.02)
-    for times, precision in ((wide, PRECISION), (narrow, 0.02)):
+    for times, precision in ((wide, TARGET_RELATIVE_WIDTH), (narrow, 0.02)):
         assert paired_ratio(times["one"], times["other"]).relative_width < precision
     assert len(narrow["one"]) > 2 * len(wide["one"])
 

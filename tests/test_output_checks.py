@@ -20,7 +20,7 @@ from attnprof.cli import app
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
-from attnprof.isolation.workers import InThisProcess
+from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import wrong_output
 from attnprof.measure.runner import Measurements
@@ -30,7 +30,7 @@ from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-EAGER = [name for name in kernels.names() if not kernels.find(name).compiles]
+EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
 QUICK = Measurements(count=False, max_seconds=0.05)
 
 
@@ -46,7 +46,7 @@ def right_workloads() -> list[Any]:
             typed = replace(workload, dtype=DTYPES[(index + number) % 4])
             if _has_no_gradient(name, typed):
                 typed = workload
-            if kernels.find(name).supports(typed) is None:
+            if kernels.find(name).unsupported_reason(typed) is None:
                 cases.append(pytest.param(name, typed, id=f"{name}_{describe(typed)}"))
     return cases
 
@@ -71,7 +71,7 @@ def test_built_in_kernels_are_right_at_longer_lengths(name: str, mode: Any, dtyp
         sliding(64, dilation=(1, 1, 2, 3), positions=(5,)),
     ):
         workload = Workload(pattern, 700, 128, dtype=dtype, mode=mode)
-        if kernels.find(name).supports(workload) is None:
+        if kernels.find(name).unsupported_reason(workload) is None:
             assert wrong(name, workload) == ""
 
 
@@ -194,7 +194,7 @@ SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4, "window": 16}
 
 def measured(measurements: Measurements = QUICK, **options: Any) -> ResultTable:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
-    return ResultTable(runner.measure(cases, measurements, InThisProcess()))
+    return ResultTable(runner.measure(cases, measurements, InProcessWorkers()))
 
 
 def rows_of(table: ResultTable) -> dict[str, Row]:
@@ -212,7 +212,7 @@ def test_a_wrong_row_has_no_time_and_nothing_follows_from_it(
     assert not rows["longformer-banded"].values.keys() & {"time_ns", "peak_bytes", "speedup"}
     assert table.has_failures
     found = findings.find(table)
-    told = (*found.growth, *found.verdicts, *found.pays, *found.counters, *found.fits)
+    told = (*found.growth, *found.verdicts, *found.crossovers, *found.counters, *found.max_lengths)
     assert {one.label for one in told} >= {"longformer-masked"}
     assert "longformer-banded" not in {one.label for one in told}
     assert all(getattr(one, "reference", "") != "longformer-banded" for one in told)

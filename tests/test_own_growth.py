@@ -10,11 +10,11 @@ from here import estimate
 
 from attnprof import AttentionPattern, ResultTable, kernels
 from attnprof.analysis import cost_functions, findings
-from attnprof.analysis.crossover import Crossing, side_of
-from attnprof.analysis.findings.crossovers import PayFinding
+from attnprof.analysis.crossover import Crossover, side_of
+from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.findings.growth import GrowthFinding
 from attnprof.core.workload import Workload
-from attnprof.isolation.workers import InThisProcess
+from attnprof.isolation.workers import InProcessWorkers
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
 from attnprof.measure import runner
@@ -189,7 +189,7 @@ def macs(name: str, workload: Workload) -> int:
 def test_crossings_are_those_of_the_search_through_every_length(name: str, reference: str) -> None:
     lengths = [20, 160]
     found = findings.find(table_of(name, reference, lengths=lengths))
-    pay = next(finding for finding in found.pays if finding.resource == "MACs")
+    pay = next(finding for finding in found.crossovers if finding.resource == "MACs")
     assert {pay.label, pay.reference} == {name, reference}
     (case, *_) = read_cases({"len": 160, "kernel": pay.label, **SMALL}, "cpu")
     one, other = (
@@ -198,18 +198,18 @@ def test_crossings_are_those_of_the_search_through_every_length(name: str, refer
     )
     sides = {n: side_of(one[n], other[n]) for n in one}
     before = max((n for n in sides if sides[n] != sides[160]), default=0)
-    expected = Crossing(sides[160], before, before + 1)
-    if before < lengths[0] and pay.crossing.before == 0:
+    expected = Crossover(sides[160], before, before + 1)
+    if before < lengths[0] and pay.crossover.before == 0:
         # Where no polynomial reaches below the lengths given, these are all that is told of.
-        expected = Crossing(expected.side, 0, lengths[0])
-    assert pay.crossing == expected
+        expected = Crossover(expected.side, 0, lengths[0])
+    assert pay.crossover == expected
     assert pay.ratio == pytest.approx(one[160] / other[160])
 
 
 def test_predicted_memory_is_compared_too() -> None:
     found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
-    (pay,) = (finding for finding in found.pays if finding.resource == "memory")
-    before, first = pay.crossing.before, pay.crossing.first
+    (pay,) = (finding for finding in found.crossovers if finding.resource == "memory")
+    before, first = pay.crossover.before, pay.crossover.first
     (case, *_) = read_cases({"len": 400, "kernel": "mixers:Dense", **SMALL}, "cpu")
     if before:
         at = [
@@ -221,27 +221,29 @@ def test_predicted_memory_is_compared_too() -> None:
             )
             for n in (before, first)
         ]
-        assert at[1] == pay.crossing.side != at[0]
+        assert at[1] == pay.crossover.side != at[0]
         assert first == before + 1
 
 
-def labels_of(pays: tuple[PayFinding, ...]) -> list[tuple[str, str]]:
+def labels_of(pays: tuple[CrossoverFinding, ...]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((finding.label, finding.reference) for finding in pays))
 
 
 def test_pairs_are_the_sensible_ones() -> None:
     built_in = ["bert-sdpa", "longformer-banded"]
     two = ["mixers:Dense", "mixers:Linear"]
-    assert labels_of(findings.find(table_of(*built_in, *two, lengths=[64])).pays) == [
+    assert labels_of(findings.find(table_of(*built_in, *two, lengths=[64])).crossovers) == [
         ("longformer-banded", "bert-sdpa"),
         ("mixers:Dense", "bert-sdpa"),
         ("mixers:Dense", "mixers:Linear"),
         ("mixers:Linear", "bert-sdpa"),
     ]
     without_dense = table_of("longformer-banded", "mixers:Dense", lengths=[64])
-    assert labels_of(findings.find(without_dense).pays) == [("longformer-banded", "mixers:Dense")]
+    assert labels_of(findings.find(without_dense).crossovers) == [
+        ("longformer-banded", "mixers:Dense")
+    ]
     many = [f"mixers:{name}" for name in ("Dense", "Linear", "Chunked", "Loop", "BlockSqrt")]
-    assert labels_of(findings.find(table_of(*many, lengths=[64])).pays) == [
+    assert labels_of(findings.find(table_of(*many, lengths=[64])).crossovers) == [
         (many[0], later) for later in many[1:]
     ]
 
@@ -250,7 +252,7 @@ def test_other_shapes_are_not_compared() -> None:
     wide = estimate(kernel="mixers:Dense", len=64, **SMALL)
     narrow = estimate(kernel="mixers:Linear", len=64, hidden_size=64, num_heads=8)
     both = ResultTable([*wide.records, *narrow.records])
-    assert findings.find(both).pays == ()
+    assert findings.find(both).crossovers == ()
 
 
 def test_one_pair_is_one_sentence() -> None:
@@ -273,9 +275,9 @@ def test_times_of_ones_own_are_paired() -> None:
         {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"
     )
     quick = Measurements(count=False, memory=False, max_seconds=0.1)
-    found = findings.find(ResultTable(runner.measure(cases, quick, InThisProcess())))
-    timed = [finding for finding in found.pays if finding.resource == "time"]
-    assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.pays)
+    found = findings.find(ResultTable(runner.measure(cases, quick, InProcessWorkers())))
+    timed = [finding for finding in found.crossovers if finding.resource == "time"]
+    assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.crossovers)
     for finding in timed:
         assert finding.interval is not None
         assert finding.interval[0] <= finding.ratio <= finding.interval[1]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import attnprof
 from attnprof import Workload, kernels
 from attnprof.analysis import findings
-from attnprof.analysis.findings.max_length import longest_fitting
+from attnprof.analysis.findings.max_length import max_length
 from attnprof.analysis.predictions import predict_case, predicted_records, samples_of
 from attnprof.analysis.time_model import (
     LOWEST_EFFICIENCY,
@@ -265,11 +265,11 @@ def test_the_longest_that_fits_is_that_of_a_search_through_all(
     small = {"hidden_size": 64, "num_heads": 4, "len": 128, "kernel": kernel, **options}
     table = attnprof.estimate(**small)  # type: ignore[arg-type]
     table.available_bytes = available
-    (finding,) = findings.find(table).fits
+    (finding,) = findings.find(table).max_lengths
     workload, module = table.rows[0].workload, kernels.find(kernel)
 
     def needed(workload: Workload) -> int:
-        return module.held_bytes(workload) + module.peak_bytes(workload)
+        return module.static_bytes(workload) + module.peak_bytes(workload)
 
     shortest = 41 if "global_tokens" in options else 1
     limit = 2 * finding.longest + 200
@@ -279,12 +279,12 @@ def test_the_longest_that_fits_is_that_of_a_search_through_all(
 
 
 def test_the_longest_that_fits_where_nothing_or_everything_does_or_it_is_not_known() -> None:
-    assert longest_fitting(lambda n: 10 + n, 10) == 0
-    assert longest_fitting(lambda n: 10 + n, 11) == 1
-    assert longest_fitting(lambda n: 10, 11) is None
-    assert longest_fitting(lambda n: None if n > 100 else n, 1000) is None
+    assert max_length(lambda n: 10 + n, 10) == 0
+    assert max_length(lambda n: 10 + n, 11) == 1
+    assert max_length(lambda n: 10, 11) is None
+    assert max_length(lambda n: None if n > 100 else n, 1000) is None
     for available in range(1, 200):
-        assert longest_fitting(lambda n: 3 * n * n, 3 * available**2) == available
+        assert max_length(lambda n: 3 * n * n, 3 * available**2) == available
 
 
 def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() -> None:
@@ -293,7 +293,7 @@ def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() ->
     assert heading not in dict(describe_findings(findings.find(table)))
     table.available_bytes = 2**30
     (line,) = dict(describe_findings(findings.find(table)))[heading]
-    (finding,) = findings.find(table).fits
+    (finding,) = findings.find(table).max_lengths
     assert finding.time is not None
     assert line == (
         f"bert-eager: up to {finding.longest:,} tokens in 1.00 GiB, "
@@ -318,12 +318,12 @@ def test_the_longest_that_fits_of_the_users_own_is_where_its_counts_end() -> Non
     )
     (row, _) = table.rows
     table.available_bytes = 5_000_000
-    (finding,) = findings.find(table).fits
+    (finding,) = findings.find(table).max_lengths
     module = kernels.find(row.kernel)
 
     def needed(n: int) -> int:
         workload = row.workload.at(n)
-        return module.held_bytes(workload) + module.peak_bytes(workload)
+        return module.static_bytes(workload) + module.peak_bytes(workload)
 
     assert needed(finding.longest) <= table.available_bytes < needed(finding.longest + 1)
 
@@ -370,7 +370,7 @@ def roofline_ns(macs_per_s: float, **options: object) -> float:
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096, **options}, "cpu")  # type: ignore[typeddict-item]
     kernel = kernels.find("bert-sdpa")
     macs, peak = kernel.executed_macs(case.workload), kernel.peak_bytes(case.workload)
-    moved = kernel.held_bytes(case.workload) + 2 * peak
+    moved = kernel.static_bytes(case.workload) + 2 * peak
     return 1e9 * (macs / macs_per_s + moved / 1e10)
 
 

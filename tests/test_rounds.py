@@ -16,9 +16,15 @@ from attnprof.core.intervals import paired_ratio
 from attnprof.core.machine import BusyProcess, Conditions
 from attnprof.core.verdict import verdict
 from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
-from attnprof.measure.disturbance import Disturbance, RoundLog, Surroundings, Timed, explained
+from attnprof.measure.disturbance import (
+    Disturbance,
+    Environs,
+    RoundLog,
+    Timed,
+    describe_disturbance_of,
+)
 from attnprof.measure.rounds import Budget, Measured, cpu_timer, measure_rounds
-from attnprof.measure.system_load import Load, longest_wait_ns, own_seconds, thread_waits
+from attnprof.measure.system_load import CpuTimes, longest_wait_ns, own_seconds, thread_waits
 
 TWO_CORES = Conditions(logical_cores=2, usable_cores=2, physical_cores=2, threads=2)
 
@@ -58,12 +64,12 @@ class Machine:
 
         return run
 
-    def load(self) -> Load:
+    def load(self) -> CpuTimes:
         busy = self.own + self.others
-        return Load(self.now, busy, self.own, self.stolen, 2 * self.now)
+        return CpuTimes(self.now, busy, self.own, self.stolen, 2 * self.now)
 
-    def surroundings(self) -> Surroundings:
-        return Surroundings(self.load, lambda: self.threads, 2, lambda: self.now)
+    def surroundings(self) -> Environs:
+        return Environs(self.load, lambda: self.threads, 2, lambda: self.now)
 
     def compare(self, seconds: float = 2.0) -> Measured[str]:
         """A kernel that takes 20 ms beside one that is 0.85x as fast and suffers far more."""
@@ -158,7 +164,7 @@ def test_threads_that_wait_for_one_another_are_no_disturbance() -> None:
         machine.now += 0.02
         machine.own += 0.04
         log.add({"one": Timed(20_000_000, 9_000_000)})
-    log.look()
+    log.check_load()
     assert log.disturbance().left_out == 0
 
 
@@ -169,7 +175,7 @@ def test_long_waits_count_where_a_container_hides_who_else_is_there() -> None:
         machine.now += 0.02
         machine.own += 0.04
         log.add({"one": Timed(20_000_000, waited_ns)})
-    log.look()
+    log.check_load()
     assert [taken["one"].waited_ns for taken in log.undisturbed()] == [200_000, 1_900_000]
 
 
@@ -193,12 +199,12 @@ def test_work_of_a_lost_process_is_not_taken_for_others() -> None:
     machine = Machine()
     log = RoundLog[str](machine.surroundings())
     machine.now, machine.others = 1.0, 2.0  # it was lost, and nobody counts its work as ours
-    log.look_anew()
+    log.restart_load()
     for _ in range(8):
         machine.now += 0.02
         machine.own += 0.04
         log.add({"one": Timed(20_000_000, 3_000_000)})
-    log.look()
+    log.check_load()
     assert log.disturbance().left_out == 0
 
 
@@ -229,12 +235,14 @@ def test_words_name_who_it_was_and_what_helps() -> None:
 
 def test_a_few_disturbed_rounds_are_not_worth_a_word() -> None:
     nothing = Snapshot(0.0, {})
-    before, after = Load(0, 0, 0, 0, 0), Load(10, 20, 10, 0, 20)
+    before, after = CpuTimes(0, 0, 0, 0, 0), CpuTimes(10, 20, 10, 0, 20)
     few = Disturbance(rounds=100, left_out=10, before=before, after=after)
-    assert explained(few, lambda: 2, nothing) == ""
-    many = explained(replace(few, left_out=40), lambda: 2, nothing)
+    assert describe_disturbance_of(few, lambda: 2, nothing) == ""
+    many = describe_disturbance_of(replace(few, left_out=40), lambda: 2, nothing)
     assert many.startswith("40 of 100 rounds are left out: other processes used 1.0 of ")
-    withheld = explained(replace(few, left_out=98, is_withheld=True), lambda: 2, nothing)
+    withheld = describe_disturbance_of(
+        replace(few, left_out=98, is_withheld=True), lambda: 2, nothing
+    )
     assert withheld.startswith("not measurable now: other processes used 1.0 of ")
 
 

@@ -13,7 +13,7 @@ from attnprof import ResultTable, kernels
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
-from attnprof.isolation.workers import InThisProcess
+from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog
 from attnprof.measure.runner import Measurements
@@ -25,7 +25,7 @@ QUICK = Measurements(max_seconds=0.05, allow_slow=True)
 
 def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
-    return ResultTable(runner.measure(cases, measurements, InThisProcess())).rows
+    return ResultTable(runner.measure(cases, measurements, InProcessWorkers())).rows
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -38,7 +38,7 @@ def test_a_measured_row_agrees_with_itself() -> None:
     for row in rows:
         assert row.status == "ok"
         assert row.values["operator_macs"] == row.values["executed_macs"]
-        if not kernels.find(row.kernel).compiles:  # torch's counter fails on FlexAttention
+        if not kernels.find(row.kernel).needs_compilation:  # torch's counter fails on FlexAttention
             assert row.values["torch_macs"] <= row.values["operator_macs"]
         assert row.values["peak_bytes"] == pytest.approx(
             row.values["predicted_peak_bytes"], rel=0.02
@@ -156,7 +156,7 @@ def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) 
     patterns = {"len": 256, "kernel": "longformer-masked", "window": [16, 32, 64]}
     (first, *_) = read_cases({**SMALL, **patterns}, "cpu")  # type: ignore[typeddict-item]
     kernel = kernels.find("longformer-masked")
-    held, peak = kernel.held_bytes(first.workload), kernel.peak_bytes(first.workload)
+    held, peak = kernel.static_bytes(first.workload), kernel.peak_bytes(first.workload)
     monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2 * held + peak)
     rows = run(**patterns)
     assert [row.status for row in rows] == ["ok", "ok", "skipped"]
@@ -183,7 +183,7 @@ def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
 def test_observer_is_told_ever_more_up_to_everything() -> None:
     told: list[float] = []
     cases = read_cases({**SMALL, "len": "64,96"}, "cpu")  # type: ignore[typeddict-item]
-    list(runner.measure(cases, QUICK, InThisProcess(), lambda activity, done: told.append(done)))
+    list(runner.measure(cases, QUICK, InProcessWorkers(), lambda activity, done: told.append(done)))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0.0, 1.0)
 

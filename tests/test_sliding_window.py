@@ -463,7 +463,7 @@ def test_products_as_a_gpu_computes_them_are_the_same(case: Case) -> None:
     scale = case.scale or case.shape[-1] ** -0.5
 
     def whole(query: Tensor, dropout_p: float, scale: float) -> tile_kernels.TileOperator:
-        operator = tile_kernels.Products(scale, dropout_p, query)
+        operator = tile_kernels.MatmulTiles(scale, dropout_p, query)
         operator._on_cpu = False
         return operator
 

@@ -14,7 +14,7 @@ from attnprof.core.machine import KernelSample, Machine, Rates, Sample
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
-from attnprof.isolation.workers import InThisProcess
+from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed
 from attnprof.measure.runner import Measurements
@@ -38,7 +38,7 @@ def timed(seq_len: int, seconds: float) -> list[Record]:
     return [Record(one.kernel, one.workload, name, value) for name, value in values.items()]
 
 
-class Rate(InThisProcess):
+class Rate(InProcessWorkers):
     """A machine that multiplies so fast, and how often it was asked."""
 
     def __init__(self, macs_per_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_slow_cases_run_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -
 
 def rows(measurements: Measurements, with_machine: Machine | None = None) -> list[Row]:
     cases = [case(64), case(2**20)]
-    taken = runner.measure(cases, measurements, InThisProcess(), machine=with_machine)
+    taken = runner.measure(cases, measurements, InProcessWorkers(), machine=with_machine)
     return ResultTable(taken).rows
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from attnprof.core.intervals import (
     CONFIDENCE,
     Interval,
-    independent_samples,
+    effective_sample_size,
     median_interval,
     paired_ratio,
 )
@@ -108,13 +108,13 @@ def test_long_runs_on_one_side_are_worth_what_their_correlation_says() -> None:
     # both signs is (1 + 3/5) / (1 - 3/5) = 4.
     rng = np.random.default_rng(0)
     draw = in_bursts(5, 10.0)
-    worths = [independent_samples(draw(rng, 400).tolist()) for _ in range(50)]
+    worths = [effective_sample_size(draw(rng, 400).tolist()) for _ in range(50)]
     assert np.median(worths) == pytest.approx(400 / 4, rel=0.25)
 
 
 def test_samples_that_do_not_resemble_those_before_count_in_full() -> None:
     rng = np.random.default_rng(0)
-    worths = [independent_samples(normal(rng, 100).tolist()) for _ in range(200)]
+    worths = [effective_sample_size(normal(rng, 100).tolist()) for _ in range(200)]
     assert np.median(worths) > 70
 
 

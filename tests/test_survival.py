@@ -55,7 +55,7 @@ def impatient_with_what_hangs(
     worker: ForkedWorker, function: Callable[..., Any], *args: Any, max_seconds: float
 ) -> Outcome:
     """A call that is given up after a second where it hangs, and nowhere else."""
-    hangs = function is worker_tasks.count and "hang_in_count" in args[0].kernel
+    hangs = function is worker_tasks.count_with and "hang_in_count" in args[0].kernel
     return call(worker, function, *args, max_seconds=1.0 if hangs else max_seconds)
 
 

@@ -120,7 +120,7 @@ def test_counts_on_fake_tensors_equal_those_of_a_real_run(name: str, tmp_path: P
 def test_peaks_on_fake_tensors_are_the_allocators(name: str, mode: Any, tmp_path: Path) -> None:
     kernel = custom.find(_folder(name, tmp_path))
     pattern = AttentionPattern.dense(HEADS)
-    workload = kernel.adapted(Workload(pattern, 128, hidden_size=HIDDEN, mode=mode))
+    workload = kernel.adapt_workload(Workload(pattern, 128, hidden_size=HIDDEN, mode=mode))
     measured = measure_peak_bytes(kernel.build(workload).run, "cpu")
     assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.002)
 

@@ -15,7 +15,7 @@ from nystrom_attention import NystromAttention
 from torch import Tensor, nn
 
 from attnprof.guard.cases import case_of
-from attnprof.guard.measurement import Measured, observe_all
+from attnprof.guard.measurement import Measured, measure_contract
 from attnprof.kernels import custom
 
 LENGTHS = (1024, 2048, 4096, 8192)
@@ -23,8 +23,8 @@ QUADRUPLED = (1024, 4096, 16384, 65536)
 
 
 def measured(build: Any, lengths: tuple[int, ...] = LENGTHS) -> Measured:
-    with custom.standing_for(build, ["x=batch,len,64"]) as name:
-        return observe_all(case_of(name, lengths[0], {}), lengths)
+    with custom.registered_object(build, ["x=batch,len,64"]) as name:
+        return measure_contract(case_of(name, lengths[0], {}), lengths)
 
 
 def laws(of: Measured) -> tuple[str, str]:

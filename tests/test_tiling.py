@@ -9,34 +9,34 @@ from hypothesis import strategies as st
 
 from attnprof import AttentionPattern
 from attnprof.nn.banded.tiling import (
-    Cut,
+    TileSizes,
     chains,
-    fused_backward_cut,
-    fused_forward_cut,
-    products_cut,
+    fused_backward_tile_sizes,
+    fused_forward_tile_sizes,
+    matmul_tile_sizes,
     runs,
     scores,
 )
 
 
 @st.composite
-def cuts(draw: st.DrawFn) -> Cut:
-    return Cut(draw(st.integers(1, 40)), draw(st.integers(1, 50)), draw(st.integers(1, 300)))
+def cuts(draw: st.DrawFn) -> TileSizes:
+    return TileSizes(draw(st.integers(1, 40)), draw(st.integers(1, 50)), draw(st.integers(1, 300)))
 
 
 @given(st.integers(1, 200), st.integers(1, 110), st.integers(1, 230), cuts())
 def test_every_pair_of_the_band_lies_in_exactly_one_tile(
-    seq_len: int, reach: int, dilation: int, cut: Cut
+    seq_len: int, reach: int, dilation: int, cut: TileSizes
 ) -> None:
     window = 2 * reach
     times_read = np.zeros((seq_len, seq_len), dtype=np.int64)
     computed = 0
-    for part in chains(seq_len, dilation, cut.tokens_at_a_time):
+    for part in chains(seq_len, dilation, cut.tokens_per_call):
         token = np.arange(part.count * part.length)
         position = part.first + token // part.length + dilation * (token % part.length)
         assert position.max() < seq_len
         for run in runs(part.length, part.count, window, cut):
-            pieces = list(run.parts(cut.tokens_at_a_time))
+            pieces = list(run.parts(cut.tokens_per_call))
             assert sum(piece.scores for piece in pieces) == run.scores
             computed += run.scores
             for piece in pieces:
@@ -57,17 +57,17 @@ def test_every_pair_of_the_band_lies_in_exactly_one_tile(
 @pytest.mark.parametrize(
     "cut",
     [
-        fused_forward_cut(4),
-        fused_forward_cut(2),
-        fused_backward_cut(4, 512),
-        fused_backward_cut(2, 512),
-        products_cut(512, on_cpu=True),
-        products_cut(512, on_cpu=False),
+        fused_forward_tile_sizes(4),
+        fused_forward_tile_sizes(2),
+        fused_backward_tile_sizes(4, 512),
+        fused_backward_tile_sizes(2, 512),
+        matmul_tile_sizes(512, on_cpu=True),
+        matmul_tile_sizes(512, on_cpu=False),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("dilation", [1, 2, 8])
-def test_scores_grow_linearly_and_little_more_than_the_band(cut: Cut, dilation: int) -> None:
+def test_scores_grow_linearly_and_little_more_than_the_band(cut: TileSizes, dilation: int) -> None:
     lengths = [dilation * 1536 * k for k in (16, 32, 64)]
     computed = [scores(n, 512, dilation, cut) for n in lengths]
     steps = [(computed[k + 1] - computed[k]) / (lengths[k + 1] - lengths[k]) for k in range(2)]

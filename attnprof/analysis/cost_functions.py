@@ -11,10 +11,10 @@ from functools import cache
 from typing import Literal
 
 from attnprof.analysis.series import Series
-from attnprof.core.growth.empirical import CountedGrowth, tell_growth
+from attnprof.core.growth.empirical import EmpiricalGrowth, fit_growth
 from attnprof.core.growth.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.core.workload import Workload
-from attnprof.kernels.custom import OwnKernel, answering_within, is_target
+from attnprof.kernels.custom import CustomKernel, is_target, reply_deadline
 from attnprof.kernels.custom.target import Work
 
 Predicted = Literal["MACs", "memory"]
@@ -48,7 +48,7 @@ def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
     return {"MACs": cost(kernel.executed_macs), "memory": cost(kernel.peak_bytes)}
 
 
-class CountedCosts:
+class EmpiricalCosts:
     """Costs of the user's own, each counted once where it runs, within a budget of operators.
 
     Args:
@@ -60,7 +60,7 @@ class CountedCosts:
 
     def __init__(
         self,
-        kernel: OwnKernel,
+        kernel: CustomKernel,
         workload: Workload,
         counted: Mapping[Predicted, _Points],
     ) -> None:
@@ -75,7 +75,7 @@ class CountedCosts:
         self._asked = max((length for _, length in self._known), default=0)
         self._works: dict[int, Work] = {}
         self._spent = 0
-        self._growth: dict[Predicted, CountedGrowth | None] = {}
+        self._growth: dict[Predicted, EmpiricalGrowth | None] = {}
 
     def count(self, resource: Predicted, seq_len: int) -> int | None:
         """The cost; None where it does not run, or where counting it takes too many operators."""
@@ -84,12 +84,12 @@ class CountedCosts:
             self._known[key] = self._count(resource, seq_len)
         return self._known[key]
 
-    def growth(self, resource: Predicted) -> CountedGrowth | None:
+    def growth(self, resource: Predicted) -> EmpiricalGrowth | None:
         """How the cost grows; None where it was counted at too few lengths to tell."""
         if resource not in self._growth:
             lengths = [length for length, _ in self._counted[resource]]
             self._growth[resource] = (
-                tell_growth(lambda n: self.count(resource, n), lengths, self._takes_as_long)
+                fit_growth(lambda n: self.count(resource, n), lengths, self._takes_as_long)
                 if lengths
                 else None
             )
@@ -105,8 +105,10 @@ class CountedCosts:
         take = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
         workload = self._workload.at(seq_len)
         try:
-            with _silent(), answering_within(ANSWER_SECONDS):
-                if self._kernel.supports(workload) is not None or not self._is_in_reach(seq_len):
+            with _silent(), reply_deadline(ANSWER_SECONDS):
+                if self._kernel.unsupported_reason(workload) is not None or not self._is_in_reach(
+                    seq_len
+                ):
                     return None
                 cost = take(workload)
                 self._spent += self._work(seq_len).operators
@@ -149,7 +151,7 @@ def _silent() -> Generator[None]:
         logging.disable(before)
 
 
-def counted_costs(series: Series) -> CountedCosts:
+def counted_costs(series: Series) -> EmpiricalCosts:
     """The costs of a series of the user's own; counts are kept from one call to the next."""
     macs, memory = (tuple(series.points(quantity)) for quantity in QUANTITIES.values())
     assert is_target(series.kernel)
@@ -158,6 +160,6 @@ def counted_costs(series: Series) -> CountedCosts:
 
 @cache
 def _counted_costs(
-    kernel: OwnKernel, workload: Workload, macs: _Points, memory: _Points
-) -> CountedCosts:
-    return CountedCosts(kernel, workload, {"MACs": macs, "memory": memory})
+    kernel: CustomKernel, workload: Workload, macs: _Points, memory: _Points
+) -> EmpiricalCosts:
+    return EmpiricalCosts(kernel, workload, {"MACs": macs, "memory": memory})

@@ -22,7 +22,7 @@ _MOST_RIPPLES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossover:
     """From where on one cost keeps the side of another that it has at the longest length.
 
     Attributes:
@@ -41,9 +41,9 @@ def side_of(cost: float | Fraction, reference: float | Fraction) -> Side:
     return "less" if cost < reference else "more" if cost > reference else "equal"
 
 
-def solve_crossing(
+def solve_crossover(
     cost: Cost, reference: Cost, longest: int, step: int = 1, ripple: int = RIPPLE
-) -> Crossing:
+) -> Crossover:
     """Where a cost crosses another for good, up to `longest`.
 
     `step` is the multiple to which `cost` pads its lengths, 1 if it pads none: inside a step `cost`
@@ -76,7 +76,7 @@ def solve_crossing(
     probes = sorted(probes)
     failing = next((i for i in reversed(probes) if not holds_in(i)), None)
     if failing is None:
-        return Crossing(side, 0, 1)
+        return Crossover(side, 0, 1)
     after = next((i for i in probes if i > failing), None)
     if after is not None:
         failing = _bisect(failing, after, holds_in) - 1
@@ -88,7 +88,7 @@ def solve_crossing(
         failing = later
     begin, end = ends(failing)
     first = _bisect(begin, end, holds) if holds(end) else end + 1
-    return Crossing(side, first - 1, first)
+    return Crossover(side, first - 1, first)
 
 
 def _geometric(stop: int) -> list[int]:
@@ -106,9 +106,9 @@ def _bisect(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
     return holding
 
 
-def seek_crossing(
-    side_at: Callable[[int], Side | None], lengths: Sequence[int], guess: Crossing | None = None
-) -> Crossing:
+def search_crossover(
+    side_at: Callable[[int], Side | None], lengths: Sequence[int], guess: Crossover | None = None
+) -> Crossover:
     """Where two costs cross that have to be counted, at few lengths.
 
     Args:
@@ -129,9 +129,9 @@ def seek_crossing(
     if guess and side != "equal" and guess.before >= before:
         low, high = side_at(guess.before) if guess.before else None, side_at(guess.first)
         if high == side and low not in (side, None):
-            return Crossing(side, guess.before, guess.first)
+            return Crossover(side, guess.before, guess.first)
     if not before or side == "equal":
-        return Crossing(side, before, first)
+        return Crossover(side, before, first)
     # Some modules take multiples of a block only: those first, then whatever runs between.
     for unit in (math.gcd(*lengths), 1):
         while first - before > unit:
@@ -140,7 +140,7 @@ def seek_crossing(
             if found is None:
                 break
             before, first = (before, middle) if found == side else (middle, first)
-    return Crossing(side, before, first)
+    return Crossover(side, before, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class MeasuredRatio:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredCrossing:
+class MeasuredCrossover:
     """Where a measured ratio falls below 1 for good, or rises above it.
 
     Attributes:
@@ -165,13 +165,13 @@ class MeasuredCrossing:
         high: the longest that they allow; None where they allow even the measured length after.
     """
 
-    crossing: Crossing
+    crossing: Crossover
     length: float | None
     low: float | None
     high: float | None
 
 
-def measured_crossing(ratios: Sequence[MeasuredRatio]) -> MeasuredCrossing:
+def interpolate_crossover(ratios: Sequence[MeasuredRatio]) -> MeasuredCrossover:
     """Solve for a ratio of 1, its logarithm being linear in that of the length between two.
 
     Args:
@@ -180,7 +180,7 @@ def measured_crossing(ratios: Sequence[MeasuredRatio]) -> MeasuredCrossing:
     side: Side = "less" if ratios[-1].median < 1 else "more"
     others = [i for i, ratio in enumerate(ratios) if (ratio.median < 1) != (side == "less")]
     if not others:
-        return MeasuredCrossing(Crossing(side, 0, ratios[0].seq_len), None, None, None)
+        return MeasuredCrossover(Crossover(side, 0, ratios[0].seq_len), None, None, None)
     before, after = ratios[others[-1]], ratios[others[-1] + 1]
 
     def crossed(start: float, end: float) -> float | None:
@@ -192,8 +192,8 @@ def measured_crossing(ratios: Sequence[MeasuredRatio]) -> MeasuredCrossing:
 
     lows, highs = crossed(before.low, after.low), crossed(before.high, after.high)
     first, last = (lows, highs) if side == "less" else (highs, lows)
-    return MeasuredCrossing(
-        Crossing(side, before.seq_len, after.seq_len),
+    return MeasuredCrossover(
+        Crossover(side, before.seq_len, after.seq_len),
         crossed(before.median, after.median),
         first,
         last,

@@ -13,7 +13,7 @@ from attnprof.core.units import format_count, format_percent
 Grade = Literal["quiet", "usable", "noisy", "very noisy"]
 
 QUIET = 0.02
-"""A score up to here: some 6 rounds are enough for `PRECISION`."""
+"""A score up to here: some 6 rounds are enough for `NOISE_TARGET_HALF_WIDTH`."""
 USABLE = 0.05
 """Up to here some 36 rounds are."""
 NOISY = 0.15
@@ -21,7 +21,7 @@ NOISY = 0.15
 SINGLE_WEIGHT = 0.5
 """Single times weigh half: what attnprof compares are pairs."""
 
-PRECISION = 0.02
+NOISE_TARGET_HALF_WIDTH = 0.02
 """Half the width of the interval that rounds are counted for, as a part of the median."""
 
 BUSY_PART = 0.1
@@ -69,7 +69,7 @@ def diagnose(noise: Noise, conditions: Conditions | None) -> Diagnosis:
     return Diagnosis(grade=grade, score=score, meaning=_meaning(noise), remedies=found)
 
 
-def rounds_needed(paired_spread: float, precision: float = PRECISION) -> int:
+def rounds_needed(paired_spread: float, precision: float = NOISE_TARGET_HALF_WIDTH) -> int:
     """Rounds after which the 99 % interval of a ratio's median is ± the precision.
 
     By the normal approximation: the median of n ratios with standard deviation σ has a standard
@@ -140,7 +140,7 @@ def _meaning(noise: Noise) -> tuple[str, ...]:
     pairs = (
         f"ratios of two times in a row: half of them lie in a band of "
         f"{format_percent(noise.paired_spread)}, so that some {rounds} rounds make a 99 % interval "
-        f"of ±{100 * PRECISION:.0f} %"
+        f"of ±{100 * NOISE_TARGET_HALF_WIDTH:.0f} %"
     )
     return singles, pairs
 

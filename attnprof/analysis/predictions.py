@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from attnprof import kernels
 from attnprof.analysis.time_model import (
-    BORROWED_ERROR,
+    CROSS_DTYPE_ERROR,
     LOWEST_EFFICIENCY,
     PredictedTime,
     predict_from_rates,
     predict_time,
     roofline_ns,
-    widened,
+    widen_interval,
 )
 from attnprof.core.errors import AttnprofError
 from attnprof.core.machine import KernelSample, Machine, Sample
@@ -33,7 +33,7 @@ from attnprof.kernels import Kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class TimePrediction:
     """A predicted time, and what it stands on where that is less than runs of the same kernel."""
 
     time: PredictedTime
@@ -80,7 +80,7 @@ def with_predictions(records: Iterable[Record], machine: Machine) -> Iterator[Re
 
 def predict_case(
     case: Case, samples: Sequence[Sample], machine: Machine | None = None
-) -> Forecast | None:
+) -> TimePrediction | None:
     """The time of a case, by what is nearest to it: its series, its kernel, the device's rates."""
     kernel, workload = kernels.find(case.kernel), case.workload
     # What is the user's own may have no count at this length, or may not run.
@@ -91,7 +91,7 @@ def predict_case(
         forecast = work.predicted(samples)
         if forecast is not None or machine is None or machine.device != workload.device:
             return forecast
-        return work.on(machine, case.kernel)
+        return work.from_machine(machine, case.kernel)
     return None
 
 
@@ -105,7 +105,7 @@ class _Work:
 
     def predicted(
         self, samples: Sequence[Sample], error: float = 0.0, note: str = ""
-    ) -> Forecast | None:
+    ) -> TimePrediction | None:
         """From samples of the kernel, with an interval wider by an error of theirs."""
         time = predict_time(
             samples,
@@ -113,9 +113,9 @@ class _Work:
             executed_macs=self.executed_macs,
             moved_bytes=self.moved_bytes,
         )
-        return None if time is None else Forecast(widened(time, error), note)
+        return None if time is None else TimePrediction(widen_interval(time, error), note)
 
-    def on(self, machine: Machine, name: str) -> Forecast | None:
+    def from_machine(self, machine: Machine, name: str) -> TimePrediction | None:
         """From a machine's samples of the kernel, else from its rates."""
         here = self.workload
         alike = [one for one in machine.samples_of(name) if one.mode == here.mode]
@@ -130,14 +130,14 @@ class _Work:
             return None
         borrowed = [one for one in (_in_dtype(one, machine, here) for one in alike) if one]
         if borrowed:
-            return self.predicted(borrowed, BORROWED_ERROR, _borrowed_note(alike))
+            return self.predicted(borrowed, CROSS_DTYPE_ERROR, _borrowed_note(alike))
         time = predict_from_rates(
             executed_macs=self.executed_macs,
             moved_bytes=self.moved_bytes,
             macs_per_s=rate,
             bytes_per_s=copied,
         )
-        return Forecast(
+        return TimePrediction(
             time,
             f"its time is predicted without a run in {here.dtype} and {here.mode}: the kernel is "
             f"taken to reach between {format_share(LOWEST_EFFICIENCY, 1)} and "

@@ -50,14 +50,14 @@ class Series:
     @property
     def is_own(self) -> bool:
         """Whether the kernel is the user's own."""
-        return kernels.is_own(self.rows[0].kernel)
+        return kernels.is_custom(self.rows[0].kernel)
 
     @property
     def is_supported(self) -> bool:
         """Whether the kernel takes the pattern; what is the user's own, some of the lengths."""
         if self.is_own:
             return any(row.status != "unsupported" for row in self.rows)
-        return self.kernel.supports(self.workload) is None
+        return self.kernel.unsupported_reason(self.workload) is None
 
     def points(self, quantity: str) -> list[tuple[int, int]]:
         """(length, value) where there is a value."""

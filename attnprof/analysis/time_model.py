@@ -31,7 +31,7 @@ caches and allocations are as they will be."""
 LOWEST_EFFICIENCY = 0.25
 """The least part of a device's rates that a kernel is taken to reach, where it was never timed."""
 
-BORROWED_ERROR = 0.4
+CROSS_DTYPE_ERROR = 0.4
 """How far a time may be off whose efficiency is that of the same kernel in another dtype."""
 
 _SETS = ((0,), (1,), (0, 1), (0, 2), (0, 1, 2))
@@ -101,7 +101,7 @@ def roofline_ns(executed_macs: int, moved_bytes: int, macs_per_s: int, bytes_per
     return 1e9 * (executed_macs / macs_per_s + moved_bytes / bytes_per_s)
 
 
-def widened(predicted: PredictedTime, error: float) -> PredictedTime:
+def widen_interval(predicted: PredictedTime, error: float) -> PredictedTime:
     """The same time, with an interval that is wider by this part of the time on either side."""
     return PredictedTime(
         predicted.time_ns,
@@ -123,11 +123,11 @@ def _doublings_outside(samples: Sequence[Sample], seq_len: int) -> float:
 
 def _time(samples: Sequence[Sample], target: tuple[int, int]) -> float:
     """Nanoseconds of these MACs and bytes, by the terms that fit the samples best."""
-    of_mac, of_byte, constant = _fitted_terms(samples)
+    of_mac, of_byte, constant = _solved_terms(samples)
     return of_mac * target[0] + of_byte * target[1] + constant
 
 
-def _fitted_terms(samples: Sequence[Sample]) -> tuple[float, float, float]:
+def _solved_terms(samples: Sequence[Sample]) -> tuple[float, float, float]:
     """Nanoseconds of a MAC, of a byte and of a call: least squares of relative errors.
 
     None is negative. With three of them the best is found by trying each set.

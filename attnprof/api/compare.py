@@ -16,27 +16,27 @@ from attnprof.core.files import is_special
 from attnprof.core.machine import read_machine
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
-from attnprof.core.verdict import PRECISION
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.system_memory import available_bytes
-from attnprof.isolation.workers import InThisProcess, Workers, open_workers
+from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-from attnprof.measure.runner import Earlier, Measurements
+from attnprof.measure.runner import Measurements, ResumedRecords
 from attnprof.options import (
-    check_names,
     read_cases,
     read_device_name,
     read_kernel_names,
     read_seconds,
     read_threads,
+    reject_unknown_options,
 )
 from attnprof.report.formats import renderers
-from attnprof.report.journal import Journal, Key, journal_path
+from attnprof.report.journal import Journal, RunFingerprint, journal_path
 from attnprof.report.outputs import STDOUT, Outputs
 
 DEFAULT_MAX_SECONDS = 15.0
@@ -83,7 +83,7 @@ class CompareRequest:
     environment: environment.Environment
     workers: Workers
     journal: Journal | None
-    earlier: Earlier
+    earlier: ResumedRecords
     table: ResultTable
     stack: ExitStack
     failures: dict[str, None] = field(default_factory=dict[str, None])
@@ -115,7 +115,7 @@ class CompareRequest:
             MeasurementError: when a file cannot be written at the end either, after all others.
         """
         if self.journal and self.journal.damage:
-            warn(self.journal.told_damage)
+            warn(self.journal.damage_message)
         taken = runner.measure(
             self.cases,
             self.measurements,
@@ -180,7 +180,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    check_names(options, CompareOptions)
+    reject_unknown_options(options, CompareOptions)
     measurements = Measurements(
         count=not options.get("no_count"),
         time=not options.get("no_time"),
@@ -196,7 +196,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
     machine = None if stored is None else read_machine(stored)
     threads = read_threads(options) or cpu_threads()
     names = read_kernel_names(options)
-    if measurements.check_against and not any(kernels.is_own(name) for name in names):
+    if measurements.check_against and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
             "check_against",
             measurements.check_against,
@@ -205,13 +205,13 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         )
     Outputs.read(options, {})
     path = _journal_path(options)
-    if not any(kernels.is_own(name) for name in names):
+    if not any(kernels.is_custom(name) for name in names):
         read_cases(options, "cpu")
     with ExitStack() as stack:
         stack.enter_context(computing_with(threads))
         workers = stack.enter_context(_workers(options, names, threads))
         if isinstance(workers, ForkServer):
-            stack.enter_context(custom.asked_apart(workers, measurements.timeout))
+            stack.enter_context(custom.custom_kernels_in(workers, measurements.timeout))
 
         def ask(function: Callable[..., Any], *args: Any) -> Any:
             return workers.run(function, *args, max_seconds=measurements.timeout).result
@@ -228,7 +228,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
                 path, _key(here, names, against), is_resumed=bool(options.get("resume"))
             )
             stack.callback(journal.close)
-            earlier = journal.earlier(cases, _wanted(measurements))
+            earlier = journal.resumable(cases, _wanted(measurements))
         table = ResultTable()
         table.machine = machine
         table.available_bytes = ask(available_bytes, device)
@@ -251,7 +251,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            yield InThisProcess()
+            yield InProcessWorkers()
         finally:
             torch.set_num_threads(before)
         return
@@ -261,7 +261,7 @@ def _workers(options: CompareOptions, names: Sequence[str], threads: int) -> Gen
 
 def _precision(value: object) -> float:
     try:
-        precision = PRECISION if value is None else float(str(value))
+        precision = TARGET_RELATIVE_WIDTH if value is None else float(str(value))
     except ValueError:
         precision = 0.0
     if not 0 < precision < 1:
@@ -294,7 +294,7 @@ def _digest_of_reference(name: str | None, ask: Callable[..., Any]) -> str:
         raise UsageError("check_against", name, f"{error} when it was imported") from error
 
 
-def _key(here: environment.Environment, names: Iterable[str], against: str) -> Key:
+def _key(here: environment.Environment, names: Iterable[str], against: str) -> RunFingerprint:
     """What must be as it was for a measurement to stand.
 
     Args:
@@ -304,8 +304,8 @@ def _key(here: environment.Environment, names: Iterable[str], against: str) -> K
     """
     facts = here.as_dict()
     machine = {name: facts[name] for name in _KEY_FACTS}
-    own = {name: kernels.find(name) for name in names if kernels.is_own(name)}
-    return Key(
+    own = {name: kernels.find(name) for name in names if kernels.is_custom(name)}
+    return RunFingerprint(
         machine,
         {
             name: kernel.source_digest() + against

@@ -13,7 +13,7 @@ from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
 from attnprof.measure import runner
 from attnprof.measure.request import IsolationOptions, Request, isolated
-from attnprof.options import GridOptions, check_names, read_cases, read_device_name
+from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 from attnprof.report.formats import renderers
 from attnprof.report.outputs import OutputOptions, Outputs
 
@@ -58,7 +58,7 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    check_names(options, EstimateOptions)
+    reject_unknown_options(options, EstimateOptions)
     path = options.get("machine")
     stored = None if path is None else machines.read_machine(path)
     device = read_device_name(options)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli.error_handling import Commands
+from attnprof.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
-    cls=Commands,
+    cls=ErrorHandlingGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -9,12 +9,12 @@ import typer
 
 from attnprof import kernels
 from attnprof.cli import options
-from attnprof.cli.saving import run_and_keep
+from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
 from attnprof.measure import Observer
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
-from attnprof.options import GridOptions, check_names, read_cases
+from attnprof.options import GridOptions, read_cases, reject_unknown_options
 from attnprof.report.outputs import OutputOptions, Outputs
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    check_names(options, AuditOptions)
+    reject_unknown_options(options, AuditOptions)
     grid: GridOptions = {"len": AUDIT_LENGTHS, "kernel": kernels.names(), **options}
     paths: OutputOptions = {
         "csv": options.get("csv"),
@@ -110,19 +110,19 @@ def audit(
 
     [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
     """
-    from attnprof.cli.console import print_whole, progress, say
+    from attnprof.cli.console import echo_err, print_uncropped, progress
     from attnprof.report.audit import describe_missing_peers, render_audit
 
-    with prepare_audit(options.given(ctx)) as request, progress() as observe:
-        result, exit_code = run_and_keep(lambda: request.run(observe))
+    with prepare_audit(options.passed_options(ctx)) as request, progress() as observe:
+        result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
-        print_whole(render_audit(result))
+        print_uncropped(render_audit(result))
     for case, reason in [*result.refusals, *result.failures]:
-        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+        echo_err(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
     if result.missing_peers and not no_peers:
-        say(describe_missing_peers(result))
+        echo_err(describe_missing_peers(result))
     for path in request.outputs.written:
-        say(f"written: {path}")
+        echo_err(f"written: {path}")
     if result.unexplained and not exit_code:
         raise typer.Exit(UNEXPLAINED)
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

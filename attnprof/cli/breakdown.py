@@ -8,12 +8,12 @@ import typer
 
 from attnprof.analysis.breakdown_table import Breakdown
 from attnprof.cli import options
-from attnprof.cli.saving import run_and_keep
+from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
 from attnprof.measure.breakdown import break_down
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
-from attnprof.options import GridOptions, check_names, read_cases
+from attnprof.options import GridOptions, read_cases, reject_unknown_options
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -44,7 +44,7 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    check_names(options, BreakdownOptions)
+    reject_unknown_options(options, BreakdownOptions)
     paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
     with isolated(options) as stack:
@@ -75,15 +75,15 @@ def breakdown(
 
     [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
     """
-    from attnprof.cli.console import print_whole, say
+    from attnprof.cli.console import echo_err, print_uncropped
     from attnprof.report.breakdown import render_breakdown
 
-    with prepare_breakdown(options.given(ctx)) as request:
-        result, exit_code = run_and_keep(request.run)
+    with prepare_breakdown(options.passed_options(ctx)) as request:
+        result, exit_code = run_and_save(request.run)
     if not request.outputs.takes_stdout:
-        print_whole(render_breakdown(result))
+        print_uncropped(render_breakdown(result))
     for case, reason in result.failures:
-        say(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+        echo_err(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
     for path in request.outputs.written:
-        say(f"written: {path}")
+        echo_err(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

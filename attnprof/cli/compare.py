@@ -7,7 +7,7 @@ import typer
 from attnprof.api.compare import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
 from attnprof.cli import options
 from attnprof.core.errors import MeasurementError
-from attnprof.core.verdict import PRECISION
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 
 
 def compare(
@@ -30,7 +30,7 @@ def compare(
     no_time: options.NoTime = False,
     no_memory: options.NoMemory = False,
     max_seconds: options.MaxSeconds = str(DEFAULT_MAX_SECONDS),
-    precision: options.Precision = str(PRECISION),
+    precision: options.Precision = str(TARGET_RELATIVE_WIDTH),
     machine: options.Machine = None,
     allow_slow: options.AllowSlow = False,
     timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
@@ -47,29 +47,29 @@ def compare(
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
-    from attnprof.cli.console import progress, say, show_results
-    from attnprof.cli.signals import ending_in_order
+    from attnprof.cli.console import echo_err, progress, show_results
+    from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.columns import COMPARE_COLUMNS
 
-    with ending_in_order() as ending:
+    with graceful_shutdown() as ending:
         try:
-            request = prepare_compare(options.given(ctx))
+            request = prepare_compare(options.passed_options(ctx))
         except KeyboardInterrupt:
-            say(f"attnprof: {ending.word}; nothing was measured yet")
+            echo_err(f"attnprof: {ending.word}; nothing was measured yet")
             raise typer.Exit(ending.exit_code) from None
         with request:
             try:
                 with progress() as observe:
-                    request.run(observe, lambda message: say(f"attnprof: {message}"))
+                    request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
             except KeyboardInterrupt:
-                say(f"attnprof: {ending.word}; what was finished is kept")
+                echo_err(f"attnprof: {ending.word}; what was finished is kept")
             except MeasurementError as error:  # of a file; the results are shown all the same
-                say(f"attnprof: {error}")
+                echo_err(f"attnprof: {error}")
                 ending.exit_code = ending.exit_code or error.exit_code
             if not request.outputs.takes_stdout:
                 show_results(request.table, COMPARE_COLUMNS, request.machine)
             for path in request.outputs.written:
-                say(f"written: {path}")
+                echo_err(f"written: {path}")
             if ending.exit_code == 0 and request.table.has_failures:
                 ending.exit_code = MeasurementError.exit_code
     raise typer.Exit(ending.exit_code)

@@ -42,7 +42,7 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
     prose.print(f"[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
     if machine:
         prose.print(machine, style="dim", markup=False)
-    print_whole(rendered)
+    print_uncropped(rendered)
     for heading, lines in describe_findings(findings.find(table)):
         prose.print(f"\n[bold]{heading}[/]")
         for line in lines:
@@ -79,7 +79,7 @@ def _print_item(console: Console, text: str) -> None:
     console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
-def print_whole(renderable: RenderableType) -> None:
+def print_uncropped(renderable: RenderableType) -> None:
     """Print a table as wide as its content: no cell is cut, in a terminal or in a pipe."""
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
     needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
@@ -87,7 +87,7 @@ def print_whole(renderable: RenderableType) -> None:
     console.print(renderable)
 
 
-def say(message: str) -> None:
+def echo_err(message: str) -> None:
     """A line on stderr."""
     sys.stderr.write(f"{message}\n")
 

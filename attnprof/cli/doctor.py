@@ -8,13 +8,13 @@ from typing import Annotated, TypedDict
 import typer
 
 from attnprof.cli import options
-from attnprof.cli.saving import run_and_keep
+from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
 from attnprof.measure import Observer
-from attnprof.measure.doctor import examine
-from attnprof.measure.doctor_probes import Setting
-from attnprof.options import check_names, read_device_name, read_seconds, read_threads
+from attnprof.measure.doctor import profile_machine
+from attnprof.measure.doctor_probes import ProbeSettings
+from attnprof.options import read_device_name, read_seconds, read_threads, reject_unknown_options
 from attnprof.report.outputs import Outputs
 
 Device = Annotated[
@@ -56,12 +56,12 @@ class DoctorOptions(TypedDict, total=False):
 class DoctorRequest:
     """An examination, checked and ready to run."""
 
-    setting: Setting
+    setting: ProbeSettings
     outputs: Outputs[Machine]
 
     def run(self, observe: Observer = lambda activity, done: None) -> Machine:
         """Measure, and save what was asked for, parts that failed or not."""
-        machine = examine(self.setting, observe)
+        machine = profile_machine(self.setting, observe)
         self.outputs.save(machine)
         return machine
 
@@ -72,8 +72,8 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
     Raises:
         UsageError: for the first option that cannot be used.
     """
-    check_names(options, DoctorOptions)
-    setting = Setting(
+    reject_unknown_options(options, DoctorOptions)
+    setting = ProbeSettings(
         device=read_device_name(options),
         threads=read_threads(options),
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
@@ -95,23 +95,23 @@ def doctor(
 
     [dim]attnprof doctor --json machine.json[/]
     """
-    from attnprof.cli.console import progress, say, show_sections
-    from attnprof.cli.signals import ending_in_order
+    from attnprof.cli.console import echo_err, progress, show_sections
+    from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.doctor import render_doctor
 
-    request = prepare_doctor(options.given(ctx))
-    with ending_in_order() as ending:
+    request = prepare_doctor(options.passed_options(ctx))
+    with graceful_shutdown() as ending:
         try:
             with progress() as observe:
-                machine, exit_code = run_and_keep(lambda: request.run(observe))
+                machine, exit_code = run_and_save(lambda: request.run(observe))
         except KeyboardInterrupt:
-            say(f"attnprof: {ending.word}; nothing was written")
+            echo_err(f"attnprof: {ending.word}; nothing was written")
             raise typer.Exit(ending.exit_code) from None
     if request.outputs.takes_stdout:
         for part, reason in machine.failures.items():
-            say(f"{part}: {reason}")
+            echo_err(f"{part}: {reason}")
     else:
         show_sections(render_doctor(machine))
     for path in request.outputs.written:
-        say(f"written: {path}")
+        echo_err(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)

@@ -12,7 +12,7 @@ import typer
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.lazy_commands import Deferred
 from attnprof.cli.plain_options import CommandLineError, PlainGroup, unknown
-from attnprof.cli.signals import ending_in_order
+from attnprof.cli.signals import graceful_shutdown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 from attnprof.report import streams
 
@@ -25,7 +25,7 @@ _KEPT = 40
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
 
 
-class Commands(PlainGroup):
+class ErrorHandlingGroup(PlainGroup):
     """All commands; an error ends them with a line that names the option, no traceback or frame."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -92,7 +92,7 @@ class Commands(PlainGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a signal ends it."""
-        with ending_in_order() as ending:
+        with graceful_shutdown() as ending:
             try:
                 super().invoke(ctx)
             except Interrupted:

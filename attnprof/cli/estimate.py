@@ -9,7 +9,7 @@ import typer
 
 from attnprof.api.estimate import prepare_estimate
 from attnprof.cli import options
-from attnprof.cli.saving import run_and_keep
+from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
@@ -48,18 +48,18 @@ def estimate(
 
     [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    with prepare_estimate(options.given(ctx)) as request:
-        table, exit_code = run_and_keep(request.run)
+    with prepare_estimate(options.passed_options(ctx)) as request:
+        table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
             _show(table, request.outputs.written)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
 def _show(table: ResultTable, files: Sequence[str]) -> None:
-    from attnprof.cli.console import say, show_results
+    from attnprof.cli.console import echo_err, show_results
     from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
-        say(f"{table.num_rows:,} rows written to {', '.join(files)}")
+        echo_err(f"{table.num_rows:,} rows written to {', '.join(files)}")
     else:
         show_results(table, ESTIMATE_COLUMNS)

@@ -13,7 +13,7 @@ import typer
 
 from attnprof.cli import options
 from attnprof.cli.plain_options import PlainCommand, PlainGroup
-from attnprof.core.errors import MeasurementError, UsageError, near
+from attnprof.core.errors import MeasurementError, UsageError, suggest
 
 if TYPE_CHECKING:
     from attnprof.guard.check import Check
@@ -113,14 +113,14 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
-    from attnprof.cli.console import say
+    from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
     from attnprof.report.streams import drop_stdout
 
     if format not in FORMATS:
-        raise UsageError("format", format or "(nothing)", near(format, FORMATS))
+        raise UsageError("format", format or "(nothing)", suggest(format, FORMATS))
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
@@ -144,7 +144,7 @@ def check(
         drop_stdout()
     except OSError as error:
         drop_stdout()
-        say(f"attnprof: the verdict could not be written: {error.strerror}")
+        echo_err(f"attnprof: the verdict could not be written: {error.strerror}")
         raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if format != "github":
@@ -162,9 +162,9 @@ def _summarise(text: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        from attnprof.cli.console import say
+        from attnprof.cli.console import echo_err
 
-        say(f"attnprof: {path}: the summary could not be written: {error.strerror}")
+        echo_err(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
 def _renew(
@@ -175,9 +175,9 @@ def _renew(
     *,
     no_isolation: bool,
 ) -> None:
-    from attnprof.cli.console import say
+    from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
-    from attnprof.guard.formatting import shown_path
+    from attnprof.guard.formatting import display_path
     from attnprof.options import read_seconds
 
     configuration, contracts = _read(names, config)
@@ -193,9 +193,9 @@ def _renew(
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
     for result in done.failures:
-        say(f"{result.file}:{result.line}: {result.name}: {result.problem}")
+        echo_err(f"{result.file}:{result.line}: {result.name}: {result.problem}")
     if done.differences:
-        say(f"written: {shown_path(configuration.lock_path)}")
+        echo_err(f"written: {display_path(configuration.lock_path)}")
     raise typer.Exit(done.exit_code)
 
 
@@ -211,11 +211,11 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
-    from attnprof.cli.console import progress, say
-    from attnprof.cli.signals import ending_in_order
+    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
-    with ending_in_order() as ending:
+    with graceful_shutdown() as ending:
         try:
             with (
                 workers_for(contracts, is_isolated=not no_isolation) as workers,
@@ -223,7 +223,7 @@ def _measuring(
             ):
                 yield workers, observe
         except KeyboardInterrupt:
-            say(f"attnprof: {ending.word}; nothing was written")
+            echo_err(f"attnprof: {ending.word}; nothing was written")
             raise typer.Exit(ending.exit_code) from None
 
 

@@ -8,12 +8,12 @@ import typer
 
 from attnprof import kernels as all_kernels
 from attnprof.cli import options
-from attnprof.options import GridOptions, check_names, read_cases, read_device_name
+from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 
 
 @dataclass(frozen=True, slots=True)
 class KernelListing:
-    """A kernel, and why it cannot be built; `obstacle` is empty where it can."""
+    """A kernel, and why it cannot be built; `feasibility` is empty where it can."""
 
     name: str
     summary: str
@@ -30,13 +30,15 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
     """
     from attnprof.measure import environment
 
-    check_names(options, GridOptions)
+    reject_unknown_options(options, GridOptions)
     device = environment.resolve_device(read_device_name(options))
     cases = read_cases({**options, "kernel": all_kernels.names()}, device)
     listings: list[KernelListing] = []
     for name in all_kernels.names():
         kernel = all_kernels.find(name)
-        reasons = (kernel.supports(case.workload) for case in cases if case.kernel == name)
+        reasons = (
+            kernel.unsupported_reason(case.workload) for case in cases if case.kernel == name
+        )
         obstacle = next((reason for reason in reasons if reason), "")
         listings.append(KernelListing(name, kernel.summary, obstacle))
     return listings
@@ -63,11 +65,11 @@ def kernels(
     """
     from rich.table import Table
 
-    from attnprof.cli.console import print_whole
+    from attnprof.cli.console import print_uncropped
 
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
     for heading in ("kernel", "what it is", "can be built"):
         table.add_column(heading, no_wrap=True)
-    for listing in prepare_kernels(options.given(ctx)):
+    for listing in prepare_kernels(options.passed_options(ctx)):
         table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
-    print_whole(table)
+    print_uncropped(table)

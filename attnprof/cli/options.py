@@ -288,7 +288,7 @@ Png = Annotated[
 ]
 
 
-def given(ctx: typer.Context) -> Any:
+def passed_options(ctx: typer.Context) -> Any:
     """The options that were given, by their names in Python; lists that were not are empty."""
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
 

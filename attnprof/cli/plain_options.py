@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from attnprof.core.errors import AttnprofError, UsageError, near_or_none
+from attnprof.core.errors import AttnprofError, UsageError, suggest_or_none
 
 if TYPE_CHECKING:
     _Base = TyperCommand
@@ -93,7 +93,7 @@ def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], otherw
     known = [name for one in parameters for name in one.opts if name.startswith("--")]
     name = f"--{whole.lstrip('-')}"
     inside = [one for one in known if name in one]
-    close = inside[0] if len(inside) == 1 else near_or_none(name, known)
+    close = inside[0] if len(inside) == 1 else suggest_or_none(name, known)
     words = f"did you mean {close}?" if close else otherwise
     return f"{whole}: there is no such option; {words}"
 
@@ -111,7 +111,7 @@ def _option_of(word: str) -> str:
     """The option that a word is a value of, as its form has it; empty where it tells nothing."""
     from attnprof import kernels
 
-    if word in kernels.names() or kernels.is_own(word):
+    if word in kernels.names() or kernels.is_custom(word):
         return "--kernel"
     suffix = word.rpartition(".")[2]
     return {"csv": "--csv", "json": "--json", "md": "--markdown", "png": "--png"}.get(suffix, "")

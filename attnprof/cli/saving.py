@@ -12,7 +12,7 @@ from attnprof.core.errors import NotSavedError
 _T = TypeVar("_T")
 
 
-def run_and_keep(run: Callable[[], _T]) -> tuple[_T, int]:
+def run_and_save(run: Callable[[], _T]) -> tuple[_T, int]:
     """What a request returns, and the exit code of saving it; why it failed goes to stderr."""
     try:
         return run(), 0

@@ -16,7 +16,7 @@ _SIGNAL_BASE = 128
 
 
 @dataclass(slots=True)
-class Ending:
+class Shutdown:
     """How a command ends.
 
     Attributes:
@@ -29,9 +29,9 @@ class Ending:
 
 
 @contextmanager
-def ending_in_order() -> Generator[Ending]:
+def graceful_shutdown() -> Generator[Shutdown]:
     """A signal that would end the process raises `Interrupted` once; others do no more."""
-    ending = Ending()
+    ending = Shutdown()
 
     def end(number: int, frame: object) -> None:
         if ending.word:  # it is ending already, and saves what it has

@@ -72,7 +72,7 @@ class FailedError(AttnprofError):
     """What was run in a process of its own failed; the message says how.
 
     Attributes:
-        status: `oom`, `timeout`, `wrong` or `error`.
+        status: `oom`, `timeout`, `error` or `error`.
     """
 
     exit_code = 3
@@ -143,14 +143,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def near(name: str, choices: Iterable[str]) -> str:
+def suggest(name: str, choices: Iterable[str]) -> str:
     """Words for an unknown name: what is near it, or else all there is."""
     known = sorted(choices)
-    close = near_or_none(name, known)
+    close = suggest_or_none(name, known)
     return f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
 
 
-def near_or_none(name: str, choices: Collection[str]) -> str | None:
+def suggest_or_none(name: str, choices: Collection[str]) -> str | None:
     """The choice that a name is likely to mean; None where none is near."""
     other = _OTHER_WORDS.get(name.lower())
     if other is not None and other in choices:

@@ -82,18 +82,20 @@ def rest_of_layer_parameters(workload: Workload) -> int:
     return output + feed_forward + layer_norms
 
 
-def projecting_macs(seq_len: int, hidden_size: int, num_globals: int) -> int:
+def projected_global_macs(seq_len: int, hidden_size: int, num_globals: int) -> int:
     """Keys and values of all tokens projected, scores and context; without the queries'."""
     return 2 * seq_len * hidden_size**2 + 2 * num_globals * seq_len * hidden_size
 
 
-def absorbing_macs(seq_len: int, hidden_size: int, num_heads: int, num_globals: int) -> int:
+def absorbed_global_macs(seq_len: int, hidden_size: int, num_heads: int, num_globals: int) -> int:
     """Queries and contexts projected, scores and context over whole tokens, for each head."""
     return 2 * num_globals * (hidden_size**2 + num_heads * seq_len * hidden_size)
 
 
-def absorbs(seq_len: int, hidden_size: int, num_heads: int, num_globals: int) -> bool:
+def should_absorb_projection(
+    seq_len: int, hidden_size: int, num_heads: int, num_globals: int
+) -> bool:
     """Whether absorbing the projections multiplies less: with few global tokens, it does."""
-    return absorbing_macs(seq_len, hidden_size, num_heads, num_globals) < projecting_macs(
-        seq_len, hidden_size, num_globals
-    )
+    return absorbed_global_macs(
+        seq_len, hidden_size, num_heads, num_globals
+    ) < projected_global_macs(seq_len, hidden_size, num_globals)

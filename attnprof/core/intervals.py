@@ -14,10 +14,10 @@ from statistics import mean, median, stdev
 
 CONFIDENCE = 0.99
 
-_BY_RANK_FROM = 8
+SIGN_TEST_MIN_SAMPLES = 8
 """Samples whose least and greatest hold the median between them at `CONFIDENCE`: 1 - 2^-7."""
 
-_STUDENT = (127.321, 14.089, 7.453, 5.598, 4.773, 4.317, 4.029)
+_T_QUANTILES = (127.321, 14.089, 7.453, 5.598, 4.773, 4.317, 4.029)
 """Student's t, two-sided at 99.5 %, for 1 to 7 degrees of freedom. So few timings are not told from
 ones whose logarithms are far from normal, so they are given half the chance to be wrong."""
 
@@ -31,7 +31,7 @@ single rounds spread by 0.05 to 0.2."""
 _WIDEST = 300.0
 """The logarithm of the factor that an interval reaches to each side at most."""
 
-_FEWEST_EFFECTIVE = 4
+MIN_EFFECTIVE_SAMPLES = 4
 """Samples are worth no fewer independent ones than this: runs of slow rounds in a short series are
 too few to say how long they are."""
 
@@ -56,7 +56,7 @@ def median_interval(samples: Sequence[float]) -> Interval:
     From 8 independent samples on the interval reaches from one sample to another: how many lie
     below the true median is a matter of coin tosses (the sign test). Fewer, whose least and
     greatest would not do, have Student's interval on their logarithms. Samples that resemble those
-    before them are worth fewer: see `independent_samples`.
+    before them are worth fewer: see `effective_sample_size`.
 
     Args:
         samples: two or more, above 0.
@@ -65,14 +65,14 @@ def median_interval(samples: Sequence[float]) -> Interval:
         ValueError: for one sample, which says nothing of how far it can be trusted.
     """
     middle = median(samples)
-    worth = independent_samples(samples)
+    worth = effective_sample_size(samples)
     size = len(samples)
-    widened = math.sqrt(size / worth) * _student_reach(worth) / _student_reach(size)
-    rank = (size + 1) / 2 - _half_ranks(size) * widened
-    if worth >= _BY_RANK_FROM and rank >= 1:
+    widened = math.sqrt(size / worth) * _t_quantile(worth) / _t_quantile(size)
+    rank = (size + 1) / 2 - _sign_test_half_ranks(size) * widened
+    if worth >= SIGN_TEST_MIN_SAMPLES and rank >= 1:
         ordered = sorted(samples)
         return Interval(middle, ordered[int(rank) - 1], ordered[-int(rank)])
-    low, high = _student(samples, worth)
+    low, high = _t_interval(samples, worth)
     return Interval(middle, min(low, middle), max(high, middle))
 
 
@@ -87,7 +87,7 @@ def paired_ratio(reference: Sequence[int], samples: Sequence[int]) -> Interval:
     return Interval(math.sqrt(interval.median / inverse), interval.low, interval.high)
 
 
-def independent_samples(samples: Sequence[float]) -> float:
+def effective_sample_size(samples: Sequence[float]) -> float:
     """How many independent samples tell as much of the median as these.
 
     A machine is slow for many rounds on end, and as many samples then lie on one side of the
@@ -95,7 +95,7 @@ def independent_samples(samples: Sequence[float]) -> float:
     as far as these are positive (Geyer 1992, Practical Markov Chain Monte Carlo, section 3.3).
     """
     size = len(samples)
-    if size <= _BY_RANK_FROM:
+    if size <= SIGN_TEST_MIN_SAMPLES:
         return size
     middle = median(samples)
     above = _bits(sample > middle for sample in samples)
@@ -113,7 +113,7 @@ def independent_samples(samples: Sequence[float]) -> float:
         if pair <= 0:
             break
         total += 2 * pair
-    return min(size, max(_FEWEST_EFFECTIVE, size * itself / max(total, itself)))
+    return min(size, max(MIN_EFFECTIVE_SAMPLES, size * itself / max(total, itself)))
 
 
 def _bits(answers: Iterable[bool]) -> int:
@@ -122,7 +122,7 @@ def _bits(answers: Iterable[bool]) -> int:
 
 
 @cache
-def _half_ranks(size: int) -> float:
+def _sign_test_half_ranks(size: int) -> float:
     """Ranks from the middle to the ends of the interval, of `size` independent samples."""
     # The most tosses of which both ends together are left out with less than 1 - CONFIDENCE.
     outside = 2**size * (1 - CONFIDENCE) / 2 if size < 500 else (2**size * 5) // 1000
@@ -134,19 +134,19 @@ def _half_ranks(size: int) -> float:
     return (size + 1) / 2 - rank
 
 
-def _student_reach(worth: float) -> float:
+def _t_quantile(worth: float) -> float:
     """Student's t for so many independent samples, two-sided; at `CONFIDENCE` from 9 on."""
     freedom = worth - 1
-    if freedom <= len(_STUDENT):
-        return _STUDENT[int(freedom) - 1]
+    if freedom <= len(_T_QUANTILES):
+        return _T_QUANTILES[int(freedom) - 1]
     z = _NORMAL
     # Cornish and Fisher's expansion: within 0.2 % from 8 degrees of freedom on.
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
-def _student(samples: Sequence[float], worth: float) -> tuple[float, float]:
+def _t_interval(samples: Sequence[float], worth: float) -> tuple[float, float]:
     logs = [math.log(sample) for sample in samples]
     # Of two samples the interval may span more than a float does.
-    spread = stdev(logs) if len(logs) >= _BY_RANK_FROM else max(stdev(logs), _LEAST_SPREAD)
-    reach = min(_student_reach(worth) * spread / math.sqrt(worth), _WIDEST)
+    spread = stdev(logs) if len(logs) >= SIGN_TEST_MIN_SAMPLES else max(stdev(logs), _LEAST_SPREAD)
+    reach = min(_t_quantile(worth) * spread / math.sqrt(worth), _WIDEST)
     return math.exp(mean(logs) - reach), math.exp(mean(logs) + reach)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +88,5 @@ def find_model(name: str) -> ModelShape:
     """
     by_name = {model.name: model for model in MODELS}
     if name not in by_name:
-        raise UsageError("model", name, f"unknown; {near(name, by_name)}")
+        raise UsageError("model", name, f"unknown; {suggest(name, by_name)}")
     return by_name[name]

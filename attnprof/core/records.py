@@ -67,7 +67,7 @@ PREDICTED = (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH)
 CASE = "case"
 """The quantity of the record that closes a case: it has a status and no value."""
 
-_UNITS_BESIDE = {
+_HIDDEN_UNITS = {
     COMPILE: "ns",
     ROUNDS: "1",
     WITHHELD: "1",
@@ -101,24 +101,24 @@ class Record:
     @property
     def unit(self) -> str:
         """The unit of the value."""
-        return UNITS.get(self.quantity) or _UNITS_BESIDE.get(self.quantity, "")
+        return UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
 
 
-def closed(case: Case, status: Status, detail: str) -> Record:
+def case_record(case: Case, status: Status, detail: str) -> Record:
     """The record that closes a case."""
     return Record(case.kernel, case.workload, CASE, None, status, detail)
 
 
-def failed(case: Case, error: Exception) -> Record:
+def failure_record(case: Case, error: Exception) -> Record:
     """The record of a case that an error ends, in the words of whoever raised it."""
     status: Status = "oom" if is_out_of_memory(error) else "error"
     if isinstance(error, FailedError):
         status = error.status
     detail = describe_error(error)
-    return closed(case, status, f"ran out of memory: {detail}" if status == "oom" else detail)
+    return case_record(case, status, f"ran out of memory: {detail}" if status == "oom" else detail)
 
 
-def empty(case: Case, quantity: str, reason: str) -> Record:
+def missing_value_record(case: Case, quantity: str, reason: str) -> Record:
     """The record of a quantity that could not be had."""
     detail = f"{quantity} is empty: {reason}"
     return Record(case.kernel, case.workload, quantity, None, "error", detail)

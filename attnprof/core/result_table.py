@@ -39,7 +39,7 @@ _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predi
 
 _MEASURED = UNITS.keys() - set(_ESTIMATED)
 
-_BEFORE = (
+_LEADING_COLUMNS = (
     "kernel",
     "seq_len",
     "padded_seq_len",
@@ -56,7 +56,7 @@ _BEFORE = (
     "detail",
 )
 
-COLUMNS = (*_BEFORE, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
+COLUMNS = (*_LEADING_COLUMNS, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
 """The columns of CSV and pandas."""
 
 
@@ -111,7 +111,7 @@ class Row:
         speed = Interval(*(1 / end for end in ends if end))
         return verdict(speed, self.integer(ROUNDS) or 0)
 
-    def judgement(self) -> dict[str, Cell]:
+    def verdict_fields(self) -> dict[str, Cell]:
         """The interval of `speedup` and the verdict, by name; empty where there is none."""
         told = self.verdict
         if told is None:
@@ -140,7 +140,7 @@ class Row:
             "mode": workload.mode,
             "status": self.status,
             "detail": self.detail,
-            **{column: self.values.get(column) for column in COLUMNS[len(_BEFORE) :]},
+            **{column: self.values.get(column) for column in COLUMNS[len(_LEADING_COLUMNS) :]},
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -162,7 +162,7 @@ def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
     Rows tell layers and scope in their detail; here each has a name of its own.
     """
     cells = Row(kernel, workload).cells()
-    columns = _BEFORE[1:2] + _BEFORE[3:12]
+    columns = _LEADING_COLUMNS[1:2] + _LEADING_COLUMNS[3:12]
     return {
         "kernel": kernel,
         **{column: cells[column] for column in columns},
@@ -256,7 +256,7 @@ class ResultTable:
         document = {
             "schema": 1,
             "environment": environment,
-            "rows": [row.cells() | row.judgement() | row.predicted() for row in self.rows],
+            "rows": [row.cells() | row.verdict_fields() | row.predicted() for row in self.rows],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

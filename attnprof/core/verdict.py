@@ -12,7 +12,7 @@ RESOLUTION = 0.01
 """Differences that are not called: two builds of one kernel, with their tensors at other addresses,
 differ by as much, and no number of rounds in one process shows it."""
 
-PRECISION = 0.05
+TARGET_RELATIVE_WIDTH = 0.05
 """Narrow enough: an interval's width as a part of its median."""
 
 MOST_ROUNDS = 10_000
@@ -55,7 +55,7 @@ def verdict(speed: Interval, rounds: int = 0) -> Verdict:
 
     An interval narrows with the root of the number of rounds. It decides when it clears what is
     within `RESOLUTION` of 1. A median that is too near for that is too close once its interval is
-    as narrow as `PRECISION`.
+    as narrow as `NOISE_TARGET_HALF_WIDTH`.
     """
     alike = math.log1p(RESOLUTION)
     low, middle, high = (math.log(end) for end in (speed.low, speed.median, speed.high))
@@ -67,6 +67,6 @@ def verdict(speed: Interval, rounds: int = 0) -> Verdict:
     reach = middle - low if middle > 0 else high - middle
     narrowing = reach / distance if distance > 0 else math.inf
     if not rounds or rounds * narrowing**2 > MOST_ROUNDS:
-        narrowing = speed.relative_width / PRECISION
+        narrowing = speed.relative_width / TARGET_RELATIVE_WIDTH
     needed = math.ceil(rounds * narrowing**2) if rounds and narrowing > 1 else None
     return Verdict("undecided", speed, rounds, needed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern, whole_number
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DTYPE_BYTES: dict[DType, int] = {"float32": 4, "float64": 8, "bfloat16": 2, "flo
 
 def _choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(argument, value, near(str(value), choices))
+        raise UsageError(argument, value, suggest(str(value), choices))
 
 
 @dataclass(frozen=True, slots=True)

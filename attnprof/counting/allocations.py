@@ -16,7 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import dtype_name
-from attnprof.counting.buffers.bounds import Inside
+from attnprof.counting.buffers.bounds import InnerBytes
 from attnprof.counting.buffers.lookup import inside
 from attnprof.counting.decompositions import written_out
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
@@ -37,7 +37,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     Raises:
         MeasurementError: when what an operator allocates inside is not known and may be the peak.
     """
-    with torch.compiler.set_stance("force_eager"), Storages() as storages:
+    with torch.compiler.set_stance("force_eager"), StorageTracker() as storages:
         output = run()
     del output
     if storages.unknown_peak:
@@ -45,7 +45,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     return storages.peak
 
 
-class Storages(TorchDispatchMode):
+class StorageTracker(TorchDispatchMode):
     """Follows each storage that an operator makes until nothing holds it.
 
     Attributes:
@@ -103,22 +103,22 @@ class Storages(TorchDispatchMode):
 
     def _inside(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-    ) -> Inside:
+    ) -> InnerBytes:
         whole = written_out(func, args, kwargs)
         if whole is not None:
-            with Storages() as within:
+            with StorageTracker() as within:
                 output = whole()
             outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             returned = sum(leaf.untyped_storage().nbytes() for leaf in outputs)
-            return Inside(within.peak - returned, within.peak - returned)
+            return InnerBytes(within.peak - returned, within.peak - returned)
         found = inside(func, args, kwargs, result)
         if _goes_backward() and self._is_in_place_for_real(func, args):
             spared = result.untyped_storage().nbytes()
             most = None if found.at_most is None else found.at_most - spared
-            return Inside(found.bytes - spared, most)
+            return InnerBytes(found.bytes - spared, most)
         return found
 
-    def _rise(self, func: Any, found: Inside) -> None:
+    def _rise(self, func: Any, found: InnerBytes) -> None:
         """Takes note of a new peak: what lives now, and what the operator takes inside."""
         if found.at_most is None:
             self.unknown.add(_name(func))

@@ -15,10 +15,10 @@ from attnprof.core.workload import dtype_name
 from attnprof.nn.banded.autograd import OPERATORS
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
 from attnprof.nn.banded.tiling import (
-    Cut,
-    fused_backward_cut,
-    fused_forward_cut,
-    products_cut,
+    TileSizes,
+    fused_backward_tile_sizes,
+    fused_forward_tile_sizes,
+    matmul_tile_sizes,
     scores,
 )
 
@@ -27,7 +27,9 @@ _BACKWARD_PRODUCTS = 5
 """The scores once more, and the gradients of weights, values, queries and keys."""
 
 
-def _macs(query: Tensor, cut: Cut, window: int, dilation: Sequence[int], globals_: int) -> int:
+def _macs(
+    query: Tensor, cut: TileSizes, window: int, dilation: Sequence[int], globals_: int
+) -> int:
     """MACs of one product over all tiles, and over the columns of global tokens."""
     batch, heads, seq_len, head_dim = query.shape
     in_tiles = sum(
@@ -49,9 +51,9 @@ def _forward(
     **_: Any,
 ) -> int:
     cut = (
-        fused_forward_cut(query.dtype.itemsize)
+        fused_forward_tile_sizes(query.dtype.itemsize)
         if _is_fused(query, dropout_p)
-        else products_cut(window, query.device.type == "cpu")
+        else matmul_tile_sizes(window, query.device.type == "cpu")
     )
     return _FORWARD_PRODUCTS * _macs(query, cut, window, dilation, len(positions))
 
@@ -65,9 +67,9 @@ def _backward(
     **_: Any,
 ) -> int:
     cut = (
-        fused_backward_cut(query.dtype.itemsize, window)
+        fused_backward_tile_sizes(query.dtype.itemsize, window)
         if _is_fused(query, dropout_p)
-        else products_cut(window, query.device.type == "cpu")
+        else matmul_tile_sizes(window, query.device.type == "cpu")
     )
     return _BACKWARD_PRODUCTS * _macs(query, cut, window, dilation, len(positions))
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnprof.counting.allocations import Storages
-from attnprof.counting.operator_counts import OperatorCounts, dispatched, operator_name
+from attnprof.counting.allocations import StorageTracker
+from attnprof.counting.operator_counts import OperatorCounts, intercept_operators, operator_name
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class CallProfile:
     """What one call computes and holds.
 
     Attributes:
@@ -32,7 +32,7 @@ class Observation:
     unknown_peak: str = ""
 
 
-class Effort(TorchDispatchMode):
+class OperatorCounter(TorchDispatchMode):
     """How many operators run inside, to tell how long more of the same would take."""
 
     supports_higher_order_operators = True
@@ -50,7 +50,7 @@ class Effort(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def observe(run: Callable[[], object]) -> Observation:
+def profile_call(run: Callable[[], object]) -> CallProfile:
     """Count the operators of a call and follow its storages, in one run."""
     counts = OperatorCounts()
     places: list[Callable[[], str]] = []
@@ -58,12 +58,12 @@ def observe(run: Callable[[], object]) -> Observation:
     def origin(func: Any) -> str:
         return f"{places[0]()} {operator_name(func)}"
 
-    storages = Storages(origin)
-    with storages, dispatched(counts.add) as place:
+    storages = StorageTracker(origin)
+    with storages, intercept_operators(counts.add) as place:
         places.append(place)
         output = run()
     del output
     parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}
-    return Observation(
+    return CallProfile(
         counts, storages.peak, parts, frozenset(storages.unknown), storages.unknown_peak
     )

@@ -48,21 +48,21 @@ _FILLED: dict[Any, int] = {
 
 _SHAPES_ARE_DATA = (DataDependentOutputException, DynamicOutputShapeException)
 
-_active: list[KnownValues] = []
+_active: list[ConstantPropagation] = []
 
 
 class NumbersNeededError(MeasurementError):
     """A count follows from numbers that are not known on fake tensors."""
 
 
-def known_value(tensor: Tensor) -> Tensor | None:
+def constant_value(tensor: Tensor) -> Tensor | None:
     """The numbers of a tensor, on the CPU; None where it is fake and they are not known."""
     if not isinstance(tensor, FakeTensor):
         return None if tensor.is_meta else tensor
     return _active[-1].value_of(tensor) if _active else None
 
 
-class KnownValues(TorchDispatchMode):
+class ConstantPropagation(TorchDispatchMode):
     """Follows, inside a `FakeTensorMode`, the tensors whose numbers follow from constants.
 
     Args:
@@ -77,7 +77,7 @@ class KnownValues(TorchDispatchMode):
         self._values: Any = WeakIdKeyDictionary()
         self._spoiled: set[int] = set()
 
-    def __enter__(self) -> KnownValues:
+    def __enter__(self) -> ConstantPropagation:
         _active.append(self)
         super().__enter__()
         return self

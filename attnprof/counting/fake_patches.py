@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from attnprof.counting.constant_propagation import KnownValues
+from attnprof.counting.constant_propagation import ConstantPropagation
 
 
 @contextmanager
-def swappable(known: KnownValues) -> Generator[None]:
+def swappable(known: ConstantPropagation) -> Generator[None]:
     """Modules of fake tensors can be moved to another type, though weak references are held.
 
     Torch swaps their parameters for others, and refuses where anything refers to them weakly. Its

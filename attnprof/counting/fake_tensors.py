@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
-from attnprof.counting.constant_propagation import KnownValues, NumbersNeededError
+from attnprof.counting.constant_propagation import ConstantPropagation, NumbersNeededError
 from attnprof.counting.fake_patches import looked_at, swappable, unlogged
 from attnprof.counting.fake_results import FakeResults
 from attnprof.counting.flex_block_masks import block_masks_known
@@ -30,7 +30,7 @@ from attnprof.counting.tensor_subclasses import constructors
 
 _T = TypeVar("_T")
 
-_ASKS_FOR_NUMBERS = (
+_NEEDS_REAL_VALUES = (
     DataDependentOutputException,
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
@@ -38,7 +38,7 @@ _ASKS_FOR_NUMBERS = (
     NumbersNeededError,
 )
 
-_WORDS = (
+_MESSAGES = (
     "FakeTensor",
     "fake tensor",
     "DataDependentOutput",
@@ -58,7 +58,7 @@ class GaveUpError(MeasurementError):
 def fake_mode() -> Generator[None]:
     """New tensors are fake here, and real ones from outside are taken as such."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    known = KnownValues(lambda operator: formula_of(operator) is not None)
+    known = ConstantPropagation(lambda operator: formula_of(operator) is not None)
     with (
         fake,
         FakeResults(),
@@ -77,14 +77,14 @@ def is_fake_mode() -> bool:
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
-def asks_for_numbers(error: Exception) -> bool:
+def needs_real_values(error: Exception) -> bool:
     """Whether code failed because fake tensors have none."""
-    return isinstance(error, _ASKS_FOR_NUMBERS) or any(word in str(error) for word in _WORDS)
+    return isinstance(error, _NEEDS_REAL_VALUES) or any(word in str(error) for word in _MESSAGES)
 
 
 def why_not_fake(error: Exception) -> str:
     """Why a call is not run on fake tensors, in words, by what was raised there."""
-    if asks_for_numbers(error):
+    if needs_real_values(error):
         return "its shapes depend on data"
     return f"it does not run without numbers ({describe_error(error)})"
 
@@ -98,7 +98,9 @@ def on_fake_tensors_alone(build: Build, measure: Callable[[Call], _T], unknown: 
 
     def refuse(error: Exception) -> None:
         why = (
-            "depends on data" if asks_for_numbers(error) else f"is not known: {why_not_fake(error)}"
+            "depends on data"
+            if needs_real_values(error)
+            else f"is not known: {why_not_fake(error)}"
         )
         raise MeasurementError(f"{unknown} {why}") from error
 
@@ -128,7 +130,7 @@ def on_fake_tensors(
         is_said_of_the_call = isinstance(error, AttnprofError) and not isinstance(
             error, GaveUpError
         )
-        if is_said_of_the_call and not asks_for_numbers(error):
+        if is_said_of_the_call and not needs_real_values(error):
             raise
         before_real(error)
     return measure(build())

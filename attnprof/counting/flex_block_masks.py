@@ -20,7 +20,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakIdKeyDictionary
 
-from attnprof.counting.constant_propagation import MAX_NUMBERS, KnownValues, known_value
+from attnprof.counting.constant_propagation import MAX_NUMBERS, ConstantPropagation, constant_value
 
 _STRIP_NUMBERS = MAX_NUMBERS // 4
 
@@ -29,7 +29,7 @@ _MakeStrip = Callable[[int, int], Tensor]
 
 
 @contextmanager
-def block_masks_known(fake: Any, known: KnownValues) -> Generator[None]:
+def block_masks_known(fake: Any, known: ConstantPropagation) -> Generator[None]:
     """Block masks whose mask function follows from constants are known at every length.
 
     Args:
@@ -49,7 +49,7 @@ def block_masks_known(fake: Any, known: KnownValues) -> Generator[None]:
     @wraps(convert)
     def converted(mask: Tensor, *args: Any, **kwargs: Any) -> Any:
         blocks = convert(mask, *args, **kwargs)
-        if mask in strips and known_value(blocks[0]) is None:
+        if mask in strips and constant_value(blocks[0]) is None:
             bound = signature(convert).bind(mask, *args, **kwargs)
             bound.apply_defaults()
             step = _strip_rows(mask, bound.arguments["Q_BLOCK_SIZE"])
@@ -94,7 +94,7 @@ def _strip_rows(mask: Tensor, block_rows: int) -> int:
 
 
 def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
-    values = [None if part is None else known_value(part) for part in parts]
+    values = [None if part is None else constant_value(part) for part in parts]
     known = [value for value in values if value is not None]
     if len(known) < len(parts):
         return None

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
 from attnprof.counting import banded_formulas, layer_formulas
-from attnprof.counting.constant_propagation import NumbersNeededError, known_value
+from attnprof.counting.constant_propagation import NumbersNeededError, constant_value
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -158,7 +158,7 @@ def _grouped_mm(self: Tensor, mat2: Tensor, offs: Tensor | None = None, **_: Any
     """
     if offs is None or self.dim() == mat2.dim() == 3:
         return product_macs(self.shape, mat2.shape)
-    ends = known_value(offs)
+    ends = constant_value(offs)
     if self.dim() == 2:  # its rows, or the numbers that are summed
         axis = 0 if mat2.dim() == 3 else 1
         dealt = self.shape[axis] if ends is None else _last(ends)
@@ -333,8 +333,8 @@ def _sequences(
 
     if query_ends is None or query_ends.numel() == 0:
         return macs(query.shape[1], key.shape[1], query.shape[0])
-    of_queries = known_value(query_ends)
-    of_keys = of_queries if key_ends is None else known_value(key_ends)
+    of_queries = constant_value(query_ends)
+    of_keys = of_queries if key_ends is None else constant_value(key_ends)
     if of_queries is None or of_keys is None:
         raise NumbersNeededError("how the rows are dealt to sequences is data")
     with no_dispatch():
@@ -412,7 +412,7 @@ def block_mask_pairs(block_mask: tuple[Any, ...], query: Tensor, key: Tensor) ->
     for numbers, indices in ((partial, partial_indices), (full, full_indices)):
         if numbers is None:
             continue
-        numbers, indices = known_value(numbers), known_value(indices)
+        numbers, indices = constant_value(numbers), constant_value(indices)
         if numbers is None or indices is None:
             raise NumbersNeededError("which blocks a block mask lists is data")
         with no_dispatch():

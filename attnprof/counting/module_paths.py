@@ -65,14 +65,14 @@ class ModuleCalls:
     def __exit__(self, *error: object) -> None:
         self._hooks.close()
 
-    def place(self) -> str:
+    def module_path(self) -> str:
         """The path of the module that runs, or whose gradients do."""
-        place = self._place()
+        place = self._module_path()
         if threading.get_ident() == self._thread:
             self._note_nodes(place)
         return place
 
-    def _place(self) -> str:
+    def _module_path(self) -> str:
         caller = self._caller()
         if caller is not None:
             return caller.path
@@ -96,13 +96,13 @@ class ModuleCalls:
         return innermost if innermost is not None and innermost.graph_task == task else None
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        place = self.place()
+        place = self.module_path()
         path = self._path_of(module, self._caller(), place)
         self._paths[module][path] = None
         self._running.append(_Running(module, path, torch._C._current_graph_task_id()))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.place()
+        self.module_path()
         if self._running and self._running[-1].module is module:
             self._running.pop()
 

@@ -19,12 +19,12 @@ from attnprof.core.errors import MeasurementError
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.module_paths import ModuleCalls
 from attnprof.counting.tensor_subclasses import constructors, is_made_of_plain_tensors
-from attnprof.counting.zero_mac_operators import is_product_free
+from attnprof.counting.zero_mac_operators import is_zero_mac
 
-Tell = Callable[[str, str, "int | None"], None]
+OperatorCallback = Callable[[str, str, "int | None"], None]
 """Told of an operator: the path of its module, its name, its MACs or None."""
 
-Around = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
+OperatorWrapper = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
 """Runs an operator: given it, its arguments, and what runs it and returns its result."""
 
 
@@ -105,17 +105,19 @@ def count_operators(run: Callable[[], object]) -> OperatorCounts:
     seen, Triton's are.
     """
     counts = OperatorCounts()
-    with dispatched(counts.add):
+    with intercept_operators(counts.add):
         run()
     return counts
 
 
-def _plainly(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+def _call_unwrapped(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
     return run()
 
 
 @contextmanager
-def dispatched(tell: Tell, around: Around = _plainly) -> Generator[Callable[[], str]]:
+def intercept_operators(
+    tell: OperatorCallback, around: OperatorWrapper = _call_unwrapped
+) -> Generator[Callable[[], str]]:
     """Tell of each operator that runs inside: its place, its name, its MACs or None.
 
     Yields what tells the path of the module that runs.
@@ -127,10 +129,10 @@ def dispatched(tell: Tell, around: Around = _plainly) -> Generator[Callable[[], 
         torch.compiler.set_stance("force_eager"),
         constructors(),
         ModuleCalls() as calls,
-        _triton_launches(lambda name, macs: tell(calls.place(), name, macs)),
+        _triton_launches(lambda name, macs: tell(calls.module_path(), name, macs)),
         _Dispatch(calls, tell, around),
     ):
-        yield calls.place
+        yield calls.module_path
 
 
 class _Dispatch(TorchDispatchMode):
@@ -138,7 +140,7 @@ class _Dispatch(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, calls: ModuleCalls, tell: Tell, around: Around) -> None:
+    def __init__(self, calls: ModuleCalls, tell: OperatorCallback, around: OperatorWrapper) -> None:
         super().__init__()
         self._calls = calls
         self._tell = tell
@@ -166,12 +168,14 @@ class _Dispatch(TorchDispatchMode):
         macs: int | None
         if formula is None:
             tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if _is_tensor(leaf)]
-            macs = 0 if is_product_free(func, tensors) else None
+            macs = 0 if is_zero_mac(func, tensors) else None
         elif isinstance(func, torch._ops.OpOverload):
             macs = formula(**arguments_of(func, args, kwargs), result=result)
         else:
             macs = formula(*args, **kwargs, result=result)
-        self._tell(self._calls.place(), operator_name(func), None if macs is None else int(macs))
+        self._tell(
+            self._calls.module_path(), operator_name(func), None if macs is None else int(macs)
+        )
         return result
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.counting.call import Call
-from attnprof.counting.operator_counts import dispatched
+from attnprof.counting.operator_counts import intercept_operators
 
 Kind = Literal["module", "function", "operator"]
 
@@ -37,7 +37,7 @@ _NAMING_FUNCTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CallEvent:
     """One call that a counter can take note of.
 
     Attributes:
@@ -63,7 +63,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class CounterEntry:
     """What a counter adds for a span.
 
     Attributes:
@@ -75,16 +75,16 @@ class Sight:
 
     products: int | None = None
     extras: Mapping[str, int] = field(default_factory=dict[str, int])
-    misfit: str = "shapes misread"
+    mismatch: str = "shapes misread"
     times: int = 1
 
 
-Sees = Callable[[Span], "Sight | None"]
+CounterRule = Callable[[CallEvent], "CounterEntry | None"]
 """A counter's rule."""
 
 
 @dataclass(slots=True)
-class Account:
+class Reconciliation:
     """What a counter must have counted, if its rule is right.
 
     Attributes:
@@ -114,12 +114,12 @@ class _Product:
 class _Ledger:
     """Keeps the account while the run goes on."""
 
-    sees: Sees
+    rule: CounterRule
     products: list[_Product] = field(default_factory=list[_Product])
     differences: Counter[str] = field(default_factory=Counter[str])
     functions: list[str] = field(default_factory=list[str])
 
-    def enter(self, sight: Sight | None, since: int, macs: int) -> None:
+    def enter(self, sight: CounterEntry | None, since: int, macs: int) -> None:
         """Take note of what the counter adds for a span that began at product `since`."""
         if sight is None:
             return
@@ -130,27 +130,27 @@ class _Ledger:
             return
         for product in self.products[since:]:
             product.covers += 1
-        self.differences[sight.misfit] += sight.products - macs
+        self.differences[sight.mismatch] += sight.products - macs
 
     def macs_since(self, since: int) -> int:
         return sum(product.macs for product in self.products[since:])
 
-    def settle(self) -> Account:
+    def result(self) -> Reconciliation:
         for product in self.products:
             if product.covers == 0:
                 self.differences[f"{product.name} not seen"] -= product.macs
             elif product.covers > 1:
                 self.differences["counted twice"] += (product.covers - 1) * product.macs
         differences = Counter({name: macs for name, macs in self.differences.items() if macs})
-        return Account(sum(product.macs for product in self.products), differences)
+        return Reconciliation(sum(product.macs for product in self.products), differences)
 
 
-def account(
+def reconcile(
     run: Callable[[], object],
-    sees: Sees,
+    sees: CounterRule,
     functions: Iterable[str] = (),
     hooked: Iterable[nn.Module] = (),
-) -> Account:
+) -> Reconciliation:
     """Run, and tell what a counter sees of it.
 
     Args:
@@ -178,7 +178,7 @@ def account(
             in_operator = outer
         macs = ledger.macs_since(since)
         subject = getattr(func, "overloadpacket", func)
-        span = Span("operator", subject, args, kwargs, output, macs, not outer)
+        span = CallEvent("operator", subject, args, kwargs, output, macs, not outer)
         ledger.enter(sees(span), since, macs)
         return output
 
@@ -197,7 +197,7 @@ def account(
             finally:
                 ledger.functions.pop()
             macs = ledger.macs_since(since)
-            span = Span(
+            span = CallEvent(
                 "function", place, args, kwargs, output, macs, places=running[-1] if running else 1
             )
             ledger.enter(sees(span), since, macs)
@@ -210,9 +210,9 @@ def account(
         stack.enter_context(_hooks(places))
         for place in dict.fromkeys([*functions, *_NAMING_FUNCTIONS]):
             stack.enter_context(_replaced(place, on_function))
-        stack.enter_context(dispatched(tell, around=on_operator))
+        stack.enter_context(intercept_operators(tell, around=on_operator))
         run()
-    return ledger.settle()
+    return ledger.result()
 
 
 def forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) -> None:
@@ -263,8 +263,8 @@ def _module_calls(
     def after(module: nn.Module, args: Any, output: Any) -> None:
         since = begun.pop()
         macs = ledger.macs_since(since)
-        span = Span("module", module, args, {}, output, macs, places=running.pop())
-        ledger.enter(ledger.sees(span), since, macs)
+        span = CallEvent("module", module, args, {}, output, macs, places=running.pop())
+        ledger.enter(ledger.rule(span), since, macs)
 
     handles = (
         nn.modules.module.register_module_forward_pre_hook(before),

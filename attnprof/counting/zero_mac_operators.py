@@ -93,7 +93,7 @@ _MARKS = {
 }
 
 
-def is_product_free(operator: Any, touched: list[Any]) -> bool:
+def is_zero_mac(operator: Any, touched: list[Any]) -> bool:
     """Whether a call multiplies no matrices.
 
     Args:

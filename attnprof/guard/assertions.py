@@ -14,11 +14,11 @@ from attnprof.guard.cases import case_of
 from attnprof.guard.changes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
 from attnprof.guard.evaluate import growth_breaches, unknown_growth
-from attnprof.guard.measurement import observe_all
+from attnprof.guard.measurement import measure_contract
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
 from attnprof.kernels import custom
-from attnprof.options import check_names
+from attnprof.options import reject_unknown_options
 
 
 def assert_growth(
@@ -51,7 +51,7 @@ def assert_growth(
         UncountedError: when MACs are asked for and an operator has no formula.
     """
     __tracebackhide__ = True  # pytest then shows where the assertion stands
-    check_names(options, ContractOptions)
+    reject_unknown_options(options, ContractOptions)
     asked = dict(zip(GROWING, (macs, peak_bytes), strict=True))
     growth: dict[Quantity, GrowthLaw] = {
         quantity: _law(quantity, text) for quantity, text in asked.items() if text is not None
@@ -61,7 +61,7 @@ def assert_growth(
     lengths = _lengths(lens)
     given = dict(cast("dict[str, Any]", options))
     with _named(target, given) as name:
-        measured = observe_all(case_of(name, lengths[0], given), lengths)
+        measured = measure_contract(case_of(name, lengths[0], given), lengths)
     contract = Contract(name=name, file=Path(), line=0, target=name, lengths=lengths, growth=growth)
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
@@ -91,7 +91,7 @@ def _named(target: object, options: dict[str, Any]) -> Generator[str]:
     described = options.pop("input", None)
     words = [described] if isinstance(described, str) else list(described or ())
     try:
-        with custom.standing_for(target, words) as name:
+        with custom.registered_object(target, words) as name:
             yield name
     except UsageError as error:
         if error.argument == "kernel":

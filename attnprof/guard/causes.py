@@ -51,7 +51,7 @@ def _named(places: Iterable[str]) -> str:
 
 
 def _fused_lost(versus: Comparison) -> Iterator[str]:
-    was, now = versus.was("macs"), versus.now("macs")
+    was, now = versus.locked("macs"), versus.now("macs")
     lost = {
         _place(part): _operator(part)
         for part in was
@@ -75,7 +75,7 @@ def _fused_lost(versus: Comparison) -> Iterator[str]:
 
 def _dense_for_band(versus: Comparison) -> Iterator[str]:
     """What read a band is gone, or reads all pairs; nothing read all pairs before."""
-    was, now = versus.was("macs"), versus.now("macs")
+    was, now = versus.locked("macs"), versus.now("macs")
     if any(exponent_of(costs) > _SQUARE for costs in was.values()):
         return
     squares = [p for p, costs in now.items() if _is_pairwise(p) and exponent_of(costs) > _SQUARE]
@@ -104,7 +104,7 @@ def _dense_for_band(versus: Comparison) -> Iterator[str]:
 
 def _globals_grow(versus: Comparison) -> Iterator[str]:
     """A band that is there as before, and beside it what reads all keys."""
-    was, now = versus.was("macs"), versus.now("macs")
+    was, now = versus.locked("macs"), versus.now("macs")
     bands = {_place(p) for p in was if _BAND in p} & {_place(p) for p in now if _BAND in p}
     grown = [
         part
@@ -122,7 +122,7 @@ def _globals_grow(versus: Comparison) -> Iterator[str]:
 
 def _is_called_more(part: str, versus: Comparison) -> bool:
     longest = versus.lengths[-1]
-    before = versus.was("calls").get(part, {}).get(longest, 0)
+    before = versus.locked("calls").get(part, {}).get(longest, 0)
     return versus.now("calls").get(part, {}).get(longest, 0) > before
 
 
@@ -139,7 +139,7 @@ def _is_pairwise(part: str) -> bool:
 
 
 def _wider_dtype(versus: Comparison) -> Iterator[str]:
-    was, now = versus.was("bytes"), versus.now("bytes")
+    was, now = versus.locked("bytes"), versus.now("bytes")
     sizes = {_operator(part): DTYPE_BYTES.get(_operator(part), 0) for part in {*was, *now}}  # pyright: ignore[reportArgumentType, reportCallIssue]
     widest = max((sizes[_operator(part)] for part in was), default=0)
     wider = [part for part in now if sizes[_operator(part)] > widest > 0]
@@ -163,7 +163,7 @@ def _wider_dtype(versus: Comparison) -> Iterator[str]:
 
 def _hidden_square(versus: Comparison) -> Iterator[str]:
     """Numbers for all pairs in a module that multiplies no such pairs."""
-    was, now = versus.was("bytes"), versus.now("bytes")
+    was, now = versus.locked("bytes"), versus.now("bytes")
     products = {
         _place(p) for p, costs in versus.now("macs").items() if exponent_of(costs) > _SQUARE
     }
@@ -190,7 +190,7 @@ def _new_square(versus: Comparison) -> Iterator[str]:
     if entry.growth.get("macs") not in ("constant", "linear"):
         return
     _, linear, square = seen.terms
-    was, now = versus.was("macs"), versus.now("macs")
+    was, now = versus.locked("macs"), versus.now("macs")
     squares = [
         part
         for part, costs in now.items()
@@ -206,7 +206,7 @@ def _new_square(versus: Comparison) -> Iterator[str]:
 
 
 def _more_calls(versus: Comparison) -> Iterator[str]:
-    was, now = versus.was("calls"), versus.now("calls")
+    was, now = versus.locked("calls"), versus.now("calls")
     longest = versus.lengths[-1]
     more: dict[str, tuple[int, int]] = {}
     for part, before in was.items():
@@ -222,7 +222,7 @@ def _more_calls(versus: Comparison) -> Iterator[str]:
 
 
 def _modules(versus: Comparison) -> Iterator[str]:
-    was, now = versus.was("params"), versus.now("params")
+    was, now = versus.locked("params"), versus.now("params")
     came = [place for place in now if place not in was]
     went = [place for place in was if place not in now]
     if came:
@@ -237,8 +237,8 @@ def _modules(versus: Comparison) -> Iterator[str]:
 
 def _scaled(versus: Comparison) -> Iterator[str]:
     """Products that cost so many times what they did, at every length alike, in as many calls."""
-    was, now = versus.was("macs"), versus.now("macs")
-    called_was, called_now = versus.was("calls"), versus.now("calls")
+    was, now = versus.locked("macs"), versus.now("macs")
+    called_was, called_now = versus.locked("calls"), versus.now("calls")
     longest = versus.lengths[-1]
     scaled: dict[str, tuple[float, int]] = {}
     for part in was:

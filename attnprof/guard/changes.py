@@ -65,7 +65,7 @@ class Comparison:
     entry: Entry | None
     measured: Measured
 
-    def was(self, kind: PartKind) -> Parts:
+    def locked(self, kind: PartKind) -> Parts:
         """Parts as locked."""
         return self.entry.parts(kind) if self.entry is not None else {}
 

@@ -15,13 +15,13 @@ from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.guard.config import Configuration
 from attnprof.guard.contract import GROWING, ConfigurationError, Contract
-from attnprof.guard.evaluate import judge, unknown_growth
-from attnprof.guard.formatting import NAMES, shown_path
+from attnprof.guard.evaluate import evaluate, unknown_growth
+from attnprof.guard.formatting import NAMES, display_path
 from attnprof.guard.lockfile import Entry, read_lock
 from attnprof.guard.measurement import Measured, measure, modules
 from attnprof.guard.results import Breach, Result
-from attnprof.guard.timing import Race, race_confirmed
-from attnprof.isolation.workers import InThisProcess, Workers, open_workers
+from attnprof.guard.timing import TimeRatio, confirmed_time_ratio
+from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.measure import Observer
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -60,7 +60,7 @@ def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> G
         MeasurementError: where the system has no processes of their own.
     """
     if not is_isolated:
-        yield InThisProcess()
+        yield InProcessWorkers()
         return
     with open_workers(modules(contracts), is_limited=True) as server:
         yield server
@@ -131,10 +131,10 @@ def measure_all(
             return outcome.value
         return Measured(problem=outcome.failure, problem_kind="measurement")
 
-    if isinstance(workers, InThisProcess):
+    if isinstance(workers, InProcessWorkers):
         for index, contract in enumerate(contracts):
             observe(contract.name, index / len(contracts))
-            with _staying_here():
+            with _restore_cwd():
                 yield contract.name, one(contract)
         return
     pool = ThreadPoolExecutor(min(usable_cores(), len(contracts)))
@@ -148,7 +148,7 @@ def measure_all(
 
 
 @contextmanager
-def _staying_here() -> Generator[None]:
+def _restore_cwd() -> Generator[None]:
     here = Path.cwd()
     try:
         yield
@@ -158,11 +158,11 @@ def _staying_here() -> Generator[None]:
 
 def result_of(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:
     """The verdict on what was measured of a contract, but for its time."""
-    result = Result(contract.name, shown_path(contract.file), contract.line)
+    result = Result(contract.name, display_path(contract.file), contract.line)
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
-    breaches, causes, notes = judge(contract, entry, measured, mend)
+    breaches, causes, notes = evaluate(contract, entry, measured, mend)
     laws = {NAMES[quantity]: measured.growth[quantity].law for quantity in GROWING}
     facts = ", ".join(f"{name} {law}" for name, law in laws.items() if law is not None)
     return replace(
@@ -176,8 +176,8 @@ def _timed(
     limit = contract.time
     assert limit is not None
     try:
-        with _staying_here():
-            run = race_confirmed(contract, folder, workers, timeout)
+        with _restore_cwd():
+            run = confirmed_time_ratio(contract, folder, workers, timeout)
     except AttnprofError as error:
         is_usage = isinstance(error, UsageError)
         return replace(result, problem=f"time: {error}", is_misconfigured=is_usage)
@@ -198,7 +198,7 @@ def _timed(
     return replace(result, facts=f"{result.facts}, {told}")
 
 
-def _describe(run: Race, contract: Contract) -> str:
+def _describe(run: TimeRatio, contract: Contract) -> str:
     assert contract.time is not None
     low, middle, high = run.ratio.low, run.ratio.median, run.ratio.high
     return (
@@ -211,7 +211,7 @@ def orphans(
     configuration: Configuration, lock: Mapping[str, Entry] | None, config: str = ""
 ) -> list[Result]:
     """Entries without a contract, each broken."""
-    shown = shown_path(configuration.lock_path)
+    shown = display_path(configuration.lock_path)
     breach = Breach(
         "lock",
         "is in the lock, and there is no contract of this name",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.core.errors import near
+from attnprof.core.errors import suggest
 from attnprof.guard.contract import ConfigurationError, Contract
 from attnprof.guard.contract_parser import ContractReader
-from attnprof.guard.formatting import shown_path
+from attnprof.guard.formatting import display_path
 
 _NAME = re.compile(r"[\w.-]+")
 _FILES = {"attnprof.toml": ("guard",), "pyproject.toml": ("tool", "attnprof", "guard")}
@@ -45,7 +45,7 @@ class Configuration:
         """
         for name in names:
             if name not in self.contracts:
-                words = near(name, self.contracts)
+                words = suggest(name, self.contracts)
                 raise ConfigurationError(f"there is no contract {name}; {words}")
         return [self.contracts[name] for name in dict.fromkeys(names) or self.contracts]
 
@@ -77,12 +77,12 @@ def read_configuration(path: Path | None = None, start: Path | None = None) -> C
             other = contracts.get(contract.name)
             if other is not None:
                 raise ConfigurationError(
-                    f"{shown_path(file)}:{contract.line}: guard.{contract.name}: there is one of "
-                    f"this name in {shown_path(other.file)} already; rename one of the two"
+                    f"{display_path(file)}:{contract.line}: guard.{contract.name}: there is one of "
+                    f"this name in {display_path(other.file)} already; rename one of the two"
                 )
             contracts[contract.name] = contract
     if not contracts:
-        where = ", ".join(map(shown_path, files)) or str(folder)
+        where = ", ".join(map(display_path, files)) or str(folder)
         raise ConfigurationError(
             f"{where}: no contract: write one, as [tool.attnprof.guard.NAME] in pyproject.toml or "
             f"[guard.NAME] in attnprof.toml, with target and len"
@@ -104,16 +104,16 @@ def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{shown_path(file)}: cannot be read: {error}") from error
+        raise ConfigurationError(f"{display_path(file)}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         if "Cannot declare" in str(error):
             raise ConfigurationError(
-                f"{shown_path(file)}: {error}: a table of this name stands there twice; rename one "
+                f"{display_path(file)}: {error}: a table of this name stands there twice; rename one "
                 f"of the two"
             ) from error
-        raise ConfigurationError(f"{shown_path(file)}: is no TOML: {error}") from error
+        raise ConfigurationError(f"{display_path(file)}: is no TOML: {error}") from error
     except ValueError as error:  # an integer of more digits than Python reads
-        raise ConfigurationError(f"{shown_path(file)}: cannot be read: {error}") from error
+        raise ConfigurationError(f"{display_path(file)}: cannot be read: {error}") from error
 
 
 def _tables(file: Path) -> dict[str, Any]:
@@ -126,13 +126,13 @@ def _tables(file: Path) -> dict[str, Any]:
     for key in _FILES.get(file.name, ("guard",)):
         others = set(table) - {key} if key == "guard" and isinstance(table, dict) else ()
         for other in sorted(cast("set[str]", others)):
-            words = near(other, ["guard"])
-            raise ConfigurationError(f"{shown_path(file)}: there is no table {other}; {words}")
+            words = suggest(other, ["guard"])
+            raise ConfigurationError(f"{display_path(file)}: there is no table {other}; {words}")
         if not isinstance(table, dict):
-            raise ConfigurationError(f"{shown_path(file)}: {key} is no table")
+            raise ConfigurationError(f"{display_path(file)}: {key} is no table")
         table = cast("dict[str, Any]", table).get(key, {})
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{shown_path(file)}: guard is no table")
+        raise ConfigurationError(f"{display_path(file)}: guard is no table")
     return cast("dict[str, Any]", table)
 
 
@@ -144,9 +144,9 @@ def _read(file: Path) -> list[Contract]:
         line = _line_of(text, f"{prefix}.{name}")
         reader = ContractReader(file, line, name)
         if not isinstance(table, dict):
-            raise reader.wrong("", table, f"a contract is a table: [{prefix}.NAME]")
+            raise reader.error("", table, f"a contract is a table: [{prefix}.NAME]")
         if not _NAME.fullmatch(name):
-            raise reader.wrong("", name, "a name is made of letters, digits, - and _")
+            raise reader.error("", name, "a name is made of letters, digits, - and _")
         contracts.append(reader.contract(cast("dict[str, Any]", table)))
     return contracts
 

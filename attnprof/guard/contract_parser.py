@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.growth.laws import LAW_FORMS, parse_law
 from attnprof.core.units import parse_lengths
 from attnprof.guard.contract import (
@@ -25,7 +25,7 @@ from attnprof.guard.contract import (
     parse_allowance,
     parse_budget,
 )
-from attnprof.guard.formatting import shown_path
+from attnprof.guard.formatting import display_path
 
 _OPTIONS = tuple(ContractOptions.__annotations__)
 _LONGEST = 2**32
@@ -51,11 +51,11 @@ class ContractReader:
     line: int
     name: str
 
-    def wrong(self, key: str, value: object, expected: str) -> ConfigurationError:
+    def error(self, key: str, value: object, expected: str) -> ConfigurationError:
         """The error for a value of a key."""
         place = f"guard.{self.name}" + f".{key}" * bool(key)
         said = f" = {value!r}" if value is not None else ""
-        where = f"{shown_path(self.file)}:{self._line_of(key)}"
+        where = f"{display_path(self.file)}:{self._line_of(key)}"
         return ConfigurationError(f"{where}: {place}{said}: {expected}")
 
     def _line_of(self, key: str) -> int:
@@ -78,7 +78,7 @@ class ContractReader:
             ConfigurationError: for the first thing in it that is not right.
         """
         if "device" in table:
-            raise self.wrong(
+            raise self.error(
                 "device", table["device"], "contracts are counted without one; leave it out"
             )
         self._check_keys(table, _KEYS, "")
@@ -92,13 +92,13 @@ class ContractReader:
         from attnprof.guard.cases import case_of, key_of
 
         options, target = dict(contract.options), contract.target
-        if kernels.is_own(target):
+        if kernels.is_custom(target):
             target = "bert-sdpa"
             options = {name: options[name] for name in _ANYONES if name in options}
         try:
             case_of(target, contract.lengths[0], options)
         except UsageError as error:
-            raise self.wrong(key_of(error, options), error.value, error.expected) from error
+            raise self.error(key_of(error, options), error.value, error.expected) from error
 
     def _read(self, table: dict[str, Any]) -> Contract:
         return Contract(
@@ -127,12 +127,12 @@ class ContractReader:
         for key in table:
             if key not in known:
                 full = f"{inside}.{key}" if inside else key
-                raise self.wrong(full, None, f"there is no such key; {near(key, known)}")
+                raise self.error(full, None, f"there is no such key; {suggest(key, known)}")
 
     def _target(self, table: dict[str, Any]) -> str:
         named = [key for key in ("target", "hf") if key in table]
         if len(named) != 1:
-            raise self.wrong(
+            raise self.error(
                 "target",
                 None,
                 'name what is measured, as target = "pkg.mod:Net", a kernel\'s name, or '
@@ -140,12 +140,12 @@ class ContractReader:
             )
         value = table[named[0]]
         if not isinstance(value, str) or not value.strip():
-            raise self.wrong(named[0], value, "is a text")
+            raise self.error(named[0], value, "is a text")
         value = value.strip()
         if named[0] == "hf":
             path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
             if not path.exists():
-                raise self.wrong("hf", value, f"there is no {shown_path(path)}")
+                raise self.error("hf", value, f"there is no {display_path(path)}")
             return value if ".json" in value or "/" in value else f"./{value}"
         self._check_reference("target", value)
         return value
@@ -158,26 +158,26 @@ class ContractReader:
             if is_reference(value):
                 parse_reference(value)
             elif value not in kernels.names():
-                words = near(value, kernels.names())
-                raise self.wrong(key, value, f"neither pkg.mod:Net nor a kernel; {words}")
+                words = suggest(value, kernels.names())
+                raise self.error(key, value, f"neither pkg.mod:Net nor a kernel; {words}")
         except UsageError as error:
-            raise self.wrong(key, value, error.expected) from error
+            raise self.error(key, value, error.expected) from error
 
     def _lengths(self, value: object) -> tuple[int, ...]:
         words: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
         forms = 'lengths in tokens: [1024, 2048], "4k" or "512:8192:x2"'
         if value is None or not words:
-            raise self.wrong("len", value, forms)
+            raise self.error("len", value, forms)
         lengths: set[int] = set()
         for word in words:
             if isinstance(word, bool) or not isinstance(word, int | str):
-                raise self.wrong("len", word, forms)
+                raise self.error("len", word, forms)
             try:
                 lengths.update(parse_lengths(str(word)))
             except UsageError as error:
-                raise self.wrong("len", word, error.expected) from error
+                raise self.error("len", word, error.expected) from error
         if max(lengths) > _LONGEST:
-            raise self.wrong("len", max(lengths), f"lengths up to {_LONGEST:,} tokens")
+            raise self.error("len", max(lengths), f"lengths up to {_LONGEST:,} tokens")
         return tuple(sorted(lengths))
 
     def _options(self, table: dict[str, Any]) -> dict[str, str | int]:
@@ -187,14 +187,14 @@ class ContractReader:
                 continue
             value = table[key]
             if isinstance(value, bool) or not isinstance(value, str | int):
-                raise self.wrong(key, value, f"one value, as for --{key.replace('_', '-')}")
+                raise self.error(key, value, f"one value, as for --{key.replace('_', '-')}")
             options[key] = value
         return options
 
     def _table(self, table: dict[str, Any], key: str, known: Iterable[Any]) -> dict[Any, Any]:
         value = table.get(key, {})
         if not isinstance(value, dict):
-            raise self.wrong(key, value, _TABLES[key])
+            raise self.error(key, value, _TABLES[key])
         self._check_keys(cast("dict[str, Any]", value), known, key)
         return cast("dict[Any, Any]", value)
 
@@ -215,12 +215,12 @@ class ContractReader:
         try:
             return parse(value)
         except ValueError:
-            raise self.wrong(key, value, forms) from None
+            raise self.error(key, value, forms) from None
 
     def _allowance(self, table: dict[str, Any], quantity: Quantity) -> Any:
         value = table.get(quantity, DEFAULT_ALLOWANCES[quantity])
         if not isinstance(value, str):
-            raise self.wrong(quantity, value, ALLOWANCE_FORMS)
+            raise self.error(quantity, value, ALLOWANCE_FORMS)
         return self._value(quantity, value, ALLOWANCE_FORMS, parse_allowance)
 
     def _time(self, table: dict[str, Any]) -> TimeLimit | None:
@@ -229,18 +229,18 @@ class ContractReader:
         given = self._table(table, "time", ("reference", "at", "max"))
         reference, at, limit = (given.get(key) for key in ("reference", "at", "max"))
         if not isinstance(reference, str) or not reference:
-            raise self.wrong("time.reference", reference, 'what time is a ratio to: "bert-sdpa"')
+            raise self.error("time.reference", reference, 'what time is a ratio to: "bert-sdpa"')
         self._check_reference("time.reference", reference)
         if isinstance(at, bool) or not isinstance(at, int) or not 0 < at <= _LONGEST:
-            raise self.wrong("time.at", at, "a length in tokens: 4096")
+            raise self.error("time.at", at, "a length in tokens: 4096")
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < 1e6:
-            raise self.wrong("time.max", limit, "a ratio above 0: 0.6")
+            raise self.error("time.max", limit, "a ratio above 0: 0.6")
         return TimeLimit(reference=reference, at=at, max=float(limit))
 
     def _uncounted(self, table: dict[str, Any]) -> bool:
         value = table.get("uncounted", "forbid")
         if value not in ("forbid", "allow"):
-            raise self.wrong("uncounted", value, '"forbid" or "allow"')
+            raise self.error("uncounted", value, '"forbid" or "allow"')
         return value == "forbid"
 
 

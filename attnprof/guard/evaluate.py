@@ -9,14 +9,14 @@ from attnprof.guard.causes import explain
 from attnprof.guard.changes import Comparison, describe_changes, most_changed
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
 from attnprof.guard.formatting import KINDS, NAMES, format_part, show
-from attnprof.guard.growth_probe import Seen
+from attnprof.guard.growth_probe import ObservedGrowth
 from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import Measured
 from attnprof.guard.parts import exponent_of
 from attnprof.guard.results import Breach, Step
 
 
-def judge(
+def evaluate(
     contract: Contract, entry: Entry | None, measured: Measured, mend: str
 ) -> tuple[list[Breach], list[str], list[str]]:
     """Terms that are broken, what likely broke them, and notes on what is better than locked.
@@ -205,7 +205,7 @@ def growth_breaches(
     ]
 
 
-def _polynomial(quantity: Quantity, seen: Seen) -> str:
+def _polynomial(quantity: Quantity, seen: ObservedGrowth) -> str:
     """Coefficients, and where the quadratic part overtakes."""
     if seen.terms is None or not seen.terms[2]:
         return ""
@@ -245,7 +245,7 @@ def _where(
     kind: PartKind, versus: Comparison, seq_len: int, limit: GrowthLaw | None = None
 ) -> tuple[str, ...]:
     """The parts that changed most at a length; of a law, those that grow faster than it."""
-    changes = most_changed(versus.was(kind), versus.now(kind), seq_len)
+    changes = most_changed(versus.locked(kind), versus.now(kind), seq_len)
     if limit is not None:
         now = versus.now(kind)
         fast = [

@@ -45,7 +45,7 @@ def format_change(was: int, now: int) -> str:
     return text if was == now else f"{'+' if now > was else '-'}{text}"
 
 
-def shown_path(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path relative to where one is, where it is below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

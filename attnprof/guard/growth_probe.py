@@ -11,19 +11,19 @@ from itertools import pairwise
 from attnprof.core.growth.laws import GrowthLaw, name_law, parse_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
-FARTHEST = 2**20
+MAX_PROBED_LENGTH = 2**20
 """Laws are seen up to about so many tokens."""
 
 _TELLING = 4
 """Points from which a law can be named."""
 
-_MUCH_FARTHER = 8
+_PROBE_FACTOR = 8
 
 _STEPS = (16, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedGrowth:
     """How a quantity grows.
 
     Attributes:
@@ -37,7 +37,7 @@ class Seen:
     terms: tuple[Fraction, Fraction, Fraction] | None = None
 
 
-def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> Seen:
+def observe_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> ObservedGrowth:
     """The polynomial through the last four lengths, checked far away; else the law of doublings.
 
     Args:
@@ -46,23 +46,23 @@ def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> S
     """
     known = _four_lengths(lengths, cost)
     unit = lengths[0]
-    far = unit * 2 ** max(0, round(math.log2(FARTHEST / unit)))
+    far = unit * 2 ** max(0, round(math.log2(MAX_PROBED_LENGTH / unit)))
     if len(known) >= 4:
         last = dict(sorted(known.items())[-4:])
         polynomial = solve_growth(last.__getitem__, tuple(last))
-        farther = {} if polynomial.residual else _farthest(max(last), far, cost)
+        farther = {} if polynomial.residual else _probe_farther(max(last), far, cost)
         if not polynomial.residual and all(polynomial.at(n) == y for n, y in farther.items()):
             terms = (polynomial.c0, polynomial.c1, polynomial.c2)
-            return Seen(_law_of(polynomial), max(last | farther), terms)
+            return ObservedGrowth(_law_of(polynomial), max(last | farther), terms)
     ratio, points = 2, _multiples(unit, 2, far, cost)
     own_ratio = _ratio_of(lengths)
     if len(points) < _TELLING and own_ratio > ratio:  # grids of sqrt n by sqrt n, say
         ratio, points = own_ratio, _multiples(unit, own_ratio, far, cost)
     if len(points) < 2:
-        return Seen(None, points[-1][0] if points else max(lengths))
+        return ObservedGrowth(None, points[-1][0] if points else max(lengths))
     law = name_law(points, ratio)
     # At the last doubling another moment may have become the peak.
-    while not law.name and points[-1][0] < _MUCH_FARTHER * far:
+    while not law.name and points[-1][0] < _PROBE_FACTOR * far:
         seq_len = points[-1][0] * ratio
         value = cost(seq_len)
         if not value:
@@ -70,14 +70,14 @@ def see_growth(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> S
         points.append((seq_len, value))
         law = name_law(points, ratio)
     if law.name:
-        return Seen(parse_law(law.name), law.longer)
+        return ObservedGrowth(parse_law(law.name), law.longer)
     if law.is_settled:
-        return Seen(GrowthLaw(round(law.exponent, 3)), law.longer)
+        return ObservedGrowth(GrowthLaw(round(law.exponent, 3)), law.longer)
     # The exponent of a whole that has not settled says little: a large constant hides what grows.
-    return _between(points[-1][0], unit, cost) or Seen(None, law.longer)
+    return _between(points[-1][0], unit, cost) or ObservedGrowth(None, law.longer)
 
 
-def _between(longest: int, unit: int, cost: Callable[[int], int | None]) -> Seen | None:
+def _between(longest: int, unit: int, cost: Callable[[int], int | None]) -> ObservedGrowth | None:
     """The polynomial through quarters of the longest length, checked at eighths between them."""
     if longest < 8 * unit:
         return None
@@ -88,7 +88,9 @@ def _between(longest: int, unit: int, cost: Callable[[int], int | None]) -> Seen
     polynomial = solve_growth(values.__getitem__, lengths[:4])
     if min(polynomial.c1, polynomial.c2) < 0 or any(polynomial.at(n) != values[n] for n in lengths):
         return None
-    return Seen(_law_of(polynomial), longest, (polynomial.c0, polynomial.c1, polynomial.c2))
+    return ObservedGrowth(
+        _law_of(polynomial), longest, (polynomial.c0, polynomial.c1, polynomial.c2)
+    )
 
 
 def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -> dict[int, int]:
@@ -103,7 +105,7 @@ def _four_lengths(lengths: tuple[int, ...], cost: Callable[[int], int | None]) -
     return known
 
 
-def _farthest(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
+def _probe_farther(longest: int, far: int, cost: Callable[[int], int | None]) -> dict[int, int]:
     """Costs by steps up to `far`, or to what runs: far ones first, so that few are looked at.
 
     No step is so far that a loop which takes a hundredth of a second before it takes minutes there.

@@ -14,7 +14,7 @@ from attnprof.core.files import replace_file
 from attnprof.core.growth.laws import parse_law
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.guard.contract import GROWING, ConfigurationError, PartKind
-from attnprof.guard.formatting import shown_path
+from attnprof.guard.formatting import display_path
 from attnprof.guard.measurement import Cell, Measured
 from attnprof.guard.parts import fold, unfold
 
@@ -89,7 +89,7 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
     Raises:
         ConfigurationError: when it is damaged, or of a newer schema.
     """
-    shown = shown_path(path)
+    shown = display_path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -149,12 +149,12 @@ def write_lock(path: Path, change: Callable[[dict[str, Entry] | None], dict[str,
         ConfigurationError: when it cannot be written, or what `change` raises.
     """
     try:
-        with _alone(path.parent):
+        with _exclusive_lock(path.parent):
             entries = change(_read_or_none(path))
             replace_file(path, _text(entries).encode())
     except OSError as error:
         raise ConfigurationError(
-            f"{shown_path(path)}: cannot be written: {error.strerror}"
+            f"{display_path(path)}: cannot be written: {error.strerror}"
         ) from error
 
 
@@ -166,7 +166,7 @@ def _read_or_none(path: Path) -> dict[str, Entry] | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Generator[None]:
+def _exclusive_lock(folder: Path) -> Generator[None]:
     """Others that change a lock in this folder wait; where the system has no such locks, not."""
     try:
         import fcntl

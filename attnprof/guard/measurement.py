@@ -20,11 +20,11 @@ from attnprof.core.growth.work_budget import expected_work, loops_in_python
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
-from attnprof.guard.growth_probe import Seen, see_growth
+from attnprof.guard.growth_probe import ObservedGrowth, observe_growth
 from attnprof.kernels.seeding import seeded_everywhere
 
 if TYPE_CHECKING:
-    from attnprof.counting.call_profile import Observation
+    from attnprof.counting.call_profile import CallProfile
 
 MOST_BYTES = 2**28
 """Real memory, which fake tensors take none of, that longer lengths may have taken before the next:
@@ -68,7 +68,7 @@ class Measured:
     """
 
     cells: dict[int, Cell] = field(default_factory=dict[int, Cell])
-    growth: dict[Quantity, Seen] = field(default_factory=dict[Quantity, Seen])
+    growth: dict[Quantity, ObservedGrowth] = field(default_factory=dict[Quantity, ObservedGrowth])
     calls: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     macs: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     bytes: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
@@ -88,7 +88,7 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
     # torch imports its compiler with the first fake tensor: in every fork, if not before.
     loaded = ["torch", "torch._dynamo", "attnprof.counting.call_profile"]
     loaded.append("attnprof.kernels.custom.python_object")
-    loaded += model_modules(name for name in targets if not kernels.is_own(name))
+    loaded += model_modules(name for name in targets if not kernels.is_custom(name))
     if any(".json" in name or "::" in name for name in targets):
         loaded.append("attnprof.kernels.custom.hf_config")
     return loaded
@@ -106,11 +106,11 @@ def measure(contract: Contract, folder: Path) -> Measured:
         return Measured(problem=f"{key}{said}: {error.expected}", problem_kind="config")
     except Exception as error:
         return Measured(problem=describe_error(error), problem_kind="config")
-    return observe_all(case, contract.lengths)
+    return measure_contract(case, contract.lengths)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Probe:
     """What is remembered of one length.
 
     Attributes:
@@ -126,22 +126,22 @@ class _Look:
     seconds: float
 
 
-def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
+def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
     """Costs of a case at all lengths, and their growth, in this process."""
     measured = Measured(versions=_versions())
-    seen: dict[int, _Look | None] = {}
+    seen: dict[int, _Probe | None] = {}
     unseen: set[str] = set()
 
-    def look(seq_len: int, *, is_contracts: bool) -> tuple[_Look, Observation, dict[str, int]]:
+    def look(seq_len: int, *, is_contracts: bool) -> tuple[_Probe, CallProfile, dict[str, int]]:
         longer = Case(case.kernel, replace(case.workload, seq_len=seq_len))
-        with on_any_machine(), seeded_everywhere(), _undisturbed():
+        with on_any_machine(), seeded_everywhere(), _gc_disabled():
             begun = time.process_time()
             observation, params, built = _observed(longer, may_be_real=is_contracts)
             seconds = time.process_time() - begun
         counts = observation.counts
         cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
         called = sum(tally.calls for tally in counts.tallies.values())
-        found = seen[seq_len] = _Look(cell, bool(counts.uncounted), built + called, seconds)
+        found = seen[seq_len] = _Probe(cell, bool(counts.uncounted), built + called, seconds)
         return found, observation, params
 
     for seq_len in lengths:
@@ -164,11 +164,11 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
         measured.uncounted.update(observation.counts.uncounted)
         unseen |= observation.unknown_inside
 
-    held_before = _held_bytes()
+    held_before = _static_bytes()
     looks = [found for found in seen.values() if found is not None]
     most_operators = max([MOST_OPERATORS, *(2 * found.operators for found in looks)])
 
-    def look_farther(seq_len: int) -> _Look | None:
+    def look_farther(seq_len: int) -> _Probe | None:
         if seq_len in seen:
             return seen[seq_len]
         seen[seq_len] = None
@@ -176,7 +176,7 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
         operators = {n: found.operators for n, found in known.items()}
         seconds = {n: found.seconds for n, found in known.items()}
         is_short = expected_work(operators, seq_len) <= most_operators
-        is_room = _held_bytes() - held_before <= MOST_BYTES
+        is_room = _static_bytes() - held_before <= MOST_BYTES
         if is_short and is_room and not loops_in_python(operators, seconds, seq_len):
             # A length that it does not take ends what can be known of the law.
             with suppress(Exception):
@@ -193,16 +193,18 @@ def observe_all(case: Case, lengths: tuple[int, ...]) -> Measured:
 
     # What is not counted may grow faster than what is.
     is_whole = not measured.uncounted
-    measured.growth["macs"] = see_growth(lengths, macs) if is_whole else Seen(None, lengths[-1])
+    measured.growth["macs"] = (
+        observe_growth(lengths, macs) if is_whole else ObservedGrowth(None, lengths[-1])
+    )
     # Nor is it known how fast that grows which an operator allocates unseen.
     is_seen = not unseen
     measured.growth["peak_bytes"] = (
-        see_growth(lengths, peak_bytes) if is_seen else Seen(None, lengths[-1])
+        observe_growth(lengths, peak_bytes) if is_seen else ObservedGrowth(None, lengths[-1])
     )
     return measured
 
 
-def _held_bytes() -> int:
+def _static_bytes() -> int:
     """The most real memory that this process has had so far; 0 where the system does not tell."""
     try:
         import resource
@@ -213,7 +215,7 @@ def _held_bytes() -> int:
 
 
 @contextmanager
-def _undisturbed() -> Generator[None]:
+def _gc_disabled() -> Generator[None]:
     """What is in cycles lives on to the end, whatever has run before; output mixes with nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -229,27 +231,27 @@ def _undisturbed() -> Generator[None]:
 def _hint(case: Case) -> str:
     """What may help where the inputs of the user's own were guessed."""
     name = case.kernel
-    if not kernels.is_own(name) or ".json" in name or "(" in name:
+    if not kernels.is_custom(name) or ".json" in name or "(" in name:
         return ""
     return ' (inputs were taken from its signature; input = "x=batch,len,64" describes them)'
 
 
-def _observed(case: Case, *, may_be_real: bool) -> tuple[Observation, dict[str, int], int]:
+def _observed(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
     from attnprof.counting.call import Call
-    from attnprof.counting.call_profile import Effort, observe
+    from attnprof.counting.call_profile import OperatorCounter, profile_call
     from attnprof.measure.breakdown import on_fake_or_real
 
-    def both(call: Call) -> tuple[Observation, dict[str, int]]:
+    def both(call: Call) -> tuple[CallProfile, dict[str, int]]:
         params: Counter[str] = Counter()
         for name, parameter in call.module.named_parameters():
             params[name.rpartition(".")[0]] += parameter.numel()
-        return observe(call.run), dict(params)
+        return profile_call(call.run), dict(params)
 
-    reason = kernels.find(case.kernel).supports(case.workload)
+    reason = kernels.find(case.kernel).unsupported_reason(case.workload)
     if reason:
         raise MeasurementError(reason)
-    effort = Effort()
+    effort = OperatorCounter()
 
     def build() -> Call:
         effort.calls = 0

@@ -18,7 +18,7 @@ from attnprof.guard.contract import Contract, TimeLimit
 from attnprof.isolation.workers import Workers
 from attnprof.measure import worker_tasks
 from attnprof.measure.busy_processes import snapshot
-from attnprof.measure.disturbance import explained, surroundings_here
+from attnprof.measure.disturbance import describe_disturbance_of, surroundings_here
 
 MAX_SECONDS = 30.0
 """Rounds of one race end here; what is undecided then stays so."""
@@ -28,7 +28,7 @@ _PATTERNS = ("window", "dilation", "global_tokens", "scope", "input")
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class TimeRatio:
     """How long the target took, as a part of the reference's time.
 
     Attributes:
@@ -50,7 +50,9 @@ class Race:
         return "kept" if self.ratio.high < limit else "undecided"
 
 
-def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> Race:
+def time_against_reference(
+    contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS
+) -> TimeRatio:
     """Time a contract's target and its reference in turn, in a process of its own.
 
     Raises:
@@ -85,11 +87,13 @@ def race(contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS) -> 
     for name, error in measured.failures.items():
         raise MeasurementError(f"the {name} cannot be timed: {describe_error(error)}")
     seen = measured.disturbance
-    reason = explained(seen, torch.get_num_threads, processes) * seen.is_withheld
+    reason = describe_disturbance_of(seen, torch.get_num_threads, processes) * seen.is_withheld
     return _raced(measured.times, reason)
 
 
-def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: float) -> Race:
+def confirmed_time_ratio(
+    contract: Contract, folder: Path, workers: Workers, timeout: float
+) -> TimeRatio:
     """A race; one that breaks the limit is run anew in another process, and has to break it again.
 
     A process may have its tensors at addresses that cost it a tenth: another has not the same.
@@ -99,10 +103,12 @@ def race_confirmed(contract: Contract, folder: Path, workers: Workers, timeout: 
     """
     limit = contract.time
     assert limit is not None
-    first: Race = workers.run(race, contract, folder, max_seconds=timeout).result
+    first: TimeRatio = workers.run(
+        time_against_reference, contract, folder, max_seconds=timeout
+    ).result
     if first.outcome(limit.max) != "broken":
         return first
-    return workers.run(race, contract, folder, max_seconds=timeout).result
+    return workers.run(time_against_reference, contract, folder, max_seconds=timeout).result
 
 
 def _right_call(name: str, case: Case) -> Call:
@@ -111,19 +117,19 @@ def _right_call(name: str, case: Case) -> Call:
     Raises:
         MeasurementError: when its output is wrong.
     """
-    wrong = "" if kernels.is_own(case.kernel) else worker_tasks.wrong_output(case)
+    wrong = "" if kernels.is_custom(case.kernel) else worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(f"the {name} is wrong: {wrong}")
     return kernels.find(case.kernel).build(case.workload)
 
 
-def _raced(times: Mapping[str, list[int]], withheld: str = "") -> Race:
+def _raced(times: Mapping[str, list[int]], withheld: str = "") -> TimeRatio:
     target, reference = times["target"], times["reference"]
-    return Race(paired_ratio(target, reference), len(target), withheld)
+    return TimeRatio(paired_ratio(target, reference), len(target), withheld)
 
 
 def _reference_case(contract: Contract, limit: TimeLimit) -> Case:
-    is_own = kernels.is_own(limit.reference)
+    is_own = kernels.is_custom(limit.reference)
     options = {
         name: value
         for name, value in contract.options.items()

@@ -9,7 +9,7 @@ from attnprof.guard.changes import differences_of
 from attnprof.guard.check import DEFAULT_TIMEOUT_S, Check, measure_all, result_of
 from attnprof.guard.config import Configuration
 from attnprof.guard.contract import ConfigurationError, Contract
-from attnprof.guard.formatting import shown_path
+from attnprof.guard.formatting import display_path
 from attnprof.guard.lockfile import DamagedError, Entry, entry_of, read_lock, write_lock
 from attnprof.guard.measurement import Measured
 from attnprof.guard.results import Result
@@ -50,7 +50,7 @@ def init(
     """
     path = configuration.lock_path
     refusal = ConfigurationError(
-        f"{shown_path(path)}: there is a lock already; `attnprof guard update` renews it"
+        f"{display_path(path)}: there is a lock already; `attnprof guard update` renews it"
     )
     if path.exists():
         raise refusal

@@ -95,7 +95,7 @@ class ForkServer:
         self._modules += tuple(modules)
         if modules and self._control is not None:
             with suppress(OSError, EOFError):  # it was killed: the next one imports them
-                self._ask(b"i", tuple(modules))
+                self._request(b"i", tuple(modules))
 
     def worker(self) -> ForkedWorker:
         """A new fork, in the caller's current folder and with its search path."""
@@ -109,7 +109,7 @@ class ForkServer:
             self.close()
             raise AttnprofError("no process of its own could be started") from error
 
-    def end(self, worker: ForkedWorker) -> int:
+    def reap(self, worker: ForkedWorker) -> int:
         """How a worker ended, now at the latest, as `os.waitpid` tells it.
 
         Raises:
@@ -119,9 +119,9 @@ class ForkServer:
             raise EOFError
         self._workers.discard(worker)
         worker.kill()
-        return self._ask(b"w", worker.pid)
+        return self._request(b"w", worker.pid)
 
-    def _begin(self) -> socket.socket:
+    def _start_server(self) -> socket.socket:
         if self._control is None:
             self._control, theirs = socket.socketpair()
             with theirs:
@@ -144,7 +144,7 @@ class ForkServer:
                 here = os.getcwd()  # noqa: PTH109
                 limit = available_bytes("cpu") if self.is_limited else None
                 with self._asking:
-                    pid = self._ask(b"f", (here, sys.path, limit), [theirs.fileno()])
+                    pid = self._request(b"f", (here, sys.path, limit), [theirs.fileno()])
                     worker = ForkedWorker(self, pid, ours)
                     self._workers.add(worker)
         except BaseException:
@@ -152,9 +152,9 @@ class ForkServer:
             raise
         return worker
 
-    def _ask(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:
+    def _request(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:
         with self._asking:  # several threads may each have a worker
-            control = self._begin()
+            control = self._start_server()
             try:
                 socket.send_fds(control, [request], list(descriptors))
                 send(control, pickle.dumps(given))
@@ -188,14 +188,14 @@ class ForkedWorker:
             send(self._pipe, pickle.dumps((function, args)))
             answer = self._answer(deadline)
         except (OSError, EOFError):
-            return self._lost()
+            return self._describe_death()
         except BaseException:
             self.close()
             raise
         if answer is None:
             self.close()
             failure = f"took more than {max_seconds:g} s"
-            return Outcome(failure=failure, status="timeout", is_lost=True)
+            return Outcome(failure=failure, status="timeout", worker_died=True)
         return pickle.loads(answer)
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ class ForkedWorker:
             return -1
         self._is_closed = True
         try:
-            return self._server.end(self)
+            return self._server.reap(self)
         except (OSError, EOFError):
             return -1
         finally:
@@ -237,19 +237,19 @@ class ForkedWorker:
         finally:
             self._pipe.settimeout(None)
 
-    def _lost(self) -> Outcome:
+    def _describe_death(self) -> Outcome:
         """The outcome of a function whose process has ended."""
         if self._end is not None and not select.select([self._end], [], [], _PATIENCE_SECONDS)[0]:
             self.close()
-            return Outcome(failure="closed its pipe", status="error", is_lost=True)
+            return Outcome(failure="closed its pipe", status="error", worker_died=True)
         status = self._ended()
         if status < 0:
-            return Outcome(failure="its process was lost", status="error", is_lost=True)
+            return Outcome(failure="its process was lost", status="error", worker_died=True)
         if not os.WIFSIGNALED(status):
             failure = f"ended its process with exit code {os.WEXITSTATUS(status)}"
-            return Outcome(failure=failure, status="error", is_lost=True)
+            return Outcome(failure=failure, status="error", worker_died=True)
         name = signal.Signals(os.WTERMSIG(status)).name
         if name == "SIGKILL" and count_kills() > self._kills_before:
             failure = "killed by the system, whose memory had run out"
-            return Outcome(failure=failure, status="oom", is_lost=True)
-        return Outcome(failure=f"killed by {name}", status="error", is_lost=True)
+            return Outcome(failure=failure, status="oom", worker_died=True)
+        return Outcome(failure=f"killed by {name}", status="error", worker_died=True)

@@ -33,7 +33,7 @@ class Outcome:
     failure: str = ""
     status: Literal["ok", "oom", "timeout", "error"] = "ok"
     error: AttnprofError | None = None
-    is_lost: bool = False
+    worker_died: bool = False
     busy_ns: int = 0
 
     @property
@@ -48,7 +48,7 @@ class Outcome:
         raise self.error or FailedError(self.failure, self.status)
 
 
-def attempted(function: Callable[..., Any], *args: Any) -> Outcome:
+def run_captured(function: Callable[..., Any], *args: Any) -> Outcome:
     """What becomes of a function in this process."""
     begun_ns = time.perf_counter_ns()
     try:
@@ -56,10 +56,10 @@ def attempted(function: Callable[..., Any], *args: Any) -> Outcome:
             value = function(*args)
         return Outcome(value, busy_ns=time.perf_counter_ns() - begun_ns)
     except Exception as error:
-        return failed(error)
+        return failure_outcome(error)
 
 
-def failed(error: BaseException) -> Outcome:
+def failure_outcome(error: BaseException) -> Outcome:
     """The outcome of a function that raised this."""
     return Outcome(
         failure=describe_error(error),

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from attnprof.isolation.outcome import attempted, failed
+from attnprof.isolation.outcome import failure_outcome, run_captured
 from attnprof.isolation.system_memory import limit_bytes
 
 SERVE = (
@@ -140,10 +140,10 @@ def _work(pipe: socket.socket) -> None:
             return
         try:
             function, args = pickle.loads(request)
-            outcome = attempted(function, *args)
+            outcome = run_captured(function, *args)
             answer = pickle.dumps(outcome)
         except BaseException as error:  # that of the user's code ends the function, not the worker
-            answer = pickle.dumps(replace(failed(error), error=None))
+            answer = pickle.dumps(replace(failure_outcome(error), error=None))
         send(pipe, answer)
 
 

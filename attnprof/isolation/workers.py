@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attnprof.core.errors import MeasurementError
 from attnprof.isolation.fork_server import ForkServer
-from attnprof.isolation.outcome import Outcome, attempted
+from attnprof.isolation.outcome import Outcome, run_captured
 
 
 class Worker(Protocol):
@@ -39,16 +39,16 @@ class Workers(Protocol):
         ...
 
 
-class InThisProcess:
+class InProcessWorkers:
     """Workers that are none: functions run here, and take this process along when they break it."""
 
-    def worker(self) -> InThisProcess:
+    def worker(self) -> InProcessWorkers:
         """This process."""
         return self
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
         """Call a function."""
-        return attempted(function, *args)
+        return run_captured(function, *args)
 
     call = run
 

@@ -12,7 +12,7 @@ import pkgutil
 from functools import cache
 from typing import Literal, Protocol, cast
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -23,19 +23,19 @@ class Kernel(Protocol):
 
     name: str
     summary: str
-    attends: Literal["dense", "pattern", "own"]
+    pattern_support: Literal["dense", "pattern", "custom"]
     """Whether it computes dense attention whatever the pattern, or the pattern, or is the user's
     own: it attends as it does, and what it needs of that is not known."""
-    unseen_by_ptflops: str
+    ptflops_misses: str
     """The operation in which ptflops' default backend sees no MACs; empty where it sees all."""
 
-    compiles: bool
+    needs_compilation: bool
     """Whether its first call compiles it; that time is told apart."""
 
     has_float32_softmax: bool
     """Whether it computes softmax in float32 where all else is in float64."""
 
-    def supports(self, workload: Workload) -> str | None:
+    def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
         ...
 
@@ -43,7 +43,7 @@ class Kernel(Protocol):
         """A fresh module with seeded random weights, and seeded random inputs."""
         ...
 
-    def length_step(self, workload: Workload) -> int:
+    def padding_multiple(self, workload: Workload) -> int:
         """It pads lengths to multiples of this many tokens; 1 where it pads none."""
         ...
 
@@ -59,7 +59,7 @@ class Kernel(Protocol):
         """The most bytes that a call allocates at one time, in closed form."""
         ...
 
-    def held_bytes(self, workload: Workload) -> int:
+    def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters and inputs, which live outside the call."""
         ...
 
@@ -71,7 +71,7 @@ def names() -> tuple[str, ...]:
     return tuple(name.replace("_", "-") for name in modules if not name.startswith("_"))
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Whether the name is that of something of the user's own, as `pkg.mod:Net`."""
     return name not in names() and custom.is_reference(name)
 
@@ -82,10 +82,10 @@ def find(name: str) -> Kernel:
     Raises:
         UsageError: when there is none; says what is near.
     """
-    if is_own(name):
+    if is_custom(name):
         return custom.find(name)
     if name not in names():
-        raise UsageError("kernel", name, f"unknown; {near(name, names())}")
+        raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
     return _built_in(name)
 
 
@@ -99,10 +99,10 @@ def moved_bytes(kernel: Kernel, workload: Workload) -> int:
 
     What is held is read; what it allocates at its peak is written and read.
     """
-    return kernel.held_bytes(workload) + 2 * kernel.peak_bytes(workload)
+    return kernel.static_bytes(workload) + 2 * kernel.peak_bytes(workload)
 
 
 def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
     """The length that a kernel computes, in tokens."""
-    step = kernel.length_step(workload)
+    step = kernel.padding_multiple(workload)
     return -(-workload.seq_len // step) * step

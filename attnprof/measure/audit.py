@@ -17,13 +17,13 @@ from attnprof.counting import counters, third_party
 from attnprof.counting.counters import REFERENCE_COUNTER
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure import worker_tasks
-from attnprof.measure.breakdown import count
-from attnprof.measure.feasibility import obstacle
+from attnprof.measure.breakdown import count_case_operators
+from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
     from attnprof.counting.operator_counts import OperatorCounts
-    from attnprof.counting.reconciliation import Account
+    from attnprof.counting.reconciliation import Reconciliation
 
 FORMULA = "formula"
 USEFUL = "useful"
@@ -61,16 +61,16 @@ def audit(
     )
     with ExitStack() as stack:
         server = None
-        if chosen or any(kernels.find(case.kernel).compiles for case in cases):
+        if chosen or any(kernels.find(case.kernel).needs_compilation for case in cases):
             modules = [*chosen, *(f"attnprof.counting.third_party.{name}" for name in chosen)]
-            built_in = {case.kernel for case in cases if not kernels.is_own(case.kernel)}
+            built_in = {case.kernel for case in cases if not kernels.is_custom(case.kernel)}
             server = stack.enter_context(
                 ForkServer([*modules, *worker_tasks.model_modules(built_in)])
             )
         for index, case in enumerate(cases):
             observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
             try:
-                reason = kernels.find(case.kernel).supports(case.workload)
+                reason = kernels.find(case.kernel).unsupported_reason(case.workload)
                 if reason:
                     result.refusals.append((case, reason))
                 else:
@@ -83,16 +83,16 @@ def audit(
 
 def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:
     """The truth first, then everything else."""
-    kernel, counts = kernels.find(case.kernel), where_it_runs(count, case)
+    kernel, counts = kernels.find(case.kernel), where_it_runs(count_case_operators, case)
     true_macs = counts.complete_macs
     rows = [AuditRow(case, REFERENCE_COUNTER, true_macs, true_macs)]
-    if not kernels.is_own(case.kernel):
+    if not kernels.is_custom(case.kernel):
         rows.append(AuditRow(case, FORMULA, true_macs, kernel.executed_macs(case.workload)))
         rows.append(_useful(case, counts))
-    status, reason = obstacle(case)
+    status, reason = feasibility(case)
     # What was compiled before decides whether some counters crash on what is compiled.
     alone = partial(_run_alone, server) if server else where_it_runs
-    runs: Runs = alone if kernel.compiles else where_it_runs
+    runs: Runs = alone if kernel.needs_compilation else where_it_runs
     asked = [
         (name, counters.find(name), runs) for name in counters.names() if name != REFERENCE_COUNTER
     ]
@@ -162,7 +162,7 @@ def _count_by(module: str, case: Case) -> int:
     return _counter(module).count(partial(kernels.find(case.kernel).build, case.workload))
 
 
-def _explain_by(module: str, case: Case) -> Account:
+def _explain_by(module: str, case: Case) -> Reconciliation:
     """How a counter or a peer comes to its count, in the process that this is called in."""
     return _counter(module).explain(partial(kernels.find(case.kernel).build, case.workload))
 

@@ -11,7 +11,7 @@ from attnprof.analysis.breakdown_table import Breakdown, By, Part
 from attnprof.core.errors import MeasurementError, describe_error
 from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.workload import Case
-from attnprof.measure.feasibility import obstacle
+from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import where_it_runs
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
     before: dict[tuple[str, By, str], tuple[int, int]] = {}
     for case in cases:
         try:
-            counts = where_it_runs(count, case)
+            counts = where_it_runs(count_case_operators, case)
         except Exception as error:
             result.failures.append((case, describe_error(error)))
             continue
@@ -45,13 +45,13 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
     return result
 
 
-def count(case: Case) -> OperatorCounts:
+def count_case_operators(case: Case) -> OperatorCounts:
     """The operators of a case, on fake tensors, or on real ones where shapes depend on data.
 
     Raises:
         MeasurementError: when the kernel does not take the case, or it cannot be run.
     """
-    reason = kernels.find(case.kernel).supports(case.workload)
+    reason = kernels.find(case.kernel).unsupported_reason(case.workload)
     if reason:
         raise MeasurementError(reason)
     from attnprof.counting.operator_counts import count_operators
@@ -82,7 +82,7 @@ def on_fake_or_real(
     def check_room(error: Exception) -> None:
         if not may_be_real:
             raise MeasurementError(why_not_fake(error))
-        status, reason = obstacle(case)
+        status, reason = feasibility(case)
         if status != "ok":
             raise MeasurementError(f"{why_not_fake(error)}, and a real run {reason}")
 

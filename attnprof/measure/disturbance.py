@@ -16,11 +16,11 @@ from typing import Generic, TypeVar
 from attnprof.analysis.noise import OTHERS_CORES, describe_disturbance
 from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
 from attnprof.measure.system_load import (
-    Load,
+    CpuTimes,
     conditions,
     cores_used_by_others,
     cores_within_quota,
-    load,
+    cpu_times,
     started_seconds,
     stolen_share,
 )
@@ -42,7 +42,7 @@ BLOCK_SECONDS = 0.25
 CROWDED_CORES = 0.3
 """Where a system does not tell how long threads wait: rounds are disturbed while more than this is
 missing of the cores that its threads need."""
-TOLD_PART = 0.1
+REPORTED_PART = 0.1
 """It is told when more than this part of the rounds was disturbed."""
 ENOUGH_ROUNDS = 4
 """Fewer undisturbed rounds give no verdict: an interval of fewer says nothing."""
@@ -63,7 +63,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environs:
     """What else goes on while calls are timed.
 
     Attributes:
@@ -73,18 +73,18 @@ class Surroundings:
         clock: in seconds.
     """
 
-    look: Callable[[], Load]
+    cpu_times: Callable[[], CpuTimes]
     threads: Callable[[], int]
     usable_cores: float
     clock: Callable[[], float] = time.monotonic
 
 
-def surroundings_here() -> Surroundings:
+def surroundings_here() -> Environs:
     """Those of calls that run in this process."""
     import torch
 
-    return Surroundings(
-        lambda: load(started_seconds()), torch.get_num_threads, cores_within_quota()
+    return Environs(
+        lambda: cpu_times(started_seconds()), torch.get_num_threads, cores_within_quota()
     )
 
 
@@ -105,12 +105,14 @@ class Disturbance:
     rounds: int = 0
     left_out: int = 0
     is_withheld: bool = False
-    before: Load | None = None
-    after: Load | None = None
+    before: CpuTimes | None = None
+    after: CpuTimes | None = None
     tells_waits: bool = True
 
 
-def explained(seen: Disturbance, threads: Callable[[], int], processes: Snapshot) -> str:
+def describe_disturbance_of(
+    seen: Disturbance, threads: Callable[[], int], processes: Snapshot
+) -> str:
     """What disturbed rounds and what helps, in a sentence; empty where few of them were.
 
     Args:
@@ -118,7 +120,7 @@ def explained(seen: Disturbance, threads: Callable[[], int], processes: Snapshot
         threads: tells how many threads a call computes with.
         processes: as they were before the rounds.
     """
-    if not seen.left_out or not (seen.is_withheld or seen.left_out > TOLD_PART * seen.rounds):
+    if not seen.left_out or not (seen.is_withheld or seen.left_out > REPORTED_PART * seen.rounds):
         return ""
     cause, remedy = "threads waited for a core", "close other programs"
     if seen.before is not None and seen.after is not None:
@@ -139,12 +141,12 @@ class RoundLog(Generic[Key]):
         surroundings: None to look at the calls' own waits alone.
     """
 
-    def __init__(self, surroundings: Surroundings | None) -> None:
+    def __init__(self, surroundings: Environs | None) -> None:
         self.rounds: list[dict[Key, Timed]] = []
         self._surroundings = surroundings
         self._in_bad_block: list[bool] = []
         self._threads = surroundings.threads() if surroundings else 1
-        self._begun = self._looked = surroundings.look() if surroundings else None
+        self._begun = self._looked = surroundings.cpu_times() if surroundings else None
         self._looked_at = surroundings.clock() if surroundings else 0.0
 
     def add(self, taken: Mapping[Key, Timed]) -> None:
@@ -152,22 +154,22 @@ class RoundLog(Generic[Key]):
         self.rounds.append(dict(taken))
         one = self._surroundings
         if one is not None and one.clock() - self._looked_at >= BLOCK_SECONDS:
-            self.look()
+            self.check_load()
 
-    def look(self) -> None:
+    def check_load(self) -> None:
         """Judge the rounds since the last look by the load of the whole machine meanwhile."""
         one, before = self._surroundings, self._looked
         if one is None or before is None or len(self._in_bad_block) == len(self.rounds):
             return
-        self._looked, self._looked_at = one.look(), one.clock()
+        self._looked, self._looked_at = one.cpu_times(), one.clock()
         is_bad = self._is_bad(before, self._looked)
         self._in_bad_block += [is_bad] * (len(self.rounds) - len(self._in_bad_block))
 
-    def look_anew(self) -> None:
+    def restart_load(self) -> None:
         """Forget the load until now: it was that of a process of this run which has ended."""
         if self._surroundings is not None:
             self._in_bad_block += [False] * (len(self.rounds) - len(self._in_bad_block))
-            self._begun = self._looked = self._surroundings.look()
+            self._begun = self._looked = self._surroundings.cpu_times()
             self._looked_at = self._surroundings.clock()
 
     def undisturbed(self) -> list[dict[Key, Timed]]:
@@ -201,7 +203,7 @@ class RoundLog(Generic[Key]):
             return WAITED_PART
         return LONG_WAIT_PART if self._threads <= one.usable_cores else float("inf")
 
-    def _is_bad(self, before: Load, after: Load) -> bool:
+    def _is_bad(self, before: CpuTimes, after: CpuTimes) -> bool:
         if (stolen_share(before, after) or 0.0) > STOLEN_PART:
             return True
         one = self._surroundings

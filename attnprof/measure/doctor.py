@@ -17,7 +17,7 @@ from attnprof.core.machine import Conditions, KernelSample, Machine, Noise, Rate
 from attnprof.core.workload import Case, Device, DType
 from attnprof.isolation.workers import Workers, open_workers
 from attnprof.measure import Observer, doctor_probes
-from attnprof.measure.doctor_probes import Setting, Taken
+from attnprof.measure.doctor_probes import ProbeResult, ProbeSettings
 from attnprof.measure.environment import Environment
 from attnprof.options import read_cases
 
@@ -44,7 +44,7 @@ _MODULES = (
 )
 
 
-def examine(setting: Setting, observe: Observer) -> Machine:
+def profile_machine(setting: ProbeSettings, observe: Observer) -> Machine:
     """The machine as it is now.
 
     Raises:
@@ -52,30 +52,30 @@ def examine(setting: Setting, observe: Observer) -> Machine:
         MeasurementError: where not even torch can be loaded.
     """
     with open_workers(_MODULES, hint="") as server:
-        return examine_with(server, setting, observe)
+        return profile_with(server, setting, observe)
 
 
-def examine_with(server: Workers, setting: Setting, observe: Observer) -> Machine:
-    """The machine as a server's processes see it; raises as `examine` does."""
+def profile_with(server: Workers, setting: ProbeSettings, observe: Observer) -> Machine:
+    """The machine as a server's processes see it; raises as `profile_machine` does."""
     observe("looking at the machine", 0.0)
-    looked = server.run(doctor_probes.look, setting, max_seconds=SLACK_SECONDS)
+    looked = server.run(doctor_probes.probe_environment, setting, max_seconds=SLACK_SECONDS)
     if looked.failure:
         raise MeasurementError(f"torch cannot be looked at: {looked.failure}")
     if looked.value is None:
         raise UsageError("device", "cuda", "torch sees no CUDA device here; use cpu or auto")
     device, environment, memory_bytes, logical_cores = looked.value
-    examination = _Examination(
+    examination = _MachineProfiler(
         server, replace(setting, device=device), device, logical_cores, observe
     )
     return examination.machine(environment, memory_bytes)
 
 
 @dataclass(slots=True)
-class _Examination:
+class _MachineProfiler:
     """What is known of a machine's parts so far, and how the next is examined."""
 
     server: Workers
-    setting: Setting
+    setting: ProbeSettings
     device: Device
     logical_cores: int
     observe: Observer
@@ -108,7 +108,7 @@ class _Examination:
         if outcome.failure:
             self.failures[part] = outcome.failure
         taken = outcome.value
-        if isinstance(taken, Taken):
+        if isinstance(taken, ProbeResult):
             if taken.obstacle:
                 self.left_out[part] = taken.obstacle
             is_busy = taken.cores_used_by_others > BUSY_PART * self.logical_cores
@@ -141,7 +141,7 @@ class _Examination:
 
     def _samples(self, rates: Rates) -> tuple[KernelSample, ...]:
         """Longest first: they tell most of what is longer still. In the order of their lengths."""
-        cases = sorted(_cases(self.device), key=_urgency)
+        cases = sorted(_cases(self.device), key=_schedule_key)
         rate = rates.matmul_macs_per_s.get("float32")
         left_seconds = self.setting.max_seconds
         samples: list[KernelSample] = []
@@ -149,7 +149,7 @@ class _Examination:
             name = part_of(case.kernel, case.workload.seq_len)
             done = index / len(cases)
             self.observe(f"timing {name}", KERNELS_FROM + (1 - KERNELS_FROM) * done)
-            if not _fits(case, rate, left_seconds):
+            if not _fits_time_budget(case, rate, left_seconds):
                 self.left_out[name] = (
                     f"no time left of {self.setting.max_seconds:g} s; raise --max-seconds"
                 )
@@ -157,7 +157,7 @@ class _Examination:
             weight = case.workload.seq_len / _tokens(cases[index:])
             share = ROUNDS_PART * left_seconds * weight
             begun = time.monotonic()
-            sample: Sample | None = self._run(name, doctor_probes.timed, case, seconds=share)
+            sample: Sample | None = self._run(name, doctor_probes.time_kernel, case, seconds=share)
             left_seconds -= time.monotonic() - begun
             if sample is not None:
                 samples.append(_kernel_sample(case, sample))
@@ -171,15 +171,15 @@ def _cases(device: Device) -> tuple[Case, ...]:
     )
 
 
-def _urgency(case: Case) -> tuple[int, bool]:
+def _schedule_key(case: Case) -> tuple[int, bool]:
     """Longest first; of a length what compiles comes last, as nobody knows how long that takes."""
-    return -case.workload.seq_len, kernels.find(case.kernel).compiles
+    return -case.workload.seq_len, kernels.find(case.kernel).needs_compilation
 
 
-def _fits(case: Case, macs_per_s: int | None, left_seconds: float) -> bool:
+def _fits_time_budget(case: Case, macs_per_s: int | None, left_seconds: float) -> bool:
     """Whether a few calls would fit into the time if they were as fast as one large product."""
     kernel = kernels.find(case.kernel)
-    if macs_per_s is None or kernel.supports(case.workload):
+    if macs_per_s is None or kernel.unsupported_reason(case.workload):
         return left_seconds > 0
     return MIN_CALLS * kernel.executed_macs(case.workload) / macs_per_s < left_seconds
 

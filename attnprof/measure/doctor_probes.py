@@ -19,14 +19,14 @@ from attnprof.isolation.system_memory import available_bytes
 from attnprof.measure import environment, system_load, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed, surroundings_here
 from attnprof.measure.environment import Environment
-from attnprof.measure.feasibility import obstacle
+from attnprof.measure.feasibility import feasibility
 
 MAX_ROUNDS = 30
 """More of them tell little that is new of one length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class ProbeSettings:
     """Under what a machine is examined.
 
     Attributes:
@@ -41,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class ProbeResult:
     """What was measured, or why it was not begun.
 
     Attributes:
@@ -57,7 +57,7 @@ class Taken:
     is_disturbed: bool = False
 
 
-def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
+def probe_environment(setting: ProbeSettings) -> tuple[Device, Environment, int, int] | None:
     """The device, its environment, its memory and all cores; None where there is no such device."""
     _set_threads(setting)
     try:
@@ -68,43 +68,43 @@ def look(setting: Setting) -> tuple[Device, Environment, int, int] | None:
     return device, environment.capture(), available_bytes(device), cores
 
 
-def matmul_rate(setting: Setting, dtype: DType, seconds: float) -> Taken:
+def matmul_rate(setting: ProbeSettings, dtype: DType, seconds: float) -> ProbeResult:
     """MACs a second of one large product."""
     _set_threads(setting)
-    before = system_load.load()
+    before = system_load.cpu_times()
     rate = throughput.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
     return _taken(rate, before)
 
 
-def copy_rate(setting: Setting, memory_bytes: int, seconds: float) -> Taken:
+def copy_rate(setting: ProbeSettings, memory_bytes: int, seconds: float) -> ProbeResult:
     """Bytes a second that a copy reads and writes, within a part of the memory."""
     _set_threads(setting)
-    before = system_load.load()
+    before = system_load.cpu_times()
     rate = throughput.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
     return _taken(rate, before)
 
 
-def noise(setting: Setting, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
+def noise(setting: ProbeSettings, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
     """The noise of products that have a rate, and what may have made it."""
     import torch
 
     _set_threads(setting)
-    before = system_load.load()
+    before = system_load.cpu_times()
     measured = throughput.measure_noise(_device(setting), _timer(setting), seconds, macs_per_s)
-    after = system_load.load()
+    after = system_load.cpu_times()
     return measured, system_load.conditions(before, after, torch.get_num_threads())
 
 
-def timed(setting: Setting, case: Case, seconds: float) -> Taken:
+def time_kernel(setting: ProbeSettings, case: Case, seconds: float) -> ProbeResult:
     """A kernel's times; its first calls, which prepare and may compile, are not among them."""
     from attnprof.measure.rounds import Budget, measure_rounds
 
     begun = time.monotonic()
     _set_threads(setting)
     kernel, workload = kernels.find(case.kernel), case.workload
-    status, reason = obstacle(case)
+    status, reason = feasibility(case)
     if status != "ok":
-        return Taken(obstacle=reason)
+        return ProbeResult(obstacle=reason)
     wrong = worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(wrong)
@@ -131,28 +131,30 @@ def timed(setting: Setting, case: Case, seconds: float) -> Taken:
     )
     seen = measured.disturbance
     if not seen.is_withheld or seen.before is None or seen.after is None:
-        return Taken(value=sample)
+        return ProbeResult(value=sample)
     others = system_load.cores_used_by_others(seen.before, seen.after)
-    return Taken(value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2))
+    return ProbeResult(
+        value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2)
+    )
 
 
-def _taken(value: int, before: system_load.Load) -> Taken:
-    others = system_load.cores_used_by_others(before, system_load.load())
-    return Taken(value=value, cores_used_by_others=round(others or 0.0, 2))
+def _taken(value: int, before: system_load.CpuTimes) -> ProbeResult:
+    others = system_load.cores_used_by_others(before, system_load.cpu_times())
+    return ProbeResult(value=value, cores_used_by_others=round(others or 0.0, 2))
 
 
-def _set_threads(setting: Setting) -> None:
+def _set_threads(setting: ProbeSettings) -> None:
     if setting.threads is not None:
         import torch
 
         torch.set_num_threads(setting.threads)
 
 
-def _device(setting: Setting) -> Device:
+def _device(setting: ProbeSettings) -> Device:
     return "cuda" if setting.device == "cuda" else "cpu"
 
 
-def _timer(setting: Setting) -> Callable[[Callable[[], object]], Timed]:
+def _timer(setting: ProbeSettings) -> Callable[[Callable[[], object]], Timed]:
     from attnprof.measure.rounds import cpu_timer, cuda_timer
 
     return cuda_timer() if setting.device == "cuda" else cpu_timer

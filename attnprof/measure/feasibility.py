@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from attnprof.core.records import Status
 
 
-def obstacle(case: Case, held_bytes: int = 0, available: int | None = None) -> tuple[Status, str]:
+def feasibility(
+    case: Case, static_bytes: int = 0, available: int | None = None
+) -> tuple[Status, str]:
     """`ok`, or the status of a case that is not begun, and why.
 
     Args:
         case: what is to run.
-        held_bytes: of others that live at the same time.
+        static_bytes: of others that live at the same time.
         available: bytes that may still be taken on the device; None to ask for them here.
     """
     kernel = kernels.find(case.kernel)
-    reason = kernel.supports(case.workload)
+    reason = kernel.unsupported_reason(case.workload)
     if reason:
         return "unsupported", reason
-    needed = held_bytes + kernel.held_bytes(case.workload)
+    needed = static_bytes + kernel.static_bytes(case.workload)
     with suppress(MeasurementError):  # its cell says why its peak is not known
         needed += kernel.peak_bytes(case.workload)
     if available is None:

@@ -42,7 +42,7 @@ class ClockReading:
 
 
 @dataclass(slots=True)
-class ClockWatch:
+class ClockMonitor:
     """Looks at a GPU's clocks now and then, between rounds.
 
     Attributes:
@@ -56,7 +56,7 @@ class ClockWatch:
     readings: list[ClockReading] = field(default_factory=list[ClockReading])
     _looked: float = float("-inf")
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Take a reading, unless the last one is fresh."""
         now = self.clock()
         if self.read is None or now - self._looked < _SECONDS_BETWEEN:
@@ -71,11 +71,11 @@ class ClockWatch:
         return describe_clocks(self.readings)
 
 
-def watch_clocks() -> ClockWatch:
+def monitor_clocks() -> ClockMonitor:
     """A watch on torch's current CUDA device; one that sees nothing where NVML is not there."""
     with suppress(Exception):
-        return ClockWatch(_reader(_current_uuid()))
-    return ClockWatch(None)
+        return ClockMonitor(_reader(_current_uuid()))
+    return ClockMonitor(None)
 
 
 def describe_clocks(readings: list[ClockReading]) -> str:

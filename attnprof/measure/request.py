@@ -12,7 +12,7 @@ from attnprof.core.errors import code_under_test
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import open_workers
 from attnprof.kernels import custom
-from attnprof.kernels.custom import ApartTarget
+from attnprof.kernels.custom import TargetProxy
 from attnprof.options import GridOptions, read_kernel_names, read_seconds
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -53,12 +53,16 @@ def isolated(options: Mapping[str, object]) -> ExitStack:
         MeasurementError: where the system has no processes of their own.
     """
     timeout = read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS)
-    own = [name for name in read_kernel_names(cast("GridOptions", options)) if kernels.is_own(name)]
+    own = [
+        name for name in read_kernel_names(cast("GridOptions", options)) if kernels.is_custom(name)
+    ]
     with ExitStack() as stack:
         if own and not options.get("no_isolation"):
             server = stack.enter_context(open_workers(_modules(own), is_heard=True))
             shares_imports = len(own) > 1
-            stack.enter_context(custom.asked_apart(server, timeout, shares_imports=shares_imports))
+            stack.enter_context(
+                custom.custom_kernels_in(server, timeout, shares_imports=shares_imports)
+            )
         return stack.pop_all()
 
 
@@ -69,7 +73,7 @@ def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
         FailedError: when the process of the kernel ends or is out of time.
     """
     kernel = kernels.find(case.kernel)
-    if isinstance(kernel, ApartTarget):
+    if isinstance(kernel, TargetProxy):
         return kernel.run(function, case)
     with code_under_test():
         return function(case)

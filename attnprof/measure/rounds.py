@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from attnprof.core.intervals import median_interval, paired_ratio
-from attnprof.core.verdict import MOST_ROUNDS, PRECISION, verdict
-from attnprof.measure.disturbance import ENOUGH_ROUNDS, Disturbance, RoundLog, Surroundings, Timed
+from attnprof.core.verdict import MOST_ROUNDS, TARGET_RELATIVE_WIDTH, verdict
+from attnprof.measure.disturbance import ENOUGH_ROUNDS, Disturbance, Environs, RoundLog, Timed
 from attnprof.measure.system_load import longest_wait_ns, thread_waits
 
 Key = TypeVar("Key")
@@ -65,10 +65,10 @@ def measure_rounds(
     *,
     on_round: Callable[[float], None] = lambda _: None,
     order: random.Random | None = None,
-    precision: float = PRECISION,
+    precision: float = TARGET_RELATIVE_WIDTH,
     reference: Key | None = None,
     is_settled: Callable[[Mapping[Key, list[int]]], bool] | None = None,
-    surroundings: Surroundings | None = None,
+    surroundings: Environs | None = None,
 ) -> Measured[Key]:
     """Time all runs in rounds until what they say is settled or the budget is spent.
 
@@ -114,7 +114,7 @@ def measure_rounds(
         times = {key: attempt(key) for key in keys}
         log.add({key: taken for key, taken in times.items() if taken is not None})
         if len(failures) > has_failed:
-            log.look_anew()
+            log.restart_load()
         count, spent = len(log.rounds), budget.clock() - begun
         on_round(min(1.0, spent / budget.seconds))
         if spent >= budget.seconds and count >= MIN_ROUNDS_BEYOND_BUDGET:
@@ -125,7 +125,7 @@ def measure_rounds(
             undisturbed = log.undisturbed()
             if len(undisturbed) >= MIN_ROUNDS and says_enough(undisturbed):
                 break
-    log.look()
+    log.check_load()
     seen = log.disturbance()
     rounds = log.rounds if seen.is_withheld else log.undisturbed()
     return Measured(_by_key(rounds, failures), failures, seen)

@@ -24,12 +24,12 @@ from attnprof.core.records import (
     RESIDENT_PEAK,
     Record,
     Value,
-    closed,
-    empty,
-    failed,
+    case_record,
+    failure_record,
+    missing_value_record,
 )
 from attnprof.core.units import format_count, format_duration
-from attnprof.core.verdict import PRECISION
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.core.workload import Case, Workload
 from attnprof.counting import counters
 from attnprof.counting.counters import REFERENCE_COUNTER
@@ -39,11 +39,11 @@ from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target
 from attnprof.measure import Observer, worker_tasks
-from attnprof.measure.feasibility import obstacle
+from attnprof.measure.feasibility import feasibility
 from attnprof.measure.slow_cases import SlowCases
-from attnprof.measure.timing import time_in_turn
+from attnprof.measure.timing import time_interleaved
 
-Earlier = Mapping[Case, Sequence[Record]]
+ResumedRecords = Mapping[Case, Sequence[Record]]
 """What has been measured before, by case, and need not be measured again."""
 
 _TIMING_FROM = 0.5
@@ -72,7 +72,7 @@ class Measurements:
     time: bool = True
     memory: bool = True
     max_seconds: float = 15.0
-    precision: float = PRECISION
+    precision: float = TARGET_RELATIVE_WIDTH
     timeout: float = 600.0
     allow_slow: bool = False
     check_against: str | None = None
@@ -91,10 +91,10 @@ def estimate(cases: Iterable[Case]) -> Iterator[Record]:
         try:
             yield from _closed_forms(case)
         except Exception as error:
-            yield failed(case, error)
+            yield failure_record(case, error)
             continue
-        reason = kernels.find(case.kernel).supports(case.workload)
-        yield closed(case, "unsupported" if reason else "ok", reason or "")
+        reason = kernels.find(case.kernel).unsupported_reason(case.workload)
+        yield case_record(case, "unsupported" if reason else "ok", reason or "")
 
 
 def measure(
@@ -102,7 +102,7 @@ def measure(
     measurements: Measurements,
     workers: Workers,
     observe: Observer = _ignore,
-    earlier: Earlier | None = None,
+    earlier: ResumedRecords | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Record]:
     """Closed forms, counts, memory and time, length by length; records come as they are taken.
@@ -129,8 +129,8 @@ def measure(
     for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
         here = list(group)
         begin, share = seen / len(cases), len(here) / len(cases)
-        step = _Step(f"{format_count(seq_len)} tokens", observe, begin, share)
-        length = _Length(here, measurements, workers, step, earlier or {}, machine, taken, slow)
+        step = _ProgressScope(f"{format_count(seq_len)} tokens", observe, begin, share)
+        length = _LengthRun(here, measurements, workers, step, earlier or {}, machine, taken, slow)
         for record in length.records():
             taken.append(record)
             yield record
@@ -139,7 +139,7 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _ProgressScope:
     """Tells the observer how far one length is, whose work has a share of all of it."""
 
     length: str
@@ -152,31 +152,31 @@ class _Step:
 
 
 @dataclass(slots=True)
-class _Length:
-    """The work on the cases of one length; `taken` are the records of all before it."""
+class _LengthRun:
+    """The work on the cases of one length; `records_so_far` are those of all before it."""
 
     cases: Sequence[Case]
     measurements: Measurements
     workers: Workers
-    step: _Step
-    earlier: Earlier
+    step: _ProgressScope
+    earlier: ResumedRecords
     machine: Machine | None
-    taken: Sequence[Record]
+    records_so_far: Sequence[Record]
     slow: SlowCases
 
     def records(self) -> Iterator[Record]:
         """All of it."""
         running: list[Case] = []
-        yield from self._begin(running)
+        yield from self._start_cases(running)
         alive: list[Case] = []
         for index, case in enumerate(running):
             try:
-                yield from self._taken_alone(case, _TIMING_FROM * index / len(running))
+                yield from self._measure_isolated(case, _TIMING_FROM * index / len(running))
                 alive.append(case)
             except FailedError as error:
-                yield failed(case, error)
+                yield failure_record(case, error)
         if self.measurements.time and alive:
-            yield from time_in_turn(
+            yield from time_interleaved(
                 alive,
                 self.workers,
                 max_seconds=self.measurements.max_seconds,
@@ -190,11 +190,11 @@ class _Length:
             )
         else:
             for case in alive:
-                yield closed(case, "ok", "")
+                yield case_record(case, "ok", "")
 
-    def _begin(self, running: list[Case]) -> Iterator[Record]:
+    def _start_cases(self, running: list[Case]) -> Iterator[Record]:
         """What is known without running anything, and which cases are to be run."""
-        held_bytes = 0
+        static_bytes = 0
         available: int | None = None
         for case in self.cases:
             known = self.earlier.get(case, ())
@@ -206,19 +206,21 @@ class _Length:
                 if case.workload.device == "cuda" and available is None:
                     available = self._available_bytes(case.workload)
                 # Timed in turn, all cases of a length live at the same time.
-                status, reason = obstacle(case, held_bytes, available)
-                if status == "ok" and (reason := self.slow.reason(case, self.taken)):
+                status, reason = feasibility(case, static_bytes, available)
+                if status == "ok" and (reason := self.slow.reason(case, self.records_so_far)):
                     status = "skipped"
             except Exception as error:
-                yield failed(case, error)
+                yield failure_record(case, error)
                 continue
             if status == "ok":
                 running.append(case)
-                held_bytes += kernels.find(case.kernel).held_bytes(case.workload)
+                static_bytes += kernels.find(case.kernel).static_bytes(case.workload)
                 continue
             if status == "skipped":
-                yield from predicted_records(case, samples_of(self.taken, case), self.machine)
-            yield closed(case, status, reason)
+                yield from predicted_records(
+                    case, samples_of(self.records_so_far, case), self.machine
+                )
+            yield case_record(case, status, reason)
 
     def _unpaired_note(self, alive: Sequence[Case]) -> str:
         """Why there is no speed, where what it is against has been timed before."""
@@ -237,7 +239,7 @@ class _Length:
         timeout = self.measurements.timeout
         return self.workers.run(available_bytes, workload.device, max_seconds=timeout).result
 
-    def _taken_alone(self, case: Case, part: float) -> Iterator[Record]:
+    def _measure_isolated(self, case: Case, part: float) -> Iterator[Record]:
         """What needs no other case, in a process of its own.
 
         Raises:
@@ -246,8 +248,8 @@ class _Length:
         wanted, known = self.measurements, {r.quantity for r in self.earlier.get(case, ())}
         worker = self.workers.worker()
         try:
-            compiles = kernels.find(case.kernel).compiles and COMPILE not in known
-            if compiles and (wanted.time or wanted.memory):
+            needs_compilation = kernels.find(case.kernel).needs_compilation and COMPILE not in known
+            if needs_compilation and (wanted.time or wanted.memory):
                 self.step(f"compiling {case.kernel}", part)
                 yield _compiled(case, self._call(worker, worker_tasks.compile_ns, case))
             self._check_output(case, part)
@@ -258,7 +260,9 @@ class _Length:
             for name in counters.names() if wanted.count else ():
                 if counters.quantity(name) not in known:
                     self.step(f"counting {case.kernel} with {name}", part)
-                    yield _counted(case, name, self._call(worker, worker_tasks.count, case, name))
+                    yield _counted(
+                        case, name, self._call(worker, worker_tasks.count_with, case, name)
+                    )
         finally:
             worker.close()
 
@@ -269,7 +273,7 @@ class _Length:
             FailedError: when it is wrong, or cannot be had.
         """
         wanted = self.measurements
-        is_own = kernels.is_own(case.kernel)
+        is_own = kernels.is_custom(case.kernel)
         reference = wanted.check_against if is_own else None
         if not (reference if is_own else wanted.memory or wanted.time):
             return
@@ -300,15 +304,15 @@ def _counted(case: Case, counter: str, outcome: Outcome) -> Record:
     if outcome.status == "ok":
         return Record(case.kernel, case.workload, quantity, outcome.value)
     is_kernels = counter == REFERENCE_COUNTER and not isinstance(outcome.error, MeasurementError)
-    if is_kernels or outcome.is_lost or outcome.status == "oom":
+    if is_kernels or outcome.worker_died or outcome.status == "oom":
         raise FailedError(f"{outcome.failure} while {counter} counted it", outcome.status)
-    return empty(case, quantity, outcome.failure)
+    return missing_value_record(case, quantity, outcome.failure)
 
 
 def _peak_memory(case: Case, outcome: Outcome) -> Iterator[Record]:
     """The peaks, or an empty cell and the reason."""
     if isinstance(outcome.error, MeasurementError):
-        yield empty(case, "peak_bytes", outcome.failure)
+        yield missing_value_record(case, "peak_bytes", outcome.failure)
         return
     if outcome.status != "ok":
         raise FailedError(f"{outcome.failure} while its memory was measured", outcome.status)
@@ -325,11 +329,11 @@ def _peak_memory(case: Case, outcome: Outcome) -> Iterator[Record]:
 def _closed_forms(case: Case) -> Iterator[Record]:
     """What is known without running anything; of the user's own, what it raises."""
     kernel, workload = kernels.find(case.kernel), case.workload
-    if kernel.attends == "own":
-        yield from _counts_of_own(case, kernel)
+    if kernel.pattern_support == "custom":
+        yield from _counts_of_custom(case, kernel)
         return
     values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
-    if kernel.supports(workload) is None:
+    if kernel.unsupported_reason(workload) is None:
         values |= {
             "padded_seq_len": kernels.padded_seq_len(kernel, workload),
             "params": kernel.parameters(workload),
@@ -340,10 +344,10 @@ def _closed_forms(case: Case) -> Iterator[Record]:
         yield Record(case.kernel, workload, quantity, value)
 
 
-def _counts_of_own(case: Case, kernel: Kernel) -> Iterator[Record]:
+def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
     """What a run without numbers tells of the user's own."""
     workload = case.workload
-    if kernel.supports(workload) is not None:
+    if kernel.unsupported_reason(workload) is not None:
         return
     quantities: dict[str, Callable[[Workload], int]] = {
         "padded_seq_len": lambda workload: kernels.padded_seq_len(kernel, workload),
@@ -357,8 +361,8 @@ def _counts_of_own(case: Case, kernel: Kernel) -> Iterator[Record]:
         try:
             yield Record(case.kernel, workload, quantity, take(workload), detail=detail)
         except UncountedError as error:
-            yield empty(case, quantity, describe_error(error))
+            yield missing_value_record(case, quantity, describe_error(error))
         except MeasurementError as error:
             if quantity != "predicted_peak_bytes":
                 raise
-            yield empty(case, quantity, describe_error(error))
+            yield missing_value_record(case, quantity, describe_error(error))

@@ -19,7 +19,7 @@ _THREADS = "/proc/self/task"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class CpuTimes:
     """Seconds of work since the system began, of all cores together.
 
     Attributes:
@@ -37,7 +37,7 @@ class Load:
     all_cores: float
 
 
-def load(own_elsewhere: float = 0.0) -> Load:
+def cpu_times(own_elsewhere: float = 0.0) -> CpuTimes:
     """The load until now.
 
     Args:
@@ -51,10 +51,10 @@ def load(own_elsewhere: float = 0.0) -> Load:
     stolen = float(times.steal) if hasattr(times, "steal") else None
     idle = float(times.idle) + float(getattr(times, "iowait", 0.0))
     own = time.process_time() + own_elsewhere
-    return Load(time.monotonic(), busy, own, stolen, busy + idle + (stolen or 0.0))
+    return CpuTimes(time.monotonic(), busy, own, stolen, busy + idle + (stolen or 0.0))
 
 
-def cores_used_by_others(before: Load, after: Load) -> float | None:
+def cores_used_by_others(before: CpuTimes, after: CpuTimes) -> float | None:
     """How many cores other processes kept busy; None where no time has passed."""
     seconds = after.at - before.at
     if seconds <= 0:
@@ -62,7 +62,7 @@ def cores_used_by_others(before: Load, after: Load) -> float | None:
     return max(0.0, (after.busy - before.busy - (after.own - before.own)) / seconds)
 
 
-def stolen_share(before: Load, after: Load) -> float | None:
+def stolen_share(before: CpuTimes, after: CpuTimes) -> float | None:
     """The part of all cores' time that the hypervisor gave to other guests."""
     passed = after.all_cores - before.all_cores
     if before.stolen is None or after.stolen is None or passed <= 0:
@@ -127,7 +127,7 @@ def longest_wait_ns(
     return max((waited - before.get(thread, 0) for thread, waited in after.items()), default=0)
 
 
-def conditions(before: Load, after: Load, threads: int) -> Conditions:
+def conditions(before: CpuTimes, after: CpuTimes, threads: int) -> Conditions:
     """What disturbed times that were taken between two loads."""
     import psutil
 

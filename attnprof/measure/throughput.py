@@ -41,7 +41,7 @@ def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float
     deadline = time.monotonic() + seconds
     side = SMALLEST_SIDE
     while True:
-        product = _product(side, dtype, device)
+        product = _make_matmul(side, dtype, device)
         timer(product)  # the first call prepares
         taken_ns = timer(product).time_ns
         is_large = taken_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
@@ -49,7 +49,7 @@ def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float
         if is_large or time.monotonic() + 8 * MIN_REPEATS * taken_ns / 1e9 > deadline:
             break
         side *= 2
-    times = repeated(product, timer, deadline - time.monotonic(), REPEATS)
+    times = time_repeatedly(product, timer, deadline - time.monotonic(), REPEATS)
     return round(side**3 / _median_ns(times) * 1e9)
 
 
@@ -61,7 +61,7 @@ def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: floa
     deadline = time.monotonic() + seconds
     side, best = SMALLEST_SIDE, 0.0
     while True:
-        product = _product(side, dtype, device)
+        product = _make_matmul(side, dtype, device)
         for one in [timer(product) for _ in range(MIN_REPEATS)]:
             best = max(best, side**3 / max(1, one.time_ns - (one.waited_ns or 0)))
         if 2 * side > LARGEST_SIDE[device] or time.monotonic() > deadline:
@@ -83,7 +83,7 @@ def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: i
         return target.copy_(source)
 
     timer(copy)
-    times = repeated(copy, timer, seconds, REPEATS)
+    times = time_repeatedly(copy, timer, seconds, REPEATS)
     return round(2 * count / _median_ns(times) * 1e9)
 
 
@@ -98,7 +98,7 @@ def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int)
     """
     side = round((macs_per_s * NOISE_NS / 1e9) ** (1 / 3) / 64) * 64
     side = min(max(side, 64), LARGEST_SIDE[device])
-    products = [_product(side, "float32", device) for _ in range(2)]
+    products = [_make_matmul(side, "float32", device) for _ in range(2)]
     for product in products * 2:
         timer(product)
     order = random.Random(0)
@@ -125,7 +125,7 @@ def noise_of(pairs: Sequence[tuple[int, int]]) -> Noise:
     )
 
 
-def repeated(
+def time_repeatedly(
     run: Run, timer: Timer, seconds: float, most: int, least: int = MIN_REPEATS
 ) -> list[Timed]:
     """Times of one call, of which at least a few are taken."""
@@ -147,7 +147,7 @@ def _spread(values: Sequence[float]) -> float:
     return (upper - lower) / median
 
 
-def _product(side: int, dtype: DType, device: Device) -> Run:
+def _make_matmul(side: int, dtype: DType, device: Device) -> Run:
     import torch
 
     generator = torch.Generator(device=device).manual_seed(0)

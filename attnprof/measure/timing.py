@@ -10,20 +10,29 @@ from typing import Any, cast
 
 from attnprof.core.errors import FailedError
 from attnprof.core.intervals import median_interval, paired_ratio
-from attnprof.core.records import RATIO, REFERENCE, ROUNDS, WITHHELD, Record, Value, closed, failed
+from attnprof.core.records import (
+    RATIO,
+    REFERENCE,
+    ROUNDS,
+    WITHHELD,
+    Record,
+    Value,
+    case_record,
+    failure_record,
+)
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
 from attnprof.measure import system_load, worker_tasks
 from attnprof.measure.busy_processes import snapshot
-from attnprof.measure.disturbance import Disturbance, Surroundings, Timed, explained
-from attnprof.measure.system_load import Load
+from attnprof.measure.disturbance import Disturbance, Environs, Timed, describe_disturbance_of
+from attnprof.measure.system_load import CpuTimes
 
 NOISY = 0.2
 """An interval wider than this part of its median is called noisy."""
 
 
-class Bench:
+class TimingSession:
     """Cases that are built in one process and called in turn; where it is lost, another goes on.
 
     Args:
@@ -73,19 +82,19 @@ class Bench:
         """What is to be known of the device's clocks; empty where nothing is."""
         return self._asked(worker_tasks.clock_note).value or ""
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Environs:
         """What else the machine does while cases are timed; asked before any has been built."""
-        return Surroundings(self._load, self._threads, system_load.cores_within_quota())
+        return Environs(self._load, self._threads, system_load.cores_within_quota())
 
     def explained(self, seen: Disturbance) -> str:
         """What disturbed rounds, and what helps; empty where little did."""
-        return explained(seen, self._threads, self._processes)
+        return describe_disturbance_of(seen, self._threads, self._processes)
 
-    def _load(self) -> Load:
+    def _load(self) -> CpuTimes:
         """Without the work of the cases' own process, whichever that is."""
         process, seconds = self._asked(system_load.own_seconds).value or (os.getpid(), 0.0)
         is_here = process == os.getpid()
-        return system_load.load(system_load.started_seconds() if is_here else seconds)
+        return system_load.cpu_times(system_load.started_seconds() if is_here else seconds)
 
     def _threads(self) -> int:
         return self._asked(worker_tasks.threads).value or 1
@@ -95,7 +104,7 @@ class Bench:
         if self._worker is None:
             return Outcome()
         outcome = self._worker.call(function, max_seconds=self._max_seconds)
-        if outcome.is_lost:
+        if outcome.worker_died:
             self._forget()
         return outcome
 
@@ -111,20 +120,20 @@ class Bench:
         if self._worker is not None:
             self._worker.close()
         self._worker = None
-        worker_tasks.release()
+        worker_tasks.clear()
 
     def _do(self, step: Callable[[Case], Timed | None], case: Case) -> Timed:
         if self._worker is None:
             self._worker = self._workers.worker()
         outcome = self._worker.call(step, case, max_seconds=self._max_seconds)
-        if outcome.is_lost:
+        if outcome.worker_died:
             self._forget()
         if outcome.status != "ok":
             raise FailedError(f"{outcome.failure} while it was timed", outcome.status)
         return outcome.value or Timed(0)
 
 
-def time_in_turn(
+def time_interleaved(
     cases: Sequence[Case],
     workers: Workers,
     *,
@@ -147,11 +156,11 @@ def time_in_turn(
     """
     from attnprof.measure.rounds import Budget, measure_rounds
 
-    bench = Bench(workers, timeout)
+    bench = TimingSession(workers, timeout)
     try:
         measured = measure_rounds(
             {case: partial(bench.timed, case) for case in cases},
-            _told,
+            _run_self_timed,
             Budget(max_seconds, bench.clock),
             on_round=on_round,
             precision=precision,
@@ -164,7 +173,7 @@ def time_in_turn(
     finally:
         bench.close()
     for case, error in measured.failures.items():
-        yield failed(case, error)
+        yield failure_record(case, error)
     for case, samples in measured.times.items():
         interval = median_interval(samples)
         values: dict[str, Value] = {
@@ -179,7 +188,7 @@ def time_in_turn(
         reason = disturbed * seen.is_withheld
         yield Record(case.kernel, case.workload, WITHHELD, int(seen.is_withheld), detail=reason)
         noise = "" if seen.is_withheld else _noise(interval.relative_width, len(samples))
-        yield closed(case, "ok", "; ".join(text for text in (noise, *notes) if text))
+        yield case_record(case, "ok", "; ".join(text for text in (noise, *notes) if text))
 
 
 def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[str, Value]]:
@@ -195,7 +204,7 @@ def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[s
             yield "speedup", round(paired_ratio(others_samples, times[case]).median, 4)
 
 
-def _told(run: Callable[[], object]) -> Timed:
+def _run_self_timed(run: Callable[[], object]) -> Timed:
     """A bench tells the time of a call itself."""
     return cast("Timed", run())
 

@@ -13,17 +13,17 @@ from attnprof.counting import counters
 if TYPE_CHECKING:
     from attnprof.core.workload import Device, DType
     from attnprof.measure.disturbance import Timed
-    from attnprof.measure.gpu_clocks import ClockWatch
+    from attnprof.measure.gpu_clocks import ClockMonitor
     from attnprof.measure.peak_memory import PeakMemory
 
 
 _FAMILIES = ("bert", "longformer")
 """Prefixes of kernels' names, which are those of transformers' packages too."""
 
-_watches: list[ClockWatch] = []
+_clock_monitors: list[ClockMonitor] = []
 """On the clocks of the GPU that cases are timed on."""
 
-_timed: dict[Case, Callable[[], Timed]] = {}
+_prepared: dict[Case, Callable[[], Timed]] = {}
 """What is built in this process and called again and again, by its case."""
 
 
@@ -40,7 +40,7 @@ def model_modules(kernel_names: Iterable[str]) -> list[str]:
 def modules(kernel_names: Iterable[str]) -> list[str]:
     """What the steps of these kernels import, for it to be imported once."""
     names = set(kernel_names)
-    own = {name for name in names if kernels.is_own(name)}
+    own = {name for name in names if kernels.is_custom(name)}
     built_in = names - own
     return [
         "torch",
@@ -73,7 +73,7 @@ def wrong_output(case: Case, reference: str | None = None) -> str:
     return wrong_output(call, workload, has_float32_softmax=kernel.has_float32_softmax)
 
 
-def count(case: Case, counter: str) -> int:
+def count_with(case: Case, counter: str) -> int:
     """MACs of one call, by a counter."""
     return counters.find(counter).count(partial(kernels.find(case.kernel).build, case.workload))
 
@@ -92,29 +92,29 @@ def peak_memory(case: Case) -> PeakMemory:
     from attnprof.measure.peak_memory import measure_peak_memory
 
     call = kernels.find(case.kernel).build(case.workload)
-    if kernels.find(case.kernel).compiles:
+    if kernels.find(case.kernel).needs_compilation:
         call.run()
     return measure_peak_memory(call.run, case.workload.device)
 
 
 def build(case: Case) -> None:
-    """Build what is going to be timed; it is kept until `release`."""
+    """Build what is going to be timed; it is kept until `clear`."""
     from attnprof.measure.rounds import cpu_timer, cuda_timer
 
     is_on_gpu = case.workload.device == "cuda"
     timer = cuda_timer() if is_on_gpu else cpu_timer
-    if is_on_gpu and not _watches:
-        from attnprof.measure.gpu_clocks import watch_clocks
+    if is_on_gpu and not _clock_monitors:
+        from attnprof.measure.gpu_clocks import monitor_clocks
 
-        _watches.append(watch_clocks())
-    _timed[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
+        _clock_monitors.append(monitor_clocks())
+    _prepared[case] = partial(timer, kernels.find(case.kernel).build(case.workload).run)
 
 
 def timed(case: Case) -> Timed:
     """One call of what was built."""
-    for watch in _watches:
-        watch.look()
-    return _timed[case]()
+    for watch in _clock_monitors:
+        watch.sample()
+    return _prepared[case]()
 
 
 def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
@@ -129,15 +129,15 @@ def threads() -> int:
     """That a call computes with here; on a GPU the one that launches its work."""
     import torch
 
-    return 1 if _watches else torch.get_num_threads()
+    return 1 if _clock_monitors else torch.get_num_threads()
 
 
 def clock_note() -> str:
     """What was seen of the GPU's clocks meanwhile; empty where nothing was."""
-    return "; ".join(watch.note() for watch in _watches)
+    return "; ".join(watch.note() for watch in _clock_monitors)
 
 
-def release() -> None:
+def clear() -> None:
     """Keep nothing any longer."""
-    _timed.clear()
-    _watches.clear()
+    _prepared.clear()
+    _clock_monitors.clear()

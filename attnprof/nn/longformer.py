@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
-from attnprof.core.formulas import absorbs
+from attnprof.core.formulas import should_absorb_projection
 from attnprof.nn.banded.attention import Band
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.tile_kernels import accumulate_type
@@ -209,7 +209,7 @@ class LongformerSelfAttention(nn.Module):
             bias = hidden_states.new_zeros(padded.shape).masked_fill(padded, -torch.inf)
         seq_len, globals_ = hidden_states.shape[1], index.shape[1]
         may_read = self._may_read(self.key_global) and self._may_read(self.value_global)
-        if may_read and absorbs(seq_len, self.embed_dim, self.num_heads, globals_):
+        if may_read and should_absorb_projection(seq_len, self.embed_dim, self.num_heads, globals_):
             return self._read_unprojected(query, hidden_states, bias, dropout_p)
         return scaled_dot_product_attention(
             query,

@@ -81,9 +81,9 @@ def sliding_window_attention(
     rows = None
     if any(band.global_positions):
         rows = _global_rows(
-            _or_ordinary("global_query", global_query, query, band),
-            _or_ordinary("global_key", global_key, key),
-            _or_ordinary("global_value", global_value, value),
+            _checked_or_default("global_query", global_query, query, band),
+            _checked_or_default("global_key", global_key, key),
+            _checked_or_default("global_value", global_value, value),
             key_padding_mask,
             band,
             dropout_p,
@@ -191,7 +191,7 @@ def _check_tensors(
         )
 
 
-def _or_ordinary(
+def _checked_or_default(
     name: str, tensor: Tensor | None, like: Tensor, band: Band | None = None
 ) -> Tensor:
     """The projection of global tokens, checked, or the ordinary one; `band` if rows will do."""

@@ -20,7 +20,7 @@ from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_bytes, format_count, format_duration, format_macs
-from attnprof.report.label_layout import apart, densified, farthest
+from attnprof.report.label_layout import farthest_point, resample, spread_labels
 from attnprof.report.summary import describe_setting
 
 # Okabe and Ito's palette without its yellow; marker and dash repeat what the colour says, for
@@ -84,7 +84,9 @@ _PANELS = (
 def render_png(table: ResultTable) -> bytes:
     """A PNG with a panel for each quantity that the table has."""
     series = [one for one in series_of(table) if one.is_supported]
-    panels = [panel for panel in _PANELS if any(_told(one, panel) for one in series)]
+    panels = [
+        panel for panel in _PANELS if any(_measured_and_predicted(one, panel) for one in series)
+    ]
     if any(panel.quantity == "peak_bytes" for panel in panels):
         panels = [panel for panel in panels if panel.quantity != "predicted_peak_bytes"]
     figure, grid = _lay_out(panels, series)
@@ -157,7 +159,7 @@ def _predicted(one: Series, panel: _Panel) -> list[tuple[int, int]]:
     return measured[-1:] + points
 
 
-def _told(one: Series, panel: _Panel) -> list[tuple[int, int]]:
+def _measured_and_predicted(one: Series, panel: _Panel) -> list[tuple[int, int]]:
     """What was measured, and what was predicted where it was not."""
     return sorted({*_points(one, panel.quantity), *_predicted(one, panel)})
 
@@ -253,7 +255,7 @@ def _label_guides(axes: Axes, lines: Sequence[Sequence[tuple[int, int]]]) -> Non
     """Name the guides, each at the place beside it that is farthest from every other line."""
 
     def pixels(points: Any) -> NDArray[np.float64]:
-        return densified(axes.transData.transform(points))
+        return resample(axes.transData.transform(points))
 
     guides = {
         str(line.get_label()): pixels(line.get_xydata())
@@ -262,7 +264,7 @@ def _label_guides(axes: Axes, lines: Sequence[Sequence[tuple[int, int]]]) -> Non
     }
     for name, own in guides.items():
         others = [line for label, line in guides.items() if label != name]
-        place = farthest(own + _GUIDE_LABEL_OFFSET, [*map(pixels, lines), *others])
+        place = farthest_point(own + _GUIDE_LABEL_OFFSET, [*map(pixels, lines), *others])
         x, y = axes.transData.inverted().transform(place)
         axes.text(x, y, name, fontsize=9, color="#8A8A8A", ha="center", va="center")
 
@@ -281,12 +283,12 @@ def _label_ends(axes: Axes, panel: _Panel, series: Sequence[Series]) -> None:
     for index, one in enumerate(series):
         text = _end_label(one, panel)
         if text:
-            point = _told(one, panel)[-1]
+            point = _measured_and_predicted(one, panel)[-1]
             ends.append((float(axes.transData.transform(point)[1]), text, index, point))
     ends.sort()
     line_height = _LABEL_POINTS * _LINE_HEIGHT * axes.figure.dpi / 72
     bottom, top = (float(axes.transAxes.transform((0, y))[1]) for y in (0, 1))
-    heights = apart(
+    heights = spread_labels(
         [height for height, *_ in ends],
         [line_height * _lines(text) for _, text, *_ in ends],
         (bottom, top),

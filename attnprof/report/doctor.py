@@ -45,8 +45,8 @@ def render_doctor(machine: Machine) -> list[Section]:
         sections.append(Section(heading, sentences=found.meaning))
         sections.append(Section("What helps", sentences=found.remedies))
     sections.append(Section("Disturbed", sentences=_disturbances(machine)))
-    sections.append(Section("Failed", sentences=_told(machine.failures)))
-    sections.append(Section("Left out", sentences=_told(machine.left_out)))
+    sections.append(Section("Failed", sentences=_sentences_by_reason(machine.failures)))
+    sections.append(Section("Left out", sentences=_sentences_by_reason(machine.left_out)))
     return [section for section in sections if section.table or section.sentences]
 
 
@@ -144,7 +144,7 @@ def _disturbances(machine: Machine) -> tuple[str, ...]:
     return (sentence,)
 
 
-def _told(parts: Mapping[str, str]) -> tuple[str, ...]:
+def _sentences_by_reason(parts: Mapping[str, str]) -> tuple[str, ...]:
     """One line for each part; parts that one reason holds for share it."""
     by_reason: dict[str, list[str]] = {}
     for part, reason in parts.items():

@@ -25,7 +25,7 @@ _MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class RunFingerprint:
     """What records must have been taken under for them to stand for new ones.
 
     Attributes:
@@ -40,7 +40,7 @@ class Key:
         """The line that the records of a run stand under."""
         return {HEADER: SCHEMA, "machine": self.machine, "sources": self.sources}
 
-    def covers(self, header: Mapping[str, Any], kernel: str) -> bool:
+    def matches(self, header: Mapping[str, Any], kernel: str) -> bool:
         """Whether a kernel's records under such a line may stand for new ones."""
         sources: Mapping[str, str] = header.get("sources", {})
         is_same_source = sources.get(kernel) == self.sources.get(kernel)
@@ -76,7 +76,7 @@ class Journal:
             that of an unfinished run and is not to be resumed.
     """
 
-    def __init__(self, path: Path, key: Key, *, is_resumed: bool) -> None:
+    def __init__(self, path: Path, key: RunFingerprint, *, is_resumed: bool) -> None:
         self.path = path
         self._key = key
         self._lines, self.damage, self._whole_bytes = _read(path)
@@ -98,7 +98,7 @@ class Journal:
         self._append(key.as_line())
         self.flush()
 
-    def earlier(self, cases: Iterable[Case], wanted: Sequence[str]) -> dict[Case, list[Record]]:
+    def resumable(self, cases: Iterable[Case], wanted: Sequence[str]) -> dict[Case, list[Record]]:
         """Records of these cases that need not be taken again.
 
         A case is finished when it failed, or when all that is wanted of it has been measured. Of
@@ -135,7 +135,7 @@ class Journal:
         return found
 
     @property
-    def told_damage(self) -> str:
+    def damage_message(self) -> str:
         """Which lines were skipped, for whoever goes on with the run; empty without any."""
         if not self.damage:
             return ""
@@ -152,7 +152,7 @@ class Journal:
         for line in self._lines:
             if HEADER in line:
                 header = line
-            elif "quantity" in line and self._key.covers(header, line["kernel"]):
+            elif "quantity" in line and self._key.matches(header, line["kernel"]):
                 by_identity.setdefault(_identity(line), {})[line["quantity"]] = line
         return by_identity
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 _POINTS_OF_A_LINE = 60
 
 
-def apart(
+def spread_labels(
     heights: Sequence[float], sizes: Sequence[float], limits: tuple[float, float]
 ) -> list[float]:
     """Ascending heights moved as little as it takes for labels of these sizes not to overlap.
@@ -41,7 +41,7 @@ def _block(
     return max(limits[0], min(bottom, limits[1] - sum(sizes))), wanted, sizes
 
 
-def densified(line: ArrayLike) -> NDArray[np.float64]:
+def resample(line: ArrayLike) -> NDArray[np.float64]:
     """A line's points `(count, 2)` with many between each two: distances to them are to it."""
     points = np.asarray(line, dtype=np.float64)
     steps = np.linspace(0, len(points) - 1, _POINTS_OF_A_LINE)
@@ -49,7 +49,7 @@ def densified(line: ArrayLike) -> NDArray[np.float64]:
     return np.stack([np.interp(steps, index, points[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def farthest(
+def farthest_point(
     places: NDArray[np.float64], obstacles: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """Of places along a line, the one farthest from all obstacles; the line's ends do not count."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from attnprof import kernels
-from attnprof.analysis.crossover import MeasuredCrossing, Side
+from attnprof.analysis.crossover import MeasuredCrossover, Side
 from attnprof.analysis.findings import Findings
 from attnprof.analysis.findings.counters import CounterFinding
-from attnprof.analysis.findings.crossovers import PayFinding, Resource
+from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
 from attnprof.analysis.findings.growth import GrowthFinding
-from attnprof.analysis.findings.max_length import FitFinding
+from attnprof.analysis.findings.max_length import MaxLengthFinding
 from attnprof.analysis.findings.speed import LengthVerdict, VerdictFinding
 from attnprof.analysis.series import labels
-from attnprof.core.growth.laws import Law
+from attnprof.core.growth.laws import DoublingLaw
 from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
@@ -61,7 +61,7 @@ def describe_setting(table: ResultTable) -> str:
     if not rows:
         return "nothing to cost"
     workload = rows[0].workload
-    built_in = [row.workload for row in rows if not kernels.is_own(row.kernel)]
+    built_in = [row.workload for row in rows if not kernels.is_custom(row.kernel)]
     patterns = [own for own in built_in if not own.is_dense]
     pattern = _shared_pattern(patterns) if patterns else "dense" * bool(built_in)
     shapes = dict.fromkeys((row.workload.hidden_size, row.workload.num_heads) for row in rows)
@@ -89,8 +89,8 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
     sections = [
         ("Growth of the MACs executed", _growth_lines(findings.growth)),
         *_verdict_sections(findings.verdicts),
-        ("From which length it pays", _pay_lines(findings.pays)),
-        ("What fits in memory here", _fit_lines(findings.fits)),
+        ("From which length it pays", _crossover_lines(findings.crossovers)),
+        ("What fits in memory here", _fit_lines(findings.max_lengths)),
         ("What ptflops counted", _counter_lines(findings.counters)),
     ]
     return [(heading, lines) for heading, lines in sections if lines]
@@ -133,7 +133,7 @@ def _growth_text(finding: GrowthFinding) -> str:
     return f"{text}."
 
 
-def _law_text(law: Law, steps: str) -> str:
+def _law_text(law: DoublingLaw, steps: str) -> str:
     if law.name or law.is_settled:
         name = law.name or f"n^{law.exponent:.2f}"
         return f"as {name}{steps}, told by doublings up to {format_count(law.longer)} tokens"
@@ -182,17 +182,17 @@ def _advice(told: LengthVerdict) -> str:
     return f"{advice}, --max-seconds {told.seconds_needed}" if told.seconds_needed else advice
 
 
-def _pay_lines(pays: tuple[PayFinding, ...]) -> list[str]:
-    by_pair: dict[tuple[str, str], list[PayFinding]] = {}
+def _crossover_lines(pays: tuple[CrossoverFinding, ...]) -> list[str]:
+    by_pair: dict[tuple[str, str], list[CrossoverFinding]] = {}
     for finding in pays:
         by_pair.setdefault((finding.label, finding.reference), []).append(finding)
     return [
-        f"{label} against {reference}: {'; '.join(_pay_text(finding) for finding in findings)}."
+        f"{label} against {reference}: {'; '.join(_crossover_text(finding) for finding in findings)}."
         for (label, reference), findings in by_pair.items()
     ]
 
 
-def _pay_text(finding: PayFinding) -> str:
+def _crossover_text(finding: CrossoverFinding) -> str:
     longest = format_count(finding.longest)
     as_much = f"{format_ratio(finding.ratio)} {_AS_MUCH[finding.resource]} at {longest}"
     if finding.interval and finding.interval[0] <= 1 <= finding.interval[1]:
@@ -201,7 +201,7 @@ def _pay_text(finding: PayFinding) -> str:
             f"no clear difference in time at {longest} tokens "
             f"(99 % interval {low} to {high} as long)"
         )
-    side, before, first = finding.crossing.side, finding.crossing.before, finding.crossing.first
+    side, before, first = finding.crossover.side, finding.crossover.before, finding.crossover.first
     costs = _SIDES[side][finding.resource]
     if before == 0 and side == "more":
         return f"no {_SIDES['less'][finding.resource]} within these lengths ({as_much})"
@@ -223,7 +223,7 @@ def _pay_text(finding: PayFinding) -> str:
     return f"{costs} from {where} tokens on ({as_much})"
 
 
-def _measured_text(measured: MeasuredCrossing, length: float) -> tuple[str, str]:
+def _measured_text(measured: MeasuredCrossover, length: float) -> tuple[str, str]:
     """The length, and its interval with the measured lengths that it was solved between."""
     before, first = measured.crossing.before, measured.crossing.first
     low = before if measured.low is None else measured.low
@@ -241,11 +241,11 @@ def _measured_text(measured: MeasuredCrossing, length: float) -> tuple[str, str]
     return f"about {about}", interval
 
 
-def _fit_lines(fits: tuple[FitFinding, ...]) -> list[str]:
+def _fit_lines(fits: tuple[MaxLengthFinding, ...]) -> list[str]:
     return [f"{finding.label}: {_fit_text(finding)}." for finding in fits]
 
 
-def _fit_text(finding: FitFinding) -> str:
+def _fit_text(finding: MaxLengthFinding) -> str:
     available = format_bytes(finding.available_bytes)
     if finding.longest == 0:
         return f"nothing fits in {available}"

@@ -58,7 +58,7 @@ def find_uncounted(series: Series) -> list[CounterFinding]:
                 seq_len,
                 counted,
                 executed[seq_len],
-                series.kernel.unseen_by_ptflops,
+                series.kernel.ptflops_misses,
                 series.workload.mode == "training",
                 before[0] if before else None,
                 doubling_exponent(before, points[-1]) if before else 0.0,

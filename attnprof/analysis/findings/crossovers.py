@@ -9,14 +9,14 @@ from typing import Literal
 from attnprof.analysis.cost_functions import QUANTITIES, Predicted, closed_costs, counted_costs
 from attnprof.analysis.crossover import (
     RIPPLE,
-    Crossing,
-    MeasuredCrossing,
+    Crossover,
+    MeasuredCrossover,
     MeasuredRatio,
     Side,
-    measured_crossing,
-    seek_crossing,
+    interpolate_crossover,
+    search_crossover,
     side_of,
-    solve_crossing,
+    solve_crossover,
 )
 from attnprof.analysis.series import Series
 from attnprof.core.growth.empirical import Count
@@ -38,7 +38,7 @@ _SETTLED = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class PayFinding:
+class CrossoverFinding:
     """Where a series costs less than another, or more.
 
     Attributes:
@@ -57,20 +57,20 @@ class PayFinding:
     label: str
     reference: str
     resource: Resource
-    crossing: Crossing
+    crossover: Crossover
     longest: int
     ratio: float
     interval: tuple[float, float] | None = None
-    measured: MeasuredCrossing | None = None
+    measured: MeasuredCrossover | None = None
     until: int | None = None
 
 
-def find_crossings(series: Sequence[Series]) -> Iterator[PayFinding]:
+def find_crossovers(series: Sequence[Series]) -> Iterator[CrossoverFinding]:
     """Sparse kernels and the user's own against all that they are to be compared with."""
     built_in = {one.label: closed_costs(one) for one in series if not one.is_own}
     for one, other in pairs(series):
         if one.is_own or other.is_own:
-            yield from _of_own(one, other)
+            yield from _of_custom(one, other)
         else:
             yield from _of_closed_forms(one, other, built_in[one.label], built_in[other.label])
         yield from _in_time(one, other)
@@ -84,7 +84,7 @@ def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
     many of the user's own only the first is compared with the others.
     """
     own = [one for one in series if one.is_own]
-    dense = [one for one in series if not one.is_own and one.kernel.attends == "dense"]
+    dense = [one for one in series if not one.is_own and one.kernel.pattern_support == "dense"]
     for one in series:
         size = one.workload.densified().at(1)
         references = [other for other in dense if other.workload.at(1) == size]
@@ -94,7 +94,7 @@ def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
             is_compared = place == 0 or len(own) <= _MANY
             later = [other for other in own[place + 1 :] if other in mine] if is_compared else []
             yield from ((one, other) for other in [*references, *later])
-        elif one.kernel.attends == "pattern":
+        elif one.kernel.pattern_support == "pattern":
             yield from ((one, other) for other in references or mine)
 
 
@@ -103,19 +103,21 @@ def _of_closed_forms(
     other: Series,
     costs: Mapping[Predicted, Cost],
     references: Mapping[Predicted, Cost],
-) -> Iterator[PayFinding]:
+) -> Iterator[CrossoverFinding]:
     longest = one.workload.seq_len
-    step = one.kernel.length_step(one.workload)
+    step = one.kernel.padding_multiple(one.workload)
     for resource, cost in costs.items():
         reference = references[resource]
         crossing, until = lasting(cost, reference, longest, step)
         ratio = float(cost(longest) / reference(longest))
-        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio, until=until)
+        yield CrossoverFinding(
+            one.label, other.label, resource, crossing, longest, ratio, until=until
+        )
 
 
 def lasting(
     cost: Cost, reference: Cost, longest: int, step: int = 1, ripple: int = RIPPLE
-) -> tuple[Crossing, int | None]:
+) -> tuple[Crossover, int | None]:
     """From where on the side of the longest length stays at longer ones too.
 
     Padding may bring the two together once more just behind the longest length. Where the side does
@@ -123,11 +125,11 @@ def lasting(
     """
     far = max(longest, min(_FARTHER * longest, _FARTHEST))
     side = side_of(cost(longest), reference(longest))
-    beyond = solve_crossing(cost, reference, -(-far // step) * step, step, ripple)
+    beyond = solve_crossover(cost, reference, -(-far // step) * step, step, ripple)
     # What holds in the last of many steps alone may end with the next.
     if beyond.side == side and (beyond.first <= longest or beyond.first <= _SETTLED * far):
         return beyond, None
-    within = solve_crossing(cost, reference, longest, step, ripple)
+    within = solve_crossover(cost, reference, longest, step, ripple)
     others = (
         n
         for n in range(longest + 1, min(far, longest + ripple * step))
@@ -136,7 +138,7 @@ def lasting(
     return within, next(others, beyond.before + 1) - 1
 
 
-def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:
+def _of_custom(one: Series, other: Series) -> Iterator[CrossoverFinding]:
     """Solved from polynomials and closed forms and confirmed by counts, or else by counts alone."""
     for resource, quantity in QUANTITIES.items():
         costs, references = (dict(series.points(quantity)) for series in (one, other))
@@ -146,10 +148,12 @@ def _of_own(one: Series, other: Series) -> Iterator[PayFinding]:
         longest = lengths[-1]
         sides = _sides(_counts(one, resource), _counts(other, resource))
         guess, until = _guess(one, other, resource, longest)
-        crossing = seek_crossing(sides, lengths, guess)
+        crossing = search_crossover(sides, lengths, guess)
         until = until if crossing == guess else None
         ratio = costs[longest] / references[longest]
-        yield PayFinding(one.label, other.label, resource, crossing, longest, ratio, until=until)
+        yield CrossoverFinding(
+            one.label, other.label, resource, crossing, longest, ratio, until=until
+        )
 
 
 def _counts(series: Series, resource: Predicted) -> Count:
@@ -169,7 +173,7 @@ def _sides(cost: Count, reference: Count) -> Callable[[int], Side | None]:
 
 def _guess(
     one: Series, other: Series, resource: Predicted, longest: int
-) -> tuple[Crossing | None, int | None]:
+) -> tuple[Crossover | None, int | None]:
     """The crossing of what is known at every length; None where that is not so of both."""
     cost, reference = (_exact_cost(series, resource) for series in (one, other))
     if cost is None or reference is None:
@@ -187,12 +191,12 @@ def _exact_cost(series: Series, resource: Predicted) -> Cost | None:
 
 def _step(series: Series, resource: Predicted) -> int:
     if not series.is_own:
-        return series.kernel.length_step(series.workload)
+        return series.kernel.padding_multiple(series.workload)
     told = counted_costs(series).growth(resource)
     return told.step if told else 1
 
 
-def _in_time(one: Series, other: Series) -> Iterator[PayFinding]:
+def _in_time(one: Series, other: Series) -> Iterator[CrossoverFinding]:
     """From ratios of paired rounds, not from two medians: drift hits both of a pair alike."""
     name = other.rows[0].kernel
     ratios = [
@@ -205,8 +209,8 @@ def _in_time(one: Series, other: Series) -> Iterator[PayFinding]:
     ]
     if not ratios:
         return
-    measured, last = measured_crossing(ratios), ratios[-1]
-    yield PayFinding(
+    measured, last = interpolate_crossover(ratios), ratios[-1]
+    yield CrossoverFinding(
         one.label,
         other.label,
         "time",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from attnprof.analysis.cost_functions import closed_costs, counted_costs
 from attnprof.analysis.series import Series
-from attnprof.core.growth.laws import Law, name_law
+from attnprof.core.growth.laws import DoublingLaw, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
 _DOUBLINGS = range(4, 11)
@@ -33,7 +33,7 @@ class GrowthFinding:
     longest: int
     step: int
     multiple: int
-    law: Law | None
+    law: DoublingLaw | None
     solved_to: int
 
 
@@ -46,7 +46,7 @@ def _of_built_in(series: Series) -> GrowthFinding:
     """Solved at four multiples of the longest length, rounded up to what the kernel pads to."""
     cost = closed_costs(series)["MACs"]
     longest = series.workload.seq_len
-    step = series.kernel.length_step(series.workload)
+    step = series.kernel.padding_multiple(series.workload)
     base = -(-longest // step) * step
     growth = solve_growth(cost, (base, 2 * base, 3 * base, 4 * base))
     if not growth.residual:

@@ -13,7 +13,7 @@ from attnprof.analysis.time_model import PredictedTime
 from attnprof.core.machine import Machine
 from attnprof.core.workload import Case
 
-LONGEST = 2**40
+MAX_SEARCHED_LENGTH = 2**40
 """Tokens beyond which nobody asks whether they fit."""
 
 Needed = Callable[[int], "int | None"]
@@ -21,7 +21,7 @@ Needed = Callable[[int], "int | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class FitFinding:
+class MaxLengthFinding:
     """How long a sequence may be.
 
     Attributes:
@@ -37,18 +37,18 @@ class FitFinding:
     time: PredictedTime | None = None
 
 
-def find_fit(
+def find_max_length(
     series: Series, available_bytes: int, machine: Machine | None = None
-) -> FitFinding | None:
+) -> MaxLengthFinding | None:
     """The longest length whose parameters, inputs and peak fit; None where that is not known."""
-    needed = _needed_by_own(series) if series.is_own else _needed_by_built_in(series)
+    needed = _needed_by_custom(series) if series.is_own else _needed_by_built_in(series)
     if needed is None:
         return None
     shortest = max(1, *(1 + layer.last_position for layer in series.workload.layers))
-    longest = longest_fitting(needed, available_bytes, shortest)
+    longest = max_length(needed, available_bytes, shortest)
     if longest is None:
         return None
-    return FitFinding(
+    return MaxLengthFinding(
         series.label,
         longest,
         available_bytes,
@@ -56,14 +56,14 @@ def find_fit(
     )
 
 
-def longest_fitting(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:
+def max_length(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:
     """The longest length that needs no more than there is, by doubling and bisection.
 
     A longer sequence is taken to need no less than a shorter one.
 
     Returns:
         0 where not even the shortest fits; None where the need is not known as far as it goes, or
-        where all lengths up to `LONGEST` fit.
+        where all lengths up to `MAX_SEARCHED_LENGTH` fit.
     """
 
     def fits(length: int) -> bool | None:
@@ -76,7 +76,7 @@ def longest_fitting(needed: Needed, available_bytes: int, shortest: int = 1) -> 
     fitting, beyond = shortest, 2 * shortest
     while verdict := fits(beyond):
         fitting, beyond = beyond, 2 * beyond
-        if beyond > LONGEST:
+        if beyond > MAX_SEARCHED_LENGTH:
             return None
     if verdict is None:
         return None
@@ -94,12 +94,12 @@ def _needed_by_built_in(series: Series) -> Needed:
 
     def needed(length: int) -> int:
         here = workload.at(length)
-        return kernel.held_bytes(here) + kernel.peak_bytes(here)
+        return kernel.static_bytes(here) + kernel.peak_bytes(here)
 
     return needed
 
 
-def _needed_by_own(series: Series) -> Needed | None:
+def _needed_by_custom(series: Series) -> Needed | None:
     """The peak by its exact polynomial, else counted as far as that goes; None without any.
 
     Parameters do not grow and inputs grow as the length or not at all, so what is held is told by
@@ -115,7 +115,7 @@ def _needed_by_own(series: Series) -> Needed | None:
         shorter = max(1, longer // 2)
     with suppress(Exception):  # it is the user's code, and need not run at every length
         least, most = (
-            series.kernel.held_bytes(series.workload.at(length)) for length in (shorter, longer)
+            series.kernel.static_bytes(series.workload.at(length)) for length in (shorter, longer)
         )
         slope = (most - least) / max(1, longer - shorter)
 

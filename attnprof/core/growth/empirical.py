@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from attnprof.core.growth.laws import Law, name_law
+from attnprof.core.growth.laws import DoublingLaw, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
 Count = Callable[[int], "int | None"]
 """A cost as a function of the length in tokens; None where it cannot be counted."""
 
-FARTHEST = 2**22
+MAX_PROBED_LENGTH = 2**22
 """Laws are told up to about so many tokens."""
 
 Alike = Callable[[int, int], bool]
@@ -31,7 +31,7 @@ _NEAR = 64
 
 
 @dataclass(frozen=True, slots=True)
-class CountedGrowth:
+class EmpiricalGrowth:
     """What the counts at a few lengths tell.
 
     Attributes:
@@ -46,9 +46,9 @@ class CountedGrowth:
 
     growth: Growth | None
     step: int
-    inner_slope: int
+    unpadded_slope: int
     multiple: int
-    law: Law | None
+    law: DoublingLaw | None
     longest: int
 
     @property
@@ -60,12 +60,12 @@ class CountedGrowth:
         """The cost of any length, where it is known everywhere."""
         assert self.growth is not None
         padded = -(-seq_len // self.step) * self.step
-        return self.growth.at(padded) - self.inner_slope * (padded - seq_len)
+        return self.growth.at(padded) - self.unpadded_slope * (padded - seq_len)
 
 
-def tell_growth(
+def fit_growth(
     count: Count, lengths: Sequence[int], alike: Alike = lambda shorter, longer: False
-) -> CountedGrowth | None:
+) -> EmpiricalGrowth | None:
     """Tell the growth from counts: the polynomial, the steps of padding, or the law of doublings.
 
     Args:
@@ -84,25 +84,25 @@ def tell_growth(
     holds_between = is_exact and all(value == growth.at(n) for n, value in between)
     law = _beyond(count, unit, growth, alike) if holds_between else None
     if holds_between and growth.law != "constant" and law is None:
-        return CountedGrowth(growth, 1, 0, 1, None, 4 * unit)
-    step, slope = recognise_step(count, unit)
+        return EmpiricalGrowth(growth, 1, 0, 1, None, 4 * unit)
+    step, slope = find_padding_multiple(count, unit)
     if step > 1:
         padded_unit, padded_growth = _solve(count, (-(-unit // step) * step, step))
         if padded_growth is not None and not padded_growth.residual:
             law = _beyond(count, padded_unit, padded_growth, alike)
-            return CountedGrowth(padded_growth, step, slope, 1, law, 4 * padded_unit)
+            return EmpiricalGrowth(padded_growth, step, slope, 1, law, 4 * padded_unit)
     blocks = None if holds_between else _in_blocks(count, unit, alike)
     if blocks is not None:
         return blocks
     # What holds neither between its lengths nor beyond them is no law but chance.
     law = _beyond(count, unit, growth, alike) if is_exact and not holds_between else law
     if is_exact and (holds_between or law is None):
-        return CountedGrowth(growth, 1, 0, 1 if holds_between else unit, law, 4 * unit)
+        return EmpiricalGrowth(growth, 1, 0, 1 if holds_between else unit, law, 4 * unit)
     law = law or _law(count, -(-unit // step) * step)
-    return None if law is None else CountedGrowth(None, step, slope, 1, law, law.longer)
+    return None if law is None else EmpiricalGrowth(None, step, slope, 1, law, law.longer)
 
 
-def _in_blocks(count: Count, unit: int, alike: Alike) -> CountedGrowth | None:
+def _in_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None:
     """The growth at multiples of a block, between which the last block is only part of one.
 
     What goes through such costs at multiples of another number may be a parabola by chance.
@@ -114,10 +114,10 @@ def _in_blocks(count: Count, unit: int, alike: Alike) -> CountedGrowth | None:
     if any(count(factor * block) != growth.at(factor * block) for factor in (5, 7)):
         return None
     law = _beyond(count, block, growth, alike)
-    return CountedGrowth(growth, 1, 0, block, law, 7 * block)
+    return EmpiricalGrowth(growth, 1, 0, block, law, 7 * block)
 
 
-def recognise_step(count: Count, start: int) -> tuple[int, int]:
+def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
     """The multiple that lengths are padded to, and what a token costs inside a step of it.
 
     Inside a step the cost is constant, or rises evenly where a part of the work is not padded. Two
@@ -163,7 +163,7 @@ def _end_of_step(count: Count, inside: int, slope: int) -> int | None:
     width = 1
     while is_even(inside + width):
         width *= 2
-        if inside + width > FARTHEST:
+        if inside + width > MAX_PROBED_LENGTH:
             return None
     even, uneven = inside + width // 2, inside + width
     while uneven - even > 1:
@@ -221,7 +221,7 @@ def _doublings(count: Count, unit: int) -> list[tuple[int, int]]:
     """
     points: list[tuple[int, int]] = []
     length = unit
-    while length <= max(FARTHEST, 4 * unit):
+    while length <= max(MAX_PROBED_LENGTH, 4 * unit):
         value = count(length)
         if not value:
             break
@@ -230,13 +230,13 @@ def _doublings(count: Count, unit: int) -> list[tuple[int, int]]:
     return points
 
 
-def _law(count: Count, unit: int) -> Law | None:
+def _law(count: Count, unit: int) -> DoublingLaw | None:
     """The law at doublings of `unit`, as far as they can be counted."""
     points = _doublings(count, unit)
     return name_law(points) if len(points) > 1 else None
 
 
-def _beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> Law | None:
+def _beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> DoublingLaw | None:
     """The law at long lengths, where the polynomial does not hold there: windows end it."""
     if alike(unit, 4 * unit) and _holds_far(count, unit, growth):
         return None
@@ -251,16 +251,16 @@ def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
 
     Only for what takes no longer to count where it is longer.
     """
-    longest = max(FARTHEST, 4 * unit)
+    longest = max(MAX_PROBED_LENGTH, 4 * unit)
     last = next(unit << doubling for doubling in range(64) if unit << doubling + 1 > longest)
     near = min(_NEAR * unit, last)
     return all(count(length) == growth.at(length) for length in dict.fromkeys((near, last)))
 
 
-def _told_by_two(count: Count, lengths: Sequence[int]) -> CountedGrowth | None:
+def _told_by_two(count: Count, lengths: Sequence[int]) -> EmpiricalGrowth | None:
     counted = [(length, value) for length in lengths if (value := count(length))]
     if len(counted) < 2:
         return None
     shorter, longer = counted[-2:]
     law = name_law([shorter, longer])
-    return CountedGrowth(None, 1, 0, 1, law, longer[0])
+    return EmpiricalGrowth(None, 1, 0, 1, law, longer[0])

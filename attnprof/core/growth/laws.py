@@ -22,7 +22,7 @@ millions, move them by less, and n log² n is farther from n log n than twice th
 
 _SETTLED = 0.005
 
-_KEPT_UP = 0.75
+MIN_OVERALL_EXPONENT_SHARE = 0.75
 """What is left has to grow by so much of a law's exponent over all doublings, to be that law's."""
 
 _NAMES = {
@@ -49,7 +49,7 @@ LAW_FORMS = 'constant, linear, n log n, quadratic, or a power such as "n^1.5"'
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class DoublingLaw:
     """How a cost grows over doublings of the length.
 
     Attributes:
@@ -68,7 +68,7 @@ class Law:
     longer: int
 
 
-def name_law(points: Sequence[tuple[int, int]], ratio: int = 2) -> Law:
+def name_law(points: Sequence[tuple[int, int]], ratio: int = 2) -> DoublingLaw:
     """The law that the costs at doublings of a length follow, or at other multiples.
 
     f(2n) - 2 f(n) takes out a linear part exactly, as projections are, however large; the
@@ -84,40 +84,46 @@ def name_law(points: Sequence[tuple[int, int]], ratio: int = 2) -> Law:
     name, settled = "", None
     for stride in (1, 2):
         costs = [cost for _, cost in points[::-1][::stride]][::-1]
-        name, exponent = _recognised(costs, ratio**stride)
+        name, exponent = _match_law(costs, ratio**stride)
         settled = exponent if settled is None else settled
         if name:
             break
     whole = doubling_exponent(shorter, longer)
     exponent = whole if settled is None else settled
-    return Law(name, exponent, settled is not None, shorter[0], longer[0])
+    return DoublingLaw(name, exponent, settled is not None, shorter[0], longer[0])
 
 
-def _recognised(costs: Sequence[int], factor: int) -> tuple[str, float | None]:
+def _match_law(costs: Sequence[int], factor: int) -> tuple[str, float | None]:
     """The law's name, or the exponent that the last two doublings agree upon, or neither."""
     if len(costs) < 4:
         return "", None
     if len(set(costs[-3:])) == 1:
         return "constant", None
-    rest = _without(costs, factor)
+    rest = _remove_linear_part(costs, factor)
     if rest[-1] == rest[-2]:  # the last three are on a line, however far above zero it begins
         return "n", None
     exponents = _last_exponents(rest, factor)
     overall = _overall_exponent(rest, factor)
     for name, power in _POWERS.items():
-        if _agree(exponents, power) and overall > _KEPT_UP * power:
+        if _exponents_match(exponents, power) and overall > MIN_OVERALL_EXPONENT_SHARE * power:
             return name, None
     for name, power in _LOGARITHMS.items():
-        if _agree(_last_exponents(_without(rest, factor**power), factor), power):
+        if _exponents_match(
+            _last_exponents(_remove_linear_part(rest, factor**power), factor), power
+        ):
             return name, None
-    if _agree(_last_exponents(costs, factor), 1) and overall < _KEPT_UP:
+    if _exponents_match(_last_exponents(costs, factor), 1) and overall < MIN_OVERALL_EXPONENT_SHARE:
         return "n", None
     is_settled = len(exponents) == 2 and abs(exponents[1] - exponents[0]) <= _SETTLED
-    is_power = is_settled and exponents[1] > 1 + 2 * NEAR and overall > _KEPT_UP * exponents[1]
+    is_power = (
+        is_settled
+        and exponents[1] > 1 + 2 * NEAR
+        and overall > MIN_OVERALL_EXPONENT_SHARE * exponents[1]
+    )
     return "", exponents[1] if is_power else None
 
 
-def _without(costs: Sequence[int], ratio: int) -> list[int]:
+def _remove_linear_part(costs: Sequence[int], ratio: int) -> list[int]:
     """What is left of costs once the part that grows by `ratio` at each step is taken out."""
     return [after - ratio * before for before, after in pairwise(costs)]
 
@@ -130,7 +136,7 @@ def _last_exponents(costs: Sequence[int], factor: int) -> list[float]:
     return [math.log(after / before) / math.log(factor) for before, after in pairwise(last)]
 
 
-def _agree(exponents: Sequence[float], power: float) -> bool:
+def _exponents_match(exponents: Sequence[float], power: float) -> bool:
     return bool(exponents) and all(abs(exponent - power) <= NEAR for exponent in exponents)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import dtype_name
-from attnprof.counting.buffers.bounds import UNKNOWN, Formula, Inside, bytes_of, is_on_cpu
+from attnprof.counting.buffers.bounds import UNKNOWN_BYTES, Formula, InnerBytes, bytes_of, is_on_cpu
 from attnprof.counting.buffers.onednn import packed_bytes
 
 _aten = torch.ops.aten
@@ -24,11 +24,11 @@ def _fused_on_cpu(query: Tensor, key: Tensor, **_: Any) -> int:
     return forward_buffer_bytes(batch * heads, queries, key.shape[2], head_dim, dtype_name(query))
 
 
-def _fused_on_cpu_backward(grad_out: Tensor, query: Tensor, key: Tensor, **_: Any) -> Inside:
+def _fused_on_cpu_backward(grad_out: Tensor, query: Tensor, key: Tensor, **_: Any) -> InnerBytes:
     """It reads the gradient as `(batch, queries, heads, head_dim)` without gaps."""
     copied = 0 if grad_out.transpose(1, 2).is_contiguous() else bytes_of(grad_out)
     blocks = backward_buffer_bytes(query.shape[2], key.shape[2], dtype_name(query))
-    return Inside(copied + blocks, copied + blocks + packed_bytes(query, blocks))
+    return InnerBytes(copied + blocks, copied + blocks + packed_bytes(query, blocks))
 
 
 def _safe_softmax(self: Tensor, dim: int, **_: Any) -> int:
@@ -39,16 +39,16 @@ def _safe_softmax(self: Tensor, dim: int, **_: Any) -> int:
 
 def _native_attention(
     query: Tensor, key: Tensor, value: Tensor, need_weights: bool, **arguments: Any
-) -> Inside | int:
+) -> InnerBytes | int:
     if not _is_padded_on_cpu(query, key, value):
-        return UNKNOWN
+        return UNKNOWN_BYTES
     output = bytes_of(query)
     average = arguments["average_attn_weights"]
     weights = _scores_bytes(query, key, arguments["num_head"]) if need_weights else 0
     returned = output + (weights // arguments["num_head"] if average else weights)
     peak = _native_attention_peak(query, key, value, need_weights=need_weights, **arguments)
     least = peak - (returned if need_weights else output)
-    return Inside(least, least + packed_bytes(query, peak))
+    return InnerBytes(least, least + packed_bytes(query, peak))
 
 
 def _scores_bytes(query: Tensor, key: Tensor, heads: int) -> int:
@@ -97,10 +97,10 @@ def _encoder_layer(
     ffn_weight_1: Tensor,
     mask: Tensor | None = None,
     **_: Any,
-) -> Inside | int:
+) -> InnerBytes | int:
     """Attention, and twice a layer norm around the feed-forward, each into a tensor of its own."""
     if not _is_padded_on_cpu(src):
-        return UNKNOWN
+        return UNKNOWN_BYTES
     one = bytes_of(src)
     rows = src.shape[0] * src.shape[1]
     statistics = 2 * rows * src.itemsize
@@ -119,7 +119,7 @@ def _encoder_layer(
     else:
         stages = [attention, 2 * one + hidden, 3 * one + statistics]
     least = max(stages) - one
-    return Inside(least, least + packed_bytes(src, max(stages) + bytes_of(ffn_weight_1)))
+    return InnerBytes(least, least + packed_bytes(src, max(stages) + bytes_of(ffn_weight_1)))
 
 
 BUFFERS: dict[Any, Formula] = {

@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-Formula = Callable[..., "int | Inside"]
+Formula = Callable[..., "int | InnerBytes"]
 """Takes the operator's arguments by name and `result`; returns bytes, or bounds of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class InnerBytes:
     """The most bytes at one time inside one call of an operator.
 
     Attributes:
@@ -27,13 +27,13 @@ class Inside:
     at_most: int | None = 0
 
 
-NOTHING = Inside()
-UNKNOWN = Inside(0, None)
+NO_BYTES = InnerBytes()
+UNKNOWN_BYTES = InnerBytes(0, None)
 
 
-def at_most(size: int) -> Inside:
+def at_most(size: int) -> InnerBytes:
     """Between nothing and so many bytes."""
-    return Inside(0, size)
+    return InnerBytes(0, size)
 
 
 def bytes_of(tensor: Tensor) -> int:
@@ -49,7 +49,7 @@ def is_on_cpu(tensor: Tensor) -> bool:
 def copies(times: int) -> Formula:
     """A formula: at most so many copies of all that goes in and out, in float32 or wider."""
 
-    def formula(**arguments: Any) -> Inside:
+    def formula(**arguments: Any) -> InnerBytes:
         tensors = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)]
         return at_most(times * sum(t.numel() * max(4, t.itemsize) for t in tensors))
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from attnprof.counting import banded_formulas
 from attnprof.counting.buffers import attention, pointwise, products
-from attnprof.counting.buffers.bounds import NOTHING, UNKNOWN, Formula, Inside
+from attnprof.counting.buffers.bounds import NO_BYTES, UNKNOWN_BYTES, Formula, InnerBytes
 from attnprof.counting.mac_formulas import arguments_of, formula_of
-from attnprof.counting.zero_mac_operators import is_product_free
+from attnprof.counting.zero_mac_operators import is_zero_mac
 
 _BUFFERS: dict[Any, Formula] = {
     **attention.BUFFERS,
@@ -29,14 +29,14 @@ _BUFFERS: dict[Any, Formula] = {
 _PLAIN_NAMESPACES = ("prim", "prims", "profiler", "attnprof")
 
 
-def inside(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Inside:
+def inside(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> InnerBytes:
     """Bytes inside one call of an operator, as torch dispatches it."""
     packet = getattr(func, "overloadpacket", func)
     formula = _BUFFERS.get(packet)
     if formula is None:
-        return NOTHING if _is_plain(func, packet, args, result) else UNKNOWN
+        return NO_BYTES if _is_plain(func, packet, args, result) else UNKNOWN_BYTES
     found = formula(**arguments_of(func, args, kwargs), result=result)
-    return found if isinstance(found, Inside) else Inside(found, found)
+    return found if isinstance(found, InnerBytes) else InnerBytes(found, found)
 
 
 def _is_plain(func: Any, packet: Any, args: tuple[Any, ...], result: Any) -> bool:
@@ -48,4 +48,4 @@ def _is_plain(func: Any, packet: Any, args: tuple[Any, ...], result: Any) -> boo
     if func.namespace != "aten":
         return False
     touched = [one for one in (*args, result) if isinstance(one, Tensor)]
-    return formula_of(packet) is not None or is_product_free(func, touched)
+    return formula_of(packet) is not None or is_zero_mac(func, touched)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attnprof.counting.buffers.bounds import (
     Formula,
-    Inside,
+    InnerBytes,
     at_most,
     bytes_of,
     copies,
@@ -94,7 +94,7 @@ def _loss(times: int) -> Formula:
     return formula
 
 
-def _batch_norm_backward(input: Tensor, train: bool = True, **_: Any) -> int | Inside:
+def _batch_norm_backward(input: Tensor, train: bool = True, **_: Any) -> int | InnerBytes:
     """The gradient of the normalised numbers."""
     if not is_on_cpu(input):
         return 0

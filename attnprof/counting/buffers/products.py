@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnprof.counting.buffers.bounds import Formula, Inside, at_most, bytes_of, is_on_cpu
+from attnprof.counting.buffers.bounds import Formula, InnerBytes, at_most, bytes_of, is_on_cpu
 from attnprof.counting.buffers.onednn import is_packed, packed_bytes
 
 _aten = torch.ops.aten
@@ -23,23 +23,23 @@ _ONEDNN_BLOCK = 16
 """Channels that oneDNN lays side by side; fewer are filled up with zeros."""
 
 
-def _product(self: Tensor, mat2: Tensor, result: Tensor, **_: Any) -> int | Inside:
+def _product(self: Tensor, mat2: Tensor, result: Tensor, **_: Any) -> int | InnerBytes:
     return _products(self, mat2, result)
 
 
-def _product_and_sum(mat1: Tensor, mat2: Tensor, result: Tensor, **_: Any) -> int | Inside:
+def _product_and_sum(mat1: Tensor, mat2: Tensor, result: Tensor, **_: Any) -> int | InnerBytes:
     return _products(mat1, mat2, result)
 
 
-def _batched_and_sum(batch1: Tensor, batch2: Tensor, result: Tensor, **_: Any) -> int | Inside:
+def _batched_and_sum(batch1: Tensor, batch2: Tensor, result: Tensor, **_: Any) -> int | InnerBytes:
     return _products(batch1, batch2, result)
 
 
-def _matrix_and_vector(self: Tensor, vec: Tensor, result: Tensor, **_: Any) -> int | Inside:
+def _matrix_and_vector(self: Tensor, vec: Tensor, result: Tensor, **_: Any) -> int | InnerBytes:
     return _packed(self, vec, result) if is_packed(self) else 0
 
 
-def _products(left: Tensor, right: Tensor, result: Tensor) -> int | Inside:
+def _products(left: Tensor, right: Tensor, result: Tensor) -> int | InnerBytes:
     """Operands that BLAS cannot read as they lie are copied, a batch's matrix by matrix."""
     if not is_on_cpu(left):
         return 0
@@ -66,14 +66,16 @@ def _has_gaps(matrix: Tensor) -> bool:
     return not (by_rows or by_columns)
 
 
-def _packed(left: Tensor, right: Tensor, result: Tensor) -> Inside:
+def _packed(left: Tensor, right: Tensor, result: Tensor) -> InnerBytes:
     tensors = (left, right, result)
     blocks = packed_bytes(left, sum(map(bytes_of, tensors)))
     gaps = sum(bytes_of(one) for one in (left, right) if not one.is_contiguous())
     return at_most(gaps + blocks)
 
 
-def _convolution(input: Tensor, weight: Tensor, result: Tensor, **arguments: Any) -> Inside | int:
+def _convolution(
+    input: Tensor, weight: Tensor, result: Tensor, **arguments: Any
+) -> InnerBytes | int:
     """Each tensor once more in blocks of channels, or a column of inputs for each output."""
     if not is_on_cpu(input):
         return 0
@@ -86,10 +88,10 @@ def _convolution(input: Tensor, weight: Tensor, result: Tensor, **arguments: Any
 
 def _convolution_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, **arguments: Any
-) -> Inside | int:
+) -> InnerBytes | int:
     """The gradients of input and weight, each as a convolution."""
     forward = _convolution(input, weight, **arguments | {"result": grad_output})
-    return at_most(2 * (forward.at_most or 0)) if isinstance(forward, Inside) else forward
+    return at_most(2 * (forward.at_most or 0)) if isinstance(forward, InnerBytes) else forward
 
 
 def _bytes_in_blocks(tensor: Tensor) -> int:
@@ -98,7 +100,7 @@ def _bytes_in_blocks(tensor: Tensor) -> int:
     return max(4, tensor.itemsize) * filled * math.prod(rest)
 
 
-def _recurrent(input: Tensor, **arguments: Any) -> Inside:
+def _recurrent(input: Tensor, **arguments: Any) -> InnerBytes:
     """Weights in blocks, the gates of all steps, and in training what goes backward needs."""
     steps, width = input.shape[0] * input.shape[1], arguments["hidden_size"]
     weights: Sequence[Tensor] = [arguments[f"weight{index}"] for index in range(4)]
@@ -107,7 +109,7 @@ def _recurrent(input: Tensor, **arguments: Any) -> Inside:
     return at_most(2 * max(4, input.itemsize) * numbers)
 
 
-def _recurrent_backward(input: Tensor, **arguments: Any) -> Inside:
+def _recurrent_backward(input: Tensor, **arguments: Any) -> InnerBytes:
     names = ("weight1", "weight2", "weight3", "weight4")
     renamed = {f"weight{index}": arguments[name] for index, name in enumerate(names)}
     return _recurrent(input, hidden_size=arguments["hidden_size"], **renamed)

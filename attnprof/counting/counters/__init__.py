@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from attnprof.counting.call import Build
 
 if TYPE_CHECKING:
-    from attnprof.counting.reconciliation import Account
+    from attnprof.counting.reconciliation import Reconciliation
 
 REFERENCE_COUNTER = "operator"
 """The counter that the others are compared with: it counts every operator that torch dispatches."""
@@ -35,7 +35,7 @@ class Counter(Protocol):
         """
         ...
 
-    def explain(self, build: Build) -> Account:
+    def explain(self, build: Build) -> Reconciliation:
         """What the counter must have counted, by its rule, each difference to the truth by name."""
         ...
 

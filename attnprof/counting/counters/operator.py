@@ -9,7 +9,7 @@ from __future__ import annotations
 from attnprof.counting.call import Build, Call
 from attnprof.counting.fake_tensors import on_fake_tensors
 from attnprof.counting.operator_counts import count_operators
-from attnprof.counting.reconciliation import Account
+from attnprof.counting.reconciliation import Reconciliation
 
 quantity = "operator_macs"
 
@@ -27,6 +27,6 @@ def _count(call: Call) -> int:
     return count_operators(call.run).complete_macs
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """It sees all of the whole call."""
-    return Account(count(build))
+    return Reconciliation(count(build))

@@ -9,7 +9,13 @@ import torch
 from attnprof.counting.call import Build
 from attnprof.counting.counters._ptflops import complexity
 from attnprof.counting.fake_tensors import on_fake_tensors
-from attnprof.counting.reconciliation import Account, Sight, Span, account, forward
+from attnprof.counting.reconciliation import (
+    CallEvent,
+    CounterEntry,
+    Reconciliation,
+    forward,
+    reconcile,
+)
 
 quantity = "ptflops_aten_macs"
 
@@ -21,26 +27,26 @@ def count(build: Build) -> int:
     return on_fake_tensors(build, lambda call: complexity(call, "aten"))
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     return on_fake_tensors(
-        build, lambda call: account(lambda: forward(call), _sees, hooked=call.module.children())
+        build, lambda call: reconcile(lambda: forward(call), _sees, hooked=call.module.children())
     )
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: ptflops/aten_ops.py."""
     if span.kind != "operator":
         return None
     args = span.args
     if span.subject in (_aten.mm, _aten.matmul, _aten.bmm):
-        return Sight(math.prod(args[0].shape) * args[1].shape[-1])
+        return CounterEntry(math.prod(args[0].shape) * args[1].shape[-1])
     if span.subject is _aten.addmm:
         macs = math.prod(args[1].shape) * args[2].shape[-1]
-        return Sight(macs, {"bias": args[1].shape[0] * args[2].shape[1]})
+        return CounterEntry(macs, {"bias": args[1].shape[0] * args[2].shape[1]})
     if span.subject in (_aten.convolution, _aten._convolution):
         inputs, weight, bias, transposed = args[0], args[1], args[2], args[6]
         spread = (inputs if transposed else span.output).shape[2:]
         macs = inputs.shape[0] * math.prod(weight.shape) * math.prod(spread)
-        return Sight(macs, {"bias": span.output.numel()} if bias is not None else {})
+        return CounterEntry(macs, {"bias": span.output.numel()} if bias is not None else {})
     return None

@@ -12,7 +12,14 @@ from torch import nn
 from attnprof.counting.call import Build
 from attnprof.counting.counters._ptflops import complexity
 from attnprof.counting.fake_tensors import on_fake_tensors
-from attnprof.counting.reconciliation import Account, Sight, Span, account, every_place, forward
+from attnprof.counting.reconciliation import (
+    CallEvent,
+    CounterEntry,
+    Reconciliation,
+    every_place,
+    forward,
+    reconcile,
+)
 
 quantity = "ptflops_pytorch_macs"
 
@@ -65,16 +72,16 @@ def count(build: Build) -> int:
     return complexity(build(), "pytorch")
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     functions = [*_PRODUCTS, *_WITH_ADDITION, *_ELEMENTWISE, *_EACH_INPUT]
     return on_fake_tensors(
         build,
-        lambda call: account(lambda: forward(call), _sees, functions, every_place(call.module)),
+        lambda call: reconcile(lambda: forward(call), _sees, functions, every_place(call.module)),
     )
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     if span.kind == "module":
         sight = _of_module(span.subject, span.args, span.output)
         # It hooks a module once for every place where it stands.
@@ -82,43 +89,43 @@ def _sees(span: Span) -> Sight | None:
     return _of_function(span) if span.kind == "function" else None
 
 
-def _of_function(span: Span) -> Sight | None:
+def _of_function(span: CallEvent) -> CounterEntry | None:
     operands = [*span.args, *span.kwargs.values()]
     if span.subject in _PRODUCTS:
-        return Sight(_product(*operands[:2]))
+        return CounterEntry(_product(*operands[:2]))
     if span.subject in _WITH_ADDITION:
         added, left, right = operands[:3]
         bias = added.numel() if span.kwargs.get("beta", 1) else 0
-        return Sight(_product(left, right), {"bias": bias})
+        return CounterEntry(_product(left, right), {"bias": bias})
     if span.subject in _ELEMENTWISE:
-        return Sight(extras={"elementwise work": _broadcast_numbers(*operands[:2])})
+        return CounterEntry(extras={"elementwise work": _broadcast_numbers(*operands[:2])})
     if span.subject in _EACH_INPUT:
-        return Sight(extras={_EACH_INPUT[span.subject]: operands[0].numel()})
+        return CounterEntry(extras={_EACH_INPUT[span.subject]: operands[0].numel()})
     return None
 
 
-def _of_module(module: nn.Module, args: tuple[Any, ...], output: Any) -> Sight | None:
+def _of_module(module: nn.Module, args: tuple[Any, ...], output: Any) -> CounterEntry | None:
     kind: Any = type(module)  # a class made from one of these is not hooked
     if kind is nn.Linear:
         rows, width = args[0].numel() // args[0].shape[-1], output.shape[-1]
-        return Sight(rows * args[0].shape[-1] * width, _bias(module, rows * width))
+        return CounterEntry(rows * args[0].shape[-1] * width, _bias(module, rows * width))
     if kind in _CONVOLUTIONS or kind in _TRANSPOSED:
         inputs = args[0]
         spread = (inputs if kind in _TRANSPOSED else output).shape[2:]
         weight: Any = module.weight
         macs = inputs.shape[0] * weight.numel() * math.prod(spread)
-        return Sight(macs, _bias(module, output.numel()))
+        return CounterEntry(macs, _bias(module, output.numel()))
     if kind in _NORMS:
         times = 2 if getattr(module, "affine", False) else 1
-        return Sight(extras={"normalisation": times * args[0].numel()})
+        return CounterEntry(extras={"normalisation": times * args[0].numel()})
     if kind in _ACTIVATIONS:
-        return Sight(extras={"activation": output.numel()})
+        return CounterEntry(extras={"activation": output.numel()})
     if kind is nn.MultiheadAttention:
         return _of_attention(module, *args[:3])
     return None
 
 
-def _of_attention(module: Any, query: Any, key: Any, value: Any) -> Sight:
+def _of_attention(module: Any, query: Any, key: Any, value: Any) -> CounterEntry:
     """As ptflops has it: one sequence after the other, with a scaling of the queries."""
     axis = 1 if module.batch_first else 0
     batch, queries, keys = query.shape[1 - axis], query.shape[axis], key.shape[axis]
@@ -134,7 +141,7 @@ def _of_attention(module: Any, query: Any, key: Any, value: Any) -> Sight:
         "softmax": batch * heads * queries * keys,
         "elementwise work": batch * queries * width,
     }
-    return Sight(batch * products, extras)
+    return CounterEntry(batch * products, extras)
 
 
 def _bias(module: Any, numbers: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from attnprof.counting.call import Build, Call
 from attnprof.counting.fake_tensors import on_fake_tensors
-from attnprof.counting.reconciliation import Account, Sight, Span, account
+from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation, reconcile
 
 quantity = "torch_macs"
 
@@ -42,20 +42,20 @@ def _count(call: Call) -> int:
     return counter.get_total_flops() // 2
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the whole call."""
-    return on_fake_tensors(build, lambda call: account(call.run, _sees))
+    return on_fake_tensors(build, lambda call: reconcile(call.run, _sees))
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: torch/utils/flop_counter.py."""
     if span.kind != "operator" or span.subject not in flop_registry:
         return None
     if "attention" not in str(span.subject):
-        return Sight(span.macs)
+        return CounterEntry(span.macs)
     is_backward = str(span.subject).endswith("backward")
     query, key, value = (tensor.shape for tensor in span.args[is_backward : is_backward + 3])
     scores = math.prod(query) * key[-2]
     context = scores // query[-1] * value[-1]
     macs = 3 * scores + 2 * context if is_backward else scores + context
-    return Sight(macs, misfit="causal attention counted in full")
+    return CounterEntry(macs, mismatch="causal attention counted in full")

@@ -10,7 +10,13 @@ from torch import nn
 
 from attnprof.counting.call import Build, Call
 from attnprof.counting.fake_tensors import on_fake_tensors
-from attnprof.counting.reconciliation import Account, Sees, account, every_place, forward
+from attnprof.counting.reconciliation import (
+    CounterRule,
+    Reconciliation,
+    every_place,
+    forward,
+    reconcile,
+)
 
 
 class Positional(nn.Module):
@@ -40,13 +46,13 @@ def positional(call: Call) -> tuple[Positional, tuple[torch.Tensor, ...]]:
 
 
 def account_of(
-    build: Build, sees: Sees, functions: tuple[str, ...] = (), *, as_traced: bool = False
-) -> Account:
+    build: Build, sees: CounterRule, functions: tuple[str, ...] = (), *, as_traced: bool = False
+) -> Reconciliation:
     """What a peer sees of the call's forward pass; `as_traced`, operators made of others whole."""
     mode = torch.inference_mode if as_traced else torch.no_grad
     return on_fake_tensors(
         build,
-        lambda call: account(
+        lambda call: reconcile(
             lambda: forward(call, mode), sees, functions, every_place(call.module)
         ),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from attnprof.counting.call import Build
-from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
 from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "calflops"
@@ -32,13 +32,13 @@ def count(build: Build) -> int:
     return int(macs)
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     functions = (f"{_FUNCTIONAL}linear", *_CONVOLUTIONS, *_PRODUCTS, *_WITH_ADDITION)
     return account_of(build, _sees, functions)
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: calflops/pytorch_ops.py; what it counts as FLOPs alone is none of this."""
     if span.kind != "function":
         return None
@@ -47,16 +47,16 @@ def _sees(span: Span) -> Sight | None:
     return None if sight is None else replace(sight, times=span.places)
 
 
-def _sees_once(span: Span) -> Sight | None:
+def _sees_once(span: CallEvent) -> CounterEntry | None:
     operands = [*span.args, *span.kwargs.values()]
     if span.subject == f"{_FUNCTIONAL}linear":
-        return Sight(operands[0].numel() * operands[1].shape[0])
+        return CounterEntry(operands[0].numel() * operands[1].shape[0])
     if span.subject in _PRODUCTS:
-        return Sight(operands[0].numel() * operands[1].shape[-1])
+        return CounterEntry(operands[0].numel() * operands[1].shape[-1])
     if span.subject in _WITH_ADDITION:
-        return Sight(operands[1].numel() * operands[2].shape[-1])
+        return CounterEntry(operands[1].numel() * operands[2].shape[-1])
     if span.subject in _CONVOLUTIONS:
         # It multiplies the groups' filters by the channels of all of them.
         groups = span.kwargs.get("groups", 1)
-        return Sight(span.macs, misfit="groups of convolutions") if groups == 1 else None
+        return CounterEntry(span.macs, mismatch="groups of convolutions") if groups == 1 else None
     return None

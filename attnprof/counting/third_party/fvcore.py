@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnprof.counting.call import Build
-from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
 from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "fvcore"
@@ -31,35 +31,35 @@ def count(build: Build) -> int:
         return int(analysis.tracer_warnings("none").total())
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     return account_of(build, _sees, as_traced=True)
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: fvcore/nn/jit_handles.py."""
     if span.kind != "operator":
         return None
     operator, args = span.subject, span.args
     if operator is _aten.convolution:  # the trace has it inside those of one dimension or another
         spread = (args[0] if args[6] else span.output).shape[2:]
-        return Sight(args[0].shape[0] * args[1].numel() * math.prod(spread))
+        return CounterEntry(args[0].shape[0] * args[1].numel() * math.prod(spread))
     if not span.is_outermost:
         return None
     if operator is _aten.linear:
-        return Sight(args[0].numel() * args[1].shape[0])
+        return CounterEntry(args[0].numel() * args[1].shape[0])
     if operator in (_aten.mm, _aten.bmm, _aten.matmul):
-        return Sight(args[0].numel() * args[1].shape[-1])
+        return CounterEntry(args[0].numel() * args[1].shape[-1])
     if operator is _aten.addmm:
-        return Sight(args[1].numel() * args[2].shape[1])
+        return CounterEntry(args[1].numel() * args[2].shape[1])
     if operator is _aten.einsum:
         macs = _einsum_macs(*args)
         if not span.macs:  # over a dimension of size 1 it multiplies number by number
-            return Sight(extras={"elementwise work": macs})
-        return Sight(macs, misfit="einsum rounded to four digits")
+            return CounterEntry(extras={"elementwise work": macs})
+        return CounterEntry(macs, mismatch="einsum rounded to four digits")
     if operator in (_aten.layer_norm, _aten.group_norm):
         times = 4 if args[2] is None else 5
-        return Sight(extras={"normalisation": times * args[0].numel()})
+        return CounterEntry(extras={"normalisation": times * args[0].numel()})
     return None
 
 

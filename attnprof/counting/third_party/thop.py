@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from attnprof.counting.call import Build
-from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
 from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "thop"
@@ -41,12 +41,12 @@ def count(build: Build) -> int:
     return int(macs)
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     return account_of(build, _sees)
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: thop/profile.py and thop/vision/basic_hooks.py."""
     if span.kind != "module":
         return None
@@ -55,18 +55,20 @@ def _sees(span: Span) -> Sight | None:
     return None if sight is None else replace(sight, times=span.places**2)
 
 
-def _sees_once(span: Span) -> Sight | None:
+def _sees_once(span: CallEvent) -> CounterEntry | None:
     module, kind = span.subject, type(span.subject)
     if kind is nn.Linear:
-        return Sight(module.in_features * span.output.numel())
+        return CounterEntry(module.in_features * span.output.numel())
     if kind in _CONVOLUTIONS:
         filters = span.args[0].shape[1] // module.groups * module.weight[0, 0].numel()
-        return Sight(span.output.numel() * filters)
+        return CounterEntry(span.output.numel() * filters)
     if kind in _NORMS:
         is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
-        return Sight(extras={"normalisation": (4 if is_affine else 2) * span.args[0].numel()})
+        return CounterEntry(
+            extras={"normalisation": (4 if is_affine else 2) * span.args[0].numel()}
+        )
     if kind is nn.Softmax:
         numbers = span.args[0].numel()
         rows = numbers // span.args[0].shape[module.dim]
-        return Sight(extras={"softmax": 3 * numbers - rows})
+        return CounterEntry(extras={"softmax": 3 * numbers - rows})
     return None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd as _Convolution
 
 from attnprof.counting.call import Build
-from attnprof.counting.reconciliation import Account, Sight, Span
+from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
 from attnprof.counting.third_party._positional import account_of, positional
 
 quantity = "torchinfo"
@@ -22,12 +22,12 @@ def count(build: Build) -> int:
     return int(torchinfo.summary(module, input_data=tensors, verbose=0).total_mult_adds)
 
 
-def explain(build: Build) -> Account:
+def explain(build: Build) -> Reconciliation:
     """What it sees of the call's forward pass."""
     return account_of(build, _sees)
 
 
-def _sees(span: Span) -> Sight | None:
+def _sees(span: CallEvent) -> CounterEntry | None:
     """Source: torchinfo/layer_info.py, calculate_macs."""
     if span.kind != "module" or any(True for _ in span.subject.children()):
         return None
@@ -44,14 +44,14 @@ def _sees(span: Span) -> Sight | None:
     if not any(added.values()):
         return None
     if not span.macs:
-        return Sight(extras={"parameters of layers without products": sum(added.values())})
+        return CounterEntry(extras={"parameters of layers without products": sum(added.values())})
     if is_convolution and not isinstance(module, _Convolution):
         misfit = f"{type(module).__name__} taken for a convolution"
     elif added["weight"] < span.macs:
         misfit = "each weight once per sequence, not per token"
     else:
         misfit = "biases and weights without products counted"
-    return Sight(added["weight"], {"bias": added["bias"]}, misfit)
+    return CounterEntry(added["weight"], {"bias": added["bias"]}, misfit)
 
 
 def _shape(output: object) -> list[int]:

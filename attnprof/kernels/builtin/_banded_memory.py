@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.core.formulas import absorbs
+from attnprof.core.formulas import should_absorb_projection
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._memory import (
@@ -86,7 +86,7 @@ class _GlobalRows:
             return cls()
         n, heads, width = workload.seq_len, workload.num_heads, workload.hidden_size
         rows = activation_bytes(workload, g)
-        if absorbs(n, width, heads, g):
+        if should_absorb_projection(n, width, heads, g):
             return cls._absorbed(workload, rows, g)
         activation = activation_bytes(workload, n)
         weight = weight_bytes(workload)

@@ -34,7 +34,7 @@ def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
     return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
 
 
-def supports(workload: Workload) -> str | None:
+def unsupported_reason(workload: Workload) -> str | None:
     """Dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
@@ -46,7 +46,7 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, len(workload.layers) * PROJECTIONS)
 
 
-def held_bytes(workload: Workload) -> int:
+def static_bytes(workload: Workload) -> int:
     """Parameters and hidden states."""
     return parameters(workload) * workload.dtype_bytes + activation_bytes(
         workload, workload.seq_len

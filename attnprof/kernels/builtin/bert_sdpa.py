@@ -9,7 +9,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
-from attnprof.kernels.builtin._bert import held_bytes, parameters, supports
+from attnprof.kernels.builtin._bert import parameters, static_bytes, unsupported_reason
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -23,26 +23,26 @@ from attnprof.kernels.builtin._memory import (
 )
 
 __all__ = [
-    "attends",
     "build",
-    "compiles",
     "executed_macs",
     "has_float32_softmax",
-    "held_bytes",
-    "length_step",
     "name",
+    "needs_compilation",
+    "padding_multiple",
     "parameters",
+    "pattern_support",
     "peak_bytes",
+    "ptflops_misses",
+    "static_bytes",
     "summary",
-    "supports",
-    "unseen_by_ptflops",
+    "unsupported_reason",
 ]
 
 name = "bert-sdpa"
 summary = "dense; transformers' BertSelfAttention on torch's fused attention"
-attends: Literal["dense", "pattern"] = "dense"
-unseen_by_ptflops = "scaled_dot_product_attention"
-compiles = False
+pattern_support: Literal["dense", "pattern"] = "dense"
+ptflops_misses = "scaled_dot_product_attention"
+needs_compilation = False
 has_float32_softmax = False
 
 
@@ -51,7 +51,7 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
-def length_step(workload: Workload) -> int:
+def padding_multiple(workload: Workload) -> int:
     """Pads nothing."""
     return 1
 

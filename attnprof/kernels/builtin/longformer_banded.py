@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.formulas import absorbing_macs, absorbs
+from attnprof.core.formulas import absorbed_global_macs, should_absorb_projection
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -14,10 +14,10 @@ from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._memory import activation_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
-    Cut,
-    fused_backward_cut,
-    fused_forward_cut,
-    products_cut,
+    TileSizes,
+    fused_backward_tile_sizes,
+    fused_forward_tile_sizes,
+    matmul_tile_sizes,
     scores,
 )
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
-attends: Literal["dense", "pattern"] = "pattern"
-unseen_by_ptflops = "fused attention"
-compiles = False
+pattern_support: Literal["dense", "pattern"] = "pattern"
+ptflops_misses = "fused attention"
+needs_compilation = False
 has_float32_softmax = False
 
 _PROJECTIONS = 6
@@ -37,14 +37,14 @@ _BACKWARD_PRODUCTS = 5
 """The scores once more, and the gradients of weights, values, queries and keys."""
 
 
-def supports(workload: Workload) -> str | None:
+def unsupported_reason(workload: Workload) -> str | None:
     """Every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
     return None
 
 
-def length_step(workload: Workload) -> int:
+def padding_multiple(workload: Workload) -> int:
     """Pads nothing."""
     return 1
 
@@ -100,7 +100,7 @@ def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
     return attention + plain * formulas.rest_of_layer_macs(workload)
 
 
-def _scores(workload: Workload, layer: AttentionPattern, cut: Cut) -> int:
+def _scores(workload: Workload, layer: AttentionPattern, cut: TileSizes) -> int:
     """Scores of one sequence, masked ones included: in tiles, and of the global columns."""
     in_tiles = sum(
         heads * scores(workload.seq_len, layer.window or 0, dilation, cut)
@@ -109,16 +109,16 @@ def _scores(workload: Workload, layer: AttentionPattern, cut: Cut) -> int:
     return in_tiles + workload.num_heads * workload.seq_len * len(layer.global_positions)
 
 
-def _forward_cut(workload: Workload, layer: AttentionPattern) -> Cut:
+def _forward_cut(workload: Workload, layer: AttentionPattern) -> TileSizes:
     if workload.device == "cpu":
-        return fused_forward_cut(workload.dtype_bytes)
-    return products_cut(layer.window or 0, on_cpu=False)
+        return fused_forward_tile_sizes(workload.dtype_bytes)
+    return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
-def _backward_cut(workload: Workload, layer: AttentionPattern) -> Cut:
+def _backward_cut(workload: Workload, layer: AttentionPattern) -> TileSizes:
     if workload.device == "cpu":
-        return fused_backward_cut(workload.dtype_bytes, layer.window or 0)
-    return products_cut(layer.window or 0, on_cpu=False)
+        return fused_backward_tile_sizes(workload.dtype_bytes, layer.window or 0)
+    return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
 def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
@@ -129,13 +129,13 @@ def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
     training = workload.mode == "training"
     plain = formulas.TRAINING_FACTOR if training else 1
     queries = plain * g * width**2
-    if absorbs(n, width, workload.num_heads, g):
-        return queries + plain * absorbing_macs(n, width, workload.num_heads, g)
+    if should_absorb_projection(n, width, workload.num_heads, g):
+        return queries + plain * absorbed_global_macs(n, width, workload.num_heads, g)
     fused = _FORWARD_PRODUCTS + (_BACKWARD_PRODUCTS if training else 0)
     return queries + plain * 2 * n * width**2 + fused * g * n * width
 
 
-def held_bytes(workload: Workload) -> int:
+def static_bytes(workload: Workload) -> int:
     """Parameters and hidden states."""
     return parameters(workload) * workload.dtype_bytes + activation_bytes(
         workload, workload.seq_len

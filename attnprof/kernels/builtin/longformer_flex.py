@@ -24,9 +24,9 @@ from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
-attends: Literal["dense", "pattern"] = "pattern"
-unseen_by_ptflops = ""
-compiles = True
+pattern_support: Literal["dense", "pattern"] = "pattern"
+ptflops_misses = ""
+needs_compilation = True
 has_float32_softmax = False
 
 _FORWARD_PRODUCTS = 2
@@ -34,7 +34,7 @@ _BACKWARD_PRODUCTS = 5
 _COMPILERS = ("g++", "clang++", "c++")
 
 
-def supports(workload: Workload) -> str | None:
+def unsupported_reason(workload: Workload) -> str | None:
     """Every sparse pattern; on CPU inference alone, and where a C++ compiler is at hand."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
@@ -52,7 +52,7 @@ def supports(workload: Workload) -> str | None:
     return None
 
 
-def length_step(workload: Workload) -> int:
+def padding_multiple(workload: Workload) -> int:
     """Pads nothing: blocks at the end are smaller."""
     return 1
 
@@ -91,7 +91,7 @@ def executed_macs(workload: Workload) -> int:
     return macs
 
 
-def held_bytes(workload: Workload) -> int:
+def static_bytes(workload: Workload) -> int:
     """Parameters, hidden states, and the block masks: 32-bit numbers, of keys and of queries."""
     blocks = -(-workload.seq_len // BLOCK)
     block_masks = sum(

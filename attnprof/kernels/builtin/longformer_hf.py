@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 name = "longformer-hf"
 summary = "sliding window and globals; transformers' LongformerSelfAttention, no dilation"
-attends: Literal["dense", "pattern"] = "pattern"
-unseen_by_ptflops = "einsum"
-compiles = False
+pattern_support: Literal["dense", "pattern"] = "pattern"
+ptflops_misses = "einsum"
+needs_compilation = False
 has_float32_softmax = True
 
 _PROJECTIONS = 6
@@ -38,7 +38,7 @@ _MASKED = -10_000.0
 _GLOBAL = 10_000.0
 
 
-def supports(workload: Workload) -> str | None:
+def unsupported_reason(workload: Workload) -> str | None:
     """Sliding windows of 4 keys or more without dilation, all dividing the widest of them."""
     windows = [layer.window for layer in workload.layers if layer.window is not None]
     if len(windows) < len(workload.layers):
@@ -55,13 +55,13 @@ def supports(workload: Workload) -> str | None:
     return None
 
 
-def length_step(workload: Workload) -> int:
+def padding_multiple(workload: Workload) -> int:
     """The widest window, as `LongformerModel` pads."""
     return max(layer.window or 1 for layer in workload.layers)
 
 
 def _padded(workload: Workload) -> int:
-    step = length_step(workload)
+    step = padding_multiple(workload)
     return -(-workload.seq_len // step) * step
 
 
@@ -117,7 +117,7 @@ def executed_macs(workload: Workload) -> int:
     return macs * (formulas.TRAINING_FACTOR if workload.mode == "training" else 1)
 
 
-def held_bytes(workload: Workload) -> int:
+def static_bytes(workload: Workload) -> int:
     """Parameters, hidden states, and the attention mask with its two boolean readings."""
     n = _padded(workload)
     masks = workload.batch_size * n * (workload.dtype_bytes + 2)

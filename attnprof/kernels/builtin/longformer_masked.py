@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 name = "longformer-masked"
 summary = "any pattern; dense fused attention under a mask: quadratic"
-attends: Literal["dense", "pattern"] = "pattern"
-unseen_by_ptflops = "scaled_dot_product_attention"
-compiles = False
+pattern_support: Literal["dense", "pattern"] = "pattern"
+ptflops_misses = "scaled_dot_product_attention"
+needs_compilation = False
 has_float32_softmax = False
 
 _MASK_ROWS_AT_A_TIME = 256
 
 
-def supports(workload: Workload) -> str | None:
+def unsupported_reason(workload: Workload) -> str | None:
     """Every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a pattern under a mask, not dense attention"
     return None
 
 
-def length_step(workload: Workload) -> int:
+def padding_multiple(workload: Workload) -> int:
     """Pads nothing."""
     return 1
 
@@ -109,7 +109,7 @@ def executed_macs(workload: Workload) -> int:
     return formulas.TRAINING_FACTOR * weights + attention * 7 // 2
 
 
-def held_bytes(workload: Workload) -> int:
+def static_bytes(workload: Workload) -> int:
     """Parameters, hidden states and the boolean masks."""
     masks = sum(_masks_of(layer) * workload.seq_len**2 for layer in workload.layers)
     return (

@@ -20,29 +20,29 @@ from attnprof.core.errors import FailedError, UsageError
 from attnprof.isolation.workers import Workers
 from attnprof.kernels.custom.failed_import import FailedTarget
 from attnprof.kernels.custom.import_path import importable_name
-from attnprof.kernels.custom.proxy import Apart, ApartTarget
+from attnprof.kernels.custom.proxy import TargetProxies, TargetProxy
 from attnprof.kernels.custom.reference import is_reference, parse_reference, with_inputs
 from attnprof.kernels.custom.target import Target
 
 __all__ = [
-    "Apart",
-    "OwnKernel",
-    "answering_within",
-    "asked_apart",
+    "CustomKernel",
+    "TargetProxies",
+    "custom_kernels_in",
     "find",
     "is_given",
     "is_python",
     "is_reference",
     "is_target",
     "name_of",
-    "standing_for",
+    "registered_object",
+    "reply_deadline",
     "with_inputs",
 ]
 
-OwnKernel = Target | ApartTarget | FailedTarget
+CustomKernel = Target | TargetProxy | FailedTarget
 """A kernel of the user's own: here, in a process of its own, or one that could not be imported."""
 
-_apart: list[Apart] = []
+_proxies: list[TargetProxies] = []
 """The last of them is where what is the user's own is asked; without any, it is asked here."""
 
 _given: dict[str, object] = {}
@@ -53,9 +53,9 @@ _targets_of_given: dict[str, Target] = {}
 
 
 @contextmanager
-def asked_apart(
+def custom_kernels_in(
     workers: Workers, max_seconds: float, *, shares_imports: bool = True
-) -> Generator[Apart]:
+) -> Generator[TargetProxies]:
     """What is the user's own is asked in processes of its own meanwhile.
 
     Args:
@@ -63,22 +63,22 @@ def asked_apart(
         max_seconds: for one answer.
         shares_imports: whether what one of them imports is imported for the others, too.
     """
-    apart = Apart(workers, max_seconds, shares_imports=shares_imports)
-    _apart.append(apart)
+    apart = TargetProxies(workers, max_seconds, shares_imports=shares_imports)
+    _proxies.append(apart)
     try:
         yield apart
     finally:
-        _apart.remove(apart)
+        _proxies.remove(apart)
         apart.close()
 
 
 @contextmanager
-def answering_within(seconds: float) -> Generator[None]:
+def reply_deadline(seconds: float) -> Generator[None]:
     """What is asked apart has no longer than this for an answer meanwhile."""
-    if not _apart:
+    if not _proxies:
         yield
         return
-    apart = _apart[-1]
+    apart = _proxies[-1]
     before = apart.max_seconds
     apart.max_seconds = min(before, seconds)
     try:
@@ -88,7 +88,7 @@ def answering_within(seconds: float) -> Generator[None]:
 
 
 @contextmanager
-def standing_for(thing: object, inputs: Iterable[str]) -> Generator[str]:
+def registered_object(thing: object, inputs: Iterable[str]) -> Generator[str]:
     """A name that stands for a module, a class of modules or a function meanwhile.
 
     Args:
@@ -154,9 +154,9 @@ def _find_given(name: str) -> Target:
     return _targets_of_given[name]
 
 
-def is_target(kernel: object) -> TypeGuard[OwnKernel]:
+def is_target(kernel: object) -> TypeGuard[CustomKernel]:
     """Whether a kernel is the user's own."""
-    return isinstance(kernel, OwnKernel)
+    return isinstance(kernel, CustomKernel)
 
 
 def is_python(name: str) -> bool:
@@ -168,7 +168,7 @@ def is_python(name: str) -> bool:
     return parse_reference(name).kind == "python"
 
 
-def find(name: str) -> OwnKernel:
+def find(name: str) -> CustomKernel:
     """What a reference names; where nothing is asked apart, torch is loaded for it.
 
     Raises:
@@ -176,8 +176,8 @@ def find(name: str) -> OwnKernel:
     """
     if is_given(name):
         return _find_given(name)
-    if _apart:
-        return _apart[-1].find(name)
+    if _proxies:
+        return _proxies[-1].find(name)
     return _find(name, os.getcwd())  # noqa: PTH109 # references are relative to it
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.workload import Workload
 from attnprof.kernels.custom.input_layout import Layout
 from attnprof.kernels.custom.inputs import InputSpec, ids, states
@@ -72,7 +72,9 @@ class Arguments:
         )
         for name in self.described:
             if name not in parameters and not takes_any:
-                raise UsageError("kernel", self._name, f"takes no {name}; {near(name, parameters)}")
+                raise UsageError(
+                    "kernel", self._name, f"takes no {name}; {suggest(name, parameters)}"
+                )
 
     def _spec(self, name: str, layout: Callable[[], Layout]) -> InputSpec:
         if name in self.described:

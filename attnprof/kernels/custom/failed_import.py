@@ -21,9 +21,9 @@ class FailedTarget:
         failure: as given.
     """
 
-    attends: Literal["dense", "pattern", "own"] = "own"
-    unseen_by_ptflops: str = ""
-    compiles: bool = False
+    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
+    ptflops_misses: str = ""
+    needs_compilation: bool = False
     has_float32_softmax: bool = False
 
     def __init__(self, name: str, failure: FailedError) -> None:
@@ -31,7 +31,7 @@ class FailedTarget:
         self.summary: str = name
         self.failure = failure
 
-    def adapted(self, workload: Workload) -> Workload:
+    def adapt_workload(self, workload: Workload) -> Workload:
         """The workload that its row tells of."""
         pattern = AttentionPattern.dense(workload.num_heads)
         return replace(workload, pattern=pattern, scope="attention")
@@ -47,7 +47,7 @@ class FailedTarget:
         """Empty: its file is not known."""
         return ""
 
-    def length_step(self, workload: Workload) -> int:
+    def padding_multiple(self, workload: Workload) -> int:
         """Pads nothing."""
         return 1
 
@@ -59,5 +59,5 @@ class FailedTarget:
         """
         raise FailedError(f"{self.failure} when it was imported", self.failure.status)
 
-    supports = build = parameters = held_bytes = executed_macs = peak_bytes = _fail
+    unsupported_reason = build = parameters = static_bytes = executed_macs = peak_bytes = _fail
     work_of_counting = _fail

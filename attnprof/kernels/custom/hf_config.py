@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -46,24 +46,24 @@ class ConfigTarget(Target):
         self._without = "" if self._part else _left_out(self._file.architecture, kind)
         self.summary = f"transformers' {kind}" + f", its {self._part}" * bool(self._part)
 
-    def adapted(self, workload: Workload) -> Workload:
+    def adapt_workload(self, workload: Workload) -> Workload:
         """The workload in the model's own width and heads, where it tells them."""
         hidden_size = getattr(self._text_config, "hidden_size", None)
         num_heads = getattr(self._text_config, "num_attention_heads", None)
-        adapted = super().adapted(workload)
+        workload_of_config = super().adapt_workload(workload)
         if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
-            return adapted
+            return workload_of_config
         if hidden_size % num_heads:
-            return adapted
+            return workload_of_config
         pattern = AttentionPattern.dense(num_heads)
-        return replace(adapted, pattern=pattern, hidden_size=hidden_size)
+        return replace(workload_of_config, pattern=pattern, hidden_size=hidden_size)
 
-    def supports(self, workload: Workload) -> str | None:
+    def unsupported_reason(self, workload: Workload) -> str | None:
         """Tables of positions end somewhere."""
         room = exceeded(self._positions, self._given, workload)
         if room is not None:
             return f"config has positions for {room:,} tokens"
-        return super().supports(workload)
+        return super().unsupported_reason(workload)
 
     def build(self, workload: Workload) -> Call:
         """The model, or a part of it with the arguments that it has in a run of the model."""
@@ -79,7 +79,7 @@ class ConfigTarget(Target):
             kwargs = _captured(self.name, model, part, kwargs)
         return Call(module=part, kwargs=kwargs, mode=workload.mode)
 
-    def resident_bytes(self, workload: Workload) -> int:
+    def build_bytes(self, workload: Workload) -> int:
         """All of the model, which is built for a part too."""
         with fake_mode(), seeded_defaults(workload), _without_numbers_where_fake():
             model = self._model(getattr(torch, workload.dtype))
@@ -123,7 +123,9 @@ class ConfigTarget(Target):
         parameters = inspect.signature(outline.forward).parameters
         for name in self._specs:
             if name not in parameters:
-                raise UsageError("kernel", self.name, f"takes no {name}; {near(name, parameters)}")
+                raise UsageError(
+                    "kernel", self.name, f"takes no {name}; {suggest(name, parameters)}"
+                )
         main = outline.main_input_name
         if main != "input_ids" and main not in self._specs:
             raise UsageError(
@@ -187,7 +189,7 @@ def _find_part(name: str, model: nn.Module, path: str) -> None:
     for step in path.split("."):
         children = dict(here.named_children())
         if step not in children:
-            words = near(step, children) if children else "it has no parts"
+            words = suggest(step, children) if children else "it has no parts"
             raise UsageError("kernel", name, f"{walked} has no part {step or '(nothing)'}; {words}")
         here, walked = children[step], step
 

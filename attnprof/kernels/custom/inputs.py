@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from attnprof.core.errors import MeasurementError, UsageError, near
+from attnprof.core.errors import MeasurementError, UsageError, suggest
 from attnprof.core.units import parse_whole_number
 from attnprof.core.workload import Workload
 
@@ -126,7 +126,7 @@ def parse_input(text: str, argument: str) -> InputSpec:
     dtype, high = match["dtype"] or "", match["high"]
     known = (*_INTEGERS, *_FLOATS, "bool")
     if dtype and dtype not in known:
-        raise UsageError(argument, text, f"there is no type {dtype}; {near(dtype, known)}")
+        raise UsageError(argument, text, f"there is no type {dtype}; {suggest(dtype, known)}")
     if high is None:
         return InputSpec(match["name"], _dimensions(match["dims"], text, argument), dtype)
     limit = parse_whole_number(high, argument, text, _RANGE)
@@ -152,7 +152,7 @@ def _dimensions(dims: str, text: str, argument: str) -> tuple[Dimension, ...]:
         if size in _SIZES:
             dimensions.append(Dimension(word, size, sign, by))
             continue
-        words = f"{size} is no size; {near(size, _SIZES)}, or a number"
+        words = f"{size} is no size; {suggest(size, _SIZES)}, or a number"
         number = parse_whole_number(size, argument, text, words)
         if number == 0:
             raise UsageError(argument, text, "a size is 1 or more")

@@ -96,7 +96,7 @@ def required(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     ]
 
 
-def placed(module: nn.Module, workload: Workload, *, is_fresh: bool) -> nn.Module:
+def to_device_and_dtype(module: nn.Module, workload: Workload, *, is_fresh: bool) -> nn.Module:
     """The module on the workload's device and in its type, in its mode.
 
     A module that is not fresh is copied: counters leave hooks on what they count. Inside a fake

@@ -18,7 +18,7 @@ from attnprof.kernels.custom.target import Work
 _T = TypeVar("_T")
 
 
-class Apart:
+class TargetProxies:
     """Where things of the user's own are asked.
 
     Args:
@@ -36,9 +36,9 @@ class Apart:
         self.workers = workers
         self.max_seconds = max_seconds
         self.shares_imports = shares_imports
-        self._targets: dict[str, ApartTarget | FailedTarget] = {}
+        self._targets: dict[str, TargetProxy | FailedTarget] = {}
 
-    def find(self, name: str) -> ApartTarget | FailedTarget:
+    def find(self, name: str) -> TargetProxy | FailedTarget:
         """What a reference names.
 
         Raises:
@@ -46,7 +46,7 @@ class Apart:
         """
         if name not in self._targets:
             try:
-                self._targets[name] = ApartTarget(name, self)
+                self._targets[name] = TargetProxy(name, self)
             except FailedError as error:
                 self._targets[name] = FailedTarget(name, error)
         return self._targets[name]
@@ -54,11 +54,11 @@ class Apart:
     def close(self) -> None:
         """End the processes."""
         for target in self._targets.values():
-            if isinstance(target, ApartTarget):
+            if isinstance(target, TargetProxy):
                 target.close()
 
 
-class ApartTarget:
+class TargetProxy:
     """A kernel of the user's own, whose methods run in a process of its own.
 
     What they return and raise is remembered. Where the process is lost, the next question has
@@ -69,19 +69,19 @@ class ApartTarget:
         FailedError: when it ends its process when it is imported.
     """
 
-    attends: Literal["dense", "pattern", "own"] = "own"
-    unseen_by_ptflops: str = ""
-    compiles: bool = False
+    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
+    ptflops_misses: str = ""
+    needs_compilation: bool = False
     has_float32_softmax: bool = False
 
-    def __init__(self, name: str, apart: Apart) -> None:
+    def __init__(self, name: str, apart: TargetProxies) -> None:
         parse_reference(name)
         self.name: str = name
         self.summary: str = name
         self._apart = apart
         self._worker: Worker | None = None
         self._known: dict[tuple[str, Workload | None], Outcome] = {}
-        self._ask("name", None)
+        self._request("name", None)
 
     def build(self, workload: Workload) -> Call:
         """Cannot be had from another process.
@@ -91,9 +91,9 @@ class ApartTarget:
         """
         raise TypeError("what runs apart is not built here")
 
-    def adapted(self, workload: Workload) -> Workload:
+    def adapt_workload(self, workload: Workload) -> Workload:
         """The workload that it runs."""
-        return self._ask("adapted", workload)
+        return self._request("adapt_workload", workload)
 
     def check(self, workload: Workload) -> None:
         """Build it once without numbers; what fails at this length alone is told in its row.
@@ -102,46 +102,46 @@ class ApartTarget:
             UsageError: when it cannot be used at any length.
         """
         try:
-            self._ask("check", workload)
+            self._request("check", workload)
         except FailedError:
             return
         self._share_imports()
 
-    def supports(self, workload: Workload) -> str | None:
+    def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
-        return self._ask("supports", workload)
+        return self._request("unsupported_reason", workload)
 
-    def length_step(self, workload: Workload) -> int:
+    def padding_multiple(self, workload: Workload) -> int:
         """Pads nothing."""
         return 1
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
         """What to know about its costs: what was assumed, left out, or has no effect."""
-        return self._ask("notes", workload)
+        return self._request("notes", workload)
 
     def parameters(self, workload: Workload) -> int:
         """Parameters of the module."""
-        return self._ask("parameters", workload)
+        return self._request("parameters", workload)
 
-    def held_bytes(self, workload: Workload) -> int:
+    def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters, buffers and inputs."""
-        return self._ask("held_bytes", workload)
+        return self._request("static_bytes", workload)
 
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call."""
-        return self._ask("executed_macs", workload)
+        return self._request("executed_macs", workload)
 
     def work_of_counting(self, workload: Workload) -> Work:
         """What counting its MACs takes."""
-        return self._ask("work_of_counting", workload)
+        return self._request("work_of_counting", workload)
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time."""
-        return self._ask("peak_bytes", workload)
+        return self._request("peak_bytes", workload)
 
     def source_digest(self) -> str:
         """Of the file that it is from; empty where there is none."""
-        return self._ask("source_digest", None)
+        return self._request("source_digest", None)
 
     def run(self, function: Callable[..., _T], *args: Any) -> _T:
         """What a function of a module returns in its process; it is called anew each time.
@@ -165,23 +165,23 @@ class ApartTarget:
             here = self._worker.call(installed_modules, max_seconds=limit).value or []
             self._apart.workers.preload([name for name in here if name not in set(known)])
 
-    def _ask(self, what: str, workload: Workload | None) -> Any:
+    def _request(self, what: str, workload: Workload | None) -> Any:
         key = (what, workload)
         if key not in self._known:
             arguments: Sequence[Workload] = () if workload is None else (workload,)
-            self._known[key] = self._outcome(answer, self.name, what, *arguments)
+            self._known[key] = self._outcome(_answer_request, self.name, what, *arguments)
         return self._known[key].result
 
     def _outcome(self, function: Callable[..., Any], *args: Any) -> Outcome:
         if self._worker is None:
             self._worker = self._apart.workers.worker()
         outcome = self._worker.call(function, *args, max_seconds=self._apart.max_seconds)
-        if outcome.is_lost:
+        if outcome.worker_died:
             self.close()
         return outcome
 
 
-def answer(name: str, what: str, *arguments: Workload) -> Any:
+def _answer_request(name: str, what: str, *arguments: Workload) -> Any:
     """What an attribute of a target is, or what its method returns, in the process of this call."""
     from attnprof.kernels import custom
 

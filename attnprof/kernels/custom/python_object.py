@@ -15,14 +15,14 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from attnprof.core.errors import FailedError, UsageError, code_under_test, near
+from attnprof.core.errors import FailedError, UsageError, code_under_test, suggest
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.custom.arguments import IDS, NO_SIGNATURE, STATES, Arguments, tensors
 from attnprof.kernels.custom.ineffective_options import no_effect, sizes_of
 from attnprof.kernels.custom.input_layout import ASSUMED, Layout, find_layout
 from attnprof.kernels.custom.inputs import InputSpec
-from attnprof.kernels.custom.modules import as_module, placed, required, signature_of
+from attnprof.kernels.custom.modules import as_module, required, signature_of, to_device_and_dtype
 from attnprof.kernels.custom.reference import Reference
 from attnprof.kernels.custom.target import Target
 from attnprof.kernels.seeding import SEED, seeded_defaults
@@ -79,7 +79,7 @@ class PythonTarget(Target):
 
     def build(self, workload: Workload) -> Call:
         """Makes the module anew, or copies the one that there is."""
-        with seeded_defaults(workload), _users_code():
+        with seeded_defaults(workload), _user_code_context():
             function, given = self._make(workload)
             self._check_callable(function)
             if given is None:
@@ -87,12 +87,12 @@ class PythonTarget(Target):
                 torch.manual_seed(SEED)  # the same, whether weights were drawn or are fake
                 given = tensors(self._inputs, function, workload)
             module = as_module(function, given)
-            module = placed(module, workload, is_fresh=function is not self._object)
-        return Call(module=module, kwargs=_located(given, workload), mode=workload.mode)
+            module = to_device_and_dtype(module, workload, is_fresh=function is not self._object)
+        return Call(module=module, kwargs=inputs_to_device(given, workload), mode=workload.mode)
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
         """The layout that was assumed, and the options that change nothing."""
-        self._holdings(workload)  # once it has been built, its inputs are known
+        self._footprint(workload)  # once it has been built, its inputs are known
         idle = no_effect(workload, self._used_sizes, self._inputs)
         assumed = ASSUMED if self._layout and self._layout.is_assumed else ""
         here = _IN_THIS_PROCESS * self._is_given
@@ -100,12 +100,12 @@ class PythonTarget(Target):
 
     def made(self, workload: Workload) -> Any:
         """The module or function itself, without inputs."""
-        with seeded_defaults(workload), _users_code():
+        with seeded_defaults(workload), _user_code_context():
             function, _ = self._make(workload)
             self._check_callable(function)
             if not isinstance(function, nn.Module):
                 return function
-            return placed(function, workload, is_fresh=function is not self._object)
+            return to_device_and_dtype(function, workload, is_fresh=function is not self._object)
 
     def source_path(self) -> Path | None:
         """The module's."""
@@ -196,7 +196,7 @@ class PythonTarget(Target):
         function, _ = self._make(workload)
         specs = self._arguments.specs(function, lambda: Layout(is_batch_first))
         kwargs = tensors(specs, function, workload)
-        module = placed(as_module(function, kwargs), workload, is_fresh=False)
+        module = to_device_and_dtype(as_module(function, kwargs), workload, is_fresh=False)
         return module, lambda: module(**kwargs)
 
 
@@ -215,7 +215,7 @@ def _taken_sizes(parameters: Mapping[str, inspect.Parameter]) -> dict[str, str]:
     return sizes | {name: size for name, size in _REQUIRED_SIZES.items() if name in needed}
 
 
-def _located(kwargs: dict[str, Any], workload: Workload) -> dict[str, Any]:
+def inputs_to_device(kwargs: dict[str, Any], workload: Workload) -> dict[str, Any]:
     """Tensors on the workload's device; floats ask for gradients in training."""
 
     def locate(tensor: torch.Tensor) -> torch.Tensor:
@@ -226,7 +226,7 @@ def _located(kwargs: dict[str, Any], workload: Workload) -> dict[str, Any]:
 
 
 @contextmanager
-def _users_code() -> Generator[None]:
+def _user_code_context() -> Generator[None]:
     """The current folder can be imported from, and what is printed does not mix with results.
 
     Raises:
@@ -253,7 +253,7 @@ def load_object(reference: Reference) -> Any:
         if not hasattr(found, name):
             where = reference.place if isinstance(found, ModuleType) else type(found).__name__
             choices = _public(found)
-            words = near(name, choices) if choices else "it has nothing that can be costed"
+            words = suggest(name, choices) if choices else "it has nothing that can be costed"
             raise UsageError("kernel", reference.name, f"{where} has no {name}; {words}")
         found = getattr(found, name)
     return found
@@ -273,7 +273,7 @@ def _public(place: Any) -> list[str]:
 def _import(reference: Reference) -> ModuleType:
     importlib.invalidate_caches()
     try:
-        with _users_code():
+        with _user_code_context():
             return importlib.import_module(reference.place)
     except FailedError:
         raise

@@ -25,16 +25,16 @@ _MACS_OF_AN_OPERATOR = 2**22
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class Footprint:
     """What lives as long as a call can be repeated.
 
     Attributes:
         parameters: how many there are.
-        held_bytes: of parameters, buffers and inputs.
+        static_bytes: of parameters, buffers and inputs.
     """
 
     parameters: int
-    held_bytes: int
+    static_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class Target(ABC):
         summary: what it is.
     """
 
-    attends: Literal["dense", "pattern", "own"] = "own"
-    unseen_by_ptflops: str = ""
-    compiles: bool = False
+    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
+    ptflops_misses: str = ""
+    needs_compilation: bool = False
     has_float32_softmax: bool = False
 
     def __init__(self, name: str, summary: str) -> None:
@@ -76,12 +76,12 @@ class Target(ABC):
     def build(self, workload: Workload) -> Call:
         """A fresh module with seeded random inputs, of fake tensors inside a fake mode."""
 
-    def adapted(self, workload: Workload) -> Workload:
+    def adapt_workload(self, workload: Workload) -> Workload:
         """The workload that it runs: whatever pattern and scope are, it is as it is."""
         pattern = AttentionPattern.dense(workload.num_heads)
         return replace(workload, pattern=pattern, scope="attention")
 
-    def supports(self, workload: Workload) -> str | None:
+    def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot take the workload, None if it can."""
         if workload.device == "cuda":
             import torch
@@ -90,7 +90,7 @@ class Target(ABC):
                 return "what it costs on cuda is counted on a machine with CUDA"
         return None
 
-    def length_step(self, workload: Workload) -> int:
+    def padding_multiple(self, workload: Workload) -> int:
         """Pads nothing."""
         return 1
 
@@ -102,10 +102,10 @@ class Target(ABC):
         """
         from attnprof.core.errors import UsageError
 
-        if self.supports(workload) is not None:
+        if self.unsupported_reason(workload) is not None:
             return
         try:
-            self._holdings(workload)
+            self._footprint(workload)
         except UsageError:
             raise
         except Exception:
@@ -117,11 +117,11 @@ class Target(ABC):
 
     def parameters(self, workload: Workload) -> int:
         """Parameters of the module."""
-        return self._holdings(workload).parameters
+        return self._footprint(workload).parameters
 
-    def held_bytes(self, workload: Workload) -> int:
+    def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters, buffers and inputs."""
-        return self._holdings(workload).held_bytes
+        return self._footprint(workload).static_bytes
 
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call.
@@ -164,12 +164,12 @@ class Target(ABC):
         self._observe(workload)
         return self._remembered("peak", workload, followed)
 
-    def resident_bytes(self, workload: Workload) -> int:
+    def build_bytes(self, workload: Workload) -> int:
         """Bytes of all that is built to make the call, counted without building it."""
         from attnprof.counting.fake_tensors import fake_mode
 
         with fake_mode():
-            return _holdings(self.build(workload)).held_bytes
+            return _footprint(self.build(workload)).static_bytes
 
     def source_digest(self) -> str:
         """Of the file that it is from, to tell whether that has changed; empty without one."""
@@ -184,7 +184,7 @@ class Target(ABC):
         from attnprof.counting.operator_counts import count_operators
 
         self._observe(workload)
-        return self._once("macs", workload, lambda call: count_operators(call.run))
+        return self._measured_once("macs", workload, lambda call: count_operators(call.run))
 
     def _observe(self, workload: Workload) -> None:
         """Count operators and follow memory in one run, where one will do for both.
@@ -194,15 +194,15 @@ class Target(ABC):
         """
         if ("macs", workload) in self._known or workload.mode == "training":
             return
-        from attnprof.counting.call_profile import observe
+        from attnprof.counting.call_profile import profile_call
         from attnprof.counting.fake_tensors import fake_mode
 
         begun = time.process_time()
         try:
             with code_under_test(), fake_mode():
                 call = self.build(workload)
-                holdings = _holdings(call)
-                observed = observe(call.run)
+                holdings = _footprint(call)
+                observed = profile_call(call.run)
         except Exception:
             return
         self._taken["macs", workload] = (time.process_time() - begun, False)
@@ -215,10 +215,10 @@ class Target(ABC):
             else observed.peak_bytes
         )
 
-    def _holdings(self, workload: Workload) -> Holdings:
-        return self._once("holdings", workload, _holdings)
+    def _footprint(self, workload: Workload) -> Footprint:
+        return self._measured_once("holdings", workload, _footprint)
 
-    def _once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
+    def _measured_once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
         from attnprof.counting.fake_tensors import is_fake_mode, on_fake_tensors
 
         is_real = True
@@ -263,12 +263,12 @@ class Target(ABC):
         Raises:
             MeasurementError: when there is no room for it.
         """
-        from attnprof.counting.fake_tensors import asks_for_numbers, why_not_fake
+        from attnprof.counting.fake_tensors import needs_real_values, why_not_fake
 
-        if not asks_for_numbers(error) and (what, workload.mode) in self._fake:
+        if not needs_real_values(error) and (what, workload.mode) in self._fake:
             raise error  # at other lengths it ran: it is the length that is wrong
         try:
-            needed = self.resident_bytes(workload)
+            needed = self.build_bytes(workload)
         except Exception:
             return
         available = available_bytes(workload.device)
@@ -279,7 +279,7 @@ class Target(ABC):
             )
 
 
-def _holdings(call: Call) -> Holdings:
+def _footprint(call: Call) -> Footprint:
     import torch
     from torch.utils._pytree import tree_leaves
 
@@ -288,4 +288,4 @@ def _holdings(call: Call) -> Holdings:
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
     }
-    return Holdings(sum(p.numel() for p in call.module.parameters()), sum(storages.values()))
+    return Footprint(sum(p.numel() for p in call.module.parameters()), sum(storages.values()))

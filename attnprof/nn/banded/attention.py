@@ -18,13 +18,13 @@ from torch import Tensor
 from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
 from attnprof.nn.banded.tile_kernels import TileOperator, accumulate_type, operator_for
 from attnprof.nn.banded.tile_views import (
+    contiguous_last_dim,
     gather,
     query_tiles,
-    rows_in_one_piece,
     scatter,
     to_scatter,
 )
-from attnprof.nn.banded.tiling import Chains, Cut, Run, chains, runs
+from attnprof.nn.banded.tiling import ChainGroup, TileRun, TileSizes, chains, runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +76,15 @@ def forward(
         dropout_p: probability with which a weight is dropped.
         output: where to write; `query` itself will do, for tiles are read before they are written.
     """
-    output = empty_as_projected(query) if output is None else output
-    query, key, value = map(rows_in_one_piece, (query, key, value))
+    output = empty_bshd(query) if output is None else output
+    query, key, value = map(contiguous_last_dim, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
     operator = operator_for(query, dropout_p, scale)
-    cut = operator.forward_cut(band.window)
+    cut = operator.forward_tile_sizes(band.window)
     for item, heads, dilation in band.heads_of_sequences():
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
         own = [tensor[item, heads] for tensor in (query, output, log_sum_exp)]
-        for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
+        for part in chains(query.shape[2], dilation, cut.tokens_per_call):
             _forward_chains(part, keys, cut, operator, *own)
     if global_rows is not None:
         for item, positions in enumerate(band.global_positions):
@@ -108,15 +108,15 @@ def backward(
     log_sum_exp: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of query, key and value, from what `forward` was given and returned."""
-    grad_output, query, key, value = map(rows_in_one_piece, (grad_output, query, key, value))
+    grad_output, query, key, value = map(contiguous_last_dim, (grad_output, query, key, value))
     dtype = accumulate_type(query)
     gradients = [
-        empty_as_projected(query),
-        empty_as_projected(key, dtype).zero_(),
-        empty_as_projected(value, dtype).zero_(),
+        empty_bshd(query),
+        empty_bshd(key, dtype).zero_(),
+        empty_bshd(value, dtype).zero_(),
     ]
     operator = operator_for(query, dropout_p, scale)
-    cut = operator.backward_cut(band.window)
+    cut = operator.backward_tile_sizes(band.window)
     for item, heads, dilation in band.heads_of_sequences():
         keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
         read = [tensor[item, heads] for tensor in (grad_output, query, output, log_sum_exp)]
@@ -124,7 +124,7 @@ def backward(
         of_globals = [
             torch.zeros_like(t, dtype=dtype) for t in (keys.global_key, keys.global_value)
         ]
-        for part in chains(query.shape[2], dilation, cut.tokens_at_a_time):
+        for part in chains(query.shape[2], dilation, cut.tokens_per_call):
             _backward_chains(part, keys, cut, operator, read, own, of_globals)
         for gradient, of_global in zip(own[1:], of_globals, strict=True):
             gradient.index_add_(1, keys.global_index, of_global)
@@ -132,16 +132,16 @@ def backward(
     return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
-def empty_as_projected(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def empty_bshd(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Memory for a tensor of that shape, laid out `(batch, seq_len, heads, head_dim)`."""
     batch, heads, seq_len, head_dim = tensor.shape
     return tensor.new_empty((batch, seq_len, heads, head_dim), dtype=dtype).transpose(1, 2)
 
 
-def _runs(part: Chains, window: int, cut: Cut) -> Iterator[Run]:
+def _runs(part: ChainGroup, window: int, cut: TileSizes) -> Iterator[TileRun]:
     """The tiles of some chains, a few at a time."""
     for run in runs(part.length, part.count, window, cut):
-        yield from run.parts(cut.tokens_at_a_time)
+        yield from run.parts(cut.tokens_per_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +197,7 @@ class _Keys:
             global_value=value[:, index],
         )
 
-    def sources(self, part: Chains) -> list[KeySource]:
+    def sources(self, part: ChainGroup) -> list[KeySource]:
         """Where the queries of some chains find them."""
         sources: list[KeySource] = [
             BandKeys(
@@ -222,9 +222,9 @@ class _Keys:
 
 
 def _forward_chains(
-    part: Chains,
+    part: ChainGroup,
     keys: _Keys,
-    cut: Cut,
+    cut: TileSizes,
     operator: TileOperator,
     query: Tensor,
     output: Tensor,
@@ -239,9 +239,9 @@ def _forward_chains(
 
 
 def _backward_chains(
-    part: Chains,
+    part: ChainGroup,
     keys: _Keys,
-    cut: Cut,
+    cut: TileSizes,
     operator: TileOperator,
     read: list[Tensor],
     gradients: list[Tensor],
@@ -257,7 +257,7 @@ def _backward_chains(
 
 
 def _forward_run(
-    run: Run,
+    run: TileRun,
     sources: list[KeySource],
     operator: TileOperator,
     query: Tensor,
@@ -287,7 +287,7 @@ def _forward_run(
 
 
 def _backward_run(
-    run: Run,
+    run: TileRun,
     sources: list[KeySource],
     operator: TileOperator,
     read: list[Tensor],
@@ -305,7 +305,7 @@ def _backward_run(
 
 
 def _backward_source(
-    run: Run,
+    run: TileRun,
     source: KeySource,
     operator: TileOperator,
     read: list[Tensor],

@@ -37,9 +37,9 @@ def banded_attention(
     if torch.compiler.is_compiling() or _has_no_numbers(query, dropout_p):
         # The loops over tiles would be unrolled into the graph, or walked for nothing.
         if is_in_place and not torch.compiler.is_compiling():
-            _in_place_operator(*inputs, *_spelled(band), scale)
+            _in_place_operator(*inputs, *_band_to_schema(band), scale)
             return query
-        return _operator(*inputs, *_spelled(band), scale, dropout_p)[0]
+        return _operator(*inputs, *_band_to_schema(band), scale, dropout_p)[0]
     if has_gradient:
         return _Differentiable.apply(*inputs, band, scale, dropout_p)
     output = query if is_in_place else None
@@ -81,7 +81,7 @@ class _Differentiable(torch.autograd.Function):
         (grad_output,) = grad_outputs
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants
-        with torch.no_grad(), _drawing_again(ctx.random_state, query.device):
+        with torch.no_grad(), _replay_rng(ctx.random_state, query.device):
             gradients = attention.backward(
                 grad_output,
                 query,
@@ -95,12 +95,14 @@ class _Differentiable(torch.autograd.Function):
                 log_sum_exp,
             )
         if torch.is_grad_enabled():
-            gradients = (_Final.apply(one, query, key, value, grad_output) for one in gradients)
+            gradients = (
+                _NoSecondDerivative.apply(one, query, key, value, grad_output) for one in gradients
+            )
         of_rows = _rows_gradient(grad_output, band, ctx.globals)
         return *gradients, of_rows, None, None, None, None
 
 
-class _Final(torch.autograd.Function):
+class _NoSecondDerivative(torch.autograd.Function):
     """A gradient that is an error to differentiate: as a constant it would be wrong in silence."""
 
     @staticmethod
@@ -129,7 +131,7 @@ def _random_state(device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _drawing_again(state: Tensor | None, device: torch.device) -> Generator[None]:
+def _replay_rng(state: Tensor | None, device: torch.device) -> Generator[None]:
     """Random numbers inside are those drawn from that state on; outside they go on as before."""
     if state is None:
         yield
@@ -143,7 +145,7 @@ def _drawing_again(state: Tensor | None, device: torch.device) -> Generator[None
         yield
 
 
-def _spelled(band: Band) -> tuple[int, list[int], list[int], list[int]]:
+def _band_to_schema(band: Band) -> tuple[int, list[int], list[int], list[int]]:
     """A band in types that an operator takes: window, dilations, positions, how many of each."""
     positions = [p for of_item in band.global_positions for p in of_item]
     counts = [len(of_item) for of_item in band.global_positions]
@@ -192,7 +194,7 @@ def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     sums = query.new_empty(query.shape[:3], dtype=attention.accumulate_type(query))
     numbers = _random_state(query.device).numel() if dropout_p else 0
     state = torch.empty(numbers, dtype=torch.uint8, device="cpu")
-    return attention.empty_as_projected(query), sums, state
+    return attention.empty_bshd(query), sums, state
 
 
 @torch.library.custom_op("attnprof::banded_attention_", mutates_args=("query",))
@@ -236,7 +238,7 @@ def _backward_operator(
     random_state: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     band = _band(window, dilation, positions, counts)
-    with _drawing_again(random_state if dropout_p else None, query.device):
+    with _replay_rng(random_state if dropout_p else None, query.device):
         return attention.backward(
             grad_output,
             query,
@@ -253,7 +255,7 @@ def _backward_operator(
 
 @_backward_operator.register_fake
 def _(grad_output: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any) -> Any:
-    return tuple(attention.empty_as_projected(tensor) for tensor in (query, key, value))
+    return tuple(attention.empty_bshd(tensor) for tensor in (query, key, value))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnprof.nn.banded.tile_kernels import Bias
 from attnprof.nn.banded.tile_views import query_tiles, tiles_of
-from attnprof.nn.banded.tiling import Chains, Run
+from attnprof.nn.banded.tiling import ChainGroup, TileRun
 
 
 class KeySource(Protocol):
@@ -32,19 +32,19 @@ class KeySource(Protocol):
         """The values, shaped as the keys."""
         ...
 
-    def queries(self, tensor: Tensor, run: Run) -> Tensor:
+    def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
         """A run's queries, or what belongs to them, in the tiles of this source."""
         ...
 
-    def keys(self, tensor: Tensor, run: Run) -> Tensor:
+    def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
         """The keys or values that these tiles read: a view."""
         ...
 
-    def bias(self, run: Run) -> Bias:
+    def bias(self, run: TileRun) -> Bias:
         """Which keys of its tile a query does not read."""
         ...
 
-    def add_gradient(self, total: Tensor, gradient: Tensor, run: Run) -> None:
+    def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
         """Adds the gradient of these tiles to that of the keys or values."""
         ...
 
@@ -65,15 +65,15 @@ class BandKeys:
     window: int
     padding: Tensor | None
 
-    def queries(self, tensor: Tensor, run: Run) -> Tensor:
+    def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
         """See `KeySource`."""
         return query_tiles(tensor, run)
 
-    def keys(self, tensor: Tensor, run: Run) -> Tensor:
+    def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
         """See `KeySource`."""
         return tiles_of(tensor, run.first_key, run.keys, run)
 
-    def bias(self, run: Run) -> Bias:
+    def bias(self, run: TileRun) -> Bias:
         """See `KeySource`."""
         columns: list[tuple[int, Tensor]] = []
         if run.band_offset is not None:
@@ -85,12 +85,12 @@ class BandKeys:
                 columns.append((behind, self._unread(run.queries, run.keys - behind).triu_()))
         if self.padding is not None:
             columns.append((0, self.keys(self.padding, run)[0].unsqueeze(1)))
-        return Bias(tuple(columns), reads_some=self.padding is None)
+        return Bias(tuple(columns), every_query_has_a_key=self.padding is None)
 
     def _unread(self, queries: int, keys: int) -> Tensor:
         return self.key.new_full((1, queries, keys), -torch.inf)
 
-    def add_gradient(self, total: Tensor, gradient: Tensor, run: Run) -> None:
+    def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
         """See `KeySource`."""
         # Tiles one after the other share keys: their parts of one block each do not overlap.
         follow = run.tiles > 1 and run.spacing == run.queries
@@ -117,18 +117,18 @@ class GlobalKeys:
     value: Tensor
     positions: tuple[int, ...]
     window: int
-    chains: Chains
+    chains: ChainGroup
     padding: Tensor | None
 
-    def queries(self, tensor: Tensor, run: Run) -> Tensor:
+    def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
         """See `KeySource`."""
         return query_tiles(tensor, run).flatten(1, 2).unsqueeze(1)
 
-    def keys(self, tensor: Tensor, run: Run) -> Tensor:
+    def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
         """See `KeySource`."""
         return tensor.unsqueeze(1)
 
-    def bias(self, run: Run) -> Bias:
+    def bias(self, run: TileRun) -> Bias:
         """See `KeySource`."""
         columns: list[tuple[int, Tensor]] = []
         meets_band = self._meets_band(run)
@@ -140,20 +140,20 @@ class GlobalKeys:
             columns.append((0, unread.unsqueeze(0)))
         if self.padding is not None:
             columns.append((0, self.padding.unsqueeze(1)))
-        return Bias(tuple(columns), reads_some=not columns)
+        return Bias(tuple(columns), every_query_has_a_key=not columns)
 
-    def add_gradient(self, total: Tensor, gradient: Tensor, run: Run) -> None:
+    def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
         """See `KeySource`."""
         total.add_(gradient.squeeze(1))
 
-    def _meets_band(self, run: Run) -> bool:
+    def _meets_band(self, run: TileRun) -> bool:
         """Whether some query of the run may have a global token in its band."""
         chains, reach = self.chains, self.window // 2
         first = chains.first + chains.dilation * (run.first_query % chains.length - reach)
         last = chains.first + chains.dilation * (run.last_query % chains.length + reach)
         return any(first <= position < last + chains.count for position in self.positions)
 
-    def _query_positions(self, run: Run) -> Tensor:
+    def _query_positions(self, run: TileRun) -> Tensor:
         tile = self._tensor(range(run.tiles)) * run.spacing
         token = tile[:, None] + self._tensor(range(run.queries)) + run.first_query
         chains = self.chains

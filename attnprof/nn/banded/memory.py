@@ -12,12 +12,12 @@ from itertools import groupby
 from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import DTYPE_BYTES, DType
 from attnprof.nn.banded.tiling import (
-    Chains,
-    Cut,
-    Run,
+    ChainGroup,
+    TileRun,
+    TileSizes,
     chains,
-    fused_backward_cut,
-    fused_forward_cut,
+    fused_backward_tile_sizes,
+    fused_forward_tile_sizes,
     runs,
 )
 
@@ -58,8 +58,8 @@ class _Part:
     """Some heads of one sequence, and some chains of it."""
 
     heads: int
-    chains: Chains
-    runs: tuple[Run, ...]
+    chains: ChainGroup
+    runs: tuple[TileRun, ...]
 
     @property
     def gathered_tokens(self) -> int:
@@ -67,15 +67,15 @@ class _Part:
         return self.heads * self.chains.count * self.chains.length * (self.chains.dilation > 1)
 
 
-def _parts(shape: BandedShape, cut: Cut) -> Iterator[_Part]:
+def _parts(shape: BandedShape, cut: TileSizes) -> Iterator[_Part]:
     for dilation, group in groupby(shape.dilation):
         heads = len(list(group))
-        for part in chains(shape.seq_len, dilation, cut.tokens_at_a_time):
+        for part in chains(shape.seq_len, dilation, cut.tokens_per_call):
             yield _Part(
                 heads=heads,
                 chains=part,
                 runs=tuple(
-                    next(run.parts(cut.tokens_at_a_time))
+                    next(run.parts(cut.tokens_per_call))
                     for run in runs(part.length, part.count, shape.window, cut)
                 ),
             )
@@ -86,7 +86,7 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
     most = 0
-    for part in _parts(shape, fused_forward_cut(size)):
+    for part in _parts(shape, fused_forward_tile_sizes(size)):
         gathered = part.gathered_tokens * (4 * d * size + accumulator)
         global_keys = 2 * part.heads * g * d * size
         for run in part.runs:
@@ -110,7 +110,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     """The same while gradients of some tiles are computed."""
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
-    cut = fused_backward_cut(size, shape.window)
+    cut = fused_backward_tile_sizes(size, shape.window)
     most = 0
     for part in _parts(shape, cut):
         # gradient of the output, query, output, key, value and the gradients of three of them
@@ -134,7 +134,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     return most
 
 
-def _has_gaps(num_heads: int, part: _Part, run: Run) -> bool:
+def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
     """Whether the operator has to copy the output's gradient to have it without gaps."""
     if run.tiles > 1:
         return True
@@ -143,12 +143,12 @@ def _has_gaps(num_heads: int, part: _Part, run: Run) -> bool:
     return part.heads > 1 and run.queries < part.chains.count * part.chains.length
 
 
-def _is_copied(run: Run) -> bool:
+def _is_copied(run: TileRun) -> bool:
     """Whether its tiles have to be copied to be seen as one."""
     return run.tiles > 1 and run.spacing != run.queries
 
 
-def _bias_bytes(window: int, run: Run, size: int) -> int:
+def _bias_bytes(window: int, run: TileRun, size: int) -> int:
     """The corners of a tile that are not read, and the bias that they are put into."""
     if run.band_offset is None:
         return 0

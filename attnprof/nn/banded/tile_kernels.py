@@ -2,7 +2,7 @@
 
 Queries, keys and values have the shape `(heads, tiles, tokens, head_dim)`; any strides, the last
 one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, allows to merge what a query reads
-in several places; it is `NOTHING` where a query reads no key. The backward functions take the
+in several places; it is `EMPTY_LOG_SUM_EXP` where a query reads no key. The backward functions take the
 merged output and log-sum-exp: they are exact for one softmax over all these places. A query whose
 log-sum-exp is +inf has no gradient.
 """
@@ -17,12 +17,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from attnprof.nn.banded.tiling import Cut, fused_backward_cut, fused_forward_cut, products_cut
+from attnprof.nn.banded.tiling import (
+    TileSizes,
+    fused_backward_tile_sizes,
+    fused_forward_tile_sizes,
+    matmul_tile_sizes,
+)
 
 _aten = torch.ops.aten
 _LOG_OF_2 = math.log(2.0)
 
-NOTHING = -1e30
+EMPTY_LOG_SUM_EXP = -1e30
 """Log-sum-exp of no score at all: finite, for the difference of two of them to be 0."""
 
 
@@ -37,14 +42,14 @@ class Bias:
     """
 
     columns: tuple[tuple[int, Tensor], ...] = ()
-    reads_some: bool = True
+    every_query_has_a_key: bool = True
 
     def add_to(self, scores: Tensor) -> None:
         """Adds it to scores `(tiles, queries, keys)`, in place."""
         for start, numbers in self.columns:
             scores[..., start : start + numbers.shape[-1]].add_(numbers)
 
-    def filled(self, query: Tensor, key: Tensor) -> Tensor | None:
+    def materialize(self, query: Tensor, key: Tensor) -> Tensor | None:
         """All of it, `(1, 1 or tiles, queries, keys)`; None where it is 0 everywhere."""
         if not self.columns:
             return None
@@ -57,18 +62,18 @@ class Bias:
 class TileOperator(Protocol):
     """Attention inside tiles, forward and backward."""
 
-    def forward_cut(self, window: int) -> Cut:
+    def forward_tile_sizes(self, window: int) -> TileSizes:
         """Tiles that suit `forward`."""
         ...
 
-    def backward_cut(self, window: int) -> Cut:
+    def backward_tile_sizes(self, window: int) -> TileSizes:
         """Tiles that suit `backward`."""
         ...
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
-        """The output and the log-sum-exp: 0 and `NOTHING` where a query reads no key."""
+        """The output and the log-sum-exp: 0 and `EMPTY_LOG_SUM_EXP` where a query reads no key."""
         ...
 
     def backward(
@@ -85,7 +90,7 @@ class TileOperator(Protocol):
         ...
 
 
-class FusedCpu:
+class FusedTiles:
     """torch's fused attention on CPU; scores stay in the caches of each core.
 
     Heads stand where the operator expects sequences: a core then walks along the tiles of one head,
@@ -96,24 +101,24 @@ class FusedCpu:
         self._scale = scale
         self._dtype_bytes = dtype.itemsize
 
-    def forward_cut(self, window: int) -> Cut:
+    def forward_tile_sizes(self, window: int) -> TileSizes:
         """See `TileOperator`."""
-        return fused_forward_cut(self._dtype_bytes)
+        return fused_forward_tile_sizes(self._dtype_bytes)
 
-    def backward_cut(self, window: int) -> Cut:
+    def backward_tile_sizes(self, window: int) -> TileSizes:
         """See `TileOperator`."""
-        return fused_backward_cut(self._dtype_bytes, window)
+        return fused_backward_tile_sizes(self._dtype_bytes, window)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
         """See `TileOperator`."""
-        filled = bias.filled(query, key)
+        filled = bias.materialize(query, key)
         output, log_sum_exp = _aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, attn_mask=filled, scale=self._scale
         )
-        if filled is not None and not bias.reads_some:
-            log_sum_exp.masked_fill_(filled.amax(-1).isneginf(), NOTHING)
+        if filled is not None and not bias.every_query_has_a_key:
+            log_sum_exp.masked_fill_(filled.amax(-1).isneginf(), EMPTY_LOG_SUM_EXP)
         return output, log_sum_exp
 
     def backward(
@@ -136,12 +141,12 @@ class FusedCpu:
             log_sum_exp,
             0.0,
             False,
-            attn_mask=bias.filled(query, key),
+            attn_mask=bias.materialize(query, key),
             scale=self._scale,
         )
 
 
-class Products:
+class MatmulTiles:
     """Matrix products and a softmax, in pieces whose scores stay in the caches.
 
     Any device, any type, and dropout of the weights, which draws from torch's random state:
@@ -154,14 +159,14 @@ class Products:
         self._scratch = Scratch(like)
         self._on_cpu = like.device.type == "cpu"
 
-    def forward_cut(self, window: int) -> Cut:
+    def forward_tile_sizes(self, window: int) -> TileSizes:
         """See `TileOperator`."""
-        return products_cut(window, self._on_cpu)
+        return matmul_tile_sizes(window, self._on_cpu)
 
-    def backward_cut(self, window: int) -> Cut:
+    def backward_tile_sizes(self, window: int) -> TileSizes:
         """See `TileOperator`."""
         # the same, for dropout to draw the same numbers
-        return products_cut(window, self._on_cpu)
+        return matmul_tile_sizes(window, self._on_cpu)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
@@ -171,7 +176,7 @@ class Products:
         log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
         for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
             weights = self._scores(q, k, bias)
-            highest = weights.amax(-1, keepdim=True).clamp_(min=NOTHING)
+            highest = weights.amax(-1, keepdim=True).clamp_(min=EMPTY_LOG_SUM_EXP)
             weights.sub_(highest).exp2_()
             total = weights.sum(-1, keepdim=True).clamp_(min=torch.finfo(weights.dtype).tiny)
             torch.mul(highest.add_(total.log2()).squeeze(-1), _LOG_OF_2, out=sums)
@@ -259,8 +264,8 @@ def accumulate_type(tensor: Tensor) -> torch.dtype:
 def operator_for(query: Tensor, dropout_p: float, scale: float) -> TileOperator:
     """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
     if query.device.type == "cpu" and dropout_p == 0.0:
-        return FusedCpu(scale, query.dtype)
-    return Products(scale, dropout_p, query)
+        return FusedTiles(scale, query.dtype)
+    return MatmulTiles(scale, dropout_p, query)
 
 
 class Scratch:

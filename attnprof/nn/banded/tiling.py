@@ -13,7 +13,7 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class TileSizes:
     """How large the pieces are.
 
     Attributes:
@@ -25,12 +25,12 @@ class Cut:
     """
 
     block: int
-    border_block: int
-    tokens_at_a_time: int
+    edge_block: int
+    tokens_per_call: int
 
 
 @dataclass(frozen=True, slots=True)
-class Chains:
+class ChainGroup:
     """Chains of equal length, side by side: chain c has the positions first + c + dilation * t.
 
     Attributes:
@@ -47,7 +47,7 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class TileRun:
     """Tiles of one shape at equal distances: one call of an attention operator.
 
     Chains are thought one behind the other, without gaps. Tile t has the queries
@@ -83,7 +83,7 @@ class Run:
         """The last query of the last tile."""
         return self.first_query + (self.tiles - 1) * self.spacing + self.queries - 1
 
-    def parts(self, tokens_at_a_time: int) -> Iterator[Run]:
+    def parts(self, tokens_at_a_time: int) -> Iterator[TileRun]:
         """The same tiles, in runs of so many queries or, where it has more, of one tile."""
         tiles = max(1, tokens_at_a_time // self.queries)
         if tiles >= self.tiles:
@@ -98,7 +98,7 @@ class Run:
             )
 
 
-def chains(seq_len: int, dilation: int, tokens_at_a_time: int) -> Iterator[Chains]:
+def chains(seq_len: int, dilation: int, tokens_at_a_time: int) -> Iterator[ChainGroup]:
     """All chains of a sequence, as many at a time as have so many tokens, or one."""
     longest = -(-seq_len // dilation)
     with_longest = seq_len - dilation * (longest - 1)
@@ -108,11 +108,11 @@ def chains(seq_len: int, dilation: int, tokens_at_a_time: int) -> Iterator[Chain
     ):
         count = max(1, tokens_at_a_time // max(1, length))
         for start in range(first, stop if length else first, count):
-            yield Chains(start, min(count, stop - start), length, dilation)
+            yield ChainGroup(start, min(count, stop - start), length, dilation)
 
 
 @lru_cache(maxsize=1024)
-def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
+def runs(length: int, count: int, window: int, cut: TileSizes) -> tuple[TileRun, ...]:
     """All tiles of some chains; each (query, key) pair of the band lies in exactly one of them.
 
     Blocks at the ends of a chain, where keys are missing, differ from one another: a run has the
@@ -127,11 +127,13 @@ def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
     """
     reach = window // 2
 
-    def run(first: int, last: int, *, chain: int = 0, tiles: int = count, spacing: int = 0) -> Run:
+    def run(
+        first: int, last: int, *, chain: int = 0, tiles: int = count, spacing: int = 0
+    ) -> TileRun:
         """Queries from the `first` up to the `last` of a chain, and all keys that they read."""
         first_key, last_key = max(0, first - reach), min(length, last + reach)
         reads_all = first_key >= last - 1 - reach and last_key - 1 <= first + reach
-        return Run(
+        return TileRun(
             first_query=chain * length + first,
             first_key=chain * length + first_key,
             queries=last - first,
@@ -148,9 +150,9 @@ def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
     inner_stop = max(inner_start, (length - reach) // block * block)
     inner_blocks = (inner_stop - inner_start) // block
     all_runs = [
-        run(first, min(first + cut.border_block, stop))
+        run(first, min(first + cut.edge_block, stop))
         for start, stop in ((0, inner_start), (inner_stop, length))
-        for first in range(start, stop, cut.border_block)
+        for first in range(start, stop, cut.edge_block)
     ]
     if inner_blocks < count:
         all_runs += [run(i, i + block) for i in range(inner_start, inner_stop, block)]
@@ -162,28 +164,28 @@ def runs(length: int, count: int, window: int, cut: Cut) -> tuple[Run, ...]:
     return tuple(all_runs)
 
 
-def scores(seq_len: int, window: int, dilation: int, cut: Cut) -> int:
+def scores(seq_len: int, window: int, dilation: int, cut: TileSizes) -> int:
     """Scores computed for one head of one sequence, masked ones included."""
     return sum(
         run.scores
-        for part in chains(seq_len, dilation, cut.tokens_at_a_time)
+        for part in chains(seq_len, dilation, cut.tokens_per_call)
         for run in runs(part.length, part.count, window, cut)
     )
 
 
-def fused_forward_cut(dtype_bytes: int) -> Cut:
+def fused_forward_tile_sizes(dtype_bytes: int) -> TileSizes:
     """The fastest for fused attention on CPU; for half precisions it copies the keys of a tile."""
-    return Cut(32, 256, 1024) if dtype_bytes >= 4 else Cut(192, 192, 1536)
+    return TileSizes(32, 256, 1024) if dtype_bytes >= 4 else TileSizes(192, 192, 1536)
 
 
-def fused_backward_cut(dtype_bytes: int, window: int) -> Cut:
+def fused_backward_tile_sizes(dtype_bytes: int, window: int) -> TileSizes:
     """Wider than forward: the gradient of a key is added up over all tiles that read it."""
     narrow_enough = max(32, window // 64 * 32)
-    return Cut(min(192, narrow_enough) if dtype_bytes >= 4 else 192, 256, 768)
+    return TileSizes(min(192, narrow_enough) if dtype_bytes >= 4 else 192, 256, 768)
 
 
-def products_cut(window: int, on_cpu: bool) -> Cut:
+def matmul_tile_sizes(window: int, on_cpu: bool) -> TileSizes:
     """For plain products: scores of one head fit into a cache of 1 to 2 MB, or fill a GPU."""
     if on_cpu:
-        return Cut(min(128, max(32, window // 64 * 32)), 128, 512)
-    return Cut(min(256, max(64, window // 2)), 256, 4096)
+        return TileSizes(min(128, max(32, window // 64 * 32)), 128, 512)
+    return TileSizes(min(256, max(64, window // 2)), 256, 4096)

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from attnprof.core.errors import UsageError, near
+from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import DTYPE_BYTES
 from attnprof.nn.checking.expected_outputs import Definition, GivenHeads
@@ -96,7 +96,7 @@ def check_attention(
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPE_BYTES:
-        raise UsageError("dtype", dtype, near(name, DTYPE_BYTES))
+        raise UsageError("dtype", dtype, suggest(name, DTYPE_BYTES))
     return cast("torch.dtype", getattr(torch, name))
 
 
