@@ -40,7 +40,7 @@ _HOMES = {
     "AttentionPattern": "attnprof.core.pattern",
     "AttentionStack": "attnprof.core.pattern",
     "LongformerSelfAttention": "attnprof.nn.longformer",
-    "ResultTable": "attnprof.core.records",
+    "ResultTable": "attnprof.core.result_table",
     "Workload": "attnprof.core.workload",
     "assert_growth": "attnprof.guard.assertions",
     "check_attention": "attnprof.nn.checking.check",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guarding import Project
+from guard_project import Project
 from hypothesis import settings
-from shapes import WORKLOADS, describe
+from workloads import WORKLOADS, describe
 
 from attnprof import Workload
 from attnprof.isolation.fork_server import ForkServer

@@ -1,0 +1,163 @@
+"""Counters against calls made by hand, and against one another where they must agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from ptflops import get_model_complexity_info
+from torch.utils.flop_counter import FlopCounterMode
+from workloads import PATTERNS
+
+from attnprof import AttentionPattern, Workload, kernels
+from attnprof.core.errors import MeasurementError
+from attnprof.core.workload import Mode
+from attnprof.counting import counters
+from attnprof.counting.call import Build, Call
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
+
+
+def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:
+    """All kernels but those that are compiled (tests/test_flex.py) on all patterns they take."""
+    return [
+        (name, Workload(pattern, seq_len, 64, batch_size=batch))
+        for name in kernels.names()
+        for pattern in PATTERNS
+        for seq_len, batch in sizes
+        if kernels.find(name).unsupported_reason(Workload(pattern, seq_len, 64)) is None
+        and not kernels.find(name).needs_compilation
+    ]
+
+
+WORKLOADS = supported((96, 1), (96, 2))
+LARGER = supported((96, 1), (700, 2))
+
+
+@pytest.fixture(params=WORKLOADS, ids=lambda pair: f"{pair[0]}_{WORKLOADS.index(pair)}")
+def build(request: pytest.FixtureRequest) -> Build:
+    name, workload = request.param
+    return partial(kernels.find(name).build, workload)
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "aten"])
+def test_ptflops_says_what_it_says_by_hand(
+    build: Build, backend: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counted = counters.find(f"ptflops_{backend}").count(build)
+    assert capfd.readouterr() == ("", ""), "what a counter prints reaches neither stream"
+    call = build()
+    by_hand, _ = get_model_complexity_info(
+        call.module,
+        (96, 64),
+        as_strings=False,
+        print_per_layer_stat=False,
+        input_constructor=lambda _: call.kwargs,
+        backend=backend,
+    )
+    assert counted == by_hand
+
+
+def test_torch_says_what_it_says_by_hand(build: Build) -> None:
+    call = build()
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        call.module(**call.kwargs)
+    assert counters.find("torch").count(build) * 2 == flops.get_total_flops()
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize(("name", "workload"), LARGER)
+def test_operator_counts_on_fake_tensors_as_on_real_ones(
+    name: str, workload: Workload, mode: Mode
+) -> None:
+    workload = replace(workload, mode=mode)
+    real = count_operators(kernels.find(name).build(workload).run)
+    with fake_mode():
+        fake = count_operators(kernels.find(name).build(workload).run)
+    assert fake.complete_macs == real.complete_macs
+
+
+@pytest.mark.parametrize("name", ["bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded"])
+def test_ten_million_tokens_are_counted_without_their_memory(name: str) -> None:
+    kernel, n = kernels.find(name), 10_000_384
+    dense = kernel.pattern_support == "dense"
+    pattern = AttentionPattern.dense() if dense else AttentionPattern.sliding(512, 1, (0, 7))
+    workload = Workload(pattern, n)
+    with fake_mode():
+        counts = count_operators(kernel.build(workload).run)
+    assert counts.complete_macs == kernel.executed_macs(workload)
+
+
+def test_every_counter_names_its_own_column() -> None:
+    quantities = [counters.find(name).quantity for name in counters.names()]
+    assert sorted(quantities) == [
+        "operator_macs",
+        "ptflops_aten_macs",
+        "ptflops_pytorch_macs",
+        "torch_macs",
+    ]
+
+
+@pytest.mark.parametrize("seq_len", [512, 1024])
+def test_tutorial_sees_projections_only(seq_len: int) -> None:
+    """The tutorial's 905.97 MMac and 1.81 GMac are the projections, without ptflops' bias adds."""
+    build = partial(kernels.find("bert-sdpa").build, Workload(AttentionPattern.dense(), seq_len))
+    projections = 3 * seq_len * 768**2
+    bias_adds = 3 * seq_len * 768
+    assert projections == {512: 905_969_664, 1024: 1_811_939_328}[seq_len]
+    assert counters.find("ptflops_pytorch").count(build) == projections + bias_adds
+    assert counters.find("torch").count(build) == projections
+
+
+def test_training_is_counted_forward_and_backward() -> None:
+    build = partial(
+        kernels.find("bert-eager").build, Workload(PATTERNS[0], 40, 64, mode="training")
+    )
+    inference = partial(kernels.find("bert-eager").build, Workload(PATTERNS[0], 40, 64))
+    operator = counters.find("operator")
+    assert operator.count(build) == 3 * operator.count(inference)
+
+
+class Failing(torch.nn.Module):
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("this module is broken")
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "aten"])
+def test_ptflops_giving_up_is_an_error_with_its_reason(
+    backend: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from attnprof.counting.counters._ptflops import complexity
+
+    call = Call(Failing(), {"hidden_states": torch.zeros(1, 4, 4)}, "inference")
+    with pytest.raises(MeasurementError, match="this module is broken"):
+        complexity(call, backend)  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_counting_leaves_torch_unpatched(build: Build) -> None:
+    before: list[Any] = [torch.matmul, torch.bmm, torch.nn.functional.softmax, torch.Tensor.add]
+    for name in counters.names():
+        counters.find(name).count(build)
+    after = [torch.matmul, torch.bmm, torch.nn.functional.softmax, torch.Tensor.add]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+
+
+def test_shapes_that_depend_on_data_are_counted_for_real() -> None:
+    class Routed(torch.nn.Module):
+        """Multiplies the tokens whose first number is positive."""
+
+        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+            chosen = hidden_states[hidden_states[..., 0] > 0]
+            return chosen @ torch.ones(8, 8)
+
+    def build() -> Call:
+        hidden = torch.linspace(-1, 1, 16).repeat_interleave(8).view(1, 16, 8)
+        return Call(Routed(), {"hidden_states": hidden + torch.rand(1, 16, 8) * 0}, "inference")
+
+    for name in ("operator", "ptflops_aten", "torch"):
+        assert counters.find(name).count(build) in (0, 8 * 8 * 8)
+    assert counters.find("operator").count(build) == 8 * 8 * 8

@@ -1,0 +1,110 @@
+"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from guard_contracts import EAGER, SDPA
+from guard_project import contract
+
+from attnprof.guard.config import read_configuration
+from attnprof.guard.contract import ConfigurationError
+
+
+def test_a_contract_of_the_issue_is_read_from_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\n\n[tool.attnprof.guard.encoder]\ntarget = "mypkg.attn:build"\n'
+        "len = [1024, 2048, 4096, 8192]\n"
+        'growth.macs = "linear"\ngrowth.peak_bytes = "n log n"\n'
+        'macs = "+0%"\npeak_bytes = "+1%"\nmax.peak_bytes = "512 MiB"\n'
+        'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }\nuncounted = "forbid"\n'
+    )
+    configuration = read_configuration(start=tmp_path)
+    (read,) = configuration.contracts.values()
+    assert configuration.lock_path == tmp_path / "attnprof.lock.json"
+    assert (read.name, read.line, read.target) == ("encoder", 4, "mypkg.attn:build")
+    assert read.lengths == (1024, 2048, 4096, 8192)
+    assert str(read.growth["macs"]) == "linear"
+    assert str(read.growth["peak_bytes"]) == "n log n"
+    assert read.budgets == {"peak_bytes": 512 * 2**20}
+    assert read.time is not None
+    assert (read.time.reference, read.time.at, read.time.max) == ("bert-sdpa", 4096, 0.6)
+    assert read.forbids_uncounted
+
+
+def test_contracts_are_found_from_a_folder_below_and_both_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(SDPA)
+    (tmp_path / "pyproject.toml").write_text(EAGER.replace("[guard", "[tool.attnprof.guard"))
+    below = tmp_path / "src" / "pkg"
+    below.mkdir(parents=True)
+    (below / "pyproject.toml").write_text("[project]\nname = 'without'\n")
+    configuration = read_configuration(start=below)
+    assert configuration.folder == tmp_path
+    assert set(configuration.contracts) == {"sdpa", "eager"}
+
+
+WRONG = {
+    'growth.macs = "cubicish"': r":4: guard.a.growth.macs = 'cubicish': constant, linear",
+    'growth.params = "linear"': r":4: guard.a.growth.params: there is no such key",
+    'growth = "linear"': r":4: guard.a.growth = 'linear': a law for each quantity",
+    'growht.macs = "linear"': r":4: guard.a.growht: .*did you mean growth\?",
+    'macs = "1%"': r""":4: guard.a.macs = '1%': "\+1%", "±0%" """.strip(),
+    "macs = 3": r":4: guard.a.macs = 3: ",
+    'max.peak_bytes = "512 MB/s"': r":4: guard.a.max.peak_bytes = .*\"512 MiB\"",
+    "max.macs = -1": r":4: guard.a.max.macs = -1: .*\"3 GMac\"",
+    'time = { reference = "bert-sdpa" }': r":4: guard.a.time.at: a length in tokens",
+    'time = { reference = "bert-sdpb", at = 512, max = 1 }': r"time.reference .*mean bert-sdpa",
+    'time = { reference = "bert-sdpa", at = 512, max = 0 }': r"time.max = 0: a ratio above 0",
+    'uncounted = "maybe"': r":4: guard.a.uncounted = 'maybe': \"forbid\" or \"allow\"",
+    'device = "cuda"': r":4: guard.a.device = 'cuda': contracts are counted without one",
+    "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: one value",
+    'window = "7"': r":4: guard.a.window = '7': an even number of keys",
+    'dtype = "float31"': r":4: guard.a.dtype = 'float31': did you mean float32\?",
+    'input = "x=batch,len"': r":4: guard.a.input = .*only what is your own takes inputs",
+    'hf = "x.json"': r":2: guard.a.target: name what is measured.*one of the two",
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), WRONG.items(), ids=WRONG.keys())
+def test_what_is_wrong_is_told_in_a_line_with_file_and_key(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    path = tmp_path / "attnprof.toml"
+    path.write_text(contract("a", "longformer-banded", [512], line))
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        read_configuration(path)
+    assert str(caught.value).startswith(f"{path}:")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (SDPA + SDPA, "twice"),
+        ("", "no contract: write one"),
+        ("guard = 3", "guard is no table"),
+        ("[guard.a", "is no TOML"),
+        ("[guard.a]\nlen = [256]\n", "guard.a.target: name what is measured"),
+        ('[guard.a]\ntarget = "bert-sdpa"\n', "guard.a.len: lengths in tokens"),
+        ('[guard.a]\ntarget = "bert-sdpa"\nlen = [true]\n', "guard.a.len = True: lengths"),
+        ('[guard.a]\ntarget = "bert-sdpa"\nlen = "1k:2"\n', "guard.a.len = '1k:2'"),
+        ('[guard.a]\ntarget = "bert-sdpb"\nlen = 256\n', "did you mean bert-sdpa"),
+        ('[guard.a]\nhf = "no.json"\nlen = 256\n', "guard.a.hf = 'no.json': there is no"),
+        ('[guard."a b"]\ntarget = "bert-sdpa"\nlen = 256\n', "a name is made of letters"),
+        ("[guard]\na = 3\n", "a contract is a table"),
+    ],
+)
+def test_files_without_a_contract_to_use(tmp_path: Path, content: str, expected: str) -> None:
+    path = tmp_path / "attnprof.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=expected):
+        read_configuration(path)
+
+
+def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(SDPA)
+    (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.guard"))
+    with pytest.raises(ConfigurationError, match=r"one of this name in .*attnprof\.toml already"):
+        read_configuration(start=tmp_path)

@@ -1,0 +1,135 @@
+"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from guard_contracts import ATTNPROF, SDPA, attnprof
+from guard_project import contract
+from patience import PATIENCE_SECONDS
+
+from attnprof.guard import check as guard_check
+from attnprof.guard.lockfile import read_lock
+
+MASKED = contract("masked", "longformer-masked", [256, 512])
+"""Without transformers, whose import takes seconds."""
+
+
+def test_the_command_line_inits_checks_and_updates(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(MASKED)
+    done = attnprof("guard", "init", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "masked: new: 2 lengths, MACs quadratic, peak bytes quadratic\n",
+    )
+    lock = tmp_path / "attnprof.lock.json"
+    lock.write_text(re.sub(r'("512": {"macs": )\d+', r"\g<1>1000", lock.read_text()))
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    done = attnprof(
+        *("guard", "check", "--format", "json"),
+        cwd=tmp_path,
+        GITHUB_ACTIONS="true",
+        GITHUB_STEP_SUMMARY=str(summary),
+        GITHUB_WORKSPACE=str(tmp_path),
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["contracts"][0]["status"] == "broken"
+    assert done.stderr.startswith("::error file=attnprof.toml,line=1,title=")
+    assert summary.read_text().startswith("before\n### attnprof guard: 1 contract: 1 broken")
+    done = attnprof("guard", "update", "masked", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "MACs at 512 tokens: 1.000 KMac → 1.914 GMac" in done.stdout
+    assert attnprof("guard", "check", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("check",), "no contract: write one"),
+        (("check", "--config", "no.toml"), "no.toml: there is no such file"),
+        (("check", "--format", "xml"), "--format xml: choose from"),
+        (("chek",), "No such command 'chek'"),
+    ],
+)
+def test_bad_words_are_one_line_and_exit_code_2(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = attnprof("guard", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_changes_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(MASKED)
+    command = f"{ATTNPROF} guard check | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, check=False, timeout=PATIENCE_SECONDS
+    )
+    assert done.returncode == 1
+
+
+WAITING = """
+import pathlib
+import time
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        pathlib.Path("begun").touch()
+        time.sleep(1000)
+"""
+
+
+def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(WAITING)
+    (tmp_path / "attnprof.toml").write_text(
+        "".join(contract(f"waits{index}", "net:Net", [64]) for index in range(5))
+    )
+    with subprocess.Popen(
+        [ATTNPROF, "guard", "check"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not (tmp_path / "begun").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=guard_check.DEFAULT_TIMEOUT_S / 2)
+    assert process.returncode == 130
+    assert said == "attnprof: interrupted; nothing was written\n"
+
+
+def test_a_summary_that_cannot_be_written_changes_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(MASKED)
+    done = attnprof(
+        *("guard", "check"),
+        cwd=tmp_path,
+        GITHUB_ACTIONS="true",
+        GITHUB_STEP_SUMMARY=str(tmp_path / "no" / "summary.md"),
+    )
+    assert done.returncode == 1
+    assert "summary.md: the summary could not be written" in done.stderr
+
+
+def test_reading_the_contracts_loads_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(SDPA)
+    code = (
+        "import sys\nfrom attnprof.guard.config import read_configuration\n"
+        "import attnprof.guard.check, attnprof.pytest_plugin\n"
+        "read_configuration()\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_read_lock_of_no_file(tmp_path: Path) -> None:
+    assert read_lock(tmp_path / "attnprof.lock.json") is None

@@ -1,0 +1,265 @@
+"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from guard_contracts import EAGER, SDPA
+from guard_project import Project, contract, terms
+from patience import PATIENCE_SECONDS
+
+from attnprof.guard import check as guard_check
+from attnprof.guard import update as guard_update
+from attnprof.guard.config import read_configuration
+from attnprof.guard.contract import ConfigurationError
+from attnprof.guard.measurement import measure
+from attnprof.guard.reports import text
+from attnprof.isolation.workers import InProcessWorkers
+
+FAILING = """
+import os
+import torch
+from torch import nn
+
+
+class OneLength(nn.Module):
+    def forward(self, x):
+        if x.shape[1] == 128:
+            raise ValueError("no 128\\nreally")
+        return x
+
+
+class Refuses(nn.Module):
+    def forward(self, x):
+        assert x.shape[1] <= 64, "too long"
+        return x
+
+
+class Dies(nn.Module):
+    def forward(self, x):
+        os.abort()
+
+
+class Exits(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+class Hangs(nn.Module):
+    def forward(self, x):
+        while True:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "problem", "code"),
+    [
+        ("failing:OneLength", "at 128 tokens: ValueError: no 128 really", 3),
+        ("failing:Refuses", "at 128 tokens: AssertionError: too long", 3),
+        ("failing:Dies", "killed by SIGABRT", 3),
+        ("failing:Exits", "at 64 tokens: SystemExit: 0", 3),
+        ("failing:Nothing", "target: failing has no Nothing; choose from", 2),
+        ("nowhere:Net", "target: nowhere cannot be imported: ModuleNotFoundError", 2),
+        ("broken:Net", "target: broken cannot be imported: SyntaxError", 2),
+    ],
+)
+def test_a_target_that_fails_is_told_and_the_others_are_checked(
+    project: Project, target: str, problem: str, code: int
+) -> None:
+    project.says(SDPA)
+    project.init()
+    project.has("failing", FAILING)
+    project.has("broken", "def\n")
+    project.says(SDPA + contract("mine", target, [64, 128]))
+    check = guard_check.check(project.configuration, project.contracts(), project.workers)
+    kept, failed = check.results
+    assert kept.status == "kept"
+    assert failed.problem.startswith(problem)
+    assert "\n" not in failed.problem
+    assert check.exit_code == code
+
+
+def test_a_target_that_hangs_is_given_up(project: Project) -> None:
+    project.has("failing", FAILING)
+    project.says(contract("mine", "failing:Hangs", [64, 128]))
+    check = guard_check.check(
+        project.configuration, project.contracts(), project.workers, timeout=1
+    )
+    assert [result.problem for result in check.results] == ["took more than 1 s"]
+    assert check.exit_code == 3
+
+
+ONE_LENGTH = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        assert x.shape[1] == 64
+        return x @ x.mT
+"""
+
+
+def test_a_law_that_cannot_be_told_is_no_verdict(project: Project) -> None:
+    project.has("net", ONE_LENGTH)
+    project.says(contract("mine", "net:Net", [64], 'growth.macs = "linear"'))
+    project.init()
+    result = project.only()
+    assert result.status == "failed"
+    assert "no law can be told from lengths up to 64 tokens" in result.problem
+
+
+def test_operators_without_a_formula_are_forbidden_unless_allowed(project: Project) -> None:
+    project.has(
+        "net",
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        "        return torch.linalg.svdvals(x)\n",
+    )
+    mine = contract("mine", "net:Net", [64, 128], 'input = "x=batch,len,64"')
+    project.says(mine)
+    lines = project.init().differences["mine"]
+    assert any(line.startswith("no MAC formula for aten._linalg_svd (1)") for line in lines)
+    result = project.only()
+    assert terms(result) == ["uncounted"]
+    assert "aten._linalg_svd (1)" in result.breaches[0].says
+    project.says(mine + 'uncounted = "allow"\n')
+    assert project.check().exit_code == 0
+
+
+def test_budgets_and_laws_hold_without_a_lock(project: Project) -> None:
+    project.says(
+        contract("a", "bert-eager", [256, 512], 'growth.macs = "linear"', 'max.params = "1 M"')
+    )
+    result = project.only()
+    assert terms(result) == ["lock", "growth.macs", "max.params"]
+    assert "MACs are quadratic in the length" in result.breaches[1].says
+
+
+SVD = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        return torch.linalg.svdvals(x)BODY
+"""
+
+
+def test_where_uncounted_operators_are_allowed_more_of_them_are_not(project: Project) -> None:
+    lines = ('input = "x=batch,len,64"', 'uncounted = "allow"')
+    project.says(contract("mine", "net:Net", [64, 128], *lines))
+    project.has("net", SVD.replace("BODY", " + (x @ x.mT).sum()"))
+    project.init()
+    assert project.entries()["mine"].uncounted == {"aten._linalg_svd": 1}
+    assert project.check().exit_code == 0
+    project.has("net", SVD.replace("BODY", " + torch.linalg.svdvals(x)"))
+    result = project.only()
+    assert terms(result) == ["uncounted"]
+    assert "aten._linalg_svd (2, 1 before)" in result.breaches[0].says
+    assert result.notes == ()
+
+
+def test_no_law_is_told_of_what_is_not_counted(project: Project) -> None:
+    lines = ('input = "x=batch,len,64"', 'uncounted = "allow"', 'growth.macs = "linear"')
+    project.says(contract("mine", "net:Net", [64, 128], *lines))
+    project.has("net", SVD.replace("BODY", ""))
+    project.init()
+    result = project.only()
+    assert result.status == "failed"
+    assert "no law can be told of aten._linalg_svd" in result.problem
+
+
+SHORT = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        BODY
+"""
+
+
+def test_a_locked_law_that_can_no_longer_be_told_is_told(project: Project) -> None:
+    lines = ('input = "x=batch,len,64"', 'macs = "any"', 'peak_bytes = "any"')
+    project.says(contract("mine", "net:Net", [64, 128], *lines))
+    project.has("net", SHORT.replace("BODY", "return x @ x[0, :64].mT[:, :64]"))
+    project.init()
+    project.has("net", SHORT.replace("BODY", "assert x.shape[1] <= 128; return x @ x.mT"))
+    result = project.only()
+    assert any("the law of its MACs, linear as locked, can no longer" in n for n in result.notes)
+
+
+def test_a_loop_without_operators_ends_what_is_looked_at(project: Project) -> None:
+    body = "sum(1 for i in range(x.shape[1]) for j in range(x.shape[1])); return x @ x.mT"
+    project.has("net", SHORT.replace("BODY", body))
+    lines = ('input = "x=batch,len,64"', 'growth.macs = "quadratic"')
+    project.says(contract("mine", "net:Net", [64, 128, 256, 512], *lines))
+    outcome = project.workers.run(
+        measure, project.contracts()[0], project.folder, max_seconds=PATIENCE_SECONDS
+    )
+    seen = outcome.value.growth["macs"]
+    assert str(seen.law) == "quadratic"
+    assert 512 <= seen.longest < 2**20
+
+
+CYCLES = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(40))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+            held = type("Held", (), {})()
+            held.me, held.x = held, x
+        return x
+"""
+
+
+def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Project) -> None:
+    import gc
+
+    project.has("net", CYCLES)
+    project.says(contract("mine", "net:Net", [64, 128], 'input = "x=batch,len,64"'))
+    project.init()
+    assert project.check().exit_code == 0
+    before = gc.get_threshold()
+    gc.set_threshold(5, 2, 2)
+    try:
+        here = guard_check.check(project.configuration, project.contracts(), InProcessWorkers())
+    finally:
+        gc.set_threshold(*before)
+    assert here.exit_code == 0, text.render(here)
+
+
+def test_two_files_share_a_lock_and_a_third_has_its_own(project: Project) -> None:
+    project.says(SDPA)
+    (project.folder / "pyproject.toml").write_text(EAGER.replace("[guard", "[tool.attnprof.guard"))
+    project.init()
+    assert set(project.entries()) == {"eager", "sdpa"}
+    assert [result.name for result in project.check().results] == ["sdpa", "eager"]
+    project.update()
+    assert set(project.entries()) == {"eager", "sdpa"}
+    other = project.folder / "nightly.toml"
+    other.write_text(contract("other", "bert-sdpa", [64]))
+    configuration = read_configuration(other)
+    assert configuration.lock_path == project.folder / "nightly.lock.json"
+    guard_update.init(configuration, configuration.chosen(()), project.workers)
+    assert set(project.entries()) == {"eager", "sdpa"}
+
+
+def test_what_is_misspelt_beside_the_contracts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "attnprof.toml").write_text(SDPA + EAGER.replace("guard", "gaurd"))
+    with pytest.raises(ConfigurationError, match="no table gaurd; did you mean guard"):
+        read_configuration(tmp_path / "attnprof.toml")
+    (tmp_path / "attnprof.toml").unlink()
+    (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.gaurd"))
+    with pytest.raises(ConfigurationError, match="no table gaurd; did you mean guard"):
+        read_configuration(start=tmp_path)

@@ -1,0 +1,40 @@
+"""Result tables that tests of findings and reports use."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from attnprof import ResultTable
+from attnprof.core.records import Record
+from attnprof.measure.runner import estimate
+from attnprof.options import read_cases
+from attnprof.report.columns import COMPARE_COLUMNS
+from attnprof.report.terminal_table import render_table
+
+
+def measured(**measurements: dict[tuple[str, int], float]) -> ResultTable:
+    """transformers' kernels at the default lengths, with measurements for some of them."""
+    cases = read_cases({"kernel": ["bert-eager", "bert-sdpa", "longformer-hf"]}, "cpu")
+    table = ResultTable(estimate(cases))
+    for quantity, values in measurements.items():
+        for (kernel, seq_len), value in values.items():
+            (case,) = (
+                case for case in cases if (case.kernel, case.workload.seq_len) == (kernel, seq_len)
+            )
+            table.add(Record(kernel, case.workload, quantity, value))
+    return table
+
+
+def times(**by_kernel: list[float]) -> dict[tuple[str, int], float]:
+    return {
+        (kernel.replace("_", "-"), seq_len): value
+        for kernel, values in by_kernel.items()
+        for seq_len, value in zip((512, 1024, 4096), values, strict=True)
+    }
+
+
+def rendered(table: ResultTable, width: int, *, is_wide: bool) -> str:
+    console = Console(width=width, record=True, file=None, quiet=False, color_system=None)
+    with console.capture() as capture:
+        console.print(render_table(table, COMPARE_COLUMNS, is_wide=is_wide))
+    return capture.get()

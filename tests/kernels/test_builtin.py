@@ -1,0 +1,251 @@
+"""Every kernel in the folder against the mask, the operators of a run, and the allocator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from builtin_kernels import right_everywhere, supported
+from torch.utils._python_dispatch import TorchDispatchMode
+from workloads import HEADS, HIDDEN, PATTERNS, WORKLOADS, sliding
+
+from attnprof import AttentionPattern, AttentionStack, Workload, kernels
+from attnprof.counting.counters import operator
+from attnprof.measure.peak_memory import measure_peak_bytes
+
+aten = torch.ops.aten
+
+
+class ProductCounter(TorchDispatchMode):
+    """Counts MACs of matrix products as torch dispatches them; knows nothing of attnprof."""
+
+    macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        operator = func.overloadpacket
+        if operator in (aten.mm, aten.bmm):
+            self.macs += out.numel() * args[0].shape[-1]
+        elif operator in (aten.addmm, aten.baddbmm):
+            self.macs += out.numel() * args[1].shape[-1]
+        elif operator is aten._scaled_dot_product_flash_attention_for_cpu:
+            self.macs += 2 * self._scores(args[0], args[1])
+        elif operator is aten._scaled_dot_product_flash_attention_for_cpu_backward:
+            self.macs += 5 * self._scores(args[1], args[2])
+        else:
+            name = str(operator)
+            assert not any(word in name for word in ("attention", "conv", "linear")), name
+        return out
+
+    @staticmethod
+    def _scores(query: torch.Tensor, key: torch.Tensor) -> int:
+        batch, heads, queries, width = query.shape
+        return batch * heads * queries * key.shape[2] * width
+
+
+def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
+    if kernel.needs_compilation:
+        # torch dispatches nothing of a compiled function; tests/test_flex.py holds its blocks to
+        # those that torch finds among all pairs
+        return operator.count(lambda: kernel.build(workload))
+    with ProductCounter() as counter:
+        kernel.build(workload).run()
+    return counter.macs
+
+
+def reference_layer(
+    state: dict[str, torch.Tensor], hidden: torch.Tensor, layer: AttentionPattern
+) -> torch.Tensor:
+    """Dense attention under the enumerated mask; global rows by their own projections."""
+
+    def project(name: str) -> torch.Tensor:
+        rows = hidden @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+        return rows.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        mask = torch.tensor(layer.mask(hidden.shape[1]))
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
+        return (weights @ value).transpose(1, 2).flatten(2)
+
+    output = attend(project("query"), project("key"), project("value"))
+    if layer.global_positions:
+        rows = attend(project("query_global"), project("key_global"), project("value_global"))
+        chosen = list(layer.global_positions)
+        output[:, chosen] = rows[:, chosen]
+    return output
+
+
+def reference_whole_layer(
+    state: dict[str, torch.Tensor], hidden: torch.Tensor, layer: AttentionPattern
+) -> torch.Tensor:
+    """The attention above, and what BERT's paper and code have around it, written out."""
+
+    def linear(name: str, rows: torch.Tensor) -> torch.Tensor:
+        return rows @ state[f"{name}.dense.weight"].T + state[f"{name}.dense.bias"]
+
+    def norm(name: str, rows: torch.Tensor) -> torch.Tensor:
+        centred = rows - rows.mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-12).sqrt()
+        return scaled * state[f"{name}.LayerNorm.weight"] + state[f"{name}.LayerNorm.bias"]
+
+    attention = {
+        name.removeprefix("attention."): value
+        for name, value in state.items()
+        if name.startswith("attention.")
+    }
+    attended = linear("attention_output", reference_layer(attention, hidden, layer))
+    attended = norm("attention_output", attended + hidden)
+    inner = linear("intermediate", attended)
+    inner = inner * (1 + torch.erf(inner / 2**0.5)) / 2
+    return norm("output", linear("output", inner) + attended)
+
+
+def reference(module: torch.nn.Module, hidden: torch.Tensor, workload: Workload) -> torch.Tensor:
+    state = {name: value.detach().double() for name, value in module.state_dict().items()}
+    hidden = hidden.detach().double()
+    for index, layer in enumerate(workload.layers):
+        prefix = f"layers.{index}." if len(workload.layers) > 1 else ""
+        own = {name.removeprefix(prefix): value for name, value in state.items()}
+        of_scope = reference_whole_layer if workload.scope == "layer" else reference_layer
+        hidden = of_scope(own, hidden, layer)
+    return hidden
+
+
+on_all_workloads = pytest.mark.parametrize(("kernel", "workload"), supported(WORKLOADS))
+
+
+def test_kernel_is_named_as_its_file_and_takes_something(kernel: kernels.Kernel) -> None:
+    assert kernel.name in kernels.names()
+    assert any(
+        kernel.unsupported_reason(Workload(pattern, 96, HIDDEN)) is None for pattern in PATTERNS
+    )
+
+
+@on_all_workloads
+def test_output_is_dense_attention_under_the_mask(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    output = call.run()[:, : workload.seq_len]
+    hidden = call.kwargs["hidden_states"][:, : workload.seq_len]
+    expected = reference(call.module, hidden, workload)
+    assert float((output.double() - expected).abs().max()) < 1e-5
+
+
+@on_all_workloads
+def test_executed_macs_equal_the_operators_of_a_real_run(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    assert kernel.executed_macs(workload) == executed_by_operators(kernel, workload)
+
+
+@on_all_workloads
+def test_parameters_and_held_bytes_are_the_modules(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    assert kernel.parameters(workload) == sum(p.numel() for p in call.module.parameters())
+    tensors = [
+        *call.module.parameters(),
+        *call.module.buffers(),
+        *(value for value in call.kwargs.values() if isinstance(value, torch.Tensor)),
+    ]
+    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert kernel.static_bytes(workload) == pytest.approx(held, rel=0.02)
+
+
+@on_all_workloads
+def test_training_leaves_gradients_of_all_that_is_used(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    call = kernel.build(workload)
+    call.run()
+    is_training = workload.mode == "training"
+    assert (call.kwargs["hidden_states"].grad is not None) == is_training
+    has_globals = bool(workload.layers[0].global_positions)
+    for name, parameter in call.module.named_parameters():
+        expected = is_training and (has_globals or "_global" not in name)
+        assert (parameter.grad is not None) == expected, name
+
+
+def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
+    workload = Workload(
+        sliding(8) if kernel.pattern_support == "pattern" else AttentionPattern.dense(HEADS),
+        40,
+        HIDDEN,
+    )
+    workload = right_everywhere(kernel, workload)
+    state = torch.random.get_rng_state()
+    outputs = [kernel.build(workload).run() for _ in range(2)]
+    assert torch.equal(*outputs)
+    assert torch.equal(state, torch.random.get_rng_state()), "the caller's random state is kept"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> None:
+    pattern = sliding(8, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
+    workload = right_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
+    if kernel.unsupported_reason(workload) is not None:
+        pytest.skip(str(kernel.unsupported_reason(workload)))
+    output = kernel.build(workload).run()
+    assert output.dtype == getattr(torch, dtype)
+    assert bool(torch.isfinite(output).all())
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "reason"),
+    [
+        ("bert-eager", sliding(8), "not a sliding window"),
+        ("bert-sdpa", sliding(8), "not a sliding window"),
+        ("longformer-hf", PATTERNS[0], "not dense"),
+        ("longformer-hf", sliding(8, dilation=2), "no dilation"),
+        ("longformer-hf", sliding(2), "window of 2"),
+        ("longformer-hf", AttentionStack(layers=(sliding(48), sliding(64))), "no multiple"),
+        ("longformer-masked", PATTERNS[0], "not dense"),
+        ("longformer-banded", PATTERNS[0], "not dense"),
+        ("longformer-flex", PATTERNS[0], "not dense"),
+    ],
+)
+def test_refusals_say_why(
+    name: str, pattern: AttentionPattern | AttentionStack, reason: str
+) -> None:
+    refusal = kernels.find(name).unsupported_reason(Workload(pattern, 96, HIDDEN))
+    assert refusal is not None
+    assert reason in refusal
+
+
+def test_transformers_still_fails_with_a_window_of_two() -> None:
+    """The refusal above is true: should transformers mend it, this says so."""
+    kernel = kernels.find("longformer-hf")
+    with pytest.raises(RuntimeError):
+        kernel.build(Workload(sliding(2), 96, HIDDEN)).run()
+
+
+@pytest.mark.parametrize(("seq_len", "padded"), [(1, 16), (16, 16), (17, 32), (96, 96)])
+def test_hugging_face_pads_to_the_window(seq_len: int, padded: int) -> None:
+    kernel = kernels.find("longformer-hf")
+    workload = Workload(sliding(16), seq_len, HIDDEN)
+    assert kernels.padded_seq_len(kernel, workload) == padded
+    assert kernel.build(workload).kwargs["hidden_states"].shape[1] == padded
+
+
+@pytest.mark.parametrize(
+    ("positions", "macs"), [((), 12_683_575_296), ((0,), 17_528_586_240)], ids=["none", "one"]
+)
+def test_hugging_face_example_of_the_design(positions: tuple[int, ...], macs: int) -> None:
+    workload = Workload(AttentionPattern.sliding(512, 1, positions), 4096)
+    assert kernels.find("longformer-hf").executed_macs(workload) == macs
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernel_runs_on_cuda(kernel: kernels.Kernel) -> None:
+    pattern = sliding(16, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
+    workload = Workload(pattern, 96, HIDDEN, device="cuda")
+    call = kernel.build(workload)
+    output = call.run()[:, :96].cpu()
+    module, hidden = call.module.cpu(), call.kwargs["hidden_states"][:, :96].cpu()
+    assert float((output.double() - reference(module, hidden, workload)).abs().max()) < 1e-4
+    assert measure_peak_bytes(kernel.build(workload).run, "cuda") > 0

@@ -1,0 +1,99 @@
+"""Every kernel in the folder against the mask, the operators of a run, and the allocator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from builtin_kernels import supported
+from workloads import HEADS, sliding
+
+from attnprof import AttentionPattern, AttentionStack, Workload, kernels
+from attnprof.counting.allocations import peak_bytes
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.measure.peak_memory import measure_peak_bytes
+
+# Peaks: shapes in which one tensor or another decides, several widths of heads among them.
+PEAKS = [
+    Workload(pattern, seq_len, hidden, batch_size=batch, dtype=dtype, mode=mode)
+    for pattern, hidden in (
+        (AttentionPattern.dense(HEADS), 128),
+        (AttentionPattern.dense(12), 768),
+        (AttentionStack(layers=(AttentionPattern.dense(HEADS),) * 3), 256),
+        (sliding(64), 128),
+        (sliding(256, positions=range(5)), 128),
+        (sliding(64, dilation=(1, 1, 2, 2), positions=(0,)), 128),
+        (AttentionPattern.sliding(64, 1, (0, 9)), 768),
+        (AttentionPattern.sliding(128, 1, range(40)), 768),
+        (sliding(256), 128),
+        (AttentionStack(layers=(sliding(32), sliding(64), sliding(128))), 256),
+        (AttentionPattern.sliding(64, 1, (), num_heads=1), 128),
+        (AttentionPattern.sliding(128, 1, (0, 1), num_heads=1), 128),
+    )
+    for seq_len, batch in ((64, 1), (700, 2))
+    for dtype in ("float32", "bfloat16")
+    for mode in ("inference", "training")
+    if dtype == "float32" or hidden == 128
+]
+
+
+def measured_peak(kernel: kernels.Kernel, workload: Workload) -> int:
+    call = kernel.build(workload)
+    if kernel.needs_compilation:
+        call.run()
+    return measure_peak_bytes(call.run, "cpu")
+
+
+@pytest.mark.parametrize(("kernel", "workload"), supported(PEAKS, compiled=2))
+def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    # oneDNN's scratchpads for products of half precisions differ from CPU to CPU.
+    with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
+        measured = measured_peak(kernel, workload)
+        assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.02)
+        if not kernel.needs_compilation:
+            with fake_mode():
+                followed = peak_bytes(kernel.build(workload).run)
+            assert followed == pytest.approx(measured, rel=0.01)
+
+
+# The same as whole layers, and lengths and depths as they are used.
+WHOLE = [
+    replace(workload, scope="layer")
+    for workload in PEAKS[::3]  # each of length, type and mode with some of the patterns
+    if workload.dtype == "float32" or workload.seq_len == 64
+] + [
+    Workload(pattern, seq_len, batch_size=batch, mode=mode, scope="layer")
+    for layers, window, seq_len, batch in ((1, 512, 1024, 1), (2, 256, 384, 2))
+    for pattern in (
+        AttentionStack(layers=(AttentionPattern.dense(),) * layers),
+        AttentionStack(layers=(AttentionPattern.sliding(window),) * layers),
+        AttentionStack(layers=(AttentionPattern.sliding(window, 1, (0,)),) * layers),
+    )
+    for mode in ("inference", "training")
+]
+
+
+@pytest.mark.parametrize(("kernel", "workload"), supported(WHOLE, compiled=2))
+def test_predicted_peak_of_whole_layers_is_within_one_per_cent_of_the_allocators(
+    kernel: kernels.Kernel, workload: Workload
+) -> None:
+    with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
+        measured = measured_peak(kernel, workload)
+        assert kernel.peak_bytes(workload) == pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["bert-sdpa", "longformer-masked", "longformer-banded"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_predicted_peak_has_what_fused_attention_repacks_on_this_cpu(name: str, dtype: Any) -> None:
+    kernel = kernels.find(name)
+    pattern = AttentionPattern.sliding(512)
+    workload = Workload(
+        pattern if kernel.pattern_support == "pattern" else AttentionPattern.dense(),
+        1100,
+        dtype=dtype,
+    )
+    assert kernel.peak_bytes(workload) == pytest.approx(measured_peak(kernel, workload), rel=0.02)
