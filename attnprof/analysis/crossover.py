@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from attnprof.core.bisection import bisect_last
 from attnprof.core.growth.polynomial import Cost
 
 Side = Literal["less", "equal", "more"]
@@ -79,7 +80,7 @@ def solve_crossover(
         return Crossover(side, 0, 1)
     after = next((i for i in probes if i > failing), None)
     if after is not None:
-        failing = _bisect(failing, after, holds_in) - 1
+        failing = _first_after(failing, after, holds_in) - 1
     for _ in range(_MOST_RIPPLES):
         rippled = range(min(failing + ripple, steps - 1), failing, -1)
         later = next((i for i in rippled if not holds_in(i)), None)
@@ -87,7 +88,7 @@ def solve_crossover(
             break
         failing = later
     begin, end = ends(failing)
-    first = _bisect(begin, end, holds) if holds(end) else end + 1
+    first = _first_after(begin, end, holds) if holds(end) else end + 1
     return Crossover(side, first - 1, first)
 
 
@@ -98,12 +99,11 @@ def _geometric(stop: int) -> list[int]:
     return [probe for probe in probes if probe < stop]
 
 
-def _bisect(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
+def _first_after(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
     """The smallest value after `failing` at which `holds` is true, it being true at `holding`."""
-    while holding - failing > 1:
-        middle = (failing + holding) // 2
-        failing, holding = (failing, middle) if holds(middle) else (middle, holding)
-    return holding
+    last = bisect_last(lambda value: not holds(value), failing, holding)
+    assert last is not None
+    return last + 1
 
 
 def search_crossover(

@@ -10,6 +10,7 @@ from attnprof.analysis.cost_functions import counted_costs
 from attnprof.analysis.predictions import predict_case, sample_from
 from attnprof.analysis.series import Series
 from attnprof.analysis.time_model import PredictedTime
+from attnprof.core.bisection import search_last
 from attnprof.core.machine import Machine
 from attnprof.core.workload import Case
 
@@ -70,23 +71,7 @@ def max_length(needed: Needed, available_bytes: int, shortest: int = 1) -> int |
         bytes_needed = needed(length)
         return None if bytes_needed is None else bytes_needed <= available_bytes
 
-    first = fits(shortest)
-    if not first:
-        return None if first is None else 0
-    fitting, beyond = shortest, 2 * shortest
-    while verdict := fits(beyond):
-        fitting, beyond = beyond, 2 * beyond
-        if beyond > MAX_SEARCHED_LENGTH:
-            return None
-    if verdict is None:
-        return None
-    while beyond - fitting > 1:
-        middle = (fitting + beyond) // 2
-        verdict = fits(middle)
-        if verdict is None:
-            return None
-        fitting, beyond = (middle, beyond) if verdict else (fitting, middle)
-    return fitting
+    return search_last(fits, shortest, MAX_SEARCHED_LENGTH)
 
 
 def _needed_by_built_in(series: Series) -> Needed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+from attnprof.core.bisection import search_last
 from attnprof.core.growth.laws import DoublingLaw, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
@@ -160,19 +161,8 @@ def _end_of_step(count: Count, inside: int, slope: int) -> int | None:
             None if value is None or first is None else value - first == slope * (length - inside)
         )
 
-    width = 1
-    while is_even(inside + width):
-        width *= 2
-        if inside + width > MAX_PROBED_LENGTH:
-            return None
-    even, uneven = inside + width // 2, inside + width
-    while uneven - even > 1:
-        middle = (even + uneven) // 2
-        verdict = is_even(middle)
-        if verdict is None:
-            return None
-        even, uneven = (middle, uneven) if verdict else (even, middle)
-    return None if is_even(uneven) is None else even
+    width = search_last(lambda width: is_even(inside + width), 1, MAX_PROBED_LENGTH - inside)
+    return None if width is None else inside + width
 
 
 def _is_step(count: Count, end: int, step: int, slope: int) -> bool:
