@@ -108,8 +108,8 @@ def _parsed(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         if "Cannot declare" in str(error):
             raise ConfigurationError(
-                f"{display_path(file)}: {error}: a table of this name stands there twice; rename one "
-                f"of the two"
+                f"{display_path(file)}: {error}: this table is defined twice; rename one of "
+                f"the two"
             ) from error
         raise ConfigurationError(f"{display_path(file)}: is no TOML: {error}") from error
     except ValueError as error:  # an integer of more digits than Python reads

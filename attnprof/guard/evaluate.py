@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnprof.core.growth.laws import NEAR, GrowthLaw, parse_law
+from attnprof.core.growth.observed import ObservedGrowth
 from attnprof.guard.causes import explain
 from attnprof.guard.changes import Comparison, describe_changes, most_changed
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
 from attnprof.guard.formatting import KINDS, NAMES, format_part, show
-from attnprof.guard.growth_probe import ObservedGrowth
 from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import Measured
 from attnprof.guard.parts import exponent_of

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Literal
 from attnprof import kernels
 from attnprof.core.cpu import on_any_machine
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.growth.observed import ObservedGrowth, observe_growth
 from attnprof.core.growth.work_budget import expected_work, loops_in_python
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
-from attnprof.guard.growth_probe import ObservedGrowth, observe_growth
 from attnprof.kernels.seeding import seeded_everywhere
 
 if TYPE_CHECKING:

@@ -187,7 +187,7 @@ def _crossover_lines(pays: tuple[CrossoverFinding, ...]) -> list[str]:
     for finding in pays:
         by_pair.setdefault((finding.label, finding.reference), []).append(finding)
     return [
-        f"{label} against {reference}: {'; '.join(_crossover_text(finding) for finding in findings)}."
+        f"{label} against {reference}: {'; '.join(map(_crossover_text, findings))}."
         for (label, reference), findings in by_pair.items()
     ]
 

@@ -96,7 +96,7 @@ def test_a_window_computed_in_blocks_is_linear_at_multiples_of_the_block(
 
     At multiples of 250 tokens the rests of the last block lie on a parabola.
     """
-    monkeypatch.setattr("attnprof.core.growth.empirical.FARTHEST", 2**14)
+    monkeypatch.setattr("attnprof.core.growth.empirical.MAX_PROBED_LENGTH", 2**14)
     finding = growth_of("Flex", lengths)
     assert finding.growth is not None
     assert finding.multiple == 128

@@ -1,46 +1,45 @@
-"""Growth of a cost that is not known in closed form, only counted, at lengths that may not run."""
+"""Growth of a cost that is counted, not known in closed form: exact at all lengths if possible."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from attnprof.core.bisection import search_last
 from attnprof.core.growth.laws import DoublingLaw, name_law
-from attnprof.core.growth.polynomial import Growth, solve_growth
-
-Count = Callable[[int], "int | None"]
-"""A cost as a function of the length in tokens; None where it cannot be counted."""
+from attnprof.core.growth.polynomial import Growth
+from attnprof.core.growth.probing import Count, costs_at_multiples, holds_at, solve_at
 
 MAX_PROBED_LENGTH = 2**22
-"""Laws are told up to about so many tokens."""
+"""Laws are checked up to about so many tokens."""
 
 Alike = Callable[[int, int], bool]
-"""Whether counting at two lengths was equally much work."""
+"""Whether counting at two lengths took equally many operators."""
 
 _BLOCK = 128
 """Kernels compute in blocks of this many tokens, or of another power of two."""
 
-_SHORTEST_UNIT = 8
-"""Shorter ones leave no lengths between their multiples to check at."""
+_MIN_UNIT = 8
+"""Multiples of fewer tokens leave no lengths between them to check at."""
 
-_NEAR = 64
-"""Units to the length on the way: what takes memory with the square of the length shows there."""
+_NEAR_UNITS = 64
+"""Units to the nearer of two lengths at which a polynomial is checked: memory that grows
+quadratically shows there."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmpiricalGrowth:
-    """What the counts at a few lengths tell.
+    """How a cost grows, from counts at some lengths.
 
     Attributes:
         growth: the exact polynomial at multiples of `step` and of `multiple`; None without one.
         step: lengths are padded to multiples of so many tokens, in whole or in part; 1 if not.
-        inner_slope: what a token costs inside a step: what is not padded.
-        multiple: the polynomial was seen to hold at multiples of so many tokens only; 1 where it
-            holds between them too.
+        unpadded_slope: the cost of a token inside a step: of what is not padded.
+        multiple: the polynomial was checked at multiples of so many tokens only; 1 where it holds
+            between them too.
         law: the law at lengths of millions, where no polynomial holds there.
         longest: the longest length that the polynomial was solved from.
     """
@@ -54,11 +53,11 @@ class EmpiricalGrowth:
 
     @property
     def is_known_everywhere(self) -> bool:
-        """Whether `cost` tells every length."""
+        """Whether `cost` is exact at every length."""
         return self.growth is not None and self.multiple == 1 and self.law is None
 
     def cost(self, seq_len: int) -> Fraction:
-        """The cost of any length, where it is known everywhere."""
+        """The cost at any length, where it is known everywhere."""
         assert self.growth is not None
         padded = -(-seq_len // self.step) * self.step
         return self.growth.at(padded) - self.unpadded_slope * (padded - seq_len)
@@ -67,54 +66,69 @@ class EmpiricalGrowth:
 def fit_growth(
     count: Count, lengths: Sequence[int], alike: Alike = lambda shorter, longer: False
 ) -> EmpiricalGrowth | None:
-    """Tell the growth from counts: the polynomial, the steps of padding, or the law of doublings.
+    """The growth of a cost from counts: a polynomial, steps of padding, or a law over doublings.
 
     Args:
-        count: the cost; it is asked for about 50 lengths at most.
-        lengths: some at which it can be counted, ascending.
-        alike: whether counting was equally much work at two lengths that have been counted.
+        count: the cost; it is called for about 50 lengths at most.
+        lengths: some at which it can be counted, ascending, in tokens.
+        alike: whether counting took equally many operators at two lengths that have been counted.
 
     Returns:
-        None where it can be counted at too few lengths to tell anything.
+        None where it can be counted at fewer than two lengths.
     """
-    unit, growth = _solve(count, _units(lengths))
+    unit, growth = _solve_at_first(count, _units(lengths))
     if growth is None:
-        return _told_by_two(count, lengths)
+        return _exponent_of_last_two(count, lengths)
     is_exact = not growth.residual
-    between = [(n, count(n)) for n in (4 * unit - 1, 2 * unit + unit // 2 + 1)]
-    holds_between = is_exact and all(value == growth.at(n) for n, value in between)
-    law = _beyond(count, unit, growth, alike) if holds_between else None
-    if holds_between and growth.law != "constant" and law is None:
-        return EmpiricalGrowth(growth, 1, 0, 1, None, 4 * unit)
+    if is_exact and holds_at(growth, count, (4 * unit - 1, 2 * unit + unit // 2 + 1)):
+        return _fit_smooth(count, unit, growth, alike)
     step, slope = find_padding_multiple(count, unit)
-    if step > 1:
-        padded_unit, padded_growth = _solve(count, (-(-unit // step) * step, step))
-        if padded_growth is not None and not padded_growth.residual:
-            law = _beyond(count, padded_unit, padded_growth, alike)
-            return EmpiricalGrowth(padded_growth, step, slope, 1, law, 4 * padded_unit)
-    blocks = None if holds_between else _in_blocks(count, unit, alike)
-    if blocks is not None:
-        return blocks
-    # What holds neither between its lengths nor beyond them is no law but chance.
-    law = _beyond(count, unit, growth, alike) if is_exact and not holds_between else law
-    if is_exact and (holds_between or law is None):
-        return EmpiricalGrowth(growth, 1, 0, 1 if holds_between else unit, law, 4 * unit)
-    law = law or _law(count, -(-unit // step) * step)
-    return None if law is None else EmpiricalGrowth(None, step, slope, 1, law, law.longer)
+    fitted = _fit_padded(count, unit, step, slope, alike) or _fit_blocks(count, unit, alike)
+    if fitted is not None:
+        return fitted
+    law = (
+        _law_beyond(count, unit, growth, alike)
+        if is_exact
+        else _law_of_doublings(count, -(-unit // step) * step)
+    )
+    # A polynomial that holds neither between its lengths nor beyond them fits by chance.
+    if law is not None:
+        return EmpiricalGrowth(None, step, slope, 1, law, law.longer)
+    return EmpiricalGrowth(growth, 1, 0, unit, None, 4 * unit) if is_exact else None
 
 
-def _in_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None:
-    """The growth at multiples of a block, between which the last block is only part of one.
+def _fit_smooth(count: Count, unit: int, growth: Growth, alike: Alike) -> EmpiricalGrowth:
+    """The growth where a polynomial holds between its lengths: steps may be longer than these."""
+    law = _law_beyond(count, unit, growth, alike)
+    smooth = EmpiricalGrowth(growth, 1, 0, 1, law, 4 * unit)
+    if growth.law != "constant" and law is None:
+        return smooth
+    return _fit_padded(count, unit, *find_padding_multiple(count, unit), alike) or smooth
 
-    What goes through such costs at multiples of another number may be a parabola by chance.
-    """
-    block = max(_BLOCK, 1 << (unit.bit_length() - 1))
-    _, growth = _solve(count, (block,))
+
+def _fit_padded(
+    count: Count, unit: int, step: int, slope: int, alike: Alike
+) -> EmpiricalGrowth | None:
+    """The growth at multiples of a padding step; None without a step or an exact polynomial."""
+    if step == 1:
+        return None
+    padded_unit, growth = _solve_at_first(count, (-(-unit // step) * step, step))
     if growth is None or growth.residual:
         return None
-    if any(count(factor * block) != growth.at(factor * block) for factor in (5, 7)):
+    law = _law_beyond(count, padded_unit, growth, alike)
+    return EmpiricalGrowth(growth, step, slope, 1, law, 4 * padded_unit)
+
+
+def _fit_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None:
+    """The growth at multiples of a block, between which the last block is only part of one.
+
+    What is computed in such blocks may cost a parabola by chance at multiples of another number.
+    """
+    block = max(_BLOCK, 1 << (unit.bit_length() - 1))
+    growth = solve_at(count, _four_multiples(block))
+    if growth is None or growth.residual or not holds_at(growth, count, (5 * block, 7 * block)):
         return None
-    law = _beyond(count, block, growth, alike)
+    law = _law_beyond(count, block, growth, alike)
     return EmpiricalGrowth(growth, 1, 0, block, law, 7 * block)
 
 
@@ -122,7 +136,7 @@ def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
     """The multiple that lengths are padded to, and what a token costs inside a step of it.
 
     Inside a step the cost is constant, or rises evenly where a part of the work is not padded. Two
-    ends of steps are sought from `start` on by galloping and bisection; (1, 0) where there are
+    ends of steps are searched from `start` on by doubling and bisection; (1, 0) where there are
     none.
     """
     values = [count(start + offset) for offset in range(5)]
@@ -143,6 +157,7 @@ def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
 
 
 def _step_from(count: Count, inside: int, slope: int) -> tuple[int, int]:
+    """The step that a length is inside of, and the slope; (1, 0) where its ends are not found."""
     end = _end_of_step(count, inside, slope)
     next_end = None if end is None else _end_of_step(count, end + 1, slope)
     if end is None or next_end is None:
@@ -152,7 +167,7 @@ def _step_from(count: Count, inside: int, slope: int) -> tuple[int, int]:
 
 
 def _end_of_step(count: Count, inside: int, slope: int) -> int | None:
-    """The last length up to which the cost rises evenly; None where that cannot be seen."""
+    """The last length up to which the cost rises evenly; None where it is not found."""
     first = count(inside)
 
     def is_even(length: int) -> bool | None:
@@ -166,91 +181,71 @@ def _end_of_step(count: Count, inside: int, slope: int) -> int | None:
 
 
 def _is_step(count: Count, end: int, step: int, slope: int) -> bool:
-    """Whether a step ends at `end` and at its double, and is `step` long there."""
+    """Whether a step ends at `end` and at its double, and is `step` tokens long there."""
     if step < 2 or end % step:
         return False
-    for last in (end, 2 * end):
-        begin, before, value, after = (
-            count(n) for n in (last - step + 1, last - 1, last, last + 1)
-        )
-        if begin is None or before is None or value is None or after is None:
-            return False
-        is_even = value - begin == slope * (step - 1) and value - before == slope
-        if not is_even or after - value == slope:
-            return False
-    return True
+    return all(_ends_step(count, last, step, slope) for last in (end, 2 * end))
+
+
+def _ends_step(count: Count, last: int, step: int, slope: int) -> bool:
+    """Whether the cost rises by `slope` for each of `step` tokens up to `last`, and not beyond."""
+    begin, before, value, after = (count(n) for n in (last - step + 1, last - 1, last, last + 1))
+    if begin is None or before is None or value is None or after is None:
+        return False
+    is_even = value - begin == slope * (step - 1) and value - before == slope
+    return is_even and after - value != slope
 
 
 def _units(lengths: Sequence[int]) -> Iterator[int]:
     """Lengths whose multiples may all run, where some modules take multiples of a block only."""
     common = math.gcd(*lengths)
-    yield max(_SHORTEST_UNIT, lengths[-1] // 4)
+    yield max(_MIN_UNIT, lengths[-1] // 4)
     yield common
     yield from (common // part for part in range(2, 17) if common % part == 0)
 
 
-def _solve(count: Count, units: Sequence[int] | Iterator[int]) -> tuple[int, Growth | None]:
+def _four_multiples(unit: int) -> tuple[int, int, int, int]:
+    return unit, 2 * unit, 3 * unit, 4 * unit
+
+
+def _solve_at_first(count: Count, units: Iterable[int]) -> tuple[int, Growth | None]:
     """The growth at four multiples of the first unit at which all four can be counted."""
     for unit in units:
-        values: dict[int, int] = {}
-        for length in (unit, 2 * unit, 3 * unit, 4 * unit):
-            value = count(length)
-            if value is None:
-                break
-            values[length] = value
-        else:
-            return unit, solve_growth(values.__getitem__, tuple(values))
+        growth = solve_at(count, _four_multiples(unit))
+        if growth is not None:
+            return unit, growth
     return 0, None
 
 
-def _doublings(count: Count, unit: int) -> list[tuple[int, int]]:
-    """Counts at doublings of `unit`, as far as they go.
-
-    Each comes before the next is asked for: a loop over blocks that takes a second would take an
-    hour at the longest.
-    """
-    points: list[tuple[int, int]] = []
-    length = unit
-    while length <= max(MAX_PROBED_LENGTH, 4 * unit):
-        value = count(length)
-        if not value:
-            break
-        points.append((length, value))
-        length *= 2
-    return points
-
-
-def _law(count: Count, unit: int) -> DoublingLaw | None:
+def _law_of_doublings(count: Count, unit: int) -> DoublingLaw | None:
     """The law at doublings of `unit`, as far as they can be counted."""
-    points = _doublings(count, unit)
+    points = costs_at_multiples(count, unit, 2, max(MAX_PROBED_LENGTH, 4 * unit))
     return name_law(points) if len(points) > 1 else None
 
 
-def _beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> DoublingLaw | None:
+def _law_beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> DoublingLaw | None:
     """The law at long lengths, where the polynomial does not hold there: windows end it."""
     if alike(unit, 4 * unit) and _holds_far(count, unit, growth):
         return None
-    points = _doublings(count, unit)
+    points = costs_at_multiples(count, unit, 2, max(MAX_PROBED_LENGTH, 4 * unit))
     if not points or points[-1][1] == growth.at(points[-1][0]):
         return None
     return name_law(points)
 
 
 def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
-    """Whether the polynomial holds at the farthest doubling, and at one on the way there.
+    """Whether the polynomial holds at the longest doubling, and at one on the way there.
 
-    Only for what takes no longer to count where it is longer.
+    Only where counting takes no longer at longer lengths.
     """
-    longest = max(MAX_PROBED_LENGTH, 4 * unit)
-    last = next(unit << doubling for doubling in range(64) if unit << doubling + 1 > longest)
-    near = min(_NEAR * unit, last)
-    return all(count(length) == growth.at(length) for length in dict.fromkeys((near, last)))
+    limit = max(MAX_PROBED_LENGTH, 4 * unit)
+    last = unit << (limit // unit).bit_length() - 1
+    return holds_at(growth, count, dict.fromkeys((min(_NEAR_UNITS * unit, last), last)))
 
 
-def _told_by_two(count: Count, lengths: Sequence[int]) -> EmpiricalGrowth | None:
+def _exponent_of_last_two(count: Count, lengths: Sequence[int]) -> EmpiricalGrowth | None:
     counted = [(length, value) for length in lengths if (value := count(length))]
     if len(counted) < 2:
         return None
     shorter, longer = counted[-2:]
-    law = name_law([shorter, longer])
-    return EmpiricalGrowth(None, 1, 0, 1, law, longer[0])
+    return EmpiricalGrowth(None, 1, 0, 1, name_law([shorter, longer]), longer[0])
