@@ -108,8 +108,7 @@ def _parsed(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         if "Cannot declare" in str(error):
             raise ConfigurationError(
-                f"{display_path(file)}: {error}: this table is defined twice; rename one of "
-                f"the two"
+                f"{display_path(file)}: {error}: this table is defined twice; rename one of the two"
             ) from error
         raise ConfigurationError(f"{display_path(file)}: is no TOML: {error}") from error
     except ValueError as error:  # an integer of more digits than Python reads

@@ -129,83 +129,112 @@ class _Probe:
 def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
     """Costs of a case at all lengths, and their growth, in this process."""
     measured = Measured(versions=_versions())
-    seen: dict[int, _Probe | None] = {}
-    unseen: set[str] = set()
-
-    def look(seq_len: int, *, is_contracts: bool) -> tuple[_Probe, CallProfile, dict[str, int]]:
-        longer = Case(case.kernel, replace(case.workload, seq_len=seq_len))
-        with on_any_machine(), seeded_everywhere(), _gc_disabled():
-            begun = time.process_time()
-            observation, params, built = _observed(longer, may_be_real=is_contracts)
-            seconds = time.process_time() - begun
-        counts = observation.counts
-        cell = Cell(counts.macs, sum(params.values()), observation.peak_bytes)
-        called = sum(tally.calls for tally in counts.tallies.values())
-        found = seen[seq_len] = _Probe(cell, bool(counts.uncounted), built + called, seconds)
-        return found, observation, params
-
+    probe = _ContractProbe(case, measured)
     for seq_len in lengths:
         try:
-            found, observation, params = look(seq_len, is_contracts=True)
+            probe.measure(seq_len)
         except Exception as error:
             hint = "" if measured.cells else _hint(case)
             measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}{hint}"
             measured.problem_kind = "measurement"
             return measured
-        measured.cells[seq_len] = found.cell
-        for place, number in params.items():
-            measured.params.setdefault(place, {})[seq_len] = number
-        for (place, operator), tally in observation.counts.tallies.items():
-            part = f"{place} {operator}".strip()
-            measured.calls.setdefault(part, {})[seq_len] = tally.calls
-            measured.macs.setdefault(part, {})[seq_len] = tally.macs
-        for origin, size in observation.bytes_by_origin.items():
-            measured.bytes.setdefault(origin, {})[seq_len] = size
-        measured.uncounted.update(observation.counts.uncounted)
-        unseen |= observation.unknown_inside
-
-    held_before = _static_bytes()
-    looks = [found for found in seen.values() if found is not None]
-    most_operators = max([MOST_OPERATORS, *(2 * found.operators for found in looks)])
-
-    def look_farther(seq_len: int) -> _Probe | None:
-        if seq_len in seen:
-            return seen[seq_len]
-        seen[seq_len] = None
-        known = {n: found for n, found in seen.items() if found is not None}
-        operators = {n: found.operators for n, found in known.items()}
-        seconds = {n: found.seconds for n, found in known.items()}
-        is_short = expected_work(operators, seq_len) <= most_operators
-        is_room = _static_bytes() - held_before <= MOST_BYTES
-        if is_short and is_room and not loops_in_python(operators, seconds, seq_len):
-            # A length that it does not take ends what can be known of the law.
-            with suppress(Exception):
-                look(seq_len, is_contracts=False)
-        return seen[seq_len]
-
-    def macs(seq_len: int) -> int | None:
-        found = look_farther(seq_len)
-        return None if found is None or found.has_holes else found.cell.macs
-
-    def peak_bytes(seq_len: int) -> int | None:
-        found = look_farther(seq_len)
-        return None if found is None else found.cell.peak_bytes
-
-    # What is not counted may grow faster than what is.
-    is_whole = not measured.uncounted
-    measured.growth["macs"] = (
-        observe_growth(lengths, macs) if is_whole else ObservedGrowth(None, lengths[-1])
-    )
-    # Nor is it known how fast that grows which an operator allocates unseen.
-    is_seen = not unseen
+    probe.set_budget()
+    # What is not counted may grow faster than what is, and so may bytes inside an operator that
+    # are not known.
+    unknown = ObservedGrowth(None, lengths[-1])
+    measured.growth["macs"] = unknown if measured.uncounted else observe_growth(lengths, probe.macs)
     measured.growth["peak_bytes"] = (
-        observe_growth(lengths, peak_bytes) if is_seen else ObservedGrowth(None, lengths[-1])
+        unknown if probe.unknown_inside else observe_growth(lengths, probe.peak_bytes)
     )
     return measured
 
 
-def _static_bytes() -> int:
-    """The most real memory that this process has had so far; 0 where the system does not tell."""
+class _ContractProbe:
+    """Runs a case at the lengths of its contract, then at longer ones within a budget of work.
+
+    Args:
+        case: the contract's case, at any length.
+        measured: takes in what the contract's own lengths cost.
+
+    Attributes:
+        unknown_inside: operators that allocate bytes inside which are not known.
+    """
+
+    def __init__(self, case: Case, measured: Measured) -> None:
+        self.unknown_inside: set[str] = set()
+        self._case = case
+        self._measured = measured
+        self._probes: dict[int, _Probe | None] = {}
+        self._max_operators = MOST_OPERATORS
+        self._memory_before = 0
+
+    def measure(self, seq_len: int) -> None:
+        """Measure one of the contract's lengths."""
+        probe, profile, params = self._run(seq_len, is_contract_length=True)
+        measured = self._measured
+        measured.cells[seq_len] = probe.cell
+        for path, number in params.items():
+            measured.params.setdefault(path, {})[seq_len] = number
+        for (path, operator), tally in profile.counts.tallies.items():
+            part = f"{path} {operator}".strip()
+            measured.calls.setdefault(part, {})[seq_len] = tally.calls
+            measured.macs.setdefault(part, {})[seq_len] = tally.macs
+        for origin, size in profile.bytes_by_origin.items():
+            measured.bytes.setdefault(origin, {})[seq_len] = size
+        measured.uncounted.update(profile.counts.uncounted)
+        self.unknown_inside |= profile.unknown_inside
+
+    def set_budget(self) -> None:
+        """Allow longer lengths twice the operators of the contract's, and some more memory."""
+        operators = [probe.operators for probe in self._probes.values() if probe is not None]
+        self._max_operators = max([MOST_OPERATORS, *(2 * number for number in operators)])
+        self._memory_before = _max_resident_bytes()
+
+    def macs(self, seq_len: int) -> int | None:
+        """MACs at any length; None where some are not counted, or where it does not run."""
+        probe = self._probe_beyond(seq_len)
+        return None if probe is None or probe.has_holes else probe.cell.macs
+
+    def peak_bytes(self, seq_len: int) -> int | None:
+        """Peak bytes at any length; None where it does not run."""
+        probe = self._probe_beyond(seq_len)
+        return None if probe is None else probe.cell.peak_bytes
+
+    def _probe_beyond(self, seq_len: int) -> _Probe | None:
+        if seq_len not in self._probes:
+            self._probes[seq_len] = None
+            if self._is_within_budget(seq_len):
+                # An error at a longer length ends what can be known of the law.
+                with suppress(Exception):
+                    self._run(seq_len, is_contract_length=False)
+        return self._probes[seq_len]
+
+    def _is_within_budget(self, seq_len: int) -> bool:
+        known = {n: probe for n, probe in self._probes.items() if probe is not None}
+        operators = {n: probe.operators for n, probe in known.items()}
+        seconds = {n: probe.seconds for n, probe in known.items()}
+        is_short = expected_work(operators, seq_len) <= self._max_operators
+        is_small = _max_resident_bytes() - self._memory_before <= MOST_BYTES
+        return is_short and is_small and not loops_in_python(operators, seconds, seq_len)
+
+    def _run(
+        self, seq_len: int, *, is_contract_length: bool
+    ) -> tuple[_Probe, CallProfile, dict[str, int]]:
+        case = Case(self._case.kernel, replace(self._case.workload, seq_len=seq_len))
+        with on_any_machine(), seeded_everywhere(), _gc_disabled():
+            begun = time.process_time()
+            profile, params, built = _profiled(case, may_be_real=is_contract_length)
+            seconds = time.process_time() - begun
+        counts = profile.counts
+        cell = Cell(counts.macs, sum(params.values()), profile.peak_bytes)
+        called = sum(tally.calls for tally in counts.tallies.values())
+        probe = _Probe(cell, bool(counts.uncounted), built + called, seconds)
+        self._probes[seq_len] = probe
+        return probe, profile, params
+
+
+def _max_resident_bytes() -> int:
+    """The most memory that this process has had in RAM so far; 0 where that is not reported."""
     try:
         import resource
     except ImportError:
@@ -236,7 +265,7 @@ def _hint(case: Case) -> str:
     return ' (inputs were taken from its signature; input = "x=batch,len,64" describes them)'
 
 
-def _observed(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, int], int]:
+def _profiled(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, int], int]:
     """What one call does and holds, parameters by module, and operators that building it took."""
     from attnprof.counting.call import Call
     from attnprof.counting.call_profile import OperatorCounter, profile_call
@@ -251,15 +280,15 @@ def _observed(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, 
     reason = kernels.find(case.kernel).unsupported_reason(case.workload)
     if reason:
         raise MeasurementError(reason)
-    effort = OperatorCounter()
+    built = OperatorCounter()
 
     def build() -> Call:
-        effort.calls = 0
-        with effort:
+        built.calls = 0
+        with built:
             return kernels.find(case.kernel).build(case.workload)
 
-    observation, params = on_fake_or_real(case, both, build, may_be_real=may_be_real)
-    return observation, params, effort.calls
+    profile, params = on_fake_or_real(case, both, build, may_be_real=may_be_real)
+    return profile, params, built.calls
 
 
 def _versions() -> dict[str, str]:

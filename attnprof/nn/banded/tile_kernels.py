@@ -1,9 +1,9 @@
 """The operators that compute attention inside tiles, and which of them suits a case.
 
 Queries, keys and values have the shape `(heads, tiles, tokens, head_dim)`; any strides, the last
-one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, allows to merge what a query reads
-in several places; it is `EMPTY_LOG_SUM_EXP` where a query reads no key. The backward functions take
-the merged output and log-sum-exp: they are exact for one softmax over all these places. A query whose
+one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, merges attention to several sets of
+keys; it is `EMPTY_LOG_SUM_EXP` where a query has no key. The backward functions take the merged
+output and log-sum-exp: they are exact for one softmax over all these places. A query whose
 log-sum-exp is +inf has no gradient.
 """
 
