@@ -24,9 +24,9 @@ ROUNDS = 15
 TEN_MILLION = """
 import sys, time
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
-from attnprof.operators.memory import peak_bytes
+from attnprof.counting.operator_counts import count_operators
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.allocations import peak_bytes
 kernel = kernels.find(sys.argv[1])
 is_dense = kernel.pattern_support == "dense"
 pattern = AttentionPattern.dense() if is_dense else AttentionPattern.sliding(512, 1, (0,))

@@ -210,16 +210,16 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
     path.write_text(json.dumps({"document": dataclasses.asdict(stored)}))
     code = (
         "import json; from pathlib import Path\n"
-        "import attnprof; from attnprof import machine as m, findings\n"
-        "from attnprof.analysis.time_model import Sample\n"
+        "import attnprof; from attnprof.analysis import findings\n"
+        "from attnprof.core import machine as m\n"
         f"d = json.loads(Path({str(path)!r}).read_text())['document']\n"
         "d['rates'], d['noise'] = m.Rates(**d['rates']), m.Noise(**d['noise'])\n"
-        "d['kernel_samples'] = tuple(m.KernelSample(**(one | {'sample': Sample(**one['sample'])}))"
+        "d['kernel_samples'] = tuple(m.KernelSample(**(one | {'sample': m.Sample(**one['sample'])}))"
         " for one in d['kernel_samples'])\n"
         "m.read_machine = lambda path: m.Machine(**d)\n"
         "table = attnprof.estimate(len=[512, 4096], machine='m.json')\n"
         "assert all('predicted_time_ns' in row.values for row in table.rows)\n"
-        "assert len(findings.find(table).fits) == 4"
+        "assert len(findings.find(table).max_lengths) == 4"
     )
     assert loaded_by(code) == set()
 

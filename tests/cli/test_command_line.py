@@ -14,7 +14,7 @@ from attnprof.kernels import names
 
 INTERRUPTED = """
 import os, signal, sys, time
-from attnprof import runner
+from attnprof.measure import runner
 from attnprof.cli import app
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it

@@ -61,7 +61,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 KILLED = """
 import sys, threading
 from pathlib import Path
-from attnprof.files import replace_file
+from attnprof.core.files import replace_file
 print("ready", flush=True)
 while True:
     replace_file(Path(sys.argv[1]), bytes(2**22))
@@ -78,6 +78,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: 
         assert process.stdout is not None
         process.stdout.readline()
         while not path.exists():
+            assert process.poll() is None
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
