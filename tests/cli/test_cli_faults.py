@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,8 +108,12 @@ def test_a_signal_is_no_failure_of_the_code_under_test() -> None:
     with pytest.raises(FailedError, match="SystemExit: 3"), code_under_test():
         raise SystemExit(3)
     # Without a command, Python's own handler raises the plain exception for Ctrl-C.
-    with pytest.raises(KeyboardInterrupt), code_under_test():
-        raise KeyboardInterrupt
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), code_under_test():
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("where", [(), ("--no-isolation",)])
