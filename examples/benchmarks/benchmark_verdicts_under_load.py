@@ -1,8 +1,8 @@
 """How many verdicts are wrong beside other processes, and how many are withheld without any.
 
-    python examples/benchmark_verdicts_under_load.py                          # all, some 20 minutes
-    python examples/benchmark_verdicts_under_load.py --comparisons 10 --load one
-    python examples/benchmark_verdicts_under_load.py --load bursty --truth 0.85
+    python examples/benchmarks/benchmark_verdicts_under_load.py                          # all, some 20 minutes
+    python examples/benchmarks/benchmark_verdicts_under_load.py --comparisons 10 --load one
+    python examples/benchmarks/benchmark_verdicts_under_load.py --load bursty --truth 0.85
 
 One pair of kernels is compared again and again, each time built anew in a process of its own, as
 `attnprof compare` does it: on the machine as it is, beside one and two busy processes, and beside

@@ -1,6 +1,6 @@
 """What a check costs, and how often it cries wolf.
 
-    python examples/benchmark_guard.py --checks 1000 --races 200
+    python examples/benchmarks/benchmark_guard.py --checks 1000 --races 200
 
 Ten contracts on built-in kernels, on a module of one's own and on a BERT-base-sized config are
 checked by the command, imports included. Then unchanged contracts are checked again and again, in
@@ -31,7 +31,7 @@ from attnprof.guard.timing import confirmed_time_ratio
 from attnprof.isolation.fork_server import ForkServer
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
-HERE = Path(__file__).parent
+GUARD_EXAMPLE = Path(__file__).parents[1] / "guard"
 BERT_BASE = (
     '{"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 4096}'
 )
@@ -56,7 +56,7 @@ RACE = 'time = { reference = "bert-sdpa", at = 256, max = 1.1 }'
 
 def project(folder: Path) -> Configuration:
     """Ten contracts, and a lock that keeps them."""
-    shutil.copy(HERE / "guard" / "encoder.py", folder / "encoder.py")
+    shutil.copy(GUARD_EXAMPLE / "encoder.py", folder / "encoder.py")
     (folder / "own.py").write_text(
         "import os, torch\nfrom encoder import build\n"
         "torch.manual_seed(int(os.environ.get('SEED', '0')))\n"

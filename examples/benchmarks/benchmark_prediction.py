@@ -1,8 +1,8 @@
 """How far predicted times and peaks are from measured ones, at 2x and 4x the longest length.
 
-    python examples/benchmark_prediction.py
-    python examples/benchmark_prediction.py --hidden-size 512 --num-heads 8 --window 256
-    python examples/benchmark_prediction.py --mode training --len 256 512 1024
+    python examples/benchmarks/benchmark_prediction.py
+    python examples/benchmarks/benchmark_prediction.py --hidden-size 512 --num-heads 8 --window 256
+    python examples/benchmarks/benchmark_prediction.py --mode training --len 256 512 1024
 
 Each round runs every kernel at every length once, in random order, so that drift of the machine
 hits the lengths that tell and those that are told alike.

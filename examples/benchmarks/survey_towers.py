@@ -1,7 +1,7 @@
 """Vision and audio models of transformers: the count on fake tensors against a real run.
 
-    python examples/survey_towers.py
-    python examples/survey_towers.py vit whisper
+    python examples/benchmarks/survey_towers.py
+    python examples/benchmarks/survey_towers.py vit whisper
 
 Each model is built tiny by its config, with what `--input` says of its inputs; what is not said is
 guessed. A model is right where both counts are the same.

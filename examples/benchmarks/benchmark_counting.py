@@ -1,6 +1,6 @@
 """What counting costs: models, lengths and layers that it must not be slow for.
 
-    python examples/benchmark_counting.py
+    python examples/benchmarks/benchmark_counting.py
 
 Times and resident sets are those of fresh processes, imports included where it says so; the
 overhead is a ratio of runs that alternate in one process.
@@ -24,9 +24,9 @@ ROUNDS = 15
 TEN_MILLION = """
 import sys, time
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.operators.counting import count_operators
-from attnprof.operators.fake import fake_mode
-from attnprof.operators.memory import peak_bytes
+from attnprof.counting.allocations import peak_bytes
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 kernel = kernels.find(sys.argv[1])
 is_dense = kernel.pattern_support == "dense"
 pattern = AttentionPattern.dense() if is_dense else AttentionPattern.sliding(512, 1, (0,))

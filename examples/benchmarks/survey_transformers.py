@@ -1,8 +1,8 @@
 """Whether counts are right: fake tensors against a real run, for every model of transformers.
 
-    python examples/survey_transformers.py                  # every text model
-    python examples/survey_transformers.py bert mamba2      # these
-    python examples/survey_transformers.py vit --input "pixel_values=batch,3,32,32"
+    python examples/benchmarks/survey_transformers.py                  # every text model
+    python examples/benchmarks/survey_transformers.py bert mamba2      # these
+    python examples/benchmarks/survey_transformers.py vit --input "pixel_values=batch,3,32,32"
 
 Each type of model is built from its own default config, made tiny, and counted twice in a process
 of its own: on fake tensors, as attnprof does, and by the operators that a real run dispatches. A

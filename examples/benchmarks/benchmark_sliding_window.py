@@ -1,6 +1,6 @@
 """How fast `attnprof.sliding_window_attention` is, and how much memory it takes, as ratios.
 
-    python examples/benchmark_sliding_window.py
+    python examples/benchmarks/benchmark_sliding_window.py
 
 Each line compares calls that alternate in random order in the same rounds; a ratio is the median
 over the rounds, with its 99 % interval. Float32, batch 1, 12 heads of 64 and a window of 512

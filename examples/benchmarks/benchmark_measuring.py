@@ -1,6 +1,6 @@
 """What everything around the measured calls takes of a comparison: processes, progress, saving.
 
-    python examples/benchmark_measuring.py
+    python examples/benchmarks/benchmark_measuring.py
 
 Runs the default comparison with all its files. What it takes is the time in which none of the
 functions ran that build, count, time or measure memory, as the processes themselves tell it.

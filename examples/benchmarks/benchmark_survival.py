@@ -1,6 +1,6 @@
 """Injects faults into a comparison and checks that each becomes a row, and that nothing is left.
 
-    python examples/benchmark_survival.py
+    python examples/benchmarks/benchmark_survival.py
 
 Kernels of this file fail in one way at one step: `benchmark_survival:segfault_in_count` is killed
 by SIGSEGV when it is counted. Beside them runs one that does not fail.
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
+from attnprof.measure import worker_tasks
 
 HIDDEN_SIZE = 32
 STEPS = ("build", "count", "memory", "warm_up", "time")
@@ -60,15 +62,21 @@ class Faulty(nn.Module):
         return self.linear(x)
 
 
-_STEPS = {"build": "build", "count": "count", "peak_memory": "memory", "timed": "timed"}
+_STEPS = {
+    worker_tasks.build.__code__: "build",
+    worker_tasks.count_with.__code__: "count",
+    worker_tasks.peak_memory.__code__: "memory",
+    worker_tasks.timed.__code__: "timed",
+}
+"""The functions that workers run, and the step that each belongs to."""
 
 
 def _running_step() -> str:
     """Which step of measuring this is called in; empty in none of them."""
     frame = sys._getframe()
     while frame is not None:
-        if Path(frame.f_code.co_filename).name == "steps.py":
-            return _STEPS[frame.f_code.co_name]
+        if frame.f_code in _STEPS:
+            return _STEPS[frame.f_code]
         frame = frame.f_back
     return ""
 
