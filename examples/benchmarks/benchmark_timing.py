@@ -1,8 +1,8 @@
 """How far intervals and verdicts of timing can be trusted, on this machine as it is.
 
-    python examples/benchmarks/benchmark_timing.py itself            # a kernel against itself
-    python examples/benchmarks/benchmark_timing.py overlap           # two runs of one comparison
-    python examples/benchmarks/benchmark_timing.py overlap --load    # beside a process that is busy in bursts
+    python examples/benchmarks/benchmark_timing.py itself          # a kernel against itself
+    python examples/benchmarks/benchmark_timing.py overlap         # two runs of one comparison
+    python examples/benchmarks/benchmark_timing.py overlap --load  # beside a load in bursts
 
 A kernel against itself is timed many times over: none should be called faster or slower. Two runs
 of one comparison, with kernels that are built anew for each, should agree: the intervals of their

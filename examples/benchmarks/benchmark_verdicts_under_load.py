@@ -1,6 +1,6 @@
 """How many verdicts are wrong beside other processes, and how many are withheld without any.
 
-    python examples/benchmarks/benchmark_verdicts_under_load.py                          # all, some 20 minutes
+    python examples/benchmarks/benchmark_verdicts_under_load.py   # all, about 20 minutes
     python examples/benchmarks/benchmark_verdicts_under_load.py --comparisons 10 --load one
     python examples/benchmarks/benchmark_verdicts_under_load.py --load bursty --truth 0.85
 
