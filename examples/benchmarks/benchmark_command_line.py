@@ -1,4 +1,4 @@
-"""How long the command line itself takes, as ratios of runs that alternate in one session.
+"""How long the command line takes, as ratios of runs that alternate in one session.
 
     python examples/benchmarks/benchmark_command_line.py
 

@@ -1,9 +1,9 @@
-"""Injects faults into a comparison and checks that each becomes a row, and that nothing is left.
+"""Injects faults into a comparison, and checks that each becomes a row and leaves nothing behind.
 
     python examples/benchmarks/benchmark_survival.py
 
-Kernels of this file fail in one way at one step: `benchmark_survival:segfault_in_count` is killed
-by SIGSEGV when it is counted. Beside them runs one that does not fail.
+Each kernel of this file fails in one way at one step: `benchmark_survival:segfault_in_count` is
+killed by SIGSEGV when it is counted. One healthy kernel runs beside them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "allocate": (lambda: torch.empty(2**50, dtype=torch.uint8), "oom"),
     "hang": (lambda: time.sleep(3600), "timeout"),
 }
-"""What is done, and the status that the row is to have."""
+"""By name: what the fault does, and the status that its row must have."""
 
 
 def _raise() -> None:
@@ -41,7 +41,7 @@ def _raise() -> None:
 
 
 class Faulty(nn.Module):
-    """A linear layer that fails at one step of being measured."""
+    """A linear layer that fails at one step of a measurement."""
 
     def __init__(self, fault: str, step: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ _STEPS = {
 
 
 def _running_step() -> str:
-    """Which step of measuring this is called in; empty in none of them."""
+    """The step of a measurement that is running; empty if there is none."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code in _STEPS:
@@ -114,7 +114,7 @@ def main() -> None:
             json=str(results / "survival.json"),
         )
         left = [path.name for path in results.iterdir()]
-        # torch keeps what it has compiled for later runs.
+        # torch keeps its compiled kernels for later runs.
         temporary = [
             path.name
             for path in Path(folder).iterdir()

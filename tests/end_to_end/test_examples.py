@@ -17,7 +17,7 @@ from patience import PATIENCE_SECONDS
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from attnprof import LongformerSelfAttention
+from attnprof import LongformerSelfAttention, kernels
 from attnprof.cli import app
 from attnprof.options import GridOptions, read_cases
 
@@ -25,6 +25,17 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 README = ROOT / "README.md"
 GUIDES = (README, ROOT / "tests" / "README.md", *sorted(EXAMPLES.rglob("*.md")))
+BIN = Path(sys.executable).parent
+WORKFLOW = EXAMPLES / "guard" / "github-workflow.yml"
+
+MAX_README_LINES = 200
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE_CODE = re.compile(r"`([^`]+)`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
+ATTNPROF = re.compile(r"(?:^|&& |\$ )(?:\S*/)?attnprof (.+?)(?= && |$)")
+SCRIPT = re.compile(r"examples/[\w/]+\.py")
 
 
 def run(name: str) -> str:
@@ -39,11 +50,11 @@ def test_tutorial_is_reproduced_and_corrected() -> None:
         line[:44].rstrip(): line[44:].split() for line in run("tutorial_corrected.py").splitlines()
     }
     projections = [f"{3 * n * 768**2:,}" for n in (512, 1024)]
-    multiplied = [f"{3 * n * 768**2 + 2 * n * n * 768:,}" for n in (512, 1024)]
+    executed = [f"{3 * n * 768**2 + 2 * n * n * 768:,}" for n in (512, 1024)]
     assert projections == ["905,969,664", "1,811,939,328"]
     assert lines["the three projections alone"] == [*projections, "x2.00"]
-    assert lines["multiplied, by formula"][:2] == multiplied
-    assert lines["multiplied, counted by operator"][:2] == multiplied
+    assert lines["executed, by formula"][:2] == executed
+    assert lines["executed, counted by operator"][:2] == executed
 
 
 def test_python_api() -> None:
@@ -54,12 +65,9 @@ def test_python_api() -> None:
 
 # --- the guard ------------------------------------------------------------------------------------
 
-BIN = Path(sys.executable).parent
-WORKFLOW = EXAMPLES / "guard" / "github-workflow.yml"
-
 
 def bash(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """As a step of a workflow runs: with the virtual environment's commands first."""
+    """Run a step of a workflow, with the commands of the virtual environment first."""
     paths = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-eo", "pipefail", "-c", command],
@@ -74,7 +82,7 @@ def bash(command: str, folder: Path, **environment: str) -> subprocess.Completed
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Path:
-    """The example's project, and one that a careless change has made quadratic."""
+    """A copy of the example's project."""
     folder = tmp_path / "project"
     shutil.copytree(EXAMPLES / "guard", folder)
     return folder
@@ -89,17 +97,17 @@ def make_quadratic(folder: Path) -> None:
 
 def test_the_hook_lets_a_commit_pass_and_refuses_a_broken_contract(guarded: Path) -> None:
     shutil.move(guarded / "pre-commit-config.yaml", guarded / ".pre-commit-config.yaml")
-    who = {
+    identity = {
         **{f"GIT_{role}_NAME": "a" for role in ("AUTHOR", "COMMITTER")},
         **{f"GIT_{role}_EMAIL": "a@b.c" for role in ("AUTHOR", "COMMITTER")},
         "PRE_COMMIT_HOME": str(guarded.parent / "pre-commit"),
     }
-    begun = bash("git init -q && git add . && pre-commit install", guarded, **who)
-    assert begun.returncode == 0, begun.stderr
-    kept = bash("git commit -qm first", guarded, **who)
+    installed = bash("git init -q && git add . && pre-commit install", guarded, **identity)
+    assert installed.returncode == 0, installed.stderr
+    kept = bash("git commit -qm first", guarded, **identity)
     assert kept.returncode == 0, kept.stderr
     make_quadratic(guarded)
-    refused = bash("git commit -qam second", guarded, **who)
+    refused = bash("git commit -qam second", guarded, **identity)
     assert refused.returncode == 1
     assert "encoder: MACs are quadratic in the length" in refused.stderr
     assert bash("git log --oneline | wc -l", guarded).stdout.strip() == "1"
@@ -131,26 +139,14 @@ def test_the_workflow_is_one_and_its_check_annotates(guarded: Path, tmp_path: Pa
 
 # --- the guides -----------------------------------------------------------------------------------
 
-MAX_README_LINES = 200
-
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE_CODE = re.compile(r"`([^`]+)`")
-HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
-ATTNPROF = re.compile(r"(?:^|&& |\$ )(?:\S*/)?attnprof (.+?)(?= && |$)")
-SCRIPT = re.compile(r"examples/[\w/]+\.py")
-
-NEEDS_USER_CODE = {"kernel", "input", "check_against"}
-"""Options that name modules and configs, some of which only the reader has."""
-
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
 def fences(path: Path, *languages: str) -> list[str]:
-    found = FENCE.findall(path.read_text())
-    return [text for language, text in found if language in languages]
+    blocks = FENCE.findall(path.read_text())
+    return [text for language, text in blocks if language in languages]
 
 
 def commands_in(path: Path) -> set[str]:
@@ -197,8 +193,10 @@ def test_commands_of_the_guides_are_accepted(guide: str, words: str) -> None:
     options = parsed_options([command, *rest])
     if command == "guard":
         return
-    names = GridOptions.__annotations__.keys() - NEEDS_USER_CODE
-    grid = {name: value for name, value in options.items() if name in names and value}
+    grid = {name: options[name] for name in GridOptions.__annotations__ if options.get(name)}
+    if any(kernels.is_custom(name) for name in grid.get("kernel", ())):
+        del grid["kernel"]  # a module or config that only the reader has
+        grid.pop("input", None)
     assert read_cases(cast("GridOptions", grid), "cpu")
 
 
