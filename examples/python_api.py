@@ -1,4 +1,4 @@
-"""attnprof from Python: closed forms at any length, real kernels, and a frame to go on with.
+"""attnprof from Python: patterns, closed forms at any length, real kernels, and pandas.
 
 python examples/python_api.py
 """
@@ -28,9 +28,9 @@ def main() -> None:
     table = attnprof.estimate(len="4k:64k:x2", kernel=["bert-sdpa", "longformer-hf"])
     for row in table.rows:
         peak = format_bytes(int(row.values["predicted_peak_bytes"]))
-        print(f"{row.workload.seq_len:>10,} tokens: {row.kernel:14} {peak:>9} at its peak")
+        print(f"{row.workload.seq_len:>10,} tokens: {row.kernel:14} {peak:>9} peak memory")
 
-    # Real kernels: counted, timed, their memory measured. pandas takes over from here.
+    # Real kernels: MACs, time and memory, as a pandas frame.
     measured = attnprof.compare(
         len=[256, 512],
         window=128,
@@ -38,8 +38,8 @@ def main() -> None:
         max_seconds=1,
     )
     frame = measured.to_pandas()
-    frame["share_seen"] = frame["ptflops_pytorch_macs"] / frame["executed_macs"]
-    print(frame[["seq_len", "kernel", "executed_macs", "share_seen", "peak_bytes", "speedup"]])
+    frame["coverage"] = frame["ptflops_pytorch_macs"] / frame["executed_macs"]
+    print(frame[["seq_len", "kernel", "executed_macs", "coverage", "peak_bytes", "speedup"]])
 
 
 if __name__ == "__main__":

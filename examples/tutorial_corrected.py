@@ -1,8 +1,8 @@
 """A well-known tutorial's experiment, run again and corrected.
 
-The tutorial hands BERT's self-attention to ptflops at 512 and at 1,024 tokens, sees the count
-double, and concludes that attention is linear in length. This script makes the same calls, then
-asks what was multiplied.
+The tutorial passes BERT's self-attention to ptflops at 512 and at 1,024 tokens. The count doubles,
+so the tutorial concludes that attention is linear in length. This script makes the same calls and
+compares them with the operators that ran.
 
     python examples/tutorial_corrected.py
 """
@@ -25,7 +25,7 @@ LENGTHS = (512, 1024)
 
 
 def tutorial_macs(seq_len: int, implementation: str) -> int:
-    """What ptflops says of BERT's self-attention, called as the tutorial calls it."""
+    """What ptflops reports for BERT's self-attention, called as the tutorial calls it."""
     config = BertConfig()
     config._attn_implementation = implementation
     module = BertSelfAttention(config)
@@ -33,7 +33,7 @@ def tutorial_macs(seq_len: int, implementation: str) -> int:
     def inputs(shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
         return {"hidden_states": torch.randn(1, *shape)}
 
-    # ptflops announces its assumptions on stdout.
+    # ptflops prints warnings to stdout.
     with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         macs, _ = get_model_complexity_info(
             module,
@@ -46,7 +46,7 @@ def tutorial_macs(seq_len: int, implementation: str) -> int:
 
 
 def line(label: str, counts: list[int]) -> None:
-    """One count at both lengths, and its growth."""
+    """Print a count at both lengths, and its growth."""
     first, second = counts
     print(
         f"{label:44} {format_count(first):>14} {format_count(second):>14}   x{second / first:.2f}"
@@ -63,18 +63,18 @@ def main() -> None:
     )
     rows = table.rows
     projections = [projection_macs(row.workload, row.workload.layers[0]) for row in rows]
-    multiplied = [int(row.values["executed_macs"]) for row in rows]
+    executed = [int(row.values["executed_macs"]) for row in rows]
     line("the three projections alone", projections)
-    line("multiplied, by formula", multiplied)
-    line("multiplied, counted by operator", [int(row.values["operator_macs"]) for row in rows])
+    line("executed, by formula", executed)
+    line("executed, counted by operator", [int(row.values["operator_macs"]) for row in rows])
 
-    attention = multiplied[-1] - projections[-1]
+    attention = executed[-1] - projections[-1]
     ratio = tutorial_macs(1024, "eager") / tutorial_macs(1024, "sdpa")
     print(
-        "\nUnder 'sdpa' ptflops sees the projections, which are linear in length, and their bias"
-        "\nadds. Of the attention, which is quadratic, it sees nothing: "
-        f"{format_count(attention)} MACs\nat 1,024 tokens. Under 'eager' the same layer, "
-        f"multiplying the same, counts {ratio:.2f}x as much."
+        "\nWith 'sdpa' ptflops counts the projections, which are linear in length, and their bias."
+        f"\nIt misses the attention itself, which is quadratic: {format_count(attention)} MACs at "
+        f"1,024\ntokens. With 'eager' the same layer does the same products, and the count is "
+        f"{ratio:.2f}x as large."
     )
 
 

@@ -16,7 +16,7 @@ from attnprof.core.machine import Sample
 
 MODEL_ERROR = 0.16
 """How far the model may be off within the measured lengths, as a part of the time; calibrated by
-`examples/benchmark_prediction.py`."""
+`examples/benchmarks/benchmark_prediction.py`."""
 
 ERROR_PER_DOUBLING = 0.08
 """What is added to it with each doubling beyond the longest length, or below the shortest."""

@@ -1,6 +1,6 @@
-"""A module that is linear in the length, and has to stay so: `attnprof guard check` holds it to it.
+"""A module that is linear in the length; `attnprof guard check` fails if it becomes quadratic.
 
-Linear attention after Katharopoulos et al., arXiv 2006.16236: keys and values are summed up once.
+Linear attention, Katharopoulos et al., arXiv 2006.16236: keys and values are summed only once.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn.functional import elu
 
 
 class LinearAttention(nn.Module):
-    """softmax(q kᵀ) v with elu + 1 for softmax: (q (kᵀ v)) in place of ((q kᵀ) v)."""
+    """q (kᵀ v) instead of (q kᵀ) v, with elu + 1 in place of the softmax."""
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class LinearAttention(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mixes `(batch, len, hidden)`."""
+        """From `(batch, len, hidden)` to the same shape."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = elu(q) + 1, elu(k) + 1
         mixed = q @ (k.transpose(-1, -2) @ v)
@@ -27,7 +27,7 @@ class LinearAttention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and a feed-forward network, each with a residual."""
+    """Attention and a feed-forward network, each with a residual connection."""
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class Layer(nn.Module):
         self.down = nn.Linear(4 * hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Takes and gives `(batch, len, hidden)`."""
+        """From `(batch, len, hidden)` to the same shape."""
         x = x + self.attention(x)
         return x + self.down(torch.relu(self.up(x)))
 
 
 def build(hidden_size: int = 256, num_heads: int = 4) -> nn.Module:
-    """Four layers; attnprof hands over the contract's sizes."""
+    """Four layers; attnprof passes the sizes of the contract."""
     return nn.Sequential(*(Layer(hidden_size, num_heads) for _ in range(4)))

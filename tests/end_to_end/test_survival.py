@@ -22,7 +22,7 @@ from attnprof.isolation.fork_server import ForkedWorker
 from attnprof.isolation.outcome import Outcome
 from attnprof.measure import worker_tasks
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
 UNDISTURBED = (
     "from attnprof.measure.disturbance import RoundLog;"
     "RoundLog._limit = lambda log: float('inf'); RoundLog._is_bad = lambda *_: False;"
@@ -63,7 +63,7 @@ def impatient_with_what_hangs(
 def test_each_fault_is_a_row_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(ForkedWorker, "call", impatient_with_what_hangs)
     names = {f"benchmark_survival:{name}": name for name in FAULTS}
     table = attnprof.compare(

@@ -1,9 +1,9 @@
-"""What everything around the measured calls takes of a comparison: processes, progress, saving.
+"""How much processes, progress and saving add to a comparison.
 
-    python examples/benchmark_measuring.py
+    python examples/benchmarks/benchmark_measuring.py
 
-Runs the default comparison with all its files. What it takes is the time in which none of the
-functions ran that build, count, time or measure memory, as the processes themselves tell it.
+Runs the default comparison with all its files. The overhead is the time in which none of the
+functions ran that build, count, time or measure memory, as reported by the worker processes.
 """
 
 from __future__ import annotations

@@ -1,15 +1,18 @@
-"""Whether counts are right: fake tensors against a real run, for every model of transformers.
+"""Whether counts are right: fake tensors against a real run, for every model type of transformers.
 
-    python examples/survey_transformers.py                  # every text model
-    python examples/survey_transformers.py bert mamba2      # these
-    python examples/survey_transformers.py vit --input "pixel_values=batch,3,32,32"
+    python examples/benchmarks/survey_transformers.py                  # every text model
+    python examples/benchmarks/survey_transformers.py bert mamba2      # these
+    python examples/benchmarks/survey_transformers.py vit --input "pixel_values=batch,3,32,32"
 
-Each type of model is built from its own default config, made tiny, and counted twice in a process
-of its own: on fake tensors, as attnprof does, and by the operators that a real run dispatches. A
-table says of each type and mode whether both are the same to the last MAC. `real` is what fake
-tensors do not do: attnprof counts it in a real run. `uncounted` names the operators without a
-formula; `refused` says why it could not be built or run at all; `timeout` is mostly a model that
-walks token by token in Python.
+Each type of model is built from its default config, made tiny, and counted twice in a separate
+process: on fake tensors, as attnprof does, and by the operators that a real run dispatches. A table
+reports for each type and mode:
+
+- `exact`: both counts are the same to the last MAC;
+- `real`: it does not run on fake tensors, so attnprof counts it in a real run;
+- `uncounted`: the operators that have no formula;
+- `refused`: why it could not be built or run at all;
+- `timeout`: mostly a model that iterates over tokens in Python.
 """
 
 from __future__ import annotations
@@ -59,12 +62,12 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 """These are made large enough for the length."""
 
 NEEDED = ("vocab_size", "n_routed_experts", "num_experts_per_tok", "num_experts", "head_dim")
-"""What has no default in some configs."""
+"""Values without a default in some configs."""
 
 DROPPED = ("per_layer_config",)
-"""What is said of layers that a tiny model has not."""
+"""Values for layers that a tiny model does not have."""
 
-OWN: dict[str, dict[str, Any]] = {
+EXTRA: dict[str, dict[str, Any]] = {
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_theta": 10000.0}}},
     "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 1},
     "esmc": {"num_key_value_heads": 4},
@@ -74,11 +77,11 @@ OWN: dict[str, dict[str, Any]] = {
     "nystromformer": {"segment_means_seq_len": LENGTH, "num_landmarks": 16},
     "reformer": {"axial_pos_shape": [20, LENGTH // 20], "axial_pos_embds_dim": [32, 32]},
 }
-"""What single types need beside this."""
+"""Further values that single types need."""
 
 
 def tiny(values: dict[str, Any]) -> dict[str, Any]:
-    """A config's values, made small; lists of a value for each layer keep one of each kind."""
+    """Make the values of a config small; lists with a value per layer keep one of each kind."""
     layers = {values[name] for name in NAMES_BY_SIZE[LAYERS].split() if name in values}
     small: dict[str, Any] = {}
     for name, value in values.items():
@@ -105,7 +108,7 @@ def tiny(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_types() -> list[str]:
-    """The types that take tokens: they have a language model on top."""
+    """The types that take tokens: those that have a language-model head."""
     from transformers.models.auto import modeling_auto as auto
 
     heads = ("CAUSAL_LM", "MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM")
@@ -116,7 +119,7 @@ def text_types() -> list[str]:
 
 
 def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The verdict on one type in each mode, and what there is to say of it."""
+    """For each mode, the verdict on one type and its details."""
     from transformers import CONFIG_MAPPING
 
     from attnprof import AttentionPattern, Workload
@@ -128,7 +131,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         try:
-            values = tiny(CONFIG_MAPPING[kind]().to_dict()) | OWN.get(kind, {})
+            values = tiny(CONFIG_MAPPING[kind]().to_dict()) | EXTRA.get(kind, {})
             path.write_text(json.dumps({**values, "model_type": kind}, default=str))
             target = custom.find(with_inputs(str(path), inputs))
             parameters = target.parameters(workload)
@@ -140,7 +143,7 @@ def survey(kind: str, inputs: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def verdict(target: Any, workload: Any) -> tuple[str, str]:
-    """Of one call: whether its count on fake tensors is that of a real run."""
+    """Whether the count of a call on fake tensors equals that of a real run."""
     from attnprof.core.errors import describe_error
     from attnprof.counting.fake_tensors import fake_mode, needs_real_values
     from attnprof.counting.operator_counts import count_operators
@@ -153,14 +156,14 @@ def verdict(target: Any, workload: Any) -> tuple[str, str]:
         with fake_mode():
             fake = count_operators(target.build(workload).run)
     except Exception as error:
-        why = "asks for numbers" if needs_real_values(error) else describe_error(error)[:160]
+        why = "needs real values" if needs_real_values(error) else describe_error(error)[:160]
         names = f"; uncounted {', '.join(sorted(real.uncounted))}" if real.uncounted else ""
         return "real", f"{real.macs:,} ({why}{names})"
     if fake.uncounted or real.uncounted:
         names = ", ".join(sorted({*fake.uncounted, *real.uncounted}))
         return ("uncounted" if fake.uncounted == real.uncounted else "WRONG"), names
     if fake.macs != real.macs:
-        return "WRONG", f"{fake.macs:,} on fake tensors, {real.macs:,} for real"
+        return "WRONG", f"{fake.macs:,} on fake tensors, {real.macs:,} in a real run"
     return "exact", f"{real.macs:,}"
 
 
@@ -186,9 +189,9 @@ def main() -> None:
             )
             ended = "timeout" if outcome.status == "timeout" else "CRASHED"
             lost = [(ended, outcome.failure)] * len(MODES)
-            for mode, (word, said) in zip(MODES, outcome.value or lost, strict=True):
+            for mode, (word, details) in zip(MODES, outcome.value or lost, strict=True):
                 totals[f"{word} in {mode}"] += 1
-                print(f"{kind:28} {mode:10} {word:10} {said}", flush=True)
+                print(f"{kind:28} {mode:10} {word:10} {details}", flush=True)
     for name, number in sorted(totals.items()):
         print(f"{number:4} {name}")
     print(f"{time.perf_counter() - begun:.0f} s")

@@ -1,6 +1,6 @@
 """How fast `attnprof.sliding_window_attention` is, and how much memory it takes, as ratios.
 
-    python examples/benchmark_sliding_window.py
+    python examples/benchmarks/benchmark_sliding_window.py
 
 Each line compares calls that alternate in random order in the same rounds; a ratio is the median
 over the rounds, with its 99 % interval. Float32, batch 1, 12 heads of 64 and a window of 512
@@ -59,7 +59,7 @@ def flex(seq_len: int, dilation: int = 1) -> Callable[[], Tensor]:
 
 
 def layers(seq_len: int, training: bool = False) -> Calls:
-    """Transformers' layer and ours, with the same weights and one global token."""
+    """The layers of transformers and attnprof, with the same weights and one global token."""
     config = LongformerConfig(attention_window=[WINDOW], attention_probs_dropout_prob=0.0)
     theirs = modeling_longformer.LongformerSelfAttention(config, 0).train(training)
     ours = LongformerSelfAttention(config, 0).train(training)
@@ -97,7 +97,7 @@ def time_calls(calls: Calls) -> dict[str, list[int]]:
 
 
 def line(what: str, ratio: Sequence[int], to: Sequence[int], unit: str, scale: float = 1) -> None:
-    """One ratio: how many times `ratio` takes as long as `to`, over `scale`."""
+    """Print how many times as long as `to` the samples of `ratio` took, divided by `scale`."""
     interval = paired_ratio(ratio, to)
     low, high = interval.low / scale, interval.high / scale
     print(f"  {what:<62}{interval.median / scale:6.2f}{unit} ({low:.2f} to {high:.2f})")
@@ -106,9 +106,9 @@ def line(what: str, ratio: Sequence[int], to: Sequence[int], unit: str, scale: f
 def rate_line(
     what: str, macs: int, times: Sequence[int], product: Sequence[int], product_macs: int
 ) -> None:
-    """MACs a second, in units of those of a large product."""
+    """Print a rate in MACs per second as a share of that of a large product."""
     ratio = paired_ratio(product, times)
-    shares = [100 * macs / product_macs * one for one in (ratio.median, ratio.low, ratio.high)]
+    shares = [100 * macs / product_macs * r for r in (ratio.median, ratio.low, ratio.high)]
     of_product = f"{what} / those of a large float32 product"
     print(f"  {of_product:<62}{shares[0]:5.0f} % ({shares[1]:.0f} to {shares[2]:.0f})")
 

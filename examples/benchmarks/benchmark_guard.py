@@ -1,11 +1,11 @@
-"""What a check costs, and how often it cries wolf.
+"""What a check costs, and how often it raises a false alarm.
 
-    python examples/benchmark_guard.py --checks 1000 --races 200
+    python examples/benchmarks/benchmark_guard.py --checks 1000 --races 200
 
-Ten contracts on built-in kernels, on a module of one's own and on a BERT-base-sized config are
-checked by the command, imports included. Then unchanged contracts are checked again and again, in
-processes of other thread counts, hash seeds and random seeds, every second time while other
-processes take all cores; and unchanged time contracts, always under that load.
+`attnprof guard check` runs on ten contracts: built-in kernels, a custom module and a config of BERT
+base's size; imports are included. Then unchanged contracts are checked many times, in processes
+with other thread counts, hash seeds and random seeds, every second time while other processes take
+all cores. Time contracts are checked under that load only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from attnprof.guard.timing import confirmed_time_ratio
 from attnprof.isolation.fork_server import ForkServer
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
-HERE = Path(__file__).parent
+GUARD_EXAMPLE = Path(__file__).parents[1] / "guard"
 BERT_BASE = (
     '{"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 4096}'
 )
@@ -55,18 +55,18 @@ RACE = 'time = { reference = "bert-sdpa", at = 256, max = 1.1 }'
 
 
 def project(folder: Path) -> Configuration:
-    """Ten contracts, and a lock that keeps them."""
-    shutil.copy(HERE / "guard" / "encoder.py", folder / "encoder.py")
+    """Write ten contracts, and the lock that they keep."""
+    shutil.copy(GUARD_EXAMPLE / "encoder.py", folder / "encoder.py")
     (folder / "own.py").write_text(
         "import os, torch\nfrom encoder import build\n"
         "torch.manual_seed(int(os.environ.get('SEED', '0')))\n"
     )
     (folder / "bert-base.json").write_text(BERT_BASE)
-    written = [
+    tables = [
         f"[guard.{name}]\n{target}\nlen = {lengths}\n{law}\n"
         for name, (target, lengths, law) in CONTRACTS.items()
     ]
-    (folder / "attnprof.toml").write_text("\n".join(written))
+    (folder / "attnprof.toml").write_text("\n".join(tables))
     subprocess.run([ATTNPROF, "guard", "init"], cwd=folder, check=True, capture_output=True)
     return read_configuration(folder / "attnprof.toml")
 
@@ -94,7 +94,7 @@ def spin() -> None:
 
 @contextmanager
 def load() -> Iterator[None]:
-    """Other processes take every core meanwhile."""
+    """Keep every core busy with other processes."""
     busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)]
     for process in busy:
         process.start()
@@ -107,7 +107,7 @@ def load() -> Iterator[None]:
 
 
 def repeat_checks(configuration: Configuration, count: int) -> None:
-    """Unchanged contracts in processes of many kinds; every alarm is a false one."""
+    """Check unchanged contracts in varied processes: every alarm is a false one."""
     contracts = configuration.chosen(REPEATED)
     statuses: Counter[str] = Counter()
     kinds = 20
@@ -133,7 +133,7 @@ def repeat_checks(configuration: Configuration, count: int) -> None:
 
 
 def repeat_races(folder: Path, count: int) -> None:
-    """A kernel against itself, which takes 1.00 of its own time; broken is false."""
+    """Race a kernel against itself, whose ratio is 1.00: every broken contract is a false alarm."""
     (folder / "race.toml").write_text(f'[guard.race]\ntarget = "bert-sdpa"\nlen = 256\n{RACE}\n')
     (contract,) = read_configuration(folder / "race.toml").chosen(())
     assert contract.time is not None
@@ -145,17 +145,17 @@ def repeat_races(folder: Path, count: int) -> None:
             run = confirmed_time_ratio(contract, folder, server, timeout=300)
             outcomes[run.outcome(contract.time.max)] += 1
             rounds.append(run.rounds)
-    taken = (time.perf_counter() - begun) / count
+    seconds = (time.perf_counter() - begun) / count
     middle = sorted(rounds)[len(rounds) // 2]
     print(f"{count} races of a kernel against itself under load, max = {contract.time.max}:")
-    print(f"    {dict(outcomes)}, {middle} rounds in the median, {taken:.1f} s each")
+    print(f"    {dict(outcomes)}, {middle} rounds in the median, {seconds:.1f} s each")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--checks", type=int, default=40)
     parser.add_argument("--races", type=int, default=10)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = project(folder)
@@ -165,14 +165,14 @@ def main() -> None:
         models = median(lambda: seconds_of_imports("torch, transformers.models.bert.modeling_bert"))
         print(f"check of {len(CONTRACTS)} contracts, imports included   {ten:.1f} s")
         print(f"check of a BERT-base-sized config alone   {alone:.1f} s")
-        print(f"    less torch's import                   {alone - torch:.1f} s")
-        print(f"    less that of transformers' BERT, too  {alone - models:.1f} s")
+        print(f"    without the import of torch           {alone - torch:.1f} s")
+        print(f"    nor that of transformers' BERT        {alone - models:.1f} s")
         lines = len((folder / "attnprof.lock.json").read_text().splitlines())
-        print(f"the lock of all: {lines} lines")
-        if asked.checks:
-            repeat_checks(configuration, asked.checks)
-        if asked.races:
-            repeat_races(folder, asked.races)
+        print(f"lock file: {lines} lines")
+        if options.checks:
+            repeat_checks(configuration, options.checks)
+        if options.races:
+            repeat_races(folder, options.races)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How far predicted times and peaks are from measured ones, at 2x and 4x the longest length.
 
-    python examples/benchmark_prediction.py
-    python examples/benchmark_prediction.py --hidden-size 512 --num-heads 8 --window 256
-    python examples/benchmark_prediction.py --mode training --len 256 512 1024
+    python examples/benchmarks/benchmark_prediction.py
+    python examples/benchmarks/benchmark_prediction.py --hidden-size 512 --num-heads 8 --window 256
+    python examples/benchmarks/benchmark_prediction.py --mode training --len 256 512 1024
 
 Each round runs every kernel at every length once, in random order, so that drift of the machine
-hits the lengths that tell and those that are told alike.
+affects the lengths that are predicted from and those that are predicted alike.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ def sample(case: Case, times: Sequence[int]) -> Sample:
 
 
 def report(times: dict[Case, list[int]], longest: int) -> None:
-    """Each prediction beside what was measured, and the errors of all together."""
-    rounds = min(len(taken) for taken in times.values())
+    """Print each prediction beside the measured time, and the errors over all of them."""
+    rounds = min(len(samples) for samples in times.values())
     print(f"\nmedians of {rounds} rounds")
     errors: list[float] = []
     inside = 0
     for kernel in dict.fromkeys(case.kernel for case in times):
         samples = {
-            case.workload.seq_len: sample(case, taken)
-            for case, taken in times.items()
+            case.workload.seq_len: sample(case, case_times)
+            for case, case_times in times.items()
             if case.kernel == kernel
         }
-        known = [one for length, one in samples.items() if length <= longest]
+        known = [point for length, point in samples.items() if length <= longest]
         for length, truth in samples.items():
             if length <= longest:
                 continue
@@ -100,7 +100,7 @@ def is_inside(time_ns: int, predicted: PredictedTime) -> bool:
 
 
 def report_peaks(cases: Sequence[Case]) -> None:
-    """The closed form of the peak beside the allocator's."""
+    """Print the predicted peak of each case beside the allocator's."""
     print("\npeak bytes")
     errors: list[float] = []
     for case in cases:

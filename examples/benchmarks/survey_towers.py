@@ -1,10 +1,10 @@
 """Vision and audio models of transformers: the count on fake tensors against a real run.
 
-    python examples/survey_towers.py
-    python examples/survey_towers.py vit whisper
+    python examples/benchmarks/survey_towers.py
+    python examples/benchmarks/survey_towers.py vit whisper
 
-Each model is built tiny by its config, with what `--input` says of its inputs; what is not said is
-guessed. A model is right where both counts are the same.
+Each model is built from a tiny config. `TOWERS` describes its inputs in the syntax of `--input`;
+those that are not described are inferred. A model is exact if both counts are the same.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SOUND: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 4,
 }
 STAGES: dict[str, Any] = {"image_size": 64, "patch_size": 4, "embed_dim": 32}
-SPOKEN: dict[str, Any] = {
+SEQ_TO_SEQ: dict[str, Any] = {
     "d_model": 64,
     "encoder_layers": 2,
     "decoder_layers": 2,
@@ -110,41 +110,41 @@ TOWERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "wavlm": (SOUND, (WAVES,)),
     "unispeech": (SOUND, (WAVES,)),
     "whisper": (
-        {**SPOKEN, "num_mel_bins": 80, "max_source_positions": LENGTH // 2},
+        {**SEQ_TO_SEQ, "num_mel_bins": 80, "max_source_positions": LENGTH // 2},
         ("input_features=batch,80,len",),
     ),
     "speech_to_text": (
-        {**SPOKEN, "input_feat_per_channel": 80, "max_source_positions": 64},
+        {**SEQ_TO_SEQ, "input_feat_per_channel": 80, "max_source_positions": 64},
         ("input_features=batch,len,80",),
     ),
 }
-"""By the type of model: the values of its config, and what is said of its inputs."""
+"""By type of model: the values of its config, and the description of its inputs."""
 
 
 def survey(kind: str, folder: Path) -> str:
-    """Whether both counts are the same, in both modes, and whether the peak is known."""
+    """For each mode, whether both counts are the same, and the predicted peak."""
     values, inputs = TOWERS[kind]
     path = folder / f"{kind}.json"
     path.write_text(json.dumps({"model_type": kind, **values}), encoding="utf-8")
     name = custom.with_inputs(str(path), inputs)
-    told: list[str] = []
+    verdicts: list[str] = []
     for mode in ("inference", "training"):
         try:
             kernel = kernels.find(name)
             workload = Workload(AttentionPattern.dense(4), LENGTH, hidden_size=64, mode=mode)
             reason = kernel.unsupported_reason(workload)
             if reason:
-                told.append(reason)
+                verdicts.append(reason)
                 continue
             counted = kernel.executed_macs(workload)
             real = count_operators(kernel.build(workload).run).complete_macs
             verdict = "exact" if counted == real else f"WRONG, {real:,} in a real run"
-            told.append(f"{counted:,} MACs, {verdict}, peak {kernel.peak_bytes(workload):,} B")
+            verdicts.append(f"{counted:,} MACs, {verdict}, peak {kernel.peak_bytes(workload):,} B")
         except attnprof.core.errors.AttnprofError as error:
-            told.append(str(error).replace(str(folder), "")[:200])
+            verdicts.append(str(error).replace(str(folder), "")[:200])
         except Exception as error:
-            told.append(f"CRASH {type(error).__name__}: {str(error)[:200]}")
-    return " | ".join(told)
+            verdicts.append(f"CRASH {type(error).__name__}: {str(error)[:200]}")
+    return " | ".join(verdicts)
 
 
 def main(kinds: list[str]) -> None:

@@ -1,12 +1,12 @@
-"""How far intervals and verdicts of timing can be trusted, on this machine as it is.
+"""How far the intervals and verdicts of timing can be trusted on this machine.
 
-    python examples/benchmark_timing.py itself            # a kernel against itself
-    python examples/benchmark_timing.py overlap           # two runs of one comparison
-    python examples/benchmark_timing.py overlap --load    # beside a process that is busy in bursts
+    python examples/benchmarks/benchmark_timing.py itself          # a kernel against itself
+    python examples/benchmarks/benchmark_timing.py overlap         # two runs of one comparison
+    python examples/benchmarks/benchmark_timing.py overlap --load  # beside a load in bursts
 
-A kernel against itself is timed many times over: none should be called faster or slower. Two runs
-of one comparison, with kernels that are built anew for each, should agree: the intervals of their
-ratios should overlap.
+A kernel is timed against itself many times: it should never be called faster or slower. Two runs of
+one comparison, which build their kernels separately, should agree: the intervals of their ratios
+should overlap.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def load(is_wanted: bool) -> Generator[None]:
 
 
 def speeds(seq_len: int, seconds: float, names: list[str]) -> dict[str, tuple[Interval, int]]:
-    """Speeds of kernels against the first of them, with the rounds that they are from."""
+    """The speed of each kernel relative to the first, and from how many rounds it comes."""
     cases = read_cases({"len": seq_len, "kernel": list(dict.fromkeys(names))}, "cpu")
     calls = {case.kernel: kernels.find(case.kernel).build(case.workload).run for case in cases}
-    runs = {(place, name): calls[name] for place, name in enumerate(names)}
+    runs = {(index, name): calls[name] for index, name in enumerate(names)}
     first, *others = runs
     measured = measure_rounds(runs, cpu_timer, Budget(seconds), reference=first)
     assert not measured.failures, measured.failures
@@ -94,7 +94,7 @@ def compare_runs(repeats: int, seconds: float) -> None:
     opposite = 0
     widths: dict[tuple[str, int], list[float]] = {}
     for _ in range(repeats):
-        one, other = (
+        first_run, second_run = (
             {
                 (name, seq_len): speed
                 for seq_len in LENGTHS
@@ -102,8 +102,8 @@ def compare_runs(repeats: int, seconds: float) -> None:
             }
             for _ in range(2)
         )
-        for key, first in one.items():
-            second = other[key]
+        for key, first in first_run.items():
+            second = second_run[key]
             overlapping[key] += first.low <= second.high and second.low <= first.high
             outcomes = {verdict(first).outcome, verdict(second).outcome}
             opposite += outcomes == {"faster", "slower"}
@@ -126,7 +126,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--load", action="store_true")
     chosen = parser.parse_args()
-    print(environment.capture().describe("cpu") + ", beside a load in bursts" * chosen.load)
+    load_note = ", beside a load in bursts" if chosen.load else ""
+    print(environment.capture().describe("cpu") + load_note)
     begun = time.monotonic()
     with load(chosen.load):
         if chosen.what == "itself":

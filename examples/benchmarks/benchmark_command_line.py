@@ -1,6 +1,6 @@
-"""How long the command line itself takes, as ratios of runs that alternate in one session.
+"""How long the command line takes, as ratios of runs that alternate in one session.
 
-    python examples/benchmark_command_line.py
+    python examples/benchmarks/benchmark_command_line.py
 
 Compares `attnprof --help` and `attnprof estimate` with the `--help` of a minimal Typer app, and
 `attnprof compare --no-time --no-memory` with a plain script that imports the same modules and makes

@@ -1,17 +1,17 @@
-"""How many verdicts are wrong beside other processes, and how many are withheld without any.
+"""How many verdicts are wrong under load, and how many are withheld without any load.
 
-    python examples/benchmark_verdicts_under_load.py                          # all, some 20 minutes
-    python examples/benchmark_verdicts_under_load.py --comparisons 10 --load one
-    python examples/benchmark_verdicts_under_load.py --load bursty --truth 0.85
+    python examples/benchmarks/benchmark_verdicts_under_load.py   # all, about 20 minutes
+    python examples/benchmarks/benchmark_verdicts_under_load.py --comparisons 10 --load one
+    python examples/benchmarks/benchmark_verdicts_under_load.py --load bursty --truth 0.85
 
-One pair of kernels is compared again and again, each time built anew in a process of its own, as
-`attnprof compare` does it: on the machine as it is, beside one and two busy processes, and beside
-one that is busy in bursts of random length. In the same rounds a kernel is timed against itself.
-The truth comes from longer runs before all others, so start this on a quiet machine.
+One pair of kernels is compared many times, each time built in a new process as `attnprof compare`
+does: without a load, beside one and two busy processes, and beside one that is busy in bursts of
+random length. A kernel is timed against itself in the same rounds. The true speed comes from longer
+runs at the beginning, so start this on a quiet machine.
 
-A verdict is wrong that names the other side, or whose interval lies wholly outside the truth's,
-widened by `TOLERANCE`; of a kernel against itself, one that names a side at all. Exit code 1 if one
-is wrong, or if one is withheld without a load.
+A verdict is wrong if it names the slower kernel as faster, or if its interval is entirely outside
+that of the true speed, widened by `TOLERANCE`. For a kernel against itself, any verdict of faster
+or slower is wrong. The exit code is 1 if a verdict is wrong, or is withheld without a load.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from attnprof.options import read_cases
 
 KERNEL = "longformer-banded"
 TOLERANCE = 0.1
-"""A process may have its tensors at addresses that cost it so much; another has not the same."""
+"""Relative. The addresses of its tensors can make one process slower than another by this much."""
 TRUTHS = 5
-"""Processes that the truth comes from."""
+"""Processes that measure the true speed."""
 TIMEOUT = 120.0
 
 BUSY = """
@@ -55,18 +55,18 @@ while os.getppid() == parent:
     if bursts:
         time.sleep(min(5, random.expovariate(1 / bursts)))
 """
-"""Busy without an end, or for so many seconds on average and idle for as long; it is gone with the
-process that began it."""
+"""A process that is busy all the time, or for this many seconds on average and then idle for as
+long. It ends with its parent."""
 
 LOADS: dict[str, Sequence[float]] = {"none": (), "one": (0,), "two": (0, 0), "bursty": (0.3,)}
-"""The processes that are busy meanwhile, each with the mean length of its bursts."""
+"""By name: the mean burst of each busy process in seconds; 0 is busy all the time."""
 
-Judged = Literal["right", "undecided", "withheld", "WRONG"]
+Judgement = Literal["right", "undecided", "withheld", "WRONG"]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one comparison said: a verdict and its interval, or why there is none."""
+class Result:
+    """The verdict of one comparison and its interval, if it was not withheld."""
 
     outcome: Outcome | Literal["withheld"]
     speed: Interval | None = None
@@ -82,23 +82,25 @@ def main() -> int:
         ) as workers,
     ):
         print(workers.run(environment.capture, max_seconds=TIMEOUT).result.describe("cpu"))
-        truth = _given(options.truth) or _truth(cases, workers, options.seconds)
+        truth = _exact(options.truth) or _truth(cases, workers, options.seconds)
         if truth is None:
-            print("the truth cannot be measured beside other processes: quieten the machine")
+            print("other processes disturb the runs for the true speed: close other programs")
             return 2
         print(
             f"{KERNEL} against {REFERENCE} at {options.len} tokens: in truth {truth.median:.2f}x "
             f"({truth.low:.2f} to {truth.high:.2f})\n"
         )
         names = list(LOADS) if options.load == "all" else [options.load]
-        counts: dict[tuple[str, str], Counter[Judged]] = {}
+        counts: dict[tuple[str, str], Counter[Judgement]] = {}
         for name in names:
             with _load(LOADS[name]):
                 _compare(name, cases, workers, options, truth, counts)
     _print_table(counts)
-    is_wrong = any(one["WRONG"] for one in counts.values())
-    is_shy = any(one["withheld"] for (name, _), one in counts.items() if name == "none")
-    return int(is_wrong or is_shy)
+    is_wrong = any(judged["WRONG"] for judged in counts.values())
+    is_overcautious = any(
+        judged["withheld"] for (name, _), judged in counts.items() if name == "none"
+    )
+    return int(is_wrong or is_overcautious)
 
 
 def _options() -> argparse.Namespace:
@@ -117,18 +119,18 @@ def _cases(seq_len: int) -> tuple[Case, Case, Case]:
     return dense, sparse, Case(REFERENCE, sparse.workload)
 
 
-def _given(speed: float | None) -> Interval | None:
+def _exact(speed: float | None) -> Interval | None:
     return None if speed is None else Interval(speed, speed, speed)
 
 
 def _truth(cases: Sequence[Case], workers: Workers, seconds: float) -> Interval | None:
-    """What longer runs say together; None where one of them is disturbed."""
+    """The true speed from longer runs; None if one of them is disturbed."""
     speeds: list[Interval] = []
     for _ in range(TRUTHS):
-        told, _ = _told(cases, workers, 4 * seconds, precision=TARGET_RELATIVE_WIDTH / 2)
-        if told.speed is None:
+        result, _ = _compare_once(cases, workers, 4 * seconds, precision=TARGET_RELATIVE_WIDTH / 2)
+        if result.speed is None:
             return None
-        speeds.append(told.speed)
+        speeds.append(result.speed)
     medians = sorted(speed.median for speed in speeds)
     return Interval(
         medians[TRUTHS // 2],
@@ -139,14 +141,15 @@ def _truth(cases: Sequence[Case], workers: Workers, seconds: float) -> Interval 
 
 @contextmanager
 def _load(bursts: Sequence[float]) -> Generator[None]:
-    busy = [subprocess.Popen([sys.executable, "-c", BUSY, str(one)]) for one in bursts]
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY, str(mean)]) for mean in bursts]
     try:
-        time.sleep(0.5 * bool(busy))
+        if busy:
+            time.sleep(0.5)
         yield
     finally:
-        for one in busy:
-            one.kill()
-            one.wait()
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def _compare(
@@ -155,31 +158,31 @@ def _compare(
     workers: Workers,
     options: argparse.Namespace,
     truth: Interval,
-    counts: dict[tuple[str, str], Counter[Judged]],
+    counts: dict[tuple[str, str], Counter[Judgement]],
 ) -> None:
-    """All comparisons beside one load; what they said so far is told as they go."""
+    """Run all comparisons under one load, and print the counts as they go."""
     pair, itself = (counts.setdefault((name, what), Counter()) for what in ("pair", "itself"))
     begun = time.monotonic()
     for number in range(1, options.comparisons + 1):
-        told, told_of_itself = _told(cases, workers, options.seconds)
-        judged = _judged(told, truth)
+        result, self_result = _compare_once(cases, workers, options.seconds)
+        judged = _judge(result, truth)
         pair[judged] += 1
-        itself[_judged_itself(told_of_itself)] += 1
+        itself[_judge_itself(self_result)] += 1
         if judged == "WRONG":
-            print(f"  {name}: {told}")
+            print(f"  {name}: {result}")
         if number % 10 == 0 or number == options.comparisons:
             seconds = time.monotonic() - begun
             print(f"{name}: {number} in {seconds:.0f} s: {_words(pair)}; itself: {_words(itself)}")
             sys.stdout.flush()
 
 
-def _told(
+def _compare_once(
     cases: Sequence[Case],
     workers: Workers,
     seconds: float,
     precision: float = TARGET_RELATIVE_WIDTH,
-) -> tuple[Told, Told]:
-    """The verdicts of one comparison: of the pair, and of the reference on itself."""
+) -> tuple[Result, Result]:
+    """The verdicts of one comparison: of the pair, and of the reference against itself."""
     records = time_interleaved(
         cases,
         workers,
@@ -195,40 +198,40 @@ def _told(
     return _verdict(sparse), _verdict(again)
 
 
-def _verdict(row: Row) -> Told:
+def _verdict(row: Row) -> Result:
     if row.values[WITHHELD]:
-        return Told("withheld")
-    # The ratio is of times; of speeds it is the inverse, and its ends change places.
+        return Result("withheld")
+    # The ratio of speeds is the inverse of that of times, so the ends of the interval swap.
     ends = [1 / row.values[f"{RATIO}{end}:{REFERENCE}"] for end in ("", "_high", "_low")]
     speed = Interval(*ends)
-    return Told(verdict(speed, int(row.values[ROUNDS])).outcome, speed)
+    return Result(verdict(speed, int(row.values[ROUNDS])).outcome, speed)
 
 
-def _judged(told: Told, truth: Interval) -> Judged:
-    if told.outcome == "withheld" or told.speed is None:
+def _judge(result: Result, truth: Interval) -> Judgement:
+    if result.outcome == "withheld" or result.speed is None:
         return "withheld"
-    is_far = told.speed.low > truth.high * (1 + TOLERANCE)
-    is_far = is_far or told.speed.high < truth.low / (1 + TOLERANCE)
-    if told.outcome == "undecided":
+    is_far = result.speed.low > truth.high * (1 + TOLERANCE)
+    is_far = is_far or result.speed.high < truth.low / (1 + TOLERANCE)
+    if result.outcome == "undecided":
         return "WRONG" if is_far else "undecided"
-    return "WRONG" if is_far or told.outcome != verdict(truth).outcome else "right"
+    return "WRONG" if is_far or result.outcome != verdict(truth).outcome else "right"
 
 
-def _judged_itself(told: Told) -> Judged:
-    if told.outcome == "withheld":
+def _judge_itself(result: Result) -> Judgement:
+    if result.outcome == "withheld":
         return "withheld"
-    return "right" if told.outcome == "undecided" else "WRONG"
+    return "right" if result.outcome == "undecided" else "WRONG"
 
 
-def _words(counts: Counter[Judged]) -> str:
+def _words(counts: Counter[Judgement]) -> str:
     return ", ".join(f"{number} {judged}" for judged, number in sorted(counts.items()))
 
 
-def _print_table(counts: dict[tuple[str, str], Counter[Judged]]) -> None:
-    columns: tuple[Judged, ...] = ("right", "undecided", "withheld", "WRONG")
+def _print_table(counts: dict[tuple[str, str], Counter[Judgement]]) -> None:
+    columns: tuple[Judgement, ...] = ("right", "undecided", "withheld", "WRONG")
     print(f"\n{'load':8} {'compared':10}" + "".join(f"{name:>11}" for name in columns))
-    for (name, what), one in counts.items():
-        print(f"{name:8} {what:10}" + "".join(f"{one[column]:>11}" for column in columns))
+    for (name, what), judged in counts.items():
+        print(f"{name:8} {what:10}" + "".join(f"{judged[column]:>11}" for column in columns))
 
 
 if __name__ == "__main__":

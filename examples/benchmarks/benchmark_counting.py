@@ -1,9 +1,9 @@
-"""What counting costs: models, lengths and layers that it must not be slow for.
+"""What counting costs: time and memory, with limits, for large models, lengths and layers.
 
-    python examples/benchmark_counting.py
+    python examples/benchmarks/benchmark_counting.py
 
-Times and resident sets are those of fresh processes, imports included where it says so; the
-overhead is a ratio of runs that alternate in one process.
+Times and resident sets are those of fresh processes, imports included where the output says so.
+The overhead is a ratio of runs that alternate in one process.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ROUNDS = 15
 TEN_MILLION = """
 import sys, time
 from attnprof import AttentionPattern, Workload, kernels
-from attnprof.counting.operator_counts import count_operators
-from attnprof.counting.fake_tensors import fake_mode
 from attnprof.counting.allocations import peak_bytes
+from attnprof.counting.fake_tensors import fake_mode
+from attnprof.counting.operator_counts import count_operators
 kernel = kernels.find(sys.argv[1])
 is_dense = kernel.pattern_support == "dense"
 pattern = AttentionPattern.dense() if is_dense else AttentionPattern.sliding(512, 1, (0,))
@@ -39,7 +39,7 @@ def measure(n):
     with fake_mode():
         return counts.macs, peak_bytes(kernel.build(workload).run)
 
-measure(1024)  # imports what is imported late
+measure(1024)  # triggers lazy imports
 begun = time.perf_counter()
 macs, peak = measure(10_000_384)
 print(time.perf_counter() - begun, macs, peak)
@@ -47,7 +47,7 @@ print(time.perf_counter() - begun, macs, peak)
 
 
 def measured(command: list[str], folder: str = ".") -> tuple[float, float, str]:
-    """Seconds, the largest resident set in GiB, and what was printed."""
+    """Run a command: its seconds, its largest resident set in GiB, and its output."""
     begun = time.perf_counter()
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -62,7 +62,7 @@ def measured(command: list[str], folder: str = ".") -> tuple[float, float, str]:
 
 
 def overhead() -> str:
-    """The time of a layer while its operators are counted, in units of its plain time."""
+    """How much longer a layer takes while its operators are counted."""
     import torch
     from transformers import BertConfig
     from transformers.models.bert.modeling_bert import BertLayer
@@ -90,7 +90,7 @@ def overhead() -> str:
 
 
 def main() -> None:
-    """Measure, and print each beside its limit."""
+    """Measure, and print each figure beside its limit."""
     from transformers import LlamaConfig
 
     with tempfile.TemporaryDirectory() as folder:
@@ -103,9 +103,9 @@ def main() -> None:
     print("10,000,384 tokens, MACs and peak memory, on fake tensors:")
     for name in ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded"):
         _, gib, printed = measured([sys.executable, "-c", TEN_MILLION, name])
-        taken, macs, peak = printed.split()
+        elapsed, macs, peak = printed.split()
         print(
-            f"  {name:18} {float(taken):.2f} s (limit 1 s), {gib:.2f} GiB (limit 1 GiB): "
+            f"  {name:18} {float(elapsed):.2f} s (limit 1 s), {gib:.2f} GiB (limit 1 GiB): "
             f"{int(macs):,} MACs, {int(peak):,} bytes"
         )
     print("a BERT-base layer at 1,024 tokens, its operators counted / plain:")

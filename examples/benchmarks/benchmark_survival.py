@@ -1,9 +1,9 @@
-"""Injects faults into a comparison and checks that each becomes a row, and that nothing is left.
+"""Injects faults into a comparison, and checks that each becomes a row and leaves nothing behind.
 
-    python examples/benchmark_survival.py
+    python examples/benchmarks/benchmark_survival.py
 
-Kernels of this file fail in one way at one step: `benchmark_survival:segfault_in_count` is killed
-by SIGSEGV when it is counted. Beside them runs one that does not fail.
+Each kernel of this file fails in one way at one step: `benchmark_survival:segfault_in_count` is
+killed by SIGSEGV when it is counted. One healthy kernel runs beside them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from attnprof.measure import worker_tasks
+
 HIDDEN_SIZE = 32
 STEPS = ("build", "count", "memory", "warm_up", "time")
 TIMEOUT_SECONDS = 5.0
@@ -31,7 +33,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "allocate": (lambda: torch.empty(2**50, dtype=torch.uint8), "oom"),
     "hang": (lambda: time.sleep(3600), "timeout"),
 }
-"""What is done, and the status that the row is to have."""
+"""By name: what the fault does, and the status that its row must have."""
 
 
 def _raise() -> None:
@@ -39,7 +41,7 @@ def _raise() -> None:
 
 
 class Faulty(nn.Module):
-    """A linear layer that fails at one step of being measured."""
+    """A linear layer that fails at one step of a measurement."""
 
     def __init__(self, fault: str, step: str) -> None:
         super().__init__()
@@ -60,15 +62,21 @@ class Faulty(nn.Module):
         return self.linear(x)
 
 
-_STEPS = {"build": "build", "count": "count", "peak_memory": "memory", "timed": "timed"}
+_STEPS = {
+    worker_tasks.build.__code__: "build",
+    worker_tasks.count_with.__code__: "count",
+    worker_tasks.peak_memory.__code__: "memory",
+    worker_tasks.timed.__code__: "timed",
+}
+"""The functions that workers run, and the step that each belongs to."""
 
 
 def _running_step() -> str:
-    """Which step of measuring this is called in; empty in none of them."""
+    """The step of a measurement that is running; empty if there is none."""
     frame = sys._getframe()
     while frame is not None:
-        if Path(frame.f_code.co_filename).name == "steps.py":
-            return _STEPS[frame.f_code.co_name]
+        if frame.f_code in _STEPS:
+            return _STEPS[frame.f_code]
         frame = frame.f_back
     return ""
 
@@ -106,7 +114,7 @@ def main() -> None:
             json=str(results / "survival.json"),
         )
         left = [path.name for path in results.iterdir()]
-        # torch keeps what it has compiled for later runs.
+        # torch keeps its compiled kernels for later runs.
         temporary = [
             path.name
             for path in Path(folder).iterdir()
