@@ -61,7 +61,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 KILLED = """
 import sys, threading
 from pathlib import Path
-from attnprof.files import replace_file
+from attnprof.core.files import replace_file
 print("ready", flush=True)
 while True:
     replace_file(Path(sys.argv[1]), bytes(2**22))

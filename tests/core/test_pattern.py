@@ -142,9 +142,11 @@ def test_stack_adds_up_its_layers() -> None:
 
 def test_layers_of_a_stack_agree_on_heads_and_positions() -> None:
     two, three = AttentionPattern.dense(2), AttentionPattern.dense(3)
-    with pytest.raises(UsageError, match="equally many heads"):
+    with pytest.raises(
+        UsageError, match="all layers of a stack must have the same number of heads"
+    ):
         AttentionStack(layers=(two, three))
-    with pytest.raises(UsageError, match="the same in all layers"):
+    with pytest.raises(UsageError, match="must be the same in all layers of a stack"):
         AttentionStack(layers=(AttentionPattern.sliding(4, 1, (0,), 2), two))
-    with pytest.raises(UsageError, match="one layer or more"):
+    with pytest.raises(UsageError, match="a stack needs at least one layer"):
         AttentionStack(layers=())
