@@ -52,7 +52,7 @@ def cpu_threads() -> int:
 
 @cache
 def _default_threads() -> int:
-    """torch's default: `OMP_NUM_THREADS` if it is set, else the usable cores."""
+    """The default of torch: `OMP_NUM_THREADS` if it is set, else the usable cores."""
     configured = os.environ.get("OMP_NUM_THREADS", "")
     if configured.isdecimal() and int(configured) > 0:
         return int(configured)

@@ -135,7 +135,7 @@ def keep_inside(error: BaseException) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception in one line, with its type unless it is a `MeasurementError` or `FailedError`."""
+    """An exception in one line; its type is left out for `MeasurementError` and `FailedError`."""
     # torch appends a C++ stack trace.
     message = " ".join(str(error).partition("Exception raised from")[0].split())
     if isinstance(error, MeasurementError | FailedError):

@@ -112,7 +112,7 @@ class Workload:
         return all(layer.is_dense for layer in self.layers)
 
     def densified(self) -> Workload:
-        """The same call with dense attention in every layer, as the baseline of a sparse pattern."""
+        """The same call with dense attention in every layer, the baseline of a sparse pattern."""
         dense = AttentionPattern.dense(self.num_heads)
         pattern: Pattern = dense
         if len(self.layers) > 1:

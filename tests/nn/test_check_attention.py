@@ -302,7 +302,7 @@ def test_a_tolerance_of_ones_own_takes_the_place_of_the_derived_one() -> None:
 
     assert "float32 allows" in refused(off, pattern, 40)
     check_attention(off, pattern, 40, tolerance=2e-3)
-    assert "allows 0.0005 for a number" in refused(off, pattern, 40, tolerance=5e-4)
+    assert "allows 0.0005 per element" in refused(off, pattern, 40, tolerance=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.
         precision=Precision(torch.float64, seq_len),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(definition, "KEYS_AT_A_TIME", 16)  # several blocks, the last one smaller
+        patch.setattr(definition, "KEYS_PER_BLOCK", 16)  # several blocks, the last one smaller
         expected = attention.expected(
             GivenHeads(*(one.detach()[0] for one in ordinary)),
             GivenHeads(*(one.detach()[0] for one in of_globals), "own_" if has_own else ""),

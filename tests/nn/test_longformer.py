@@ -187,7 +187,9 @@ def test_signatures_are_transformers_own() -> None:
 
 def test_weights_are_not_made_up() -> None:
     ours, _ = both_layers()
-    with pytest.raises(ValueError, match="output_attentions True: computes no tensor of weights"):
+    with pytest.raises(
+        ValueError, match="output_attentions True: attention weights are not computed"
+    ):
         ours(hidden_states(1, 16), torch.zeros(1, 16), output_attentions=True)
 
 

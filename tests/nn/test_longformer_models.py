@@ -283,7 +283,7 @@ def test_quantised_projections_and_another_forward_are_refused_by_name() -> None
     patched = copy.deepcopy(model)
     patched.encoder.layer[1].attention.self.forward = lambda *args, **kwargs: None
     for changed in (own, patched):
-        with pytest.raises(ValueError, match=r"layer\.1\.attention\.self .*forward of its own"):
+        with pytest.raises(ValueError, match=r"layer\.1\.attention\.self .*overrides forward"):
             LongformerSelfAttention.replace_in(changed)
         first = changed.encoder.layer[0].attention.self
         assert isinstance(first, modeling_longformer.LongformerSelfAttention)
