@@ -15,8 +15,8 @@ from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
 from attnprof.core.formulas import should_absorb_projection
-from attnprof.nn.banded.attention import Band
 from attnprof.nn.banded.autograd import banded_attention
+from attnprof.nn.banded.band import Band
 from attnprof.nn.banded.tile_kernels import accumulate_type
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
 from attnprof.nn.sliding_window import Positions, checked_band, global_index

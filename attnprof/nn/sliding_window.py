@@ -14,8 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
 from attnprof.core.pattern import AttentionPattern
-from attnprof.nn.banded.attention import Band
 from attnprof.nn.banded.autograd import banded_attention
+from attnprof.nn.banded.band import Band
 
 Positions = Sequence[int] | Sequence[Sequence[int]] | Tensor
 """Positions for all sequences, or one list for each; or a bool tensor that is true at them."""

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from attnprof import sliding_window_attention
 from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.nn.banded import attention, tile_kernels
-from attnprof.nn.banded.attention import Band
+from attnprof.nn.banded.band import Band
 
 
 @given(cases())

@@ -9,13 +9,12 @@ outputs of the global tokens themselves are computed by the caller.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
+from attnprof.nn.banded.band import Band, SequenceKeys
+from attnprof.nn.banded.key_sources import KeySource
 from attnprof.nn.banded.tile_kernels import TileOperator, accumulate_type, operator_for
 from attnprof.nn.banded.tile_views import (
     contiguous_last_dim,
@@ -25,30 +24,6 @@ from attnprof.nn.banded.tile_views import (
     to_scatter,
 )
 from attnprof.nn.banded.tiling import ChainGroup, TileRun, TileSizes, chains, runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """Which keys the queries of a batch attend to.
-
-    Attributes:
-        window: keys around a query, w/2 on each side.
-        dilation: distance in tokens between neighbouring keys, one value per head.
-        global_positions: for each sequence in the batch, ascending.
-    """
-
-    window: int
-    dilation: tuple[int, ...]
-    global_positions: tuple[tuple[int, ...], ...]
-
-    def heads_of_sequences(self) -> Iterator[tuple[int, slice, int]]:
-        """(sequence, heads, dilation) for all neighbouring heads of equal dilation."""
-        for item in range(len(self.global_positions)):
-            start = 0
-            for dilation, heads in groupby(self.dilation):
-                stop = start + len(list(heads))
-                yield item, slice(start, stop), dilation
-                start = stop
 
 
 def forward(
@@ -88,7 +63,7 @@ def forward(
     operator = operator_for(query, dropout_p, scale)
     sizes = operator.forward_tile_sizes(band.window)
     for item, heads, dilation in band.heads_of_sequences():
-        keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads)
         of_heads = [tensor[item, heads] for tensor in (query, output, log_sum_exp)]
         for group in chains(query.shape[2], dilation, sizes.tokens_per_call):
             _forward_chains(group, keys, sizes, operator, *of_heads)
@@ -137,7 +112,7 @@ def backward(
     operator = operator_for(query, dropout_p, scale)
     sizes = operator.backward_tile_sizes(band.window)
     for item, heads, dilation in band.heads_of_sequences():
-        keys = _Keys.of(key, value, key_padding_mask, band, item, heads)
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads)
         inputs = [tensor[item, heads] for tensor in (grad_output, query, output, log_sum_exp)]
         of_heads = [gradient[item, heads] for gradient in gradients]
         of_globals = [
@@ -166,87 +141,9 @@ def _runs(group: ChainGroup, window: int, sizes: TileSizes) -> Iterator[TileRun]
         yield from run.parts(sizes.tokens_per_call)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
-    """The keys and values of some heads of one sequence.
-
-    Attributes:
-        key: `(heads, seq_len, head_dim)`.
-        value: shaped as the key.
-        padding: added to scores, `(1, seq_len)`: -inf for padded keys, else 0; None without a
-            padding mask.
-        window: keys around a query, w/2 on each side.
-        global_positions: ascending.
-        global_index: the same as a tensor `(globals,)`.
-        global_key: the keys at global positions, `(heads, globals, head_dim)`.
-        global_value: the values at global positions, shaped as these keys.
-    """
-
-    key: Tensor
-    value: Tensor
-    padding: Tensor | None
-    window: int
-    global_positions: tuple[int, ...]
-    global_index: Tensor
-    global_key: Tensor
-    global_value: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Tensor | None,
-        band: Band,
-        item: int,
-        heads: slice,
-    ) -> _Keys:
-        """The keys of some heads of one sequence, `item`, of a batch."""
-        key, value = key[item, heads], value[item, heads]
-        padding = None
-        if key_padding_mask is not None:
-            padding = key.new_zeros((1, key.shape[1]))
-            padding.masked_fill_(key_padding_mask[item], -torch.inf)
-        positions = band.global_positions[item]
-        index = torch.tensor(positions, dtype=torch.int64, device=key.device)
-        return cls(
-            key=key,
-            value=value,
-            padding=padding,
-            window=band.window,
-            global_positions=positions,
-            global_index=index,
-            global_key=key[:, index],
-            global_value=value[:, index],
-        )
-
-    def sources(self, group: ChainGroup) -> list[KeySource]:
-        """The sources of keys for the queries of some chains: the band first."""
-        sources: list[KeySource] = [
-            BandKeys(
-                key=gather(self.key, group),
-                value=gather(self.value, group),
-                window=self.window,
-                padding=None if self.padding is None else gather(self.padding, group),
-            )
-        ]
-        if self.global_positions:
-            sources.append(
-                GlobalKeys(
-                    key=self.global_key,
-                    value=self.global_value,
-                    positions=self.global_positions,
-                    window=self.window,
-                    chains=group,
-                    padding=None if self.padding is None else self.padding[:, self.global_index],
-                )
-            )
-        return sources
-
-
 def _forward_chains(
     group: ChainGroup,
-    keys: _Keys,
+    keys: SequenceKeys,
     sizes: TileSizes,
     operator: TileOperator,
     query: Tensor,
@@ -263,7 +160,7 @@ def _forward_chains(
 
 def _backward_chains(
     group: ChainGroup,
-    keys: _Keys,
+    keys: SequenceKeys,
     sizes: TileSizes,
     operator: TileOperator,
     inputs: list[Tensor],

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from attnprof.nn.banded import attention
-from attnprof.nn.banded.attention import Band
+from attnprof.nn.banded.band import Band
 
 
 def banded_attention(
