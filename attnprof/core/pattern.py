@@ -111,7 +111,11 @@ class AttentionPattern:
 
     @classmethod
     def dense(cls, num_heads: int = 12) -> AttentionPattern:
-        """Every query reads every key."""
+        """Every query attends to every key.
+
+        Args:
+            num_heads: heads of the layer.
+        """
         heads = whole_number("num_heads", num_heads, 1, _HEADS)
         return cls(num_heads=heads, window=None, dilation=(1,) * heads, global_positions=())
 
@@ -159,10 +163,10 @@ class AttentionPattern:
             for stride in _values("dilation", self.dilation, _DILATION)
         )
         if len(strides) != heads:
-            spelled = ":".join(map(str, strides))
+            text = ":".join(map(str, strides))
             raise UsageError(
                 "dilation",
-                spelled,
+                text,
                 f"has {len(strides)} strides; give one, or one for each of the {heads} heads",
             )
         object.__setattr__(self, "dilation", strides)

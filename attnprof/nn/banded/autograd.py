@@ -85,6 +85,7 @@ class _Differentiable(torch.autograd.Function):
         scale: float,
         dropout_p: float,
     ) -> Tensor:
+        """`attention.forward`; saves what `backward` needs."""
         ctx.constants = band, scale, dropout_p
         ctx.globals = 0 if global_rows is None else global_rows.shape[2]
         ctx.random_state = _random_state(query.device) if dropout_p else None
@@ -96,6 +97,7 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        """Gradients of query, key, value and global rows; None for the other arguments."""
         (grad_output,) = grad_outputs
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants
