@@ -1,4 +1,4 @@
-"""Replaces files atomically: a reader finds the old content or the new, never a part."""
+"""Atomic file replacement, and locks that exclude other processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def is_special(path: Path) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file's content, or create it, atomically. Devices and pipes are written to.
+    """Replace a file's content, or create it: a reader finds the old content or the new.
+
+    Devices and pipes are written to directly.
 
     The new file has no name until all of it is on the disk, where the system supports that
     (`O_TMPFILE`): a process that is killed leaves nothing behind.
@@ -49,6 +51,25 @@ def replace_file(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def lock_exclusively(descriptor: int, *, waits: bool) -> None:
+    """Take the exclusive lock of an open file or folder, held until the descriptor is closed.
+
+    Does nothing on systems without such locks (Windows).
+
+    Args:
+        descriptor: of the file or folder.
+        waits: whether to wait for another process that holds the lock.
+
+    Raises:
+        BlockingIOError: if another process holds it and `waits` is false.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

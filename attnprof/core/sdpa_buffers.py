@@ -10,7 +10,8 @@ import sys
 from attnprof.core.cpu import cpu_threads, has_instruction
 from attnprof.core.workload import DTYPE_BYTES, DType
 
-_KEY_BLOCK = 512
+KEY_BLOCK = 512
+"""Keys that a block of queries is multiplied with at a time."""
 
 _SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
@@ -31,7 +32,7 @@ def forward_buffer_bytes(
         head_dim: width of a head.
         dtype: of the tensors.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns + 2 + head_dim)
     repacked = 0
@@ -54,7 +55,7 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
         keys: keys of each attention.
         dtype: of the tensors.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns * 2 + 1)
     if size < 4:
@@ -62,7 +63,7 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
     return cpu_threads() * per_thread
 
 
-def _query_block(queries: int) -> int:
+def query_block(queries: int) -> int:
     """Queries that a thread processes at a time."""
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
