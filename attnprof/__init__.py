@@ -1,6 +1,6 @@
 """attnprof: what attention costs, and how the cost grows with length.
 
-The public names are imported when they are first used: `import attnprof` loads no torch.
+Public names are imported when they are first used, so `import attnprof` does not load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m attnprof`."""
+"""The command line as `python -m attnprof`."""
 
 from attnprof.cli import app
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Predicate = Callable[[int], "bool | None"]
-"""True up to some value and false beyond it; None where that is not known."""
+"""True up to some value and false beyond it; None where the answer is unknown."""
 
 
 def bisect_last(holds: Predicate, holding: int, failing: int) -> int | None:
-    """The last value at which a predicate holds.
+    """The last value at which a predicate holds, between two known values.
 
     Args:
         holds: the predicate.
@@ -17,7 +17,7 @@ def bisect_last(holds: Predicate, holding: int, failing: int) -> int | None:
         failing: a larger value at which it does not.
 
     Returns:
-        None where the predicate is None at a value on the way.
+        None if the predicate is None at a value that the search tries.
     """
     while failing - holding > 1:
         middle = (holding + failing) // 2
@@ -29,16 +29,16 @@ def bisect_last(holds: Predicate, holding: int, failing: int) -> int | None:
 
 
 def search_last(holds: Predicate, first: int, limit: int) -> int | None:
-    """The last value at which a predicate holds, from `first` on.
+    """The last value at which a predicate holds, searched from `first` upwards.
 
     Args:
         holds: the predicate.
-        first: the smallest value of the search; its doublings are tried.
+        first: the smallest value to try; the search continues at its doublings.
         limit: values beyond it are not tried.
 
     Returns:
-        0 where it does not hold at `first`; None where it holds up to `limit`, or where it is None
-        at a value on the way.
+        0 if it does not hold at `first`; None if it holds up to `limit`, or if it is None at a
+        value that the search tries.
     """
     holding, failing = 0, first
     while verdict := holds(failing):

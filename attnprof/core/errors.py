@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the person who asked, with the exit code of each kind."""
+"""Error classes with their exit codes, and exceptions as one-line messages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, redirect_stdout
 from typing import Literal
 
-_OTHER_WORDS = {
+_SYNONYMS = {
     "gpu": "cuda", "double": "float64", "float": "float32", "half": "float16",
     "fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16",
     "eval": "inference", "train": "training",
 }  # fmt: skip
-"""What people type, by the name that is meant; letters alone would lead elsewhere."""
+"""Common spellings and the names they mean; similarity of letters alone would suggest others."""
 
 _OUT_OF_MEMORY = (
     "not enough memory",
@@ -25,13 +25,19 @@ _OUT_OF_MEMORY = (
 
 
 class AttnprofError(Exception):
-    """An error that is told in one line and ends the command with `exit_code`."""
+    """An error that is reported in one line and ends the command with `exit_code`."""
 
     exit_code = 3
 
 
 class UsageError(AttnprofError, ValueError):
-    """A value that cannot be used; `argument` is its Python name, as `window` or `hidden_size`."""
+    """An invalid value of an argument or option.
+
+    Attributes:
+        argument: its Python name, such as `window` or `hidden_size`.
+        value: what was passed.
+        expected: what would be valid.
+    """
 
     exit_code = 2
 
@@ -42,21 +48,21 @@ class UsageError(AttnprofError, ValueError):
         super().__init__(f"{argument} {value}: {expected}")
 
     def __reduce__(self) -> tuple[type[UsageError], tuple[str, object, str]]:
-        """Crosses from one process to another; its value as text, whatever it was."""
+        """Pickles the error, with its value as text: the value itself may not be picklable."""
         return UsageError, (self.argument, str(self.value), self.expected)
 
 
 class MeasurementError(AttnprofError):
-    """A count, a time or a memory peak that could not be taken; the message is the reason."""
+    """A count, a time or a memory peak could not be measured; the message is the reason."""
 
     exit_code = 3
 
 
 class NotSavedError(MeasurementError):
-    """A file that could no longer be written once there were results.
+    """An output file could not be written after the results were available.
 
     Attributes:
-        result: what was to be written; it can still be shown.
+        result: the results, which can still be printed.
     """
 
     def __init__(self, message: str, result: object) -> None:
@@ -65,14 +71,14 @@ class NotSavedError(MeasurementError):
 
 
 class UncountedError(MeasurementError):
-    """A count with holes: some operators have no formula."""
+    """A count is incomplete: some operators have no MAC formula."""
 
 
 class FailedError(AttnprofError):
-    """What was run in a process of its own failed; the message says how.
+    """Code that was measured failed; the message says how.
 
     Attributes:
-        status: `oom`, `timeout`, `error` or `error`.
+        status: `oom`, `timeout`, `wrong` or `error`.
     """
 
     exit_code = 3
@@ -82,29 +88,32 @@ class FailedError(AttnprofError):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[type[FailedError], tuple[str, str]]:
-        """Crosses from one process to another."""
+        """Pickles the error with its status."""
         return FailedError, (str(self), self.status)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ends the command; what code under test raises by itself is no such thing."""
+    """A signal ends the command.
+
+    A class of its own, to distinguish it from a `KeyboardInterrupt` that code under test raises.
+    """
 
 
 def ends_the_command(error: BaseException) -> bool:
-    """Whether an exception is the person's at the keyboard, and not that of code under test."""
+    """Whether an exception comes from a signal to the command, not from code under test."""
     if isinstance(error, Interrupted):
         return True
-    # Without a command around it, Python's own handler raises the plain exception.
+    # Outside the command line, Python's own handler raises a plain KeyboardInterrupt.
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return isinstance(error, KeyboardInterrupt) and is_default
 
 
 @contextmanager
 def code_under_test() -> Generator[None]:
-    """What it prints goes to stderr; what leaves the process, such as `sys.exit`, is its failure.
+    """Run code under test: its stdout goes to stderr, and `sys.exit` counts as its failure.
 
     Raises:
-        FailedError: in place of any exception that is none of `Exception`.
+        FailedError: in place of an exception that is not an `Exception`, such as `SystemExit`.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -115,18 +124,19 @@ def code_under_test() -> Generator[None]:
 
 
 def keep_inside(error: BaseException) -> None:
-    """Have an exception that would leave the process fail the code that raised it.
+    """Turn an exception that would end this process into a failure of the code that raised it.
 
     Raises:
-        FailedError: in its place, where it is none of `Exception` and nobody's at the keyboard.
+        FailedError: if it is not an `Exception`, such as `SystemExit`, and not from a signal to
+            the command.
     """
     if not (isinstance(error, Exception) or ends_the_command(error)):
         raise FailedError(describe_error(error), "error") from error
 
 
 def describe_error(error: BaseException) -> str:
-    """One line: the message of attnprof's own errors, which say it all, else its type too."""
-    # What torch appends of its own stack tells nobody anything.
+    """An exception in one line; its type is left out for `MeasurementError` and `FailedError`."""
+    # torch appends a C++ stack trace.
     message = " ".join(str(error).partition("Exception raised from")[0].split())
     if isinstance(error, MeasurementError | FailedError):
         return message
@@ -134,7 +144,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: torch's CPU allocator and oneDNN raise plain RuntimeErrors."""
+    """Whether an allocation failed; torch's CPU allocator and oneDNN raise a RuntimeError then."""
     text = str(error)
     return (
         isinstance(error, MemoryError)
@@ -144,15 +154,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:
-    """Words for an unknown name: what is near it, or else all there is."""
+    """A hint for an unknown name: `did you mean cuda?`, or all choices if none is similar."""
     known = sorted(choices)
     close = suggest_or_none(name, known)
     return f"did you mean {close}?" if close else f"choose from {', '.join(known)}"
 
 
 def suggest_or_none(name: str, choices: Collection[str]) -> str | None:
-    """The choice that a name is likely to mean; None where none is near."""
-    other = _OTHER_WORDS.get(name.lower())
-    if other is not None and other in choices:
-        return other
+    """The choice that a name probably means; None if none is similar."""
+    synonym = _SYNONYMS.get(name.lower())
+    if synonym is not None and synonym in choices:
+        return synonym
     return next(iter(difflib.get_close_matches(name, choices, n=1)), None)

@@ -1,4 +1,4 @@
-"""Writes files so that a reader sees the old one or the new one, whatever happens meanwhile."""
+"""Atomic file replacement, and locks that exclude other processes."""
 
 from __future__ import annotations
 
@@ -14,46 +14,67 @@ _DESCRIPTORS = "/proc/self/fd"
 
 
 def is_special(path: Path) -> bool:
-    """Whether the path is a device or pipe, such as /dev/null, which nothing should replace."""
+    """Whether the path is a device or a pipe, such as /dev/null, which must not be replaced."""
     return path.exists() and not stat.S_ISREG(path.stat().st_mode)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, or what is in its place.
+    """Replace a file's content, or create it: a reader finds the old content or the new.
 
-    Until all of it is on the disk the new one has no name, where the system knows such files: a
-    process that is killed leaves nothing behind.
+    Devices and pipes are written to directly.
+
+    The new file has no name until all of it is on the disk, where the system supports that
+    (`O_TMPFILE`): a process that is killed leaves nothing behind.
 
     Raises:
-        OSError: when it cannot be written; the old one is as it was.
+        OSError: if it cannot be written; the old file is then unchanged.
     """
     if is_special(path):
         path.write_bytes(content)
         return
     target = path.resolve()
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with _nameless(target.parent) as nameless:
-            file = nameless or beside.open("xb")
+        with _unnamed_file(target.parent) as unnamed:
+            file = unnamed or temporary.open("xb")
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-            if nameless:
-                _give_name(nameless, beside)
+            if unnamed:
+                _link(unnamed, temporary)
             else:
                 file.close()
-        beside.replace(target)
+        temporary.replace(target)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
+def lock_exclusively(descriptor: int, *, waits: bool) -> None:
+    """Take the exclusive lock of an open file or folder, held until the descriptor is closed.
+
+    Does nothing on systems without such locks (Windows).
+
+    Args:
+        descriptor: of the file or folder.
+        waits: whether to wait for another process that holds the lock.
+
+    Raises:
+        BlockingIOError: if another process holds it and `waits` is false.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextmanager
-def _nameless(folder: Path) -> Generator[IO[bytes] | None]:
-    """A file without a name; None where the system has none, or cannot name it later."""
+def _unnamed_file(folder: Path) -> Generator[IO[bytes] | None]:
+    """A new file without a name; None where the system cannot create one or name it later."""
     file: IO[bytes] | None = None
     if hasattr(os, "O_TMPFILE") and Path(_DESCRIPTORS).is_dir():
         with suppress(OSError):
@@ -65,8 +86,8 @@ def _nameless(folder: Path) -> Generator[IO[bytes] | None]:
             file.close()
 
 
-def _give_name(file: IO[bytes], path: Path) -> None:
-    """As open(2) has it: a link to what /proc knows the descriptor by."""
+def _link(file: IO[bytes], path: Path) -> None:
+    """Give an unnamed file a name, by a link to its descriptor in /proc, as open(2) describes."""
     folder = os.open(_DESCRIPTORS, os.O_RDONLY)
     try:
         os.link(str(file.fileno()), path, src_dir_fd=folder, follow_symlinks=True)

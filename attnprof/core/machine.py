@@ -1,4 +1,4 @@
-"""What a machine can do: measured by `attnprof doctor`, stored, and read for predictions."""
+"""The machine profile that `attnprof doctor` measures and stores, and that predictions read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from attnprof.core.workload import Device, DType, Mode, Scope
 
 SCHEMA = 1
 FORMAT = "attnprof machine"
-"""What a machine's file calls itself."""
+"""The value of `format` in the file of a machine profile."""
 
-_REMEDY = "make one with attnprof doctor --json machine.json"
+_REMEDY = "create one with attnprof doctor --json machine.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,10 @@ class Rates:
     """How fast a device multiplies and copies.
 
     Attributes:
-        matmul_macs_per_s: of one large matrix product, by dtype; dtypes that failed are not there.
-        copy_bytes_per_s: read and written by a copy of a large tensor; None where that failed.
+        matmul_macs_per_s: MACs per second of one large matrix product, by dtype; dtypes that
+            failed are missing.
+        copy_bytes_per_s: bytes per second, read plus written, of the copy of a large tensor; None
+            if it failed.
     """
 
     matmul_macs_per_s: dict[DType, int]
@@ -34,14 +36,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How much times of the same work differ, as parts of their median.
+    """How much times of the same work vary; spreads are divided by the median.
 
     Attributes:
         single_spread: interquartile range of single times.
-        paired_spread: interquartile range of ratios of times taken one after the other.
-        outlier_spread: how far the 99th percentile of single times lies above their median.
-        single_ns: median of the single times.
-        pairs: how many pairs were timed.
+        paired_spread: interquartile range of ratios of two times measured one after the other.
+        outlier_spread: how far the 99th percentile of single times is above their median.
+        single_ns: median of the single times, in nanoseconds.
+        pairs: the number of pairs that were timed.
     """
 
     single_spread: float
@@ -53,18 +55,18 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What may have disturbed the times while the noise was measured; None where nothing tells it.
+    """What may have affected the times while the noise was measured; None if unknown.
 
     Attributes:
-        logical_cores: of the whole system.
-        usable_cores: that this process may run on.
-        physical_cores: of the whole system.
-        threads: that multiplied.
+        logical_cores: logical cores of the system.
+        usable_cores: logical cores that this process may run on.
+        physical_cores: physical cores of the system.
+        threads: threads that the matrix product used.
         cores_used_by_others: how many cores other processes kept busy.
-        stolen_share: of all cores' time, which the hypervisor gave to other guests.
-        quota_cores: that the control group may use at a time.
-        governor: of the processor's clock.
-        on_battery: whether no mains was plugged in.
+        stolen_share: the share of all cores' time that the hypervisor gave to other guests.
+        quota_cores: CPU quota of the control group, in cores.
+        governor: the processor's frequency governor.
+        on_battery: whether the machine ran on battery.
     """
 
     logical_cores: int
@@ -78,9 +80,47 @@ class Conditions:
     on_battery: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BusyProcess:
+    """A process, and how many cores it kept busy."""
+
+    name: str
+    pid: int
+    cores: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A measured time and the work that was done in it.
+
+    Attributes:
+        seq_len: the length in tokens.
+        executed_macs: MACs that the kernel executed.
+        moved_bytes: the least number of bytes that it read and wrote.
+        time_ns: the median time in nanoseconds.
+        time_low_ns: lower end of its 99 % interval.
+        time_high_ns: upper end of its 99 % interval.
+    """
+
+    seq_len: int
+    executed_macs: int
+    moved_bytes: int
+    time_ns: int
+    time_low_ns: int
+    time_high_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelSample:
-    """A kernel's time at one length, and what of a workload changes how fast it is."""
+    """A kernel's time at one length.
+
+    Attributes:
+        kernel: the kernel's name.
+        dtype: of the workload.
+        mode: of the workload.
+        scope: of the workload.
+        sample: the time.
+    """
 
     kernel: str
     dtype: DType
@@ -91,19 +131,20 @@ class KernelSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A machine with one of its devices.
+    """The profile of one device of a machine.
 
     Attributes:
-        device: what was measured.
+        device: the device.
         environment: `attnprof.measure.environment.Environment.as_dict()`.
-        memory_bytes: that a call could take on the device when it was measured.
-        rates: of the device.
-        noise: of its times; None where that failed.
+        memory_bytes: bytes that a call could allocate on the device at that time.
+        rates: throughput of the device.
+        noise: how much its times vary; None if that could not be measured.
         kernel_samples: times of kernels.
-        conditions: under which the noise was measured.
-        failures: why, by the part that failed.
-        left_out: why, by the part that was not begun.
-        disturbed: cores that others kept busy, by the part whose times that disturbed.
+        conditions: the conditions under which the noise was measured.
+        failures: the reason, by name of the part of the profile that failed.
+        left_out: the reason, by name of the part that was not begun.
+        disturbed: how many cores other processes kept busy, by name of the part whose times that
+            disturbed.
     """
 
     device: Device
@@ -118,27 +159,31 @@ class Machine:
     disturbed: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def samples_of(self, kernel: str) -> list[KernelSample]:
-        """Times of a kernel: those that nobody disturbed, or all where each was disturbed."""
-        samples = [one for one in self.kernel_samples if one.kernel == kernel]
-        calm = [one for one in samples if part_of(kernel, one.sample.seq_len) not in self.disturbed]
-        return calm or samples
+        """Times of a kernel: the undisturbed ones, or all if each was disturbed."""
+        samples = [sample for sample in self.kernel_samples if sample.kernel == kernel]
+        undisturbed = [
+            timed
+            for timed in samples
+            if part_of(kernel, timed.sample.seq_len) not in self.disturbed
+        ]
+        return undisturbed or samples
 
     def to_json(self) -> str:
-        """What `read_machine` reads."""
+        """The profile as `read_machine` reads it."""
         document = {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def part_of(kernel: str, seq_len: int) -> str:
-    """What the times of a kernel at a length are called as a part of an examination."""
+    """The name of a kernel's times at one length, as a part of the profile."""
     return f"{kernel} at {format_count(seq_len)} tokens"
 
 
 def read_machine(path: str) -> Machine:
-    """The machine that a file has.
+    """The machine profile in a file.
 
     Raises:
-        UsageError: for a file that cannot be read or has no machine in it, or not a whole one.
+        UsageError: if the file cannot be read, or is not a complete machine profile.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -147,14 +192,14 @@ def read_machine(path: str) -> Machine:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("machine", path, f"cannot be read ({reason}); {_REMEDY}") from error
-    except ValueError as error:  # neither UTF-8 nor, with a zero byte in it, a path
-        raise UsageError("machine", path, f"has no machine in it; {_REMEDY}") from error
+    except ValueError as error:  # not UTF-8, or a path that contains a zero byte
+        raise UsageError("machine", path, f"is not a machine profile; {_REMEDY}") from error
     try:
         document = parse_object(text)
     except UnexpectedError as error:
-        raise UsageError("machine", path, f"has no machine in it; {_REMEDY}") from error
+        raise UsageError("machine", path, f"is not a machine profile; {_REMEDY}") from error
     if document.get("format") != FORMAT:
-        raise UsageError("machine", path, f"has no machine in it; {_REMEDY}")
+        raise UsageError("machine", path, f"is not a machine profile; {_REMEDY}")
     if document.get("schema") != SCHEMA:
         raise UsageError(
             "machine",
@@ -165,12 +210,14 @@ def read_machine(path: str) -> Machine:
         machine = read_as(Machine, document)
         _check(machine)
     except UnexpectedError as error:
-        raise UsageError("machine", path, f"has no whole machine: {error}; {_REMEDY}") from error
+        raise UsageError(
+            "machine", path, f"is not a valid machine profile: {error}; {_REMEDY}"
+        ) from error
     return machine
 
 
 def _check(machine: Machine) -> None:
-    """Refuse numbers that nothing can be predicted from.
+    """Refuse numbers from which nothing can be predicted.
 
     Raises:
         UnexpectedError: for the first of them.
@@ -180,40 +227,10 @@ def _check(machine: Machine) -> None:
             raise UnexpectedError(f"rates.matmul_macs_per_s.{dtype} is 0")
     if machine.rates.copy_bytes_per_s == 0:
         raise UnexpectedError("rates.copy_bytes_per_s is 0")
-    for index, one in enumerate(machine.kernel_samples):
-        place, sample = f"kernel_samples[{index}].sample", one.sample
+    for index, timed in enumerate(machine.kernel_samples):
+        path, sample = f"kernel_samples[{index}].sample", timed.sample
         for name in ("seq_len", "executed_macs", "time_low_ns"):
             if getattr(sample, name) == 0:
-                raise UnexpectedError(f"{place}.{name} is 0")
+                raise UnexpectedError(f"{path}.{name} is 0")
         if not sample.time_low_ns <= sample.time_ns <= sample.time_high_ns:
-            raise UnexpectedError(f"{place}.time_ns lies outside its interval")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A measured time and what was done in it.
-
-    Attributes:
-        seq_len: the length, in tokens.
-        executed_macs: MACs that were multiplied.
-        moved_bytes: bytes read and written, at the least.
-        time_ns: the median.
-        time_low_ns: lower end of its 99 % interval.
-        time_high_ns: upper end of it.
-    """
-
-    seq_len: int
-    executed_macs: int
-    moved_bytes: int
-    time_ns: int
-    time_low_ns: int
-    time_high_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class BusyProcess:
-    """A process, and how many cores it kept busy."""
-
-    name: str
-    pid: int
-    cores: float
+            raise UnexpectedError(f"{path}.time_ns is outside its interval")

@@ -1,7 +1,7 @@
-"""Reads and writes patterns as the command line spells them: `32:64:128`, `1x10:4x2`, `@0:17:40`.
+"""Parses and formats patterns as on the command line: `32:64:128`, `1x10:4x2`, `@0:17:40`.
 
-`:` spells out layers (windows) or heads (dilations), `x` repeats a value, and `/` sets off the
-layers of a stack whose heads are dilated differently. What is written here can be read back.
+`:` separates layers (of windows) or heads (of dilations), `x` repeats a value, and `/` separates
+the layers of a stack whose dilations differ. Formatted values can be parsed again.
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from attnprof.core.pattern import AttentionPattern, Pattern
 from attnprof.core.units import parse_whole_number
 
 MAX_REPEATS = 10_000
+"""The most times that `x` may repeat a value."""
+
 MAX_GLOBAL_TOKENS = 100_000
-"""Each of them is costed by itself."""
+"""The most global tokens; costs take time proportional to their number."""
 
 _REPEATED = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
 
 _WINDOW_FORMS = "an even number of keys such as 512, or one for each layer as in 32:64:128"
 _DILATION_FORMS = "a stride such as 4, or one for each head as in 1x10:4x2"
-_GLOBAL_FORMS = "how many first tokens are global, such as 1, or positions as in @0:17:40"
+_GLOBAL_FORMS = "the number of leading global tokens, such as 1, or positions as in @0:17:40"
 
-_LONGEST_SHOWN = 24
+_MAX_SHOWN_CHARACTERS = 24
 
 
-def _spelled_out(text: str, argument: str, forms: str) -> tuple[int, ...]:
+def _expand(text: str, argument: str, forms: str) -> tuple[int, ...]:
+    """The values of a text such as `1x10:4x2`.
+
+    Raises:
+        UsageError: if the text has another form; the message says which `forms` are valid.
+    """
     values: list[int] = []
     for part in text.split(":"):
         match = _REPEATED.fullmatch(part)
@@ -36,14 +43,17 @@ def _spelled_out(text: str, argument: str, forms: str) -> tuple[int, ...]:
             parse_whole_number(digits or "1", argument, text, forms) for digits in match.groups()
         )
         if repeats > MAX_REPEATS:
-            raise UsageError(argument, text, f"a value is repeated at most {MAX_REPEATS:,} times")
+            raise UsageError(
+                argument, text, f"a value can be repeated at most {MAX_REPEATS:,} times"
+            )
         values += [value] * repeats
     if not values:
         raise UsageError(argument, text, forms)
     return tuple(values)
 
 
-def _folded(values: tuple[int, ...]) -> str:
+def _fold(values: tuple[int, ...]) -> str:
+    """The shortest text that `_expand` reads as these values."""
     runs = [(value, len(list(run))) for value, run in groupby(values)]
     return ":".join(f"{value}x{count}" if count > 1 else str(value) for value, count in runs)
 
@@ -52,9 +62,9 @@ def parse_window(text: str) -> tuple[int, ...]:
     """Windows in keys, one for each layer, from one value of `--window`.
 
     Raises:
-        UsageError: where the text is no window or names an odd or empty one.
+        UsageError: if the text is not a list of windows, or a window is odd or 0.
     """
-    windows = _spelled_out(text, "window", _WINDOW_FORMS)
+    windows = _expand(text, "window", _WINDOW_FORMS)
     for window in windows:
         if window < 2 or window % 2:
             raise UsageError("window", text, _WINDOW_FORMS)
@@ -64,37 +74,49 @@ def parse_window(text: str) -> tuple[int, ...]:
 def parse_dilation(text: str, num_heads: int, num_layers: int) -> tuple[tuple[int, ...], ...]:
     """Strides for each head of each layer, from one value of `--dilation`.
 
+    Args:
+        text: the value.
+        num_heads: heads of a layer.
+        num_layers: layers, as many as there are windows.
+
+    Returns:
+        One tuple of `num_heads` strides for each layer.
+
     Raises:
-        UsageError: where the text is no stride, or names other heads or layers than there are.
+        UsageError: if the text is not a list of strides, or does not match the heads or layers.
     """
-    layers = [_spelled_out(layer, "dilation", _DILATION_FORMS) for layer in text.split("/")]
-    spread = [layer * num_heads if len(layer) == 1 else layer for layer in layers]
-    for layer in spread:
+    parsed = [_expand(layer, "dilation", _DILATION_FORMS) for layer in text.split("/")]
+    layers = [layer * num_heads if len(layer) == 1 else layer for layer in parsed]
+    for layer in layers:
         if min(layer) < 1:
             raise UsageError("dilation", text, _DILATION_FORMS)
         if len(layer) != num_heads:
             raise UsageError(
-                "dilation", text, f"names {len(layer)} heads where the layer has {num_heads}"
+                "dilation", text, f"has strides for {len(layer)} heads; the layer has {num_heads}"
             )
-    if len(spread) not in (1, num_layers):
+    if len(layers) not in (1, num_layers):
         raise UsageError(
-            "dilation", text, f"names {len(spread)} layers where the windows name {num_layers}"
+            "dilation",
+            text,
+            f"has strides for {len(layers)} layers; there are windows for {num_layers}",
         )
-    return tuple(spread * num_layers if len(spread) == 1 else spread)
+    return tuple(layers * num_layers if len(layers) == 1 else layers)
 
 
 def parse_global_tokens(text: str) -> tuple[int, ...]:
     """Global positions, ascending, from one value of `--global-tokens`.
 
     Raises:
-        UsageError: where the text is neither a count nor a list of positions.
+        UsageError: if the text is neither a count nor a list of positions.
     """
     if text.startswith("@"):
         parts = text[1:].split(":")
         return tuple(sorted({_parse_global(part, text) for part in parts}))
     count = _parse_global(text, text)
     if count > MAX_GLOBAL_TOKENS:
-        raise UsageError("global_tokens", text, f"at most {MAX_GLOBAL_TOKENS:,} tokens are global")
+        raise UsageError(
+            "global_tokens", text, f"at most {MAX_GLOBAL_TOKENS:,} tokens can be global"
+        )
     return tuple(range(count))
 
 
@@ -103,24 +125,24 @@ def _parse_global(digits: str, text: str) -> int:
 
 
 def format_window(pattern: Pattern) -> str:
-    """Windows as `--window` takes them; empty where every layer is dense."""
+    """Windows as `--window` accepts them; empty if every layer is dense."""
     windows = tuple(layer.window for layer in pattern.layers if layer.window is not None)
-    # One window for all layers still has to say how many layers there are.
-    return _folded(windows)
+    # Equal windows are not reduced to one: their number is the number of layers.
+    return _fold(windows)
 
 
 def _format_strides(layer: AttentionPattern) -> str:
-    return str(layer.dilation[0]) if len(set(layer.dilation)) == 1 else _folded(layer.dilation)
+    return str(layer.dilation[0]) if len(set(layer.dilation)) == 1 else _fold(layer.dilation)
 
 
 def format_dilation(pattern: Pattern) -> str:
-    """Strides as `--dilation` takes them; empty where every layer is dense."""
+    """Strides as `--dilation` accepts them; empty if every layer is dense."""
     strides = [_format_strides(layer) for layer in pattern.layers if not layer.is_dense]
     return "/".join(strides[:1] if len(set(strides)) <= 1 else strides)
 
 
 def format_global_tokens(pattern: Pattern) -> str:
-    """Global positions as `--global-tokens` takes them; empty where every layer is dense."""
+    """Global positions as `--global-tokens` accepts them; empty if every layer is dense."""
     if all(layer.is_dense for layer in pattern.layers):
         return ""
     positions = pattern.layers[0].global_positions
@@ -130,7 +152,7 @@ def format_global_tokens(pattern: Pattern) -> str:
 
 
 def shorten_positions(positions: str) -> str:
-    """For people: a list of positions too long to read, by their number."""
-    if len(positions) <= _LONGEST_SHOWN:
+    """Positions for display: a long list is replaced by its length, such as `40 positions`."""
+    if len(positions) <= _MAX_SHOWN_CHARACTERS:
         return positions
     return f"{positions.count(':') + 1} positions"

@@ -1,4 +1,4 @@
-"""Which keys each query reads: dense, or a sliding window with dilation and global positions.
+"""Which keys each query attends to: all, or a sliding window with dilation and global positions.
 
 The definition is `AttentionPattern.mask_at`; `AttentionPattern.pairs` counts the same pairs in
 closed form. Source: Longformer, arXiv 2004.05150, section 3.1.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HEADS = "a positive whole number of heads"
 
-_WINDOW = "an even number of keys, 2 or more: half of them lie on each side of a query"
+_WINDOW = "an even number of keys, 2 or more, half of them on each side of a query"
 
 _DILATION = "a stride of 1 (no dilation) or more for each head"
 
@@ -30,29 +30,35 @@ _POSITIONS = "positions count from 0"
 _TOKENS = "a positive whole number of tokens"
 
 
-def whole_number(argument: str, value: object, least: int, expected: str) -> int:
-    """An integer of any kind, such as numpy's, as an int.
+def whole_number(argument: str, value: object, minimum: int, expected: str) -> int:
+    """An int from an integer of any type, such as numpy's.
+
+    Args:
+        argument: the argument's name, for messages.
+        value: what was passed.
+        minimum: the smallest valid value.
+        expected: what would be valid, for messages.
 
     Raises:
-        UsageError: for anything else, and below `least`.
+        UsageError: if the value is not an integer, is a bool, or is below `minimum`.
     """
     try:
-        # numpy's bool has an index, too.
+        # numpy's bool supports __index__, too.
         number = (
             None if "bool" in type(value).__name__ else operator.index(cast("SupportsIndex", value))
         )
     except TypeError:
         number = None
-    if number is None or number < least:
+    if number is None or number < minimum:
         raise UsageError(argument, value, expected)
     return number
 
 
 def _values(argument: str, value: object, expected: str) -> list[object]:
-    """The members of a sequence, an array or a range.
+    """The elements of a sequence, an array or a range.
 
     Raises:
-        UsageError: for what has none.
+        UsageError: if the value is not iterable, or is text.
     """
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return list(cast("Iterable[object]", value))
@@ -60,11 +66,11 @@ def _values(argument: str, value: object, expected: str) -> list[object]:
 
 
 class Pattern(Protocol):
-    """One layer or a stack of them: what a workload needs to know of either."""
+    """The pattern of one layer or of a stack of layers."""
 
     @property
     def layers(self) -> tuple[AttentionPattern, ...]:
-        """The layers, bottom first."""
+        """The pattern of each layer, bottom first."""
         ...
 
     @property
@@ -73,24 +79,29 @@ class Pattern(Protocol):
         ...
 
     def pairs(self, seq_len: int) -> int:
-        """The (head, query, key) triples of all layers."""
+        """The number of attended pairs, (head, query, key), in all layers together."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionPattern:
-    """One layer's pattern; made by `dense` or `sliding`.
+    """The attention pattern of one layer. Create it with `dense` or `sliding`.
+
+    Values are equal and hashable by content. A pattern holds for any length that contains its
+    global positions. Source: Longformer, arXiv 2004.05150, section 3.1.
 
     Attributes:
         num_heads: heads of the layer.
-        window: keys read around a query, w/2 on each side, the query's own position not counted
-            (as in the paper and in transformers); None where all tokens read all tokens.
-        dilation: the stride between the keys that a head reads, one per head; 1 is none.
-        global_positions: positions that read all tokens and that all tokens read; kept ascending,
-            each once.
+        window: keys around a query that it attends to, even: w/2 on each side, not counting the
+            query's own position (as in the paper and in transformers). None if every token attends
+            to every token.
+        dilation: for each head, the stride in tokens between the keys; 1 is no dilation (the
+            paper's tables write 0).
+        global_positions: positions, counted from 0, of tokens that attend to all tokens and that
+            all tokens attend to; ascending, each once.
 
     Raises:
-        UsageError: when a value is outside what its description says.
+        UsageError: (a `ValueError`) if a value is not what its description says.
     """
 
     num_heads: int
@@ -100,7 +111,11 @@ class AttentionPattern:
 
     @classmethod
     def dense(cls, num_heads: int = 12) -> AttentionPattern:
-        """Every query reads every key."""
+        """Every query attends to every key.
+
+        Args:
+            num_heads: heads of the layer.
+        """
         heads = whole_number("num_heads", num_heads, 1, _HEADS)
         return cls(num_heads=heads, window=None, dilation=(1,) * heads, global_positions=())
 
@@ -112,13 +127,19 @@ class AttentionPattern:
         global_positions: Sequence[int] = (),
         num_heads: int = 12,
     ) -> AttentionPattern:
-        """A query reads w/2 keys on each side, `dilation` apart, itself, and global positions.
+        """A query attends to itself, w/2 keys on each side of it, and all global tokens.
+
+        A global token attends to all tokens.
 
         Args:
-            window: keys on both sides together, even.
-            dilation: the stride between keys; a list, tuple or array has one for each head.
+            window: keys on both sides together, an even number, 2 or more.
+            dilation: the stride in tokens between neighbouring keys; one value, or a sequence or
+                array with one for each head.
             global_positions: positions of the global tokens, counted from 0.
             num_heads: heads of the layer.
+
+        Raises:
+            UsageError: (a `ValueError`) if a value is not what its description says.
         """
         heads = whole_number("num_heads", num_heads, 1, _HEADS)
         strides = dilation if isinstance(dilation, Iterable) else (dilation,) * heads
@@ -142,11 +163,11 @@ class AttentionPattern:
             for stride in _values("dilation", self.dilation, _DILATION)
         )
         if len(strides) != heads:
-            spelled = ":".join(map(str, strides))
+            text = ":".join(map(str, strides))
             raise UsageError(
                 "dilation",
-                spelled,
-                f"names {len(strides)} heads; give one stride, or one for each of {heads} heads",
+                text,
+                f"has {len(strides)} strides; give one, or one for each of the {heads} heads",
             )
         object.__setattr__(self, "dilation", strides)
         positions = {
@@ -157,7 +178,7 @@ class AttentionPattern:
 
     @property
     def is_dense(self) -> bool:
-        """Whether every query reads every key by definition."""
+        """Whether every query attends to every key by definition, at any length."""
         return self.window is None
 
     @property
@@ -167,14 +188,19 @@ class AttentionPattern:
 
     @property
     def last_position(self) -> int:
-        """The largest position that the pattern names, -1 if none."""
+        """The largest global position; -1 if there is none."""
         return self.global_positions[-1] if self.global_positions else -1
 
     def pairs(self, seq_len: int) -> int:
-        """The (head, query, key) triples let through, exactly, in time independent of length.
+        """The exact number of attended pairs, (head, query, key) triples, in closed form.
+
+        The time it takes does not depend on the length.
+
+        Args:
+            seq_len: tokens in the sequence.
 
         Raises:
-            UsageError: when a global position lies outside the sequence.
+            UsageError: (a `ValueError`) if a global position is outside the sequence.
         """
         seq_len = self._check_length(seq_len)
         if self.window is None:
@@ -186,11 +212,17 @@ class AttentionPattern:
         )
 
     def mask(self, seq_len: int) -> NDArray[np.bool_]:
-        """The pattern itself, enumerated: bool `(num_heads, seq_len, seq_len)`, query by key."""
+        """The enumerated pattern: bool `(num_heads, seq_len, seq_len)`, true at attended pairs.
+
+        The second dimension is the query, the third the key.
+
+        Raises:
+            UsageError: (a `ValueError`) if a global position is outside the sequence.
+        """
         return self.mask_rows(seq_len, 0, seq_len)
 
     def mask_rows(self, seq_len: int, start: int, stop: int) -> NDArray[np.bool_]:
-        """The queries `start` to `stop` of `mask`: bool `(num_heads, stop - start, seq_len)`."""
+        """Rows `start` to `stop - 1` of `mask`: bool `(num_heads, stop - start, seq_len)`."""
         import numpy as np
 
         return self.mask_at(seq_len, np.arange(start, stop), np.arange(seq_len))
@@ -198,18 +230,27 @@ class AttentionPattern:
     def mask_at(
         self, seq_len: int, queries: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """`mask` at some positions of queries and of keys: bool `(num_heads, queries, keys)`."""
+        """`mask` at some positions of queries and of keys: bool `(num_heads, queries, keys)`.
+
+        Args:
+            seq_len: tokens in the sequence.
+            queries: positions of queries, `(queries,)`.
+            keys: positions of keys, `(keys,)`.
+
+        Raises:
+            UsageError: (a `ValueError`) if a global position is outside the sequence.
+        """
         import numpy as np
 
         self._check_length(seq_len)
         if self.window is None:
             return np.ones((self.num_heads, len(queries), len(keys)), dtype=np.bool_)
         distance = np.abs(queries[:, None] - keys[None, :])
-        of_stride = {
+        in_window = {
             stride: (distance % stride == 0) & (distance <= self.window // 2 * stride)
             for stride in set(self.dilation)
         }
-        mask = np.stack([of_stride[stride] for stride in self.dilation])
+        mask = np.stack([in_window[stride] for stride in self.dilation])
         mask[:, :, np.isin(keys, self.global_positions)] = True
         mask[:, np.isin(queries, self.global_positions), :] = True
         return mask
@@ -224,30 +265,32 @@ class AttentionPattern:
             )
         return seq_len
 
-    def _pairs_of_head(self, seq_len: int, reach: int, stride: int) -> int:
+    def _pairs_of_head(self, seq_len: int, half_window: int, stride: int) -> int:
         """|window + rows of G + columns of G|, each pair once, by inclusion and exclusion."""
         # n + 2 * sum over k = 1..K of (n - s*k), where K stops at the last key inside the sequence.
-        steps = min(reach, (seq_len - 1) // stride)
+        steps = min(half_window, (seq_len - 1) // stride)
         window_pairs = seq_len + 2 * steps * seq_len - stride * steps * (steps + 1)
-        chosen = self.global_positions
-        rows_and_columns = len(chosen) * (2 * seq_len - len(chosen))
-        # A global row and the column of the same position meet the window in equally many pairs.
+        positions = self.global_positions
+        rows_and_columns = len(positions) * (2 * seq_len - len(positions))
+        # The row and the column of a global position have equally many pairs inside the window.
         rows_in_window = sum(
-            1 + min(reach, position // stride) + min(reach, (seq_len - 1 - position) // stride)
-            for position in chosen
+            1
+            + min(half_window, position // stride)
+            + min(half_window, (seq_len - 1 - position) // stride)
+            for position in positions
         )
-        shared = 2 * rows_in_window - self._global_pairs_in_window(reach, stride)
+        shared = 2 * rows_in_window - self._global_pairs_in_window(half_window, stride)
         return window_pairs + rows_and_columns - shared
 
-    def _global_pairs_in_window(self, reach: int, stride: int) -> int:
-        """Ordered pairs of globals, one with itself too, that the window lets through."""
+    def _global_pairs_in_window(self, half_window: int, stride: int) -> int:
+        """Pairs (query, key) inside the window of which both are global, themselves included."""
         by_residue: dict[int, list[int]] = {}
         for position in self.global_positions:
             by_residue.setdefault(position % stride, []).append(position)
         pairs = 0
         for same_residue in by_residue.values():
             for index, position in enumerate(same_residue):
-                following = bisect_right(same_residue, position + reach * stride) - index - 1
+                following = bisect_right(same_residue, position + half_window * stride) - index - 1
                 pairs += 1 + 2 * following
         return pairs
 
@@ -256,9 +299,12 @@ class AttentionPattern:
 class AttentionStack:
     """Layers that run one after the other, each with its own pattern, such as a window per layer.
 
+    Attributes:
+        layers: the pattern of each layer, bottom first.
+
     Raises:
-        UsageError: when there is no layer, or the layers differ in their number of heads or in
-            their global positions, which belong to the tokens and so to all layers.
+        UsageError: (a `ValueError`) if there is no layer, or if layers differ in their number of
+            heads or in their global positions: global is a property of a token, in all layers.
     """
 
     layers: tuple[AttentionPattern, ...]
@@ -266,12 +312,16 @@ class AttentionStack:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
-            raise UsageError("layers", "()", "a stack has one layer or more")
+            raise UsageError("layers", "()", "a stack needs at least one layer")
         if len({layer.num_heads for layer in self.layers}) > 1:
             heads = ":".join(str(layer.num_heads) for layer in self.layers)
-            raise UsageError("num_heads", heads, "the layers of a stack have equally many heads")
+            raise UsageError(
+                "num_heads", heads, "all layers of a stack must have the same number of heads"
+            )
         if len({layer.global_positions for layer in self.layers}) > 1:
-            raise UsageError("global_positions", "differ", "are the same in all layers of a stack")
+            raise UsageError(
+                "global_positions", "differ", "must be the same in all layers of a stack"
+            )
 
     @property
     def num_heads(self) -> int:
@@ -279,6 +329,10 @@ class AttentionStack:
         return self.layers[0].num_heads
 
     def pairs(self, seq_len: int) -> int:
-        """The (head, query, key) triples of all layers together."""
+        """The exact number of attended pairs, (head, query, key), in all layers together.
+
+        Raises:
+            UsageError: (a `ValueError`) if a global position is outside the sequence.
+        """
         layers = Counter(self.layers)
         return sum(count * layer.pairs(seq_len) for layer, count in layers.items())

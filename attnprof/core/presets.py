@@ -1,4 +1,4 @@
-"""Named shapes: models whose attention people ask about, by the numbers of their papers."""
+"""The model shapes that `--model` knows, with the numbers of their papers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from attnprof.core.errors import UsageError, suggest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """The attention of a model, in the words of the command line's options.
+    """The attention of a model, as values of the command line's options.
 
-    Layers that are all alike are costed once, as one layer; a model whose layers differ is costed
-    as the stack of them.
+    A model with equal layers is costed as one layer; a model whose layers differ is costed as the
+    stack of them.
 
     Attributes:
-        name: what `--model` takes.
+        name: the value of `--model`.
         hidden_size: width of a layer.
         num_heads: heads of a layer.
-        num_layers: layers of the whole model.
-        window: as `--window` takes it, empty for the default.
-        dilation: as `--dilation` takes it.
-        global_tokens: as `--global-tokens` takes it.
-        source: where the numbers are from.
+        num_layers: layers of the model.
+        window: as for `--window`; empty for the default.
+        dilation: as for `--dilation`.
+        global_tokens: as for `--global-tokens`.
+        source: the paper with these numbers.
     """
 
     name: str
@@ -64,9 +64,10 @@ MODELS = (
         num_layers=24,
         source="Beltagy et al., arXiv 2004.05150, section 5: window 512 at every layer",
     ),
-    # The paper names the ends, 32 at the bottom and 512 at the top in the first phase of training
-    # (table 4), and the dilations of two heads by layer (table 12, where 0 is our 1). The widths in
-    # between, doubling in steps, and the heads are chosen here. Causal there, symmetric here.
+    # The paper states the windows of the first and the last layer, 32 and 512 in the first phase
+    # of training (table 4), and the dilation of two heads in each layer (table 12, where 0 is 1
+    # here). The windows between them, which double in steps, and the choice of heads are ours. The
+    # paper's model is causal; this pattern is symmetric.
     ModelShape(
         name="longformer-char-lm",
         hidden_size=512,
@@ -84,7 +85,7 @@ def find_model(name: str) -> ModelShape:
     """The model of that name.
 
     Raises:
-        UsageError: when there is none; says what is near.
+        UsageError: if there is none; the message suggests a similar name.
     """
     by_name = {model.name: model for model in MODELS}
     if name not in by_name:

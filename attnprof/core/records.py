@@ -1,4 +1,4 @@
-"""What was estimated, counted and measured: long records inside, wide rows when shown."""
+"""Records: one estimated, counted or measured quantity each, with its unit and status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Status = Literal["ok", "unsupported", "skipped", "oom", "timeout", "wrong", "err
 Value = int | float
 
 FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "wrong", "error"})
-"""Statuses of a measurement that was begun and failed."""
+"""Statuses of a case that was begun and failed."""
 
 UNITS = {
     "padded_seq_len": "tokens",
@@ -30,42 +30,42 @@ UNITS = {
     "time_high_ns": "ns",
     "speedup": "1",
 }
-"""Quantities in the order of their columns, with their units."""
+"""Units of the quantities that have a column, in the order of the columns."""
 
 RATIO = "time_ratio"
-"""The quantities `time_ratio:NAME`, `time_ratio_low:NAME` and `time_ratio_high:NAME` are the time
-in units of kernel NAME's at the same length, from paired rounds, with its interval; findings use
-them, and no column shows them."""
+"""`time_ratio:NAME`, `time_ratio_low:NAME` and `time_ratio_high:NAME` are the time divided by that
+of kernel NAME at the same length, from paired rounds, and its interval. Findings use them; they
+have no column."""
 
 COMPILE = "compile_ns"
-"""What the first call of a compiled kernel takes beyond the next; told in the row's detail."""
+"""Compile time: the first call of a compiled kernel minus the next. In the row's detail."""
 
 RESIDENT_PEAK = "resident_peak_bytes"
-"""Of the process that a case runs in, as a cross-check of `peak_bytes`; in no column."""
+"""Peak resident memory of the case's process, a cross-check of `peak_bytes`. Has no column."""
 
 RESERVED_PEAK = "reserved_peak_bytes"
-"""What CUDA's caching allocator took from the device; in no column."""
+"""Peak memory that CUDA's caching allocator reserved on the device. Has no column."""
 
 ROUNDS = "rounds"
-"""The quantity of the record that says from how many rounds a case's time and ratios come."""
+"""The number of rounds from which a case's time and ratios were computed."""
 
 WITHHELD = "withheld"
-"""1 where something else disturbed the rounds so much that nothing follows from them but a time of
-this machine at this moment; the record's detail says what it was. 0 where they can be trusted."""
+"""1 if background load disturbed the rounds so much that no verdict follows from them; the record's
+detail describes the load. 0 if they can be trusted."""
 
 REFERENCE = "bert-sdpa"
-"""The kernel that `speedup` and verdicts are against, at the same length in the same run."""
+"""The reference kernel of `speedup` and verdicts, at the same length in the same run."""
 
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
 PREDICTED_TIME_HIGH = "predicted_time_high_ns"
-"""The time of a case that was not run, and the interval that it is expected in; no column of the
-CSV has them, the detail tells them."""
+"""The predicted time of a case that was not run, and its interval. They have no column; the row's
+detail shows them."""
 
 PREDICTED = (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH)
 
 CASE = "case"
-"""The quantity of the record that closes a case: it has a status and no value."""
+"""The quantity of the record that closes a case; it has a status and no value."""
 
 _HIDDEN_UNITS = {
     COMPILE: "ns",
@@ -75,7 +75,7 @@ _HIDDEN_UNITS = {
     RESERVED_PEAK: "B",
     **dict.fromkeys(PREDICTED, "ns"),
 }
-"""Of quantities that no column shows."""
+"""Units of the quantities without a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ class Record:
     Attributes:
         kernel: the kernel's name.
         workload: the call that was costed.
-        quantity: one of `UNITS`, or `CASE`.
-        value: in the unit of the quantity; None where there is none.
-        status: how it came about.
-        detail: why there is no value, or what to know about it.
+        quantity: one of `UNITS`, `CASE`, or another constant of this module.
+        value: in the unit of the quantity; None if there is none.
+        status: whether it could be measured.
+        detail: why there is no value, or a note on it.
     """
 
     kernel: str
@@ -100,7 +100,7 @@ class Record:
 
     @property
     def unit(self) -> str:
-        """The unit of the value."""
+        """The unit of the value; empty if it has none."""
         return UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
 
 
@@ -110,7 +110,7 @@ def case_record(case: Case, status: Status, detail: str) -> Record:
 
 
 def failure_record(case: Case, error: Exception) -> Record:
-    """The record of a case that an error ends, in the words of whoever raised it."""
+    """The record that closes a case after an error, with the error's message."""
     status: Status = "oom" if is_out_of_memory(error) else "error"
     if isinstance(error, FailedError):
         status = error.status
@@ -119,6 +119,6 @@ def failure_record(case: Case, error: Exception) -> Record:
 
 
 def missing_value_record(case: Case, quantity: str, reason: str) -> Record:
-    """The record of a quantity that could not be had."""
+    """The record of a quantity that could not be measured."""
     detail = f"{quantity} is empty: {reason}"
     return Record(case.kernel, case.workload, quantity, None, "error", detail)

@@ -1,4 +1,4 @@
-"""Records as rows, and rows as CSV, JSON and pandas."""
+"""`ResultTable`: records as rows, and rows as CSV, JSON and pandas."""
 
 from __future__ import annotations
 
@@ -57,14 +57,22 @@ _LEADING_COLUMNS = (
 )
 
 COLUMNS = (*_LEADING_COLUMNS, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
-"""The columns of CSV and pandas."""
+"""The columns of CSV and pandas, in order."""
 
 
 @dataclass(slots=True)
 class Row:
-    """One kernel on one workload, with all that is known of it.
+    """One kernel on one workload, with all results.
 
-    `withheld` says why there is no verdict on its time, where it was measured and is none.
+    Attributes:
+        kernel: the kernel's name.
+        workload: the call that was costed.
+        status: of the case; see `Status`.
+        details: notes, and why values are missing.
+        values: by quantity, in the units of `attnprof.core.records.UNITS` (MACs, bytes and
+            nanoseconds are integers); also quantities without a column.
+        is_finished: whether the case has been closed.
+        withheld: why there is no verdict although the time was measured; empty if there is one.
     """
 
     kernel: str
@@ -77,16 +85,16 @@ class Row:
 
     @property
     def detail(self) -> str:
-        """Why cells are empty, and what to know about the others."""
-        # The windows of a sparse stack say that it is one; a dense stack has none to say it.
-        is_told = self.workload.scope == "attention" and not self.workload.is_dense
-        extent = "" if is_told else describe_extent(self.workload)
-        told = [extent, *self.details, self.prediction]
-        return "; ".join(dict.fromkeys(text for text in told if text))
+        """Notes on the row, and why cells are empty; joined by semicolons."""
+        # The window column shows the layers of a sparse stack; it is empty for a dense stack.
+        is_in_window = self.workload.scope == "attention" and not self.workload.is_dense
+        extent = "" if is_in_window else describe_extent(self.workload)
+        notes = [extent, *self.details, self.prediction]
+        return "; ".join(dict.fromkeys(note for note in notes if note))
 
     @property
     def prediction(self) -> str:
-        """The predicted time with its interval and the peak, in words; empty without one."""
+        """The predicted time with its interval, and the predicted peak, as text; empty if none."""
         times = [self.integer(quantity) for quantity in PREDICTED]
         if None in times:
             return ""
@@ -97,33 +105,33 @@ class Row:
         )
 
     def integer(self, quantity: str) -> int | None:
-        """A value that is a count of something."""
+        """An integer value; None if there is none."""
         value = self.values.get(quantity)
         return None if value is None else int(value)
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether it is faster than `REFERENCE`; None without a ratio, and of the kernel itself."""
+        """Whether it is faster than `REFERENCE`; None without a ratio, and for the reference."""
         ends = [self.values.get(f"{RATIO}{end}:{REFERENCE}") for end in ("", "_high", "_low")]
         if self.kernel == REFERENCE or not all(ends):
             return None
-        # The ratio is of times; of speeds it is the inverse, and its ends change places.
+        # A ratio of speeds is the inverse of a ratio of times, with the ends exchanged.
         speed = Interval(*(1 / end for end in ends if end))
         return verdict(speed, self.integer(ROUNDS) or 0)
 
     def verdict_fields(self) -> dict[str, Cell]:
-        """The interval of `speedup` and the verdict, by name; empty where there is none."""
-        told = self.verdict
-        if told is None:
+        """The interval of `speedup` and the verdict, by name; empty without a verdict."""
+        verdict = self.verdict
+        if verdict is None:
             return {}
         return {
-            "speedup_low": round(told.speed.low, 4),
-            "speedup_high": round(told.speed.high, 4),
-            "verdict": told.outcome,
+            "speedup_low": round(verdict.speed.low, 4),
+            "speedup_high": round(verdict.speed.high, 4),
+            "verdict": verdict.outcome,
         }
 
     def cells(self) -> dict[str, Cell]:
-        """The row by column, in the order of `COLUMNS`; None where there is no value."""
+        """The row by column, in the order of `COLUMNS`; None if there is no value."""
         workload = self.workload
         return {
             "kernel": self.kernel,
@@ -144,12 +152,12 @@ class Row:
         }
 
     def predicted(self) -> dict[str, Cell]:
-        """The predicted time by its quantities; empty where there is none."""
+        """The predicted time and its interval in nanoseconds, by quantity; empty if none."""
         return {name: self.values[name] for name in PREDICTED if name in self.values}
 
 
 def describe_extent(workload: Workload) -> str:
-    """How much of a model is costed, in words; empty for one attention."""
+    """The layers and scope as text, such as `12 whole layers`; empty for one attention."""
     layers = len(workload.layers)
     if workload.scope == "layer":
         return "whole layer" if layers == 1 else f"{layers} whole layers"
@@ -157,9 +165,9 @@ def describe_extent(workload: Workload) -> str:
 
 
 def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
-    """What sets a case off from all others, as plain data.
+    """What identifies a case, as plain data.
 
-    Rows tell layers and scope in their detail; here each has a name of its own.
+    Layers and scope have keys here; in rows they are part of the detail.
     """
     cells = Row(kernel, workload).cells()
     columns = _LEADING_COLUMNS[1:2] + _LEADING_COLUMNS[3:12]
@@ -172,7 +180,7 @@ def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
 
 
 def record_line(record: Record) -> dict[str, Cell]:
-    """A record as plain data: its case, quantity, value, unit, status, detail."""
+    """A record as plain data: its case, quantity, value, unit, status and detail."""
     return {
         **identity_of(record.kernel, record.workload),
         "quantity": record.quantity,
@@ -184,13 +192,17 @@ def record_line(record: Record) -> dict[str, Cell]:
 
 
 class ResultTable:
-    """Records in the order in which they came, and the rows that they make up.
+    """The results of `attnprof.estimate` and `attnprof.compare`: one row per kernel and workload.
+
+    Results are stored as records, one per quantity, in the order in which they arrived. MACs,
+    bytes and nanoseconds are integers.
 
     Attributes:
-        records: all of them.
-        available_bytes: memory that a call may take where the rows are costed; None where nobody
-            asked.
-        machine: whose stored times tell those of rows that were not run; None without one.
+        records: all records, those of unfinished cases included.
+        available_bytes: bytes that a call could allocate on the device; None if that was not
+            measured.
+        machine: the machine profile from which times of rows that were not run are predicted; None
+            without one.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -202,7 +214,7 @@ class ResultTable:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Take in one record."""
+        """Add one record. A record of the quantity `case` closes its row."""
         self.records.append(record)
         key = (record.kernel, record.workload)
         row = self._rows.get(key)
@@ -219,28 +231,36 @@ class ResultTable:
             row.is_finished = True
 
     def close(self, status: Status, detail: str) -> None:
-        """End the cases of which something was measured and that no record has closed."""
+        """Close all open cases of which something was measured.
+
+        Args:
+            status: of these cases.
+            detail: why they end.
+        """
         for row in [row for row in self._rows.values() if not row.is_finished]:
             if row.values.keys() & _MEASURED:
                 self.add(Record(row.kernel, row.workload, CASE, None, status, detail))
 
     @property
     def rows(self) -> list[Row]:
-        """One for each closed case, in the order of their first records."""
+        """One row for each closed case, in the order of their first records."""
         return [row for row in self._rows.values() if row.is_finished]
 
     @property
     def num_rows(self) -> int:
-        """How many cases are closed."""
+        """The number of closed cases."""
         return sum(row.is_finished for row in self._rows.values())
 
     @property
     def has_failures(self) -> bool:
-        """Whether some measurement was begun and failed."""
+        """Whether a case was begun and failed: `oom`, `timeout`, `wrong` or `error`."""
         return any(row.status in FAILURES for row in self.rows)
 
     def to_csv(self) -> str:
-        """RFC 4180, one row a line under a header; empty cells where there is no value."""
+        """CSV (RFC 4180, lines end with LF): a header and one line per row.
+
+        Raw integers; a cell is empty if there is no value.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -248,10 +268,14 @@ class ResultTable:
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
-        """An object with `environment` and `rows`, which have the names of the CSV's columns.
+        """A JSON object with `schema`, `environment` and `rows`.
 
-        Rows with a speed against `REFERENCE` also have `speedup_low`, `speedup_high`, `verdict`.
-        Rows whose time was predicted have that as well, by the names of `PREDICTED`.
+        A row has the names of the CSV's columns as keys, and null if there is no value. With a
+        verdict it also has `speedup_low`, `speedup_high` and `verdict`; with a predicted time,
+        `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`.
+
+        Args:
+            environment: processor, versions and settings of the run; null if None.
         """
         document = {
             "schema": 1,
@@ -261,12 +285,18 @@ class ResultTable:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def to_json_lines(self) -> str:
-        """One record a line, as `record_line` has it."""
+        """JSON lines: one record per line, with the keys of `record_line`."""
         lines = (json.dumps(record_line(record), ensure_ascii=False) for record in self.records)
         return "".join(f"{line}\n" for line in lines)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The rows as a frame with `COLUMNS`; nullable `Int64`, so no integer turns to a float."""
+        """The rows as a DataFrame with the CSV's columns.
+
+        Quantities are nullable `Int64`, so that integers stay exact; `speedup` is `Float64`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
         import pandas as pd
 
         frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))

@@ -1,6 +1,6 @@
-"""Buffers inside torch's fused attention on CPU, which no tensor holds.
+"""Buffers that torch's fused attention on CPU allocates internally, outside of any tensor.
 
-Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
+Source: PyTorch, aten/src/ATen/native/cpu/FlashAttentionKernel.cpp.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import sys
 from attnprof.core.cpu import cpu_threads, has_instruction
 from attnprof.core.workload import DTYPE_BYTES, DType
 
-_KEY_BLOCK = 512
+KEY_BLOCK = 512
+"""Keys that a block of queries is multiplied with at a time."""
 
 _SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
@@ -18,20 +19,20 @@ _SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 def forward_buffer_bytes(
     attentions: int, queries: int, keys: int, head_dim: int, dtype: DType
 ) -> int:
-    """Buffers of one call of the operator.
+    """Bytes of the internal buffers of one call of the forward operator.
 
     Each thread has a block of scores, two statistics for each query and a block of outputs, in
-    float32, or in float64 for float64. Where the CPU multiplies matrices of a half precision in
-    tiles, keys and values are repacked.
+    float32, or in float64 for float64. If the CPU has tiled matrix products (AMX) for a half
+    precision, keys and values are also repacked.
 
     Args:
-        attentions: independent ones at one time: batch times heads.
-        queries: of each.
-        keys: of each.
+        attentions: independent attentions in the call: batch times heads.
+        queries: queries of each attention.
+        keys: keys of each attention.
         head_dim: width of a head.
         dtype: of the tensors.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns + 2 + head_dim)
     repacked = 0
@@ -45,11 +46,16 @@ def forward_buffer_bytes(
 
 
 def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
-    """Buffers of one call of the backward operator.
+    """Bytes of the internal buffers of one call of the backward operator.
 
-    Two blocks of scores for each thread, and a sum for each query of a block.
+    Each thread has two blocks of scores, and a sum for each query of a block.
+
+    Args:
+        queries: queries of each attention.
+        keys: keys of each attention.
+        dtype: of the tensors.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns * 2 + 1)
     if size < 4:
@@ -57,16 +63,18 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
     return cpu_threads() * per_thread
 
 
-def _query_block(queries: int) -> int:
+def query_block(queries: int) -> int:
+    """Queries that a thread processes at a time."""
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
 
 def _even(number: int) -> int:
+    """The number, rounded up to a multiple of 2."""
     return number + number % 2
 
 
 def _repacks(queries: int, keys: int, dtype: DType) -> bool:
-    """Whether fused attention repacks: 64 tokens or more, on a CPU that gains by it."""
+    """Whether fused attention repacks keys and values: 64 tokens or more, on a CPU with AMX."""
     torch = sys.modules.get("torch")
     if torch is not None and not torch._C._get_mkldnn_enabled():
         return False

@@ -1,4 +1,4 @@
-"""One attention call to be costed."""
+"""`Workload`: one attention call whose cost is computed or measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Device = Literal["cpu", "cuda"]
 DType = Literal["float32", "float64", "bfloat16", "float16"]
 
 FEED_FORWARD_FACTOR = 4
-"""Width of the feed-forward in units of the layer's, as in BERT (arXiv 1810.04805, section 3) and
+"""Width of the feed-forward divided by hidden_size, as in BERT (arXiv 1810.04805, section 3) and
 Longformer."""
 
 DTYPE_BYTES: dict[DType, int] = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
@@ -30,23 +30,26 @@ def _choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One attention call: a pattern at a length, in a shape, on a device.
+    """One attention call: a pattern at a length, with shape, dtype, device and mode.
+
+    The call takes hidden states `(batch_size, seq_len, hidden_size)` and returns the same shape.
 
     Attributes:
-        pattern: an `AttentionPattern`, or an `AttentionStack` of them.
-        seq_len: tokens in the sequence.
-        hidden_size: width of the layer, a multiple of the pattern's heads.
+        pattern: an `AttentionPattern`, or an `AttentionStack` of several layers.
+        seq_len: tokens in each sequence.
+        hidden_size: width of the layer, a multiple of the pattern's number of heads.
         batch_size: sequences in one call.
         dtype: `float32`, `float64`, `bfloat16` or `float16`.
         device: `cpu` or `cuda`.
         mode: `inference` (eval, no gradients) or `training` (forward and backward; the input
-            needs a gradient too, as it does inside a network).
-        scope: what of each layer: `attention` is the query, key and value projections and the
-            attention; `layer` is all of it, with the output projection, the feed-forward, and
-            residuals with layer norms, as `BertLayer` draws it.
+            requires a gradient too, as it does inside a network).
+        scope: the part of each layer: `attention` is the query, key and value projections and the
+            attention; `layer` adds the output projection, the feed-forward, and the residuals
+            with layer norms, as in transformers' `BertLayer`.
 
     Raises:
-        UsageError: when a value is outside what its description says.
+        UsageError: (a `ValueError`) if a value is not what its description says, or a global
+            position is outside the sequence.
     """
 
     pattern: Pattern
@@ -90,12 +93,12 @@ class Workload:
 
     @property
     def intermediate_size(self) -> int:
-        """Width of the feed-forward of a whole layer."""
+        """Width of the feed-forward of a layer, 4 * hidden_size."""
         return FEED_FORWARD_FACTOR * self.hidden_size
 
     @property
     def dtype_bytes(self) -> int:
-        """Bytes of one number."""
+        """Bytes of one element of the dtype."""
         return DTYPE_BYTES[self.dtype]
 
     @property
@@ -109,7 +112,7 @@ class Workload:
         return all(layer.is_dense for layer in self.layers)
 
     def densified(self) -> Workload:
-        """The same call with dense attention in every layer, to compare a sparse pattern with."""
+        """The same call with dense attention in every layer, the baseline of a sparse pattern."""
         dense = AttentionPattern.dense(self.num_heads)
         pattern: Pattern = dense
         if len(self.layers) > 1:
@@ -117,7 +120,7 @@ class Workload:
         return replace(self, pattern=pattern)
 
     def at(self, seq_len: int) -> Workload:
-        """The same call at another length."""
+        """The same call at another length in tokens."""
         return replace(self, seq_len=seq_len)
 
 
@@ -130,5 +133,5 @@ class Case:
 
 
 def dtype_name(tensor: Tensor) -> DType:
-    """`float32` for `torch.float32`."""
+    """The name of a tensor's dtype: `float32` for `torch.float32`."""
     return cast("DType", str(tensor.dtype).removeprefix("torch."))

@@ -1,1 +1,1 @@
-"""Worker processes, and what becomes of them."""
+"""Worker processes, and the outcomes of the functions that they run."""

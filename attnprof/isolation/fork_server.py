@@ -1,8 +1,8 @@
-"""Runs functions in processes of their own: what one of them breaks, the next does not see.
+"""Runs functions in worker processes, so that a crash or a patch in one does not affect the next.
 
-One process imports what all of them need and forks itself for each: imports are paid once. It is
-a fresh interpreter, not a fork of the caller, whose threads and patches stay its own. All of them
-end with the caller, however that ends.
+A server process imports the modules that all workers need and forks itself for each worker, so
+imports are paid for once. It is a new interpreter, not a fork of the caller, so the caller's
+threads and patches are not inherited. All processes end with the caller, however that ends.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from attnprof.isolation.server_process import SERVE, receive, send
 from attnprof.isolation.system_memory import available_bytes, count_kills
 
 _STDERR = 2
-"""The descriptor; `sys.stderr` may be something else."""
+"""The file descriptor; `sys.stderr` may have been redirected."""
 
-_PATIENCE_SECONDS = 5.0
+_EXIT_SECONDS = 5.0
+"""How long to wait for a process to end after its pipe was closed."""
 
 
 class ForkServer:
-    """Makes workers, each a fork of a process that has imported modules.
+    """Creates workers, each a fork of a process that has imported modules.
 
     Args:
-        modules: what that process imports, once a first worker is asked for.
-        variables: of its environment, beside those of this process.
-        is_limited: whether a worker may take no more memory than is free when it begins: an
-            allocation beyond that fails, where the system would kill.
-        is_heard: whether what workers print goes to stderr; it is dropped else.
+        modules: what that process imports when the first worker is requested.
+        variables: environment variables of that process, in addition to those of this one.
+        is_limited: whether a worker may allocate no more memory than is free when it begins; an
+            allocation beyond that fails, instead of the system killing the process.
+        shows_output: whether output of workers goes to stderr; otherwise it is discarded.
 
     Raises:
-        OSError: where there is no `fork`.
+        OSError: if the system has no `fork`.
     """
 
     def __init__(
@@ -51,18 +52,18 @@ class ForkServer:
         variables: Mapping[str, str] | None = None,
         *,
         is_limited: bool = False,
-        is_heard: bool = False,
+        shows_output: bool = False,
     ) -> None:
         if not hasattr(os, "fork"):
-            raise OSError("processes of their own need fork, which this system has not")
+            raise OSError("worker processes need fork, which this system does not have")
         self._modules = tuple(modules)
         self._variables = dict(variables or {})
         self.is_limited = is_limited
-        self._is_heard = is_heard
+        self._shows_output = shows_output
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._workers: set[ForkedWorker] = set()
-        self._asking = threading.RLock()
+        self._request_lock = threading.RLock()
 
     def __enter__(self) -> ForkServer:
         return self
@@ -71,7 +72,7 @@ class ForkServer:
         self.close()
 
     def close(self) -> None:
-        """End the process, and all its workers."""
+        """End the server process and all its workers."""
         for worker in tuple(self._workers):
             worker.kill()
         self._workers.clear()
@@ -83,7 +84,7 @@ class ForkServer:
         self._control = self._process = None
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function in a worker of its own."""
+        """Call a function in a new worker; see `ForkedWorker.call`."""
         worker = self.worker()
         try:
             return worker.call(function, *args, max_seconds=max_seconds)
@@ -91,29 +92,33 @@ class ForkServer:
             worker.close()
 
     def preload(self, modules: Sequence[str]) -> None:
-        """Import for all workers to come; those that there are have been told."""
+        """Import modules for all later workers; existing workers are not affected."""
         self._modules += tuple(modules)
         if modules and self._control is not None:
-            with suppress(OSError, EOFError):  # it was killed: the next one imports them
+            with suppress(OSError, EOFError):  # the server was killed: the next one imports them
                 self._request(b"i", tuple(modules))
 
     def worker(self) -> ForkedWorker:
-        """A new fork, in the caller's current folder and with its search path."""
+        """A new fork, in the caller's current folder and with its search path.
+
+        Raises:
+            AttnprofError: if no process can be started.
+        """
         try:
             return self._fork()
-        except (OSError, EOFError):  # it was killed: another can be started
+        except (OSError, EOFError):  # the server was killed: another one can be started
             self.close()
         try:
             return self._fork()
         except (OSError, EOFError) as error:
             self.close()
-            raise AttnprofError("no process of its own could be started") from error
+            raise AttnprofError("could not start a worker process") from error
 
     def reap(self, worker: ForkedWorker) -> int:
-        """How a worker ended, now at the latest, as `os.waitpid` tells it.
+        """The exit status of a worker, as from `os.waitpid`; a worker that still runs is killed.
 
         Raises:
-            EOFError: when nobody knows.
+            EOFError: if it is not known.
         """
         if worker not in self._workers:
             raise EOFError
@@ -122,65 +127,76 @@ class ForkServer:
         return self._request(b"w", worker.pid)
 
     def _start_server(self) -> socket.socket:
+        """The socket to the server process, which is started unless it runs."""
         if self._control is None:
-            self._control, theirs = socket.socketpair()
-            with theirs:
-                heard = _STDERR if self._is_heard else subprocess.DEVNULL
+            self._control, server_end = socket.socketpair()
+            with server_end:
+                output = _STDERR if self._shows_output else subprocess.DEVNULL
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", SERVE, str(theirs.fileno()), *self._modules],
+                    [sys.executable, "-P", "-c", SERVE, str(server_end.fileno()), *self._modules],
                     stdin=subprocess.DEVNULL,
-                    stdout=heard,
-                    stderr=heard,
-                    pass_fds=[theirs.fileno()],
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[server_end.fileno()],
                     env=os.environ | self._variables,
-                    start_new_session=True,  # what a terminal interrupts is the caller alone
+                    start_new_session=True,  # Ctrl-C in a terminal interrupts only the caller
                 )
         return self._control
 
     def _fork(self) -> ForkedWorker:
-        ours, theirs = socket.socketpair()
+        pipe, worker_end = socket.socketpair()
         try:
-            with theirs:
-                here = os.getcwd()  # noqa: PTH109
+            with worker_end:
+                folder = os.getcwd()  # noqa: PTH109
                 limit = available_bytes("cpu") if self.is_limited else None
-                with self._asking:
-                    pid = self._request(b"f", (here, sys.path, limit), [theirs.fileno()])
-                    worker = ForkedWorker(self, pid, ours)
+                with self._request_lock:
+                    pid = self._request(b"f", (folder, sys.path, limit), [worker_end.fileno()])
+                    worker = ForkedWorker(self, pid, pipe)
                     self._workers.add(worker)
         except BaseException:
-            ours.close()
+            pipe.close()
             raise
         return worker
 
-    def _request(self, request: bytes, given: object, descriptors: Sequence[int] = ()) -> int:
-        with self._asking:  # several threads may each have a worker
+    def _request(self, request: bytes, argument: object, descriptors: Sequence[int] = ()) -> int:
+        """The server's answer to one of the requests of `server_process.serve`."""
+        with self._request_lock:  # several threads may each have a worker
             control = self._start_server()
             try:
                 socket.send_fds(control, [request], list(descriptors))
-                send(control, pickle.dumps(given))
+                send(control, pickle.dumps(argument))
                 return pickle.loads(receive(control))
-            except BaseException:  # whoever is interrupted here has not read the answer
+            except BaseException:  # after an interrupt, the answer would be left in the socket
                 self.close()
                 raise
 
 
 class ForkedWorker:
-    """One fork of a `ForkServer`."""
+    """One fork of a `ForkServer`. It keeps the state that functions leave in it."""
 
     def __init__(self, server: ForkServer, pid: int, pipe: socket.socket) -> None:
         self._server = server
         self.pid = pid
         self._pipe = pipe
         self._kills_before = count_kills()
-        # Tells of the end of a process even where one that it has started holds its pipe.
-        self._end: int | None = None
+        # Readable once the process has ended, even if a child that it started holds its pipe.
+        self._pidfd: int | None = None
         if hasattr(os, "pidfd_open"):
             with suppress(OSError):
-                self._end = os.pidfd_open(pid)
+                self._pidfd = os.pidfd_open(pid)
         self._is_closed = False
 
     def call(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function; when its time is over, its process is killed with all it started."""
+        """Call a function and wait for its outcome.
+
+        Args:
+            function: a function that can be pickled, that is one of a module.
+            args: its arguments, which can be pickled.
+            max_seconds: timeout; then the process is killed, with all processes it has started.
+
+        Raises:
+            ValueError: if the worker has been closed.
+        """
         if self._is_closed:
             raise ValueError("the worker has been closed")
         deadline = time.monotonic() + max_seconds
@@ -199,16 +215,16 @@ class ForkedWorker:
         return pickle.loads(answer)
 
     def close(self) -> None:
-        """End it, with all that its functions have started."""
-        self._ended()
+        """End the process, with all processes that its functions have started."""
+        self._exit_status()
 
     def kill(self) -> None:
-        """Have it end, and do not wait for that."""
+        """Kill the process and all processes it has started, without waiting for their end."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _ended(self) -> int:
-        """How it ended, now at the latest; -1 where nobody knows."""
+    def _exit_status(self) -> int:
+        """End the process; its status as from `os.waitpid`, or -1 if unknown."""
         if self._is_closed:
             return -1
         self._is_closed = True
@@ -218,13 +234,17 @@ class ForkedWorker:
             return -1
         finally:
             self._pipe.close()
-            if self._end is not None:
-                os.close(self._end)
+            if self._pidfd is not None:
+                os.close(self._pidfd)
 
     def _answer(self, deadline: float) -> bytes | None:
-        """What comes back; None if it has not by the deadline."""
-        ends = [self._pipe, *([] if self._end is None else [self._end])]
-        ready, _, _ = select.select(ends, [], [], max(0.0, deadline - time.monotonic()))
+        """The pickled outcome; None if the deadline passes first.
+
+        Raises:
+            EOFError: if the process ends first.
+        """
+        sources = [self._pipe, *([] if self._pidfd is None else [self._pidfd])]
+        ready, _, _ = select.select(sources, [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             return None
         if self._pipe not in ready:
@@ -239,10 +259,11 @@ class ForkedWorker:
 
     def _describe_death(self) -> Outcome:
         """The outcome of a function whose process has ended."""
-        if self._end is not None and not select.select([self._end], [], [], _PATIENCE_SECONDS)[0]:
+        pidfds = [] if self._pidfd is None else [self._pidfd]
+        if pidfds and not select.select(pidfds, [], [], _EXIT_SECONDS)[0]:
             self.close()
             return Outcome(failure="closed its pipe", status="error", worker_died=True)
-        status = self._ended()
+        status = self._exit_status()
         if status < 0:
             return Outcome(failure="its process was lost", status="error", worker_died=True)
         if not os.WIFSIGNALED(status):
@@ -250,6 +271,6 @@ class ForkedWorker:
             return Outcome(failure=failure, status="error", worker_died=True)
         name = signal.Signals(os.WTERMSIG(status)).name
         if name == "SIGKILL" and count_kills() > self._kills_before:
-            failure = "killed by the system, whose memory had run out"
+            failure = "killed by the system, which ran out of memory"
             return Outcome(failure=failure, status="oom", worker_died=True)
         return Outcome(failure=f"killed by {name}", status="error", worker_died=True)

@@ -1,4 +1,4 @@
-"""What becomes of a function: its value, or how it failed."""
+"""`Outcome`: the value of a function call, or how it failed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from attnprof.core.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a function.
+    """The outcome of a function call.
 
     Attributes:
-        value: what it returned; None where it did not.
-        failure: how it ended, empty where it returned: `TypeError: …`, `killed by SIGSEGV`.
-        status: of the failure, as a row has it.
-        error: what it raised, where that is one of attnprof's own errors.
-        is_lost: whether its process ended with it.
-        busy_ns: how long it ran, where it came to an end.
+        value: what it returned; None if it failed.
+        failure: how it failed, such as `TypeError: …` or `killed by SIGSEGV`; empty if it returned.
+        status: the status of a row with this outcome.
+        error: the exception, if it is an `AttnprofError`.
+        worker_died: whether its process ended during the call.
+        busy_ns: its duration in nanoseconds; 0 if it failed.
     """
 
     value: Any = None
@@ -38,10 +38,10 @@ class Outcome:
 
     @property
     def result(self) -> Any:
-        """What it returned.
+        """The value that the function returned.
 
         Raises:
-            AttnprofError: what it raised, or a `FailedError` in the words of `failure`.
+            AttnprofError: if it failed: its own exception, or a `FailedError` with `failure`.
         """
         if self.status == "ok":
             return self.value
@@ -49,12 +49,12 @@ class Outcome:
 
 
 def run_captured(function: Callable[..., Any], *args: Any) -> Outcome:
-    """What becomes of a function in this process."""
-    begun_ns = time.perf_counter_ns()
+    """Call a function in this process. Its stdout goes to stderr."""
+    start_ns = time.perf_counter_ns()
     try:
         with code_under_test():
             value = function(*args)
-        return Outcome(value, busy_ns=time.perf_counter_ns() - begun_ns)
+        return Outcome(value, busy_ns=time.perf_counter_ns() - start_ns)
     except Exception as error:
         return failure_outcome(error)
 

@@ -1,4 +1,4 @@
-"""The process that imports once and forks itself for each worker of a `ForkServer`."""
+"""The server process of a `ForkServer`: imports once and forks itself for each worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 def send(pipe: socket.socket, content: bytes) -> None:
-    """A message, behind its length."""
+    """Send a message, preceded by its length."""
     pipe.sendall(_LENGTH.pack(len(content)) + content)
 
 
@@ -37,12 +37,12 @@ def receive(pipe: socket.socket) -> bytes:
     """The next message.
 
     Raises:
-        EOFError: when the other end closes before it is whole.
+        EOFError: if the other end closes before the message is complete.
     """
-    return _exactly(pipe, _LENGTH.unpack(_exactly(pipe, _LENGTH.size))[0])
+    return _receive_exactly(pipe, _LENGTH.unpack(_receive_exactly(pipe, _LENGTH.size))[0])
 
 
-def _exactly(pipe: socket.socket, count: int) -> bytes:
+def _receive_exactly(pipe: socket.socket, count: int) -> bytes:
     parts: list[bytes] = []
     while count:
         part = pipe.recv(min(count, 2**20))
@@ -54,10 +54,15 @@ def _exactly(pipe: socket.socket, count: int) -> bytes:
 
 
 def serve(descriptor: int, modules: Sequence[str]) -> None:
-    """Import, then fork for each worker that is asked for, until the caller has ended.
+    """Import modules, then fork for each requested worker, until the caller has ended.
 
-    Requests are `f` with the worker's end of its pipe, answered by its process; `w` with a
-    process, answered by how it ended; and `i` with further modules to import.
+    Requests are one byte and a pickled argument: `f` (fork) with a descriptor of the worker's end
+    of its pipe, answered by its process id; `w` (wait) with a process id, answered by the exit
+    status; and `i` (import) with further modules, answered by 0.
+
+    Args:
+        descriptor: of the socket to the caller.
+        modules: names of modules to import.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     _import(modules)
@@ -68,17 +73,17 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
                 request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
                 if not request:
                     return
-                given = pickle.loads(receive(control))
+                argument = pickle.loads(receive(control))
                 if request == b"f":
-                    pid = _fork(socket.socket(fileno=descriptors[0]), control, libc, *given)
+                    pid = _fork(socket.socket(fileno=descriptors[0]), control, libc, *argument)
                     children.add(pid)
                     send(control, pickle.dumps(pid))
                 elif request == b"i":
-                    _import(given)
+                    _import(argument)
                     send(control, pickle.dumps(0))
                 else:
-                    children.discard(given)
-                    send(control, pickle.dumps(os.waitpid(given, 0)[1]))
+                    children.discard(argument)
+                    send(control, pickle.dumps(os.waitpid(argument, 0)[1]))
         except (OSError, EOFError):
             return
         finally:
@@ -88,12 +93,12 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
 
 
 def _import(modules: Sequence[str]) -> None:
-    """Import without garbage collection, which takes a sixth of it and finds nothing to free."""
+    """Import without garbage collection, which takes a sixth of the time and frees nothing."""
     gc.disable()
     for module in modules:
-        with suppress(Exception):  # what fails here fails again in the worker that needs it
+        with suppress(Exception):  # it will fail again in the worker that needs it
             importlib.import_module(module)
-    gc.freeze()  # nor do workers look through it
+    gc.freeze()  # so that workers do not scan it
     gc.enable()
 
 
@@ -105,10 +110,20 @@ def _fork(
     search_path: list[str],
     limit: int | None,
 ) -> int:
+    """Fork a worker, which runs functions until its pipe closes; its process id.
+
+    Args:
+        pipe: the worker's end of its pipe.
+        control: the server's socket to the caller, which the worker closes.
+        libc: to set the signal that ends the worker with the server; None if not on Linux.
+        folder: the worker's current folder.
+        search_path: its `sys.path`.
+        limit: bytes that it may allocate; None for no limit.
+    """
     parent = os.getpid()
     child = os.fork()
     if child:
-        # Before the answer: whoever hears of the process may kill all that it starts.
+        # Before the answer is sent: the caller may then kill the process group.
         with suppress(OSError):
             os.setpgid(child, child)
         pipe.close()
@@ -142,13 +157,13 @@ def _work(pipe: socket.socket) -> None:
             function, args = pickle.loads(request)
             outcome = run_captured(function, *args)
             answer = pickle.dumps(outcome)
-        except BaseException as error:  # that of the user's code ends the function, not the worker
+        except BaseException as error:  # user code ends the function with it, not the worker
             answer = pickle.dumps(replace(failure_outcome(error), error=None))
         send(pipe, answer)
 
 
 def installed_modules() -> list[str]:
-    """What this process has imported of the packages that are installed, in that order."""
+    """Names of the modules of installed packages that this process has imported, in order."""
     folders = tuple(
         f"{folder}{os.sep}"
         for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}

@@ -1,4 +1,4 @@
-"""How much memory a call may still take, and what keeps it to that."""
+"""Free memory of the system, a limit for this process, and kills for lack of memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _STATM = Path("/proc/self/statm")
 
 
 def available_bytes(device: Device) -> int:
-    """Memory that a call may still take on the device without being killed for it."""
+    """Bytes that a call can still allocate on the device without being killed for it.
+
+    On CPU that is the system's available memory, or less where a control group has a limit.
+    """
     if device == "cuda":
         import torch
 
@@ -29,10 +32,13 @@ def available_bytes(device: Device) -> int:
 
 
 def limit_bytes(more_bytes: int) -> None:
-    """Let this process take so many bytes more, and no others: an allocation beyond that fails.
+    """Limit what this process may allocate from now on: an allocation beyond that fails.
 
-    Without a limit the system kills some process when memory has run out. Only Linux limits what a
-    process may write to; elsewhere nothing is limited.
+    Without a limit the system kills some process when it runs out of memory. Only Linux has a
+    limit of writable memory; on other systems this does nothing.
+
+    Args:
+        more_bytes: bytes that the process may allocate beyond what it has.
     """
     if not _STATM.exists():
         return
@@ -45,7 +51,7 @@ def limit_bytes(more_bytes: int) -> None:
 
 
 def count_kills() -> int:
-    """How many processes the system has killed for memory so far; 0 where it does not tell."""
+    """How many processes the system has killed for lack of memory so far; 0 if unknown."""
     kills = 0
     for path in (_VMSTAT, _CGROUP / "memory.events"):
         with suppress(OSError):
@@ -55,7 +61,7 @@ def count_kills() -> int:
 
 
 def _reclaimable_bytes() -> int:
-    """Files that the control group caches, which give way to whoever needs memory."""
+    """Bytes of the control group's file cache that the system frees when memory is needed."""
     try:
         lines = (_CGROUP / "memory.stat").read_text().splitlines()
     except OSError:
@@ -65,7 +71,7 @@ def _reclaimable_bytes() -> int:
 
 
 def _number(path: Path) -> int | None:
-    """What a control group's file says; None where there is no such limit."""
+    """The number in a control group's file; None if there is no limit or no such file."""
     try:
         text = path.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What runs functions in workers: processes of their own, or this one."""
+"""The interface of workers, and workers that run functions in this process."""
 
 from __future__ import annotations
 
@@ -12,51 +12,57 @@ from attnprof.isolation.outcome import Outcome, run_captured
 
 
 class Worker(Protocol):
-    """Runs functions one after the other in one process, which keeps what they leave."""
+    """Runs functions one after the other in one process, which keeps the state they leave."""
 
     def call(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function of a module with what can be pickled; its result can be, too."""
+        """Call a function and wait for its outcome.
+
+        Args:
+            function: a function that can be pickled, that is one of a module.
+            args: its arguments, which can be pickled, as can its result.
+            max_seconds: timeout.
+        """
         ...
 
     def close(self) -> None:
-        """End it, with all that its functions have started."""
+        """End the process, with all processes that its functions have started."""
         ...
 
 
 class Workers(Protocol):
-    """Where workers come from."""
+    """Creates workers."""
 
     def worker(self) -> Worker:
-        """A new one."""
+        """A new worker."""
         ...
 
     def preload(self, modules: Sequence[str]) -> None:
-        """Import for all that come."""
+        """Import modules for all later workers."""
         ...
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function in a worker of its own."""
+        """Call a function in a new worker; see `Worker.call`."""
         ...
 
 
 class InProcessWorkers:
-    """Workers that are none: functions run here, and take this process along when they break it."""
+    """A stand-in that runs functions in this process: a crash ends it, and there is no timeout."""
 
     def worker(self) -> InProcessWorkers:
-        """This process."""
+        """This object."""
         return self
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        """Call a function."""
+        """Call a function in this process; `max_seconds` is ignored."""
         return run_captured(function, *args)
 
     call = run
 
     def preload(self, modules: Sequence[str]) -> None:
-        """What is imported here stays so."""
+        """Does nothing: this process imports modules when it needs them."""
 
     def close(self) -> None:
-        """Nothing has been started."""
+        """Does nothing: there is no process to end."""
 
 
 @contextmanager
@@ -65,23 +71,23 @@ def open_workers(
     variables: Mapping[str, str] | None = None,
     *,
     is_limited: bool = False,
-    is_heard: bool = False,
-    hint: str = "add --no-isolation to do without",
+    shows_output: bool = False,
+    hint: str = "add --no-isolation to run without them",
 ) -> Generator[ForkServer]:
-    """Forks of a process that has imported modules; they end with the context.
+    """A `ForkServer` whose processes end with the context.
 
     Args:
-        modules: what that process imports.
-        variables: of its environment, beside those of this process.
-        is_limited: whether a worker may take no more memory than is free when it begins.
-        is_heard: whether what workers print goes to stderr.
-        hint: what helps where there is no `fork`.
+        modules: what the server process imports.
+        variables: its environment variables, in addition to those of this process.
+        is_limited: whether a worker may allocate no more memory than is free when it begins.
+        shows_output: whether output of workers goes to stderr; otherwise it is discarded.
+        hint: the remedy in the message of the error.
 
     Raises:
-        MeasurementError: where there is no `fork`.
+        MeasurementError: if the system has no `fork`.
     """
     try:
-        server = ForkServer(modules, variables, is_limited=is_limited, is_heard=is_heard)
+        server = ForkServer(modules, variables, is_limited=is_limited, shows_output=shows_output)
     except OSError as error:
         raise MeasurementError("; ".join(filter(None, [str(error), hint]))) from error
     with server:

@@ -58,7 +58,7 @@ def isolated(options: Mapping[str, object]) -> ExitStack:
     ]
     with ExitStack() as stack:
         if own and not options.get("no_isolation"):
-            server = stack.enter_context(open_workers(_modules(own), is_heard=True))
+            server = stack.enter_context(open_workers(_modules(own), shows_output=True))
             shares_imports = len(own) > 1
             stack.enter_context(
                 custom.custom_kernels_in(server, timeout, shares_imports=shares_imports)

@@ -1,1 +1,1 @@
-"""Attention modules that anyone may use; they know nothing of profiling."""
+"""Attention modules for general use, independent of profiling."""

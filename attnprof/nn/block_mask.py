@@ -1,7 +1,8 @@
-"""Which blocks of queries and keys a pattern touches, without any tensor of n^2 numbers.
+"""Which blocks of queries and keys contain attended pairs, without any tensor of n^2 elements.
 
-FlexAttention computes a block of scores if any of its pairs is read. A block is full if all are:
-then it needs no mask. Blocks are squares of 128 tokens, smaller at the end of the sequence.
+FlexAttention computes a block of scores if it contains an attended pair. A block is full if all of
+its pairs are attended: then it needs no mask. Blocks are squares of 128 tokens, smaller at the end
+of the sequence.
 """
 
 from __future__ import annotations
@@ -14,45 +15,57 @@ from functools import lru_cache
 from attnprof.core.pattern import AttentionPattern
 
 BLOCK = 128
+"""Tokens on each side of a block, as in FlexAttention."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRow:
-    """The blocks of keys that one block of queries reads, by their numbers, ascending."""
+    """The blocks of keys that one block of queries attends to, by index, ascending.
+
+    Attributes:
+        partial: blocks of which some pairs are attended.
+        full: blocks of which all pairs are attended.
+    """
 
     partial: tuple[int, ...]
     full: tuple[int, ...]
 
 
 def block_rows(layer: AttentionPattern, dilation: int, seq_len: int) -> Iterator[BlockRow]:
-    """For each block of queries of a head with that dilation; globals as columns, not as rows.
+    """The blocks of keys for each block of queries of a head, from the first query to the last.
 
-    What global tokens read has projections of its own, and is not computed by blocks.
+    Global tokens count as keys only: their queries have separate projections and are not computed
+    in blocks.
+
+    Args:
+        layer: the pattern.
+        dilation: of the head.
+        seq_len: tokens.
     """
-    reach = (layer.window or 0) // 2
+    half_window = (layer.window or 0) // 2
     of_globals = {position // BLOCK for position in layer.global_positions}
     for first in range(0, seq_len, BLOCK):
         last = min(first + BLOCK, seq_len) - 1
-        touched = of_globals | _touched(first, last, reach, dilation, seq_len)
+        touched = of_globals | _touched(first, last, half_window, dilation, seq_len)
         full = {
             block
             for block in touched
             if dilation == 1
-            and last - reach <= block * BLOCK
-            and min((block + 1) * BLOCK, seq_len) - 1 <= first + reach
+            and last - half_window <= block * BLOCK
+            and min((block + 1) * BLOCK, seq_len) - 1 <= first + half_window
         }
         yield BlockRow(tuple(sorted(touched - full)), tuple(sorted(full)))
 
 
-def _touched(first: int, last: int, reach: int, dilation: int, seq_len: int) -> set[int]:
-    """Blocks with a key of the band of the queries from `first` to `last`."""
+def _touched(first: int, last: int, half_window: int, dilation: int, seq_len: int) -> set[int]:
+    """Blocks with a key in the band of the queries from `first` to `last`."""
     if dilation <= last - first + 1:
-        # What the queries read k steps away borders on, or overlaps, what they read k + 1 away.
-        spans = [(first - reach * dilation, last + reach * dilation)]
+        # The keys at k and at k + 1 strides from these queries are adjacent spans, or overlap.
+        spans = [(first - half_window * dilation, last + half_window * dilation)]
     else:
-        before = min(reach, last // dilation)
-        behind = min(reach, (seq_len - 1 - first) // dilation)
-        shifts = range(-before * dilation, behind * dilation + 1, dilation)
+        before = min(half_window, last // dilation)
+        after = min(half_window, (seq_len - 1 - first) // dilation)
+        shifts = range(-before * dilation, after * dilation + 1, dilation)
         spans = [(first + shift, last + shift) for shift in shifts]
     return {
         block
@@ -63,7 +76,7 @@ def _touched(first: int, last: int, reach: int, dilation: int, seq_len: int) -> 
 
 @lru_cache(maxsize=1024)
 def block_scores(layer: AttentionPattern, seq_len: int) -> int:
-    """Scores in the blocks that all heads touch, of one sequence."""
+    """Scores in the blocks with an attended pair, of all heads of one sequence."""
     return sum(
         heads * _scores_of_head(layer, dilation, seq_len)
         for dilation, heads in Counter(layer.dilation).items()
@@ -71,11 +84,14 @@ def block_scores(layer: AttentionPattern, seq_len: int) -> int:
 
 
 def _scores_of_head(layer: AttentionPattern, dilation: int, seq_len: int) -> int:
-    last_block, in_last = divmod(seq_len - 1, BLOCK)
-    missing = BLOCK - 1 - in_last
+    last_block = (seq_len - 1) // BLOCK
+    missing = BLOCK * (last_block + 1) - seq_len
     scores = 0
-    for number, row in enumerate(block_rows(layer, dilation, seq_len)):
+    for index, row in enumerate(block_rows(layer, dilation, seq_len)):
         blocks = row.partial + row.full
-        keys = len(blocks) * BLOCK - missing * (last_block in blocks)
-        scores += keys * (BLOCK - missing * (number == last_block))
+        keys = len(blocks) * BLOCK
+        if last_block in blocks:
+            keys -= missing
+        queries = BLOCK - missing if index == last_block else BLOCK
+        scores += queries * keys
     return scores

@@ -1,7 +1,7 @@
-"""A whole encoder layer around any self-attention, as BERT and Longformer draw it.
+"""A complete encoder layer around any self-attention, as in BERT and Longformer.
 
 Source: transformers, models/bert/modeling_bert.py, class BertLayer; LongformerLayer, in
-models/longformer/modeling_longformer.py, is the same around another attention.
+models/longformer/modeling_longformer.py, is the same with another attention.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 _EPSILON = 1e-12
-"""Of the layer norms, as in the configs of both models."""
+"""Epsilon of the layer norms, the default of both models' configs."""
 
 
 class EncoderLayer(nn.Module):
     """Attention, output projection and feed-forward, a residual and a layer norm after each half.
 
-    Its modules hold what those of transformers' `BertLayer` hold: `attention` is its
-    `attention.self`, `attention_output` its `attention.output`, and `intermediate` and `output` are
-    called as there. There is no dropout.
+    The submodules correspond to those of transformers' `BertLayer`: `attention` to its
+    `attention.self`, `attention_output` to its `attention.output`; `intermediate` and `output` have
+    the same names. There is no dropout.
 
     Args:
         attention: a module that takes `hidden_states` `(batch, seq_len, hidden)` and returns a
@@ -38,7 +38,7 @@ class EncoderLayer(nn.Module):
         self.output = ResidualOutput(intermediate_size, hidden_size)
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """The layer, `(batch, seq_len, hidden)` to the same shape; `kwargs` go to the attention."""
+        """`(batch, seq_len, hidden)` to the same shape; `kwargs` are passed to the attention."""
         attended = self.attention_output(
             only_output(self.attention(hidden_states, **kwargs)), hidden_states
         )
@@ -58,7 +58,7 @@ class Intermediate(nn.Module):
 
 
 class ResidualOutput(nn.Module):
-    """A projection to the layer's width, what it is added to, and the layer norm of the sum."""
+    """A projection to the layer's width, added to a residual, and the layer norm of the sum."""
 
     def __init__(self, width: int, hidden_size: int) -> None:
         super().__init__()
@@ -66,12 +66,12 @@ class ResidualOutput(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=_EPSILON)
 
     def forward(self, hidden_states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """`(batch, seq_len, width)` and the residual's shape to `(batch, seq_len, hidden)`."""
+        """`(batch, seq_len, width)` and a residual `(batch, seq_len, hidden)` to the latter."""
         return self.LayerNorm(self.dense(hidden_states) + residual)
 
 
 class LayerStack(nn.Module):
-    """Layers in sequence: each reads what the one below it wrote.
+    """Layers in sequence: the output of each is the input of the next.
 
     Args:
         layers: modules that take `hidden_states` `(batch, seq_len, hidden)` and return a tensor of
@@ -83,12 +83,12 @@ class LayerStack(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """All layers, bottom first; `kwargs` go to each of them."""
+        """`(batch, seq_len, hidden)` to the same shape; `kwargs` are passed to every layer."""
         for layer in self.layers:
             hidden_states = only_output(layer(hidden_states, **kwargs))
         return hidden_states
 
 
 def only_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What attention wrote; the weights beside it are let go before what comes next runs."""
+    """The first element of a tuple, or the tensor; attention weights beside it are released."""
     return output[0] if isinstance(output, tuple) else output

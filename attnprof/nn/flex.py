@@ -1,4 +1,4 @@
-"""Longformer's attention by PyTorch's FlexAttention, compiled, with the pattern's block mask."""
+"""Longformer's attention with PyTorch's FlexAttention, compiled, and the pattern's block mask."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from attnprof.nn.block_mask import BLOCK, block_rows
 
 
 class FlexSelfAttention(nn.Module):
-    """Self-attention of one sparse pattern at one length; compiled when it is first called.
+    """Self-attention of one sparse pattern at one length; compiled at the first call.
 
-    The parameters have the names that transformers' `LongformerSelfAttention` gives them; the
-    `_global` ones exist where some position is global.
+    Parameters have the names of transformers' `LongformerSelfAttention`; the `_global` ones exist
+    only if there are global positions.
 
     Args:
         hidden_size: width of the layer.
@@ -40,12 +40,17 @@ class FlexSelfAttention(nn.Module):
             self.key_global = nn.Linear(hidden_size, hidden_size)
             self.value_global = nn.Linear(hidden_size, hidden_size)
         self._block_mask = block_mask(pattern, seq_len, self.query.weight.device)
-        # torch keeps what it compiled, and what it gave up, with the code: so each has its own.
-        own = FunctionType(_only_compiled.__code__.replace(), _only_compiled.__globals__)
-        self._compiled: Any = torch.compile(own, dynamic=False, fullgraph=True)
+        # torch caches compiled code, and compilations it gave up, by code object: each module has
+        # its own copy.
+        function = FunctionType(_only_compiled.__code__.replace(), _only_compiled.__globals__)
+        self._compiled: Any = torch.compile(function, dynamic=False, fullgraph=True)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Attend: `(batch, seq_len, hidden)` to the same shape."""
+        """`(batch, seq_len, hidden)` to the same shape.
+
+        Raises:
+            RuntimeError: if torch would run FlexAttention uncompiled.
+        """
         heads = [
             self._heads(projection(hidden_states))
             for projection in (self.query, self.key, self.value)
@@ -64,34 +69,41 @@ class FlexSelfAttention(nn.Module):
         return output.index_copy(1, index, rows.transpose(1, 2).flatten(2))
 
     def _heads(self, projected: Tensor) -> Tensor:
+        """`(batch, heads, tokens, head_dim)` from `(batch, tokens, hidden)`."""
         return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 def _only_compiled(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> Any:
-    """FlexAttention, or an error where torch would run it uncompiled, which is dense attention."""
+    """FlexAttention; an error if torch runs it uncompiled, which would be dense attention."""
     if not torch.compiler.is_compiling():
         raise RuntimeError(
-            "FlexAttention is not compiled here: torch compiles nothing under another dispatch "
-            "mode, such as a counter's, or where TORCHDYNAMO_DISABLE is set"
+            "FlexAttention is not compiled here: torch does not compile under another dispatch "
+            "mode, such as a counter's, or when TORCHDYNAMO_DISABLE is set"
         )
     return flex_attention(query, key, value, block_mask=mask)
 
 
 def _as_operator(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask) -> Any:
-    """FlexAttention of tensors without numbers: one operator, which computes nothing."""
+    """FlexAttention of fake tensors: one operator, which computes nothing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that without a compiler it would be dense
+        warnings.simplefilter("ignore")  # the warning that it is dense without a compiler
         return flex_attention(query, key, value, block_mask=mask)
 
 
 AS_COMPILED = _as_operator.__code__
-"""What stands for the compiled kernel where nothing is computed: it allocates no scores."""
+"""The code that represents the compiled kernel on fake tensors: it allocates no scores."""
 
 
 def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) -> BlockMask:
-    """The pattern's blocks, as `create_block_mask` finds them among all pairs.
+    """The pattern's block mask, as `create_block_mask` would compute it from all pairs.
 
-    Heads that read alike share one mask. What global tokens read is left out: see `block_rows`.
+    If all heads have the same dilation, they share one mask. Queries of global tokens are treated
+    like others: see `block_rows`.
+
+    Args:
+        pattern: a sliding window.
+        seq_len: tokens.
+        device: of the mask's tensors.
     """
     dilations = pattern.dilation if len(set(pattern.dilation)) > 1 else pattern.dilation[:1]
     rows_of = {d: list(block_rows(pattern, d, seq_len)) for d in set(dilations)}
@@ -99,25 +111,25 @@ def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) ->
     partial = _numbers_and_indices([[row.partial for row in of_head] for of_head in rows], device)
     full = _numbers_and_indices([[row.full for row in of_head] for of_head in rows], device)
     stride = torch.tensor(pattern.dilation, device=device)
-    everywhere = torch.zeros(seq_len, dtype=torch.bool, device=device)
-    everywhere[list(pattern.global_positions)] = True
-    reach = (pattern.window or 0) // 2
+    is_global = torch.zeros(seq_len, dtype=torch.bool, device=device)
+    is_global[list(pattern.global_positions)] = True
+    half_window = (pattern.window or 0) // 2
 
-    def reads(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def attends_to(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         distance = (query - key).abs()
         step = stride[head]
-        in_band = (distance <= reach * step) & (distance % step == 0)
-        return in_band | everywhere[key]
+        in_band = (distance <= half_window * step) & (distance % step == 0)
+        return in_band | is_global[key]
 
     return BlockMask.from_kv_blocks(
-        *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=reads, seq_lengths=(seq_len, seq_len)
+        *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=attends_to, seq_lengths=(seq_len, seq_len)
     )
 
 
 def _numbers_and_indices(
     rows: list[list[tuple[int, ...]]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """How many blocks each row has, `(1, heads, rows)`, and which, `(1, heads, rows, columns)`."""
+    """Blocks per row, `(1, heads, rows)`, and their indices, `(1, heads, rows, columns)`."""
     numbers = torch.tensor([[len(row) for row in of_head] for of_head in rows], dtype=torch.int32)
     columns = len(rows[0])
     indices = torch.zeros(len(rows), len(rows[0]), columns, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""Longformer attention the easy way: dense attention under the pattern's mask."""
+"""Longformer's attention as dense attention under the pattern's mask."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.nn.functional import scaled_dot_product_attention
 class MaskedSelfAttention(nn.Module):
     """Self-attention that computes all n^2 scores and masks those outside the pattern.
 
-    Any pattern at one length, quadratic in time and memory. The parameters have the names that
-    transformers' `LongformerSelfAttention` gives them; the `_global` ones exist where some position
-    is global.
+    Any pattern at one length; time and memory are quadratic in it. Parameters have the names of
+    transformers' `LongformerSelfAttention`; the `_global` ones exist only if there are global
+    positions.
 
     Args:
         hidden_size: width of the layer.
         num_heads: heads; they divide `hidden_size`.
-        mask: bool `(num_heads or 1, seq_len, seq_len)`, true where a query reads a key.
-        global_positions: positions whose queries, and the keys and values these read, have
-            projections of their own.
+        mask: bool `(num_heads or 1, seq_len, seq_len)`, true where a query attends to a key.
+        global_positions: positions of global tokens, which have separate projections for their
+            queries and for the keys and values that these attend to.
     """
 
     mask: torch.Tensor
@@ -45,12 +45,12 @@ class MaskedSelfAttention(nn.Module):
             self.key_global = nn.Linear(hidden_size, hidden_size)
             self.value_global = nn.Linear(hidden_size, hidden_size)
         positions = torch.tensor(tuple(global_positions), dtype=torch.int64)
-        # Fused attention takes masks of four dimensions; with three, torch falls back.
+        # Fused attention needs a mask with four dimensions; with three, torch falls back.
         self.register_buffer("mask", mask.unsqueeze(0), persistent=False)
         self.register_buffer("global_positions", positions, persistent=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Attend: `(batch, seq_len, hidden)` to the same shape."""
+        """`(batch, seq_len, hidden)` to the same shape."""
         output = self._attend(
             self.query(hidden_states), self.key(hidden_states), self.value(hidden_states), self.mask
         )
@@ -71,7 +71,7 @@ class MaskedSelfAttention(nn.Module):
         value: torch.Tensor,
         mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """`(batch, queries, hidden)` from projections `(batch, tokens, hidden)`."""
+        """Attention `(batch, queries, hidden)` of projections `(batch, tokens, hidden)`."""
         heads = [
             projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for projected in (query, key, value)

@@ -1,4 +1,4 @@
-"""Modules that project hidden states: which may be read instead of called, and which not at all."""
+"""Checks of projections: may their weights be used directly, and may their layer be replaced."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ _HOOKS = (
 
 
 def is_plain(projection: nn.Module, *, ignores_hooks: bool = False) -> bool:
-    """Whether calling a module is its weight's product and its bias, and nothing else.
+    """Whether a module computes x W' + b and nothing else, so that its weights may be used.
 
-    A LoRA layer, a parametrized or pruned one, one with hooks or with a `forward` of its own is
+    A LoRA layer, a parametrized or pruned one, one with hooks or with an overridden `forward` does
     not: it must be called.
+
+    Args:
+        projection: the module.
+        ignores_hooks: whether a module with hooks counts as plain.
     """
     return (
         type(projection) is nn.Linear
@@ -34,36 +38,36 @@ def is_plain(projection: nn.Module, *, ignores_hooks: bool = False) -> bool:
 
 
 def move_hooks(source: nn.Module, target: nn.Module) -> None:
-    """Hooks of one module become those of another; their handles still remove them."""
+    """Move the hooks of one module to another; their handles remain valid."""
     for name in _HOOKS:
         setattr(target, name, getattr(source, name))
 
 
 def check_replaceable(name: str, layer: nn.Module, known: type[nn.Module]) -> None:
-    """Refuses a layer that computes something else than the class that is known.
+    """Refuse a layer that computes something else than the given class.
 
     Args:
         name: the layer's path in the model.
-        layer: an instance of the class, or of one made from it.
+        layer: an instance of the class or of a subclass.
         known: the class.
 
     Raises:
-        ValueError: when `forward` is another one, or a projection is quantised.
+        UsageError: (a `ValueError`) if `forward` is overridden, or a projection is quantised.
     """
-    own: Any = type(layer)
-    if "forward" in vars(layer) or own.forward is not known.forward:
+    kind: Any = type(layer)
+    if "forward" in vars(layer) or kind.forward is not known.forward:
         raise UsageError(
             "model",
-            f"{name} ({own.__name__})",
-            f"has a forward of its own; only that of {known.__name__} can be replaced",
+            f"{name} ({kind.__name__})",
+            f"overrides forward; only the forward of {known.__name__} can be replaced",
         )
     for part, projection in layer.named_children():
-        # Parameters are tensors; quantised modules have a method that unpacks them.
+        # A parameter is a tensor; quantised modules have a method `weight` that unpacks it.
         if callable(getattr(projection, "weight", None)):
-            kind = f"{type(projection).__module__}.{type(projection).__name__}"
+            class_path = f"{type(projection).__module__}.{type(projection).__name__}"
             raise UsageError(
                 "model",
-                f"{name}.{part} ({kind})",
-                "is quantised: its numbers depend on which tokens are projected together; "
-                "leave the attention out of quantisation, or keep transformers' own",
+                f"{name}.{part} ({class_path})",
+                "is quantised: its outputs depend on which tokens are projected together; "
+                "exclude the attention from quantisation, or keep transformers' attention",
             )

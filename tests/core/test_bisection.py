@@ -9,9 +9,9 @@ from attnprof.core.bisection import bisect_last, search_last
 
 
 @given(st.integers(1, 50), st.integers(0, 10**6))
-def test_the_last_value_that_holds_is_that_of_a_search_through_all(first: int, last: int) -> None:
-    found = search_last(lambda value: value <= last, first, 10**7)
-    assert found == (0 if last < first else last)
+def test_search_finds_the_last_value_that_holds(first: int, last: int) -> None:
+    result = search_last(lambda value: value <= last, first, 10**7)
+    assert result == (0 if last < first else last)
 
 
 @given(st.integers(-100, 100), st.integers(1, 300), st.data())
@@ -22,7 +22,7 @@ def test_bisection_ends_at_the_last_value_that_holds(
     assert bisect_last(lambda value: value <= last, low, low + width) == last
 
 
-def test_nothing_is_found_where_it_holds_up_to_the_limit_or_is_not_known() -> None:
+def test_nothing_is_found_if_it_holds_up_to_the_limit_or_is_unknown() -> None:
     assert search_last(lambda value: True, 1, 1000) is None
     assert search_last(lambda value: None if value > 8 else True, 1, 1000) is None
     assert (

@@ -1,4 +1,4 @@
-"""Files are whole, whatever happens while they are written."""
+"""Files are replaced atomically, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from attnprof.core import files
 from attnprof.core.files import replace_file
 
 
-@pytest.mark.parametrize("is_nameless", [True, False])
+@pytest.mark.parametrize("is_unnamed", [True, False])
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_nameless: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_unnamed: bool
 ) -> None:
-    if not is_nameless:
+    if not is_unnamed:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     path = tmp_path / "a.csv"
     replace_file(path, b"one")
@@ -27,14 +27,14 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(
     replace_file(path, b"two")
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o640
-    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-@pytest.mark.parametrize("is_nameless", [True, False])
+@pytest.mark.parametrize("is_unnamed", [True, False])
 def test_a_failure_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_nameless: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_unnamed: bool
 ) -> None:
-    if not is_nameless:
+    if not is_unnamed:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     path = tmp_path / "a.csv"
     replace_file(path, b"one")
@@ -46,19 +46,19 @@ def test_a_failure_leaves_the_old_file(
     with pytest.raises(OSError, match="No space"):
         replace_file(path, b"two")
     assert path.read_bytes() == b"one"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
-    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
-    real.write_bytes(b"one")
-    link.symlink_to(real)
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    target.write_bytes(b"one")
+    link.symlink_to(target)
     replace_file(link, b"two")
     assert link.is_symlink()
-    assert real.read_bytes() == b"two"
+    assert target.read_bytes() == b"two"
 
 
-KILLED = """
+WRITE_FOREVER = """
 import sys, threading
 from pathlib import Path
 from attnprof.core.files import replace_file
@@ -68,12 +68,12 @@ while True:
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the system has no nameless files")
-def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the system has no unnamed files")
+def test_a_process_killed_while_it_writes_leaves_a_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     for _ in range(5):
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE
+            [sys.executable, "-c", WRITE_FOREVER, str(path)], stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         process.stdout.readline()
@@ -83,5 +83,5 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: 
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         assert path.stat().st_size == 2**22
-        assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
+        assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
     assert files.is_special(Path(os.devnull))

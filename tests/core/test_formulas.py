@@ -13,7 +13,7 @@ from attnprof.core.presets import MODELS, find_model
 
 
 def enumerated_macs(workload: Workload) -> int:
-    """Rows through projections, and two products of head_dim for each pair, one at a time."""
+    """Projections of rows, and two products of head_dim for each pair of the enumerated mask."""
     macs = 0
     for layer in workload.layers:
         projected_rows = 3 * workload.seq_len
@@ -33,7 +33,7 @@ def test_useful_macs_equal_the_enumerated_sum(workload: Workload) -> None:
     assert useful_macs(workload) == passes * enumerated_macs(workload)
 
 
-def test_example_of_the_design() -> None:
+def test_useful_macs_of_bert_base_at_1024_tokens() -> None:
     workload = Workload(AttentionPattern.dense(), 1024)
     assert useful_macs(workload) == 1_811_939_328 + 1_610_612_736
 
@@ -62,12 +62,12 @@ def test_illegal_workloads_name_their_argument(arguments: dict[str, object], arg
 def test_densified_keeps_the_number_of_layers_and_the_scope() -> None:
     layer = AttentionPattern.sliding(4, num_heads=2)
     single, stack = Workload(layer, 8, 4), Workload(AttentionStack(layers=(layer,) * 3), 8, 4)
-    assert [one.is_dense for one in single.densified().layers] == [True]
-    assert [one.is_dense for one in stack.densified().layers] == [True] * 3
+    assert [pattern.is_dense for pattern in single.densified().layers] == [True]
+    assert [pattern.is_dense for pattern in stack.densified().layers] == [True] * 3
     assert Workload(layer, 8, 4, scope="layer").densified().scope == "layer"
 
 
-def test_every_model_can_be_found_and_has_whole_heads() -> None:
+def test_every_model_is_found_by_name_and_its_heads_divide_its_width() -> None:
     for model in MODELS:
         assert find_model(model.name) is model
         assert model.hidden_size % model.num_heads == 0

@@ -1,4 +1,4 @@
-"""Growth against costs that are made up here, whose laws are known."""
+"""Growth laws of synthetic costs, whose laws are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_growth_names_the_law_and_the_share_of_each_term() -> None:
 
 
 @given(coefficients, positive)
-def test_shares_make_up_the_whole(terms: tuple[int, int, int], n: int) -> None:
+def test_shares_add_up_to_one(terms: tuple[int, int, int], n: int) -> None:
     c0, c1, c2 = terms
     growth = solve_growth(lambda n: c0 + c1 * n + c2 * n * n, (1, 2, 3, 4))
     assume(growth.at(n) != 0)
@@ -77,7 +77,7 @@ def doublings(cost: Callable[[int], int], unit: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", LAWS)
 @given(weight=positive, per_token=st.integers(0, 10**7), unit=st.integers(8, 3000))
-def test_laws_are_named_whatever_the_projections_beside_them(
+def test_laws_are_named_whatever_the_linear_cost_of_projections(
     name: str, weight: int, per_token: int, unit: int
 ) -> None:
     law = name_law(
@@ -93,7 +93,7 @@ def test_laws_are_named_whatever_the_projections_beside_them(
     per_token=st.integers(0, 10**4),
     unit=st.integers(8, 3000),
 )
-def test_other_powers_are_told_by_their_exponent_and_never_by_a_name(
+def test_other_powers_have_an_exponent_and_no_name(
     power: float, weight: int, per_token: int, unit: int
 ) -> None:
     assume(all(abs(power - known) > 0.05 for known in (1.5, 2, 2.5)))
@@ -109,7 +109,7 @@ def test_other_powers_are_told_by_their_exponent_and_never_by_a_name(
     weights=st.tuples(positive, positive),
     unit=st.integers(8, 3000),
 )
-def test_of_two_laws_neither_a_third_is_named(
+def test_the_sum_of_two_laws_is_not_named_as_a_third(
     small: str, large: str, weights: tuple[int, int], unit: int
 ) -> None:
     def cost(n: int) -> int:
@@ -119,7 +119,9 @@ def test_of_two_laws_neither_a_third_is_named(
 
 
 @given(block=st.integers(2, 500), unit=st.integers(8, 3000), per_token=st.integers(1, 100))
-def test_the_ripples_of_tiles_are_linear(block: int, unit: int, per_token: int) -> None:
+def test_a_linear_cost_with_ripples_of_tiles_is_linear(
+    block: int, unit: int, per_token: int
+) -> None:
     def cost(n: int) -> int:
         return per_token * n + block * (n // block * block) + (n % block) ** 2
 
@@ -133,40 +135,40 @@ def test_blocks_of_about_sqrt_n_tokens_are_n_sqrt_n(unit: int, width: int, per_t
         padded = -(-n // block) * block
         return 2 * width * padded * block + per_token * n
 
-    # Where projections are nearly all, rounding hides the rest: then no law is named.
+    # If projections are nearly all of the cost, rounding hides the rest: then no law is named.
     name = name_law(doublings(cost, unit)).name
     assert name == "n·sqrt n" if per_token <= 100 * width else name in {"n·sqrt n", ""}
 
 
-def test_what_is_done_at_every_second_doubling_is_told_by_fourfolds() -> None:
+def test_a_cost_with_a_step_at_every_second_doubling_is_named_over_fourfolds() -> None:
     def radix_four(n: int) -> int:
         return 12 * n * -(-(n - 1).bit_length() // 2)
 
     assert name_law(doublings(radix_four, 16)).name == "n·log n"
 
 
-def test_too_few_points_name_no_law_but_tell_the_exponent() -> None:
+def test_too_few_points_give_an_exponent_without_a_name() -> None:
     law = name_law([(100, 10**4), (200, 4 * 10**4)])
     assert (law.name, law.exponent, law.shorter, law.longer) == ("", pytest.approx(2), 100, 200)
 
 
 class Counted:
-    """A cost that counts how often it is asked, and runs where it is said to."""
+    """A cost that records its lengths, and is None at lengths that do not run."""
 
     def __init__(self, cost: Callable[[int], int], runs: Callable[[int], bool] = bool) -> None:
         self.cost, self.runs = cost, runs
-        self.asked: set[int] = set()
+        self.lengths: set[int] = set()
 
     def __call__(self, n: int) -> int | None:
-        self.asked.add(n)
+        self.lengths.add(n)
         return self.cost(n) if self.runs(n) else None
 
 
-lengths_of_a_user = st.lists(st.integers(32, 9000), min_size=1, max_size=4, unique=True).map(sorted)
+user_lengths = st.lists(st.integers(32, 9000), min_size=1, max_size=4, unique=True).map(sorted)
 
 
-@given(coefficients, lengths_of_a_user, st.integers(2, 2000), st.integers(0, 300))
-def test_steps_of_padding_are_found_with_the_polynomial(
+@given(coefficients, user_lengths, st.integers(2, 2000), st.integers(0, 300))
+def test_padding_is_found_with_the_polynomial(
     terms: tuple[int, int, int], lengths: list[int], step: int, not_padded: int
 ) -> None:
     c0, c1, c2 = terms
@@ -177,68 +179,68 @@ def test_steps_of_padding_are_found_with_the_polynomial(
         return c0 + 60 * abs(c1) * padded + c2 * padded * padded + not_padded * n
 
     count = Counted(cost)
-    told = fit_growth(count, lengths)
-    assert told is not None
-    assert told.growth is not None
-    assert (told.step, told.unpadded_slope, told.multiple) == (step, not_padded, 1)
-    assert (told.growth.c0, told.growth.c2) == (c0, c2)
-    assert told.growth.c1 == 60 * abs(c1) + not_padded
-    assert all(told.cost(n) == cost(n) for n in range(1, 50))
-    assert len(count.asked) < 130
+    fitted = fit_growth(count, lengths)
+    assert fitted is not None
+    assert fitted.growth is not None
+    assert (fitted.step, fitted.unpadded_slope, fitted.multiple) == (step, not_padded, 1)
+    assert (fitted.growth.c0, fitted.growth.c2) == (c0, c2)
+    assert fitted.growth.c1 == 60 * abs(c1) + not_padded
+    assert all(fitted.cost(n) == cost(n) for n in range(1, 50))
+    assert len(count.lengths) < 130
 
 
-@given(coefficients, lengths_of_a_user)
+@given(coefficients, user_lengths)
 def test_without_padding_no_step_is_found(terms: tuple[int, int, int], lengths: list[int]) -> None:
     c0, c1, c2 = terms
-    told = fit_growth(Counted(lambda n: c0 + c1 * n + c2 * n * n), lengths)
-    assert told is not None
-    assert told.growth is not None
-    assert (told.growth.c0, told.growth.c1, told.growth.c2) == terms
-    assert (told.step, told.multiple, told.law) == (1, 1, None)
+    fitted = fit_growth(Counted(lambda n: c0 + c1 * n + c2 * n * n), lengths)
+    assert fitted is not None
+    assert fitted.growth is not None
+    assert (fitted.growth.c0, fitted.growth.c1, fitted.growth.c2) == terms
+    assert (fitted.step, fitted.multiple, fitted.law) == (1, 1, None)
 
 
 @given(block=st.integers(2, 300), blocks=st.lists(st.integers(1, 50), min_size=1, max_size=3))
-def test_what_takes_multiples_of_a_block_only_is_solved_at_such(
+def test_a_cost_that_runs_at_multiples_of_a_block_only_is_solved_there(
     block: int, blocks: list[int]
 ) -> None:
     count = Counted(lambda n: 7 * n * n + n, lambda n: n % block == 0)
     lengths = sorted({block * number for number in blocks})
-    told = fit_growth(count, lengths)
-    assert told is not None
-    assert told.growth is not None
-    assert (told.growth.c1, told.growth.c2) == (1, 7)
-    assert told.multiple % block == 0
-    assert told.step == 1
+    fitted = fit_growth(count, lengths)
+    assert fitted is not None
+    assert fitted.growth is not None
+    assert (fitted.growth.c1, fitted.growth.c2) == (1, 7)
+    assert fitted.multiple % block == 0
+    assert fitted.step == 1
 
 
 @pytest.mark.parametrize("lengths", [[128], [128, 512], [100, 500], [512]])
-def test_tables_of_positions_end_the_search(lengths: list[int]) -> None:
+def test_a_maximum_length_ends_the_search(lengths: list[int]) -> None:
     count = Counted(lambda n: n * n, lambda n: n <= 512)
-    told = fit_growth(count, lengths)
-    assert told is not None
-    assert told.growth is not None
-    assert told.growth.law == "n²"
+    fitted = fit_growth(count, lengths)
+    assert fitted is not None
+    assert fitted.growth is not None
+    assert fitted.growth.law == "n²"
 
 
-def test_a_window_that_ends_the_polynomial_is_told() -> None:
-    told = fit_growth(lambda n: n * min(n, 4096) + n, [512, 4096])
-    assert told is not None
-    assert told.growth is not None
-    assert told.law is not None
-    assert (told.growth.law, told.law.name, told.longest) == ("n²", "n", 4096)
-    assert not told.is_known_everywhere
+def test_a_window_that_ends_the_polynomial_gives_a_law_beyond_it() -> None:
+    fitted = fit_growth(lambda n: n * min(n, 4096) + n, [512, 4096])
+    assert fitted is not None
+    assert fitted.growth is not None
+    assert fitted.law is not None
+    assert (fitted.growth.law, fitted.law.name, fitted.longest) == ("n²", "n", 4096)
+    assert not fitted.is_known_everywhere
 
 
-def test_lengths_that_alone_run_tell_an_exponent() -> None:
-    told = fit_growth(lambda n: n * n if n in (100, 700) else None, [100, 700])
-    assert told is not None
-    assert told.law is not None
-    assert told.law.exponent == pytest.approx(2)
+def test_two_lengths_that_run_give_an_exponent() -> None:
+    fitted = fit_growth(lambda n: n * n if n in (100, 700) else None, [100, 700])
+    assert fitted is not None
+    assert fitted.law is not None
+    assert fitted.law.exponent == pytest.approx(2)
     assert fit_growth(lambda n: n * n if n == 100 else None, [100]) is None
 
 
 @given(st.integers(1, 10**5), st.sampled_from(sorted(LAWS)))
-def test_smooth_laws_have_no_steps(start: int, name: str) -> None:
+def test_smooth_laws_have_no_padding(start: int, name: str) -> None:
     assume(name != "n·log n" or start > 100)
     step, _ = find_padding_multiple(lambda n: round(10**6 * LAWS[name](n)), start)
     assert step == 1

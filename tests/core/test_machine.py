@@ -1,4 +1,4 @@
-"""The doctor: what it measures, what it says of it, and the file that it leaves."""
+"""Machine profiles: written, read back, and refused with what would be valid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BARE = replace(
 
 
 @pytest.mark.parametrize("machine", [MACHINE, BARE])
-def test_a_machine_comes_back_from_its_file(machine: Machine, tmp_path: Path) -> None:
+def test_a_machine_profile_is_read_back_from_its_file(machine: Machine, tmp_path: Path) -> None:
     path = tmp_path / "machine.json"
     path.write_text(machine.to_json(), encoding="utf-8")
     assert read_machine(str(path)) == machine
@@ -36,9 +36,9 @@ def test_a_machine_comes_back_from_its_file(machine: Machine, tmp_path: Path) ->
 
 Change = Callable[[dict[str, Any]], object]
 
-BAD_MACHINES: list[tuple[str, Change, str]] = [
+INVALID_PROFILES: list[tuple[str, Change, str]] = [
     ("schema", lambda d: d.update(schema=2), "has schema 2, this attnprof reads 1"),
-    ("format", lambda d: d.pop("format"), "has no machine in it"),
+    ("format", lambda d: d.pop("format"), "is not a machine profile"),
     ("missing", lambda d: d.pop("memory_bytes"), "memory_bytes is missing"),
     ("inner", lambda d: d["rates"].pop("copy_bytes_per_s"), "rates.copy_bytes_per_s is missing"),
     (
@@ -70,16 +70,18 @@ BAD_MACHINES: list[tuple[str, Change, str]] = [
     (
         "interval",
         lambda d: d["kernel_samples"][0]["sample"].update(time_ns=1),
-        "kernel_samples[0].sample.time_ns lies outside its interval",
+        "kernel_samples[0].sample.time_ns is outside its interval",
     ),
     ("rate", lambda d: d["rates"].update(copy_bytes_per_s=0), "rates.copy_bytes_per_s is 0"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [case[1:] for case in BAD_MACHINES], ids=[c[0] for c in BAD_MACHINES]
+    ("change", "message"),
+    [case[1:] for case in INVALID_PROFILES],
+    ids=[c[0] for c in INVALID_PROFILES],
 )
-def test_a_bad_machine_is_told_in_a_line_that_says_what_would_be_right(
+def test_an_invalid_machine_profile_is_refused_with_what_would_be_valid(
     change: Change, message: str, tmp_path: Path
 ) -> None:
     document = json.loads(MACHINE.to_json())
@@ -92,13 +94,13 @@ def test_a_bad_machine_is_told_in_a_line_that_says_what_would_be_right(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"{}", b'{"rows": []}', b"\xff\xfe", b"[" * 100_000]
 )
-def test_a_file_that_is_no_machine_is_told_so(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_machine_profile_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "machine.json"
     path.write_bytes(content)
-    _assert_refused(str(path), "has no machine in it")
+    _assert_refused(str(path), "is not a machine profile")
 
 
-def test_a_machine_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+def test_a_missing_machine_profile_is_refused(tmp_path: Path) -> None:
     _assert_refused(str(tmp_path / "none.json"), "there is no such file")
     _assert_refused(str(tmp_path), "cannot be read (Is a directory)")
 
@@ -108,4 +110,4 @@ def _assert_refused(path: str, message: str) -> None:
         read_machine(path)
     assert (caught.value.argument, caught.value.value) == ("machine", path)
     assert message in caught.value.expected
-    assert caught.value.expected.endswith("make one with attnprof doctor --json machine.json")
+    assert caught.value.expected.endswith("create one with attnprof doctor --json machine.json")

@@ -1,4 +1,4 @@
-"""Text to numbers and back."""
+"""Patterns from text and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ strides = st.lists(st.integers(1, 4), min_size=4, max_size=4)
 
 
 @given(windows, st.data(), st.lists(st.integers(0, 30), max_size=4))
-def test_patterns_written_are_read_back(
+def test_formatted_patterns_are_parsed_back(
     chosen: list[int], data: st.DataObject, positions: list[int]
 ) -> None:
     layers = tuple(
@@ -32,12 +32,12 @@ def test_patterns_written_are_read_back(
     )
     pattern = layers[0] if len(layers) == 1 else AttentionStack(layers=layers)
     assert parse_window(format_window(pattern)) == tuple(chosen)
-    read = parse_dilation(format_dilation(pattern), 4, len(layers))
-    assert read == tuple(layer.dilation for layer in layers)
+    parsed = parse_dilation(format_dilation(pattern), 4, len(layers))
+    assert parsed == tuple(layer.dilation for layer in layers)
     assert parse_global_tokens(format_global_tokens(pattern)) == layers[0].global_positions
 
 
-def test_notation_of_the_design() -> None:
+def test_documented_notation_is_parsed() -> None:
     assert parse_window("32:64:128") == (32, 64, 128)
     assert parse_dilation("1x10:4x2", 12, 1) == ((1,) * 10 + (4, 4),)
     assert parse_dilation("4", 3, 2) == ((4, 4, 4), (4, 4, 4))
@@ -56,21 +56,21 @@ def test_dense_layers_have_no_notation() -> None:
 
 
 @pytest.mark.parametrize("text", ["511", "0", "-2", "", "32:", "32:63", "a", "8x99999999", "8x0"])
-def test_bad_windows_are_refused(text: str) -> None:
+def test_invalid_windows_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_window(text)
     assert raised.value.argument == "window"
 
 
 @pytest.mark.parametrize("text", ["0", "1x5:4x2", "", "-1", "1/2", "1x12/1x12/1x12"])
-def test_bad_dilations_are_refused(text: str) -> None:
+def test_invalid_dilations_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_dilation(text, num_heads=12, num_layers=1)
     assert raised.value.argument == "dilation"
 
 
 @pytest.mark.parametrize("text", ["-1", "@", "@1:", "@-3", "x", ""])
-def test_bad_global_tokens_are_refused(text: str) -> None:
+def test_invalid_global_tokens_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_global_tokens(text)
     assert raised.value.argument == "global_tokens"

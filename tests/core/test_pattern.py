@@ -30,13 +30,13 @@ def patterns_with_lengths(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
     )
 
 
-def reads(pattern: AttentionPattern, head: int, query: int, key: int) -> bool:
-    """The paper's section 3.1 in words, one pair at a time."""
+def attends_to(pattern: AttentionPattern, head: int, query: int, key: int) -> bool:
+    """The definition of the paper's section 3.1, for one pair."""
     assert pattern.window is not None
     if query in pattern.global_positions or key in pattern.global_positions:
         return True
-    steps, rest = divmod(abs(query - key), pattern.dilation[head])
-    return rest == 0 and steps <= pattern.window // 2
+    steps, remainder = divmod(abs(query - key), pattern.dilation[head])
+    return remainder == 0 and steps <= pattern.window // 2
 
 
 @given(patterns_with_lengths())
@@ -49,14 +49,14 @@ def test_pairs_equals_the_enumerated_mask(drawn: tuple[AttentionPattern, int]) -
 def test_mask_equals_the_definition_pair_by_pair(drawn: tuple[AttentionPattern, int]) -> None:
     pattern, seq_len = drawn
     expected = [
-        [[reads(pattern, head, i, j) for j in range(seq_len)] for i in range(seq_len)]
+        [[attends_to(pattern, head, i, j) for j in range(seq_len)] for i in range(seq_len)]
         for head in range(pattern.num_heads)
     ]
     assert np.array_equal(pattern.mask(seq_len), np.array(expected))
 
 
 @given(patterns_with_lengths(), st.integers(0, 60), st.integers(0, 60))
-def test_mask_rows_is_a_part_of_mask(
+def test_mask_rows_equals_these_rows_of_mask(
     drawn: tuple[AttentionPattern, int], first: int, second: int
 ) -> None:
     pattern, seq_len = drawn
@@ -65,16 +65,16 @@ def test_mask_rows_is_a_part_of_mask(
     assert np.array_equal(rows, pattern.mask(seq_len)[:, start:stop])
 
 
-def test_example_of_the_design() -> None:
+def test_pairs_of_one_head_with_window_512_at_4096_tokens() -> None:
     assert AttentionPattern.sliding(512, num_heads=1).pairs(4096) == 2_035_456
 
 
-def test_dense_reads_everything() -> None:
+def test_dense_attends_to_all_pairs() -> None:
     assert AttentionPattern.dense(3).pairs(50) == 3 * 50 * 50
     assert AttentionPattern.dense(3).mask(5).all()
 
 
-def test_positions_are_sorted_and_said_once() -> None:
+def test_positions_are_sorted_and_unique() -> None:
     assert AttentionPattern.sliding(4, 1, (7, 2, 7)).global_positions == (2, 7)
 
 
@@ -134,7 +134,7 @@ def test_positions_outside_the_sequence_are_refused(method: str) -> None:
         getattr(pattern, method)(10)
 
 
-def test_stack_adds_up_its_layers() -> None:
+def test_pairs_of_a_stack_are_the_sum_over_its_layers() -> None:
     layers = tuple(AttentionPattern.sliding(w, num_heads=2) for w in (2, 4, 4))
     stack = AttentionStack(layers=layers)
     assert stack.pairs(9) == sum(int(layer.mask(9).sum()) for layer in layers)
@@ -142,9 +142,11 @@ def test_stack_adds_up_its_layers() -> None:
 
 def test_layers_of_a_stack_agree_on_heads_and_positions() -> None:
     two, three = AttentionPattern.dense(2), AttentionPattern.dense(3)
-    with pytest.raises(UsageError, match="equally many heads"):
+    with pytest.raises(
+        UsageError, match="all layers of a stack must have the same number of heads"
+    ):
         AttentionStack(layers=(two, three))
-    with pytest.raises(UsageError, match="the same in all layers"):
+    with pytest.raises(UsageError, match="must be the same in all layers of a stack"):
         AttentionStack(layers=(AttentionPattern.sliding(4, 1, (0,), 2), two))
-    with pytest.raises(UsageError, match="one layer or more"):
+    with pytest.raises(UsageError, match="a stack needs at least one layer"):
         AttentionStack(layers=())

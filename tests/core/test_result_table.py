@@ -1,4 +1,4 @@
-"""Tables of literal records, and the files they go to."""
+"""Tables of literal records, as CSV, JSON and pandas."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CONTRACT = (
 )
 
 
-def test_columns_are_the_contracts() -> None:
+def test_columns_keep_their_names_and_order() -> None:
     assert ", ".join(COLUMNS) == CONTRACT
     assert set(UNITS) <= set(COLUMNS)
 
 
 def test_csv_has_raw_integers_and_empty_cells() -> None:
-    one, two = csv.DictReader(io.StringIO(table().to_csv()))
-    assert one["useful_macs"] == "12345678901234"
-    assert (one["window"], one["dilation"], one["global_tokens"]) == ("8", "1x2:4", "@0:7")
-    assert (one["torch_macs"], one["time_ns"], one["speedup"]) == ("", "", "0.5")
-    assert (one["status"], one["detail"]) == ("ok", "torch_macs is empty: why; noisy, or so")
-    assert (two["window"], two["dilation"], two["global_tokens"]) == ("", "", "")
-    assert (two["status"], two["detail"]) == ("skipped", "needs more")
+    sparse, dense = csv.DictReader(io.StringIO(table().to_csv()))
+    assert sparse["useful_macs"] == "12345678901234"
+    assert (sparse["window"], sparse["dilation"], sparse["global_tokens"]) == ("8", "1x2:4", "@0:7")
+    assert (sparse["torch_macs"], sparse["time_ns"], sparse["speedup"]) == ("", "", "0.5")
+    assert (sparse["status"], sparse["detail"]) == ("ok", "torch_macs is empty: why; noisy, or so")
+    assert (dense["window"], dense["dilation"], dense["global_tokens"]) == ("", "", "")
+    assert (dense["status"], dense["detail"]) == ("skipped", "needs more")
 
 
 def test_json_and_json_lines_hold_the_same_values() -> None:
@@ -48,7 +48,7 @@ def test_json_and_json_lines_hold_the_same_values() -> None:
     assert lines[1]["detail"] == "torch_macs is empty: why"
 
 
-def test_pandas_keeps_integers_whole() -> None:
+def test_pandas_keeps_integers_exact() -> None:
     frame = table().to_pandas()
     assert list(frame.columns) == list(COLUMNS)
     assert frame["useful_macs"].tolist() == [12_345_678_901_234, 3]
@@ -56,7 +56,7 @@ def test_pandas_keeps_integers_whole() -> None:
     assert frame["time_ns"].isna().all()
 
 
-def test_rows_are_cases_that_were_closed() -> None:
+def test_only_closed_cases_are_rows() -> None:
     table = ResultTable(
         [
             Record("estimated", WORKLOAD, "useful_macs", 5),
@@ -69,7 +69,7 @@ def test_rows_are_cases_that_were_closed() -> None:
     assert (row.kernel, row.status, row.detail) == ("counted", "error", "interrupted")
 
 
-def test_dense_stacks_say_how_many_layers_they_are() -> None:
+def test_the_detail_of_a_dense_stack_is_its_number_of_layers() -> None:
     layer = AttentionPattern.sliding(8, num_heads=3)
     stack = Workload(AttentionStack(layers=(layer, layer)), 64, 12)
     for workload, detail in ((stack, ""), (stack.densified(), "stack of 2 layers")):
@@ -77,7 +77,7 @@ def test_dense_stacks_say_how_many_layers_they_are() -> None:
         assert row.cells()["detail"] == detail
 
 
-def test_whole_layers_say_that_they_are() -> None:
+def test_the_detail_of_whole_layers_says_so() -> None:
     layer = AttentionPattern.sliding(8, num_heads=3)
     stack = AttentionStack(layers=(layer,) * 12)
     for pattern, detail in ((layer, "whole layer"), (stack, "12 whole layers")):
@@ -87,18 +87,19 @@ def test_whole_layers_say_that_they_are() -> None:
             assert row.cells()["detail"] == detail
 
 
-def test_json_lines_keep_scopes_and_depths_apart() -> None:
+def test_json_lines_distinguish_scopes_and_numbers_of_layers() -> None:
     pair = AttentionStack(layers=(AttentionPattern.dense(3),) * 2)
-    alike = [DENSE, replace(DENSE, scope="layer"), replace(DENSE, pattern=pair, scope="layer")]
-    lines = ResultTable([Record("one", each, "params", 1) for each in alike]).to_json_lines()
-    told = [(line["layers"], line["scope"]) for line in map(json.loads, lines.splitlines())]
-    assert told == [(1, "attention"), (1, "layer"), (2, "layer")]
+    similar = [DENSE, replace(DENSE, scope="layer"), replace(DENSE, pattern=pair, scope="layer")]
+    records = [Record("one", workload, "params", 1) for workload in similar]
+    lines = ResultTable(records).to_json_lines()
+    extents = [(line["layers"], line["scope"]) for line in map(json.loads, lines.splitlines())]
+    assert extents == [(1, "attention"), (1, "layer"), (2, "layer")]
 
 
 @pytest.mark.parametrize(
     ("status", "failed"),
     [("ok", False), ("unsupported", False), ("skipped", False), ("oom", True), ("error", True)],
 )
-def test_failures_are_measurements_that_were_begun(status: str, failed: bool) -> None:
+def test_failures_are_cases_that_were_begun_and_failed(status: str, failed: bool) -> None:
     record = Record("one", WORKLOAD, CASE, None, status)  # type: ignore[arg-type]
     assert ResultTable([record]).has_failures is failed

@@ -1,4 +1,4 @@
-"""Text to numbers and back."""
+"""Lengths from text, and quantities as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from attnprof.core.units import (
         ("1k:4k:+1k", [1024, 2048, 3072, 4096]),
     ],
 )
-def test_lengths_are_read(text: str, lengths: list[int]) -> None:
+def test_lengths_are_parsed(text: str, lengths: list[int]) -> None:
     assert parse_lengths(text) == lengths
 
 
@@ -50,7 +50,7 @@ def test_lengths_are_read(text: str, lengths: list[int]) -> None:
         "5 6",
     ],
 )
-def test_other_lengths_are_refused(text: str) -> None:
+def test_invalid_lengths_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_lengths(text)
     assert raised.value.argument == "len"
@@ -122,9 +122,7 @@ def test_ratios_have_three_digits() -> None:
         (763.2, 0, "763"),
     ],
 )
-def test_lengths_are_told_no_finer_than_they_are_known(
-    value: float, spread: float, text: str
-) -> None:
+def test_numbers_are_rounded_to_half_their_spread(value: float, spread: float, text: str) -> None:
     assert format_about(value, spread) == text
 
 
@@ -132,5 +130,5 @@ def test_lengths_are_told_no_finer_than_they_are_known(
     ("part", "text"),
     [(0.0, "0.0 %"), (0.008, "0.8 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (15.0, "1,500 %")],
 )
-def test_parts_of_one_have_two_digits(part: float, text: str) -> None:
+def test_percentages_have_two_digits(part: float, text: str) -> None:
     assert format_percent(part) == text

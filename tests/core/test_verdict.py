@@ -1,4 +1,4 @@
-"""Intervals that hold the true median as often as they say, and verdicts that follow from them."""
+"""Verdicts that follow from intervals of speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attnprof.core.intervals import (
 from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION, verdict
 
 
-def test_verdicts_are_called_only_beyond_the_resolution() -> None:
+def test_verdicts_are_given_only_beyond_the_resolution() -> None:
     edge = 1 + RESOLUTION
     assert verdict(Interval(1.1, edge + 0.001, 1.2), 10).outcome == "faster"
     assert verdict(Interval(0.9, 0.8, 1 / edge - 0.001), 10).outcome == "slower"
@@ -22,15 +22,16 @@ def test_verdicts_are_called_only_beyond_the_resolution() -> None:
         assert verdict(speed, 10).outcome == "undecided"
 
 
-def test_what_would_decide_is_the_rounds_that_narrow_the_interval_enough() -> None:
+def test_the_rounds_needed_narrow_the_interval_enough() -> None:
     draw = random.Random(0)
 
     def speeds(rounds: int) -> Interval:
         return median_interval([1.05 * draw.lognormvariate(0, 0.1) for _ in range(rounds)])
 
-    undecided = [told for _ in range(60) if (told := verdict(speeds(40), 40)).rounds_needed]
+    verdicts = [verdict(speeds(40), 40) for _ in range(60)]
+    undecided = [each.rounds_needed for each in verdicts if each.rounds_needed]
     assert len(undecided) > 30
-    needed = int(np.median([told.rounds_needed or 0 for told in undecided]))
+    needed = int(np.median(undecided))
     assert 40 < needed < MOST_ROUNDS
     outcomes = [verdict(speeds(2 * needed), 2 * needed).outcome for _ in range(40)]
     assert outcomes.count("faster") > 20
@@ -44,6 +45,6 @@ def test_speeds_that_are_alike_within_a_narrow_interval_are_too_close() -> None:
     assert not verdict(Interval(1.1, 1.05, 1.15), 200).is_too_close
 
 
-def test_without_a_number_of_rounds_nothing_is_said_of_more() -> None:
-    told = verdict(Interval(1.002, 0.9, 1.1))
-    assert (told.outcome, told.rounds_needed, told.is_too_close) == ("undecided", None, False)
+def test_rounds_needed_are_unknown_without_a_number_of_rounds() -> None:
+    result = verdict(Interval(1.002, 0.9, 1.1))
+    assert (result.outcome, result.rounds_needed, result.is_too_close) == ("undecided", None, False)

@@ -1,4 +1,4 @@
-"""How far a cost is counted does not depend on how fast the machine is."""
+"""The length up to which a cost is counted does not depend on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_work_is_extrapolated_by_its_growth_over_a_doubling() -> None:
     assert expected_work({10: 8, 20: 4}, 40) == 4
 
 
-def test_neighbouring_lengths_say_nothing_of_growth() -> None:
-    # One more block at 65 tokens than at 64 is no growth of (65/64)^45.
+def test_growth_is_not_extrapolated_from_neighbouring_lengths() -> None:
+    # One block more at 65 tokens than at 64 would look like n^45.
     assert expected_work({32: 1, 63: 1, 64: 1, 65: 2}, 128) == pytest.approx(
         2 * 2 ** (65 / 64), 0.1
     )
@@ -31,7 +31,7 @@ def test_a_python_loop_ends_at_the_same_length_on_every_machine(speed: float) ->
     assert not loops_in_python(operators, seconds, 512)
 
 
-def test_many_operators_are_no_loop_in_python() -> None:
+def test_many_operators_are_not_a_loop_in_python() -> None:
     operators = {n: n for n in (64, 512, 4096)}
     seconds = {n: 1e-3 * n for n in operators}
     assert not loops_in_python(operators, seconds, 10**6)

@@ -1,4 +1,4 @@
-"""What tables say in words and pictures, on literal results."""
+"""Workloads and cases as values."""
 
 from __future__ import annotations
 

@@ -150,5 +150,5 @@ def test_a_tuple_of_strides_is_one_per_head_as_in_a_pattern() -> None:
     assert _dilations(["1", "2", "3", "4"]) == [(n,) * HEADS for n in (1, 2, 3, 4)]
     with pytest.raises(UsageError, match="a tuple has a stride for each head"):
         _dilations([1, 2, 3, 4])
-    with pytest.raises(UsageError, match="names 2 heads"):
+    with pytest.raises(UsageError, match="has strides for 2 heads"):
         _dilations((1, 2))

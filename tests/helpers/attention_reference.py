@@ -22,10 +22,10 @@ def reference_attention(
     padded: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """What `sliding_window_attention` should return, differentiable.
+    """The expected output of `sliding_window_attention`, differentiable.
 
-    `positions` are those of each sequence in the batch; `of_globals` query, key and value of global
-    tokens, whole sequences.
+    `positions` are the global positions of each sequence in the batch; `of_globals` are query, key
+    and value of global tokens, for all positions; `padded` is true at padded keys.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     heads, seq_len = query.shape[1:3]

@@ -1,4 +1,4 @@
-"""Small Longformer configs, and how far outputs may be apart."""
+"""Small Longformer configs, and how much outputs may differ."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from transformers import (
 WINDOWS = (8, 16)
 
 SAME = 1e-5
-"""How far float32 may be. In float64 transformers' layer takes the softmax in float32 as well, and
-has no gradient where the window of a padded token holds nothing else."""
+"""Tolerance in float32. In float64 transformers' layer computes the softmax in float32 as well, and
+its gradient is NaN if the window of a padded token has only padded tokens."""
 
 
 def config(**changes: Any) -> LongformerConfig:
@@ -44,10 +44,10 @@ def error(ours: Tensor, theirs: Tensor) -> float:
 
 
 def gradients(output: Tensor, hidden: Tensor, layer: nn.Module) -> Iterator[Tensor]:
-    """Of the input and of every parameter, 0 for those that were not used."""
+    """Gradients of the input and of every parameter; 0 for those that were not used."""
     sources = [hidden, *layer.parameters()]
     generator = torch.Generator().manual_seed(2)
     weights = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output.dtype)
-    found = torch.autograd.grad(output, sources, weights, allow_unused=True)
-    for source, gradient in zip(sources, found, strict=True):
+    of_sources = torch.autograd.grad(output, sources, weights, allow_unused=True)
+    for source, gradient in zip(sources, of_sources, strict=True):
         yield torch.zeros_like(source) if gradient is None else gradient

@@ -1,4 +1,4 @@
-"""Shapes, windows and global tokens of sliding window attention."""
+"""Cases of sliding window attention: shapes, windows, global tokens and padding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def normal(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Te
 
 
 def as_projected(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """Numbers of that shape that lie in memory as a projection leaves them."""
+    """A random tensor of that shape, in the memory layout of a projection's output."""
     batch, heads, seq_len, head_dim = shape
     rows = normal(batch, seq_len, heads, head_dim, dtype=dtype, seed=seed)
     return rows.transpose(1, 2)
@@ -48,7 +48,7 @@ class Case:
         return [make(*self.shape, dtype=dtype, seed=s).requires_grad_() for s in range(count)]
 
     def attend(self, tensors: Sequence[Tensor], **changes: Any) -> Tensor:
-        """What is tested."""
+        """`sliding_window_attention` of these tensors."""
         of_globals = dict(
             zip(("global_query", "global_key", "global_value"), tensors[3:], strict=False)
         )
@@ -62,7 +62,7 @@ class Case:
         return sliding_window_attention(*tensors[:3], **(arguments | of_globals | changes))
 
     def expected(self, tensors: Sequence[Tensor]) -> Tensor:
-        """What it should be."""
+        """The output by the reference."""
         query, key, value, *of_globals = (tensor.double() for tensor in tensors)
         return reference_attention(
             query,
@@ -120,7 +120,7 @@ def gradients(output: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None,
     )
 
 
-# Lengths at which a sequence is cut into several tiles, and dilated chains into several groups.
+# Long enough for several tiles in a sequence, and for several groups of dilated chains.
 LONG = [
     Case((1, 2, 700, 64), 512, (1, 1), ((),), None, False, True),
     Case((2, 2, 1300, 32), 256, (1, 1), ((0,), (5, 600)), None, True, True),

@@ -1,4 +1,4 @@
-"""Functions in processes of their own: whatever becomes of them is told, and the next one runs."""
+"""Functions in worker processes: every way to fail is reported, and the next function runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = PATIENCE_SECONDS
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    # Functions of this file are found by the name under which pytest has imported it.
+    # Functions of this file are pickled with the module name under which pytest has imported it.
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     try:
         with ForkServer(["test_fork_server"]) as server:
@@ -30,8 +30,8 @@ def server() -> Iterator[ForkServer]:
 
 
 def twice(number: int) -> int:
-    print("not to be seen")
-    sys.stderr.write("nor this\n")
+    print("discarded")
+    sys.stderr.write("discarded, too\n")
     return 2 * number
 
 
@@ -47,11 +47,11 @@ def be_killed(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def start_one() -> int:
-    started = os.fork()
-    if started == 0:
+def start_child() -> int:
+    child = os.fork()
+    if child == 0:
         hang()
-    return started
+    return child
 
 
 def hang() -> None:
@@ -59,7 +59,7 @@ def hang() -> None:
 
 
 def patch() -> bool:
-    """Whether an earlier call in another process was seen here."""
+    """Whether this function has run in this process before."""
     was_patched = hasattr(os, "attnprof_was_here")
     os.attnprof_was_here = True  # type: ignore[attr-defined]
     return was_patched
@@ -69,7 +69,9 @@ def large() -> bytes:
     return b"x" * 2**22
 
 
-def test_values_come_back(server: ForkServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_values_are_returned_and_output_is_discarded(
+    server: ForkServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert server.run(twice, 21, max_seconds=SECONDS).value == 42
     assert len(server.run(large, max_seconds=SECONDS).value) == 2**22
     assert capfd.readouterr() == ("", "")
@@ -84,7 +86,7 @@ def test_values_come_back(server: ForkServer, capfd: pytest.CaptureFixture[str])
         (be_killed, signal.SIGKILL, "killed by SIGKILL"),
     ],
 )
-def test_failures_are_told_and_the_next_runs(
+def test_failures_are_reported_and_the_next_function_runs(
     server: ForkServer, function: object, argument: object, failure: str
 ) -> None:
     outcome = server.run(function, argument, max_seconds=SECONDS)  # type: ignore[arg-type]
@@ -92,24 +94,24 @@ def test_failures_are_told_and_the_next_runs(
     assert server.run(twice, 1, max_seconds=SECONDS).value == 2
 
 
-def test_what_hangs_is_ended_with_all_it_started(server: ForkServer) -> None:
+def test_a_function_that_hangs_is_killed_with_its_children(server: ForkServer) -> None:
     worker = server.worker()
-    started = psutil.Process(worker.call(start_one, max_seconds=SECONDS).value)
+    child = psutil.Process(worker.call(start_child, max_seconds=SECONDS).value)
     outcome = worker.call(hang, max_seconds=0.2)
     assert outcome.failure == "took more than 0.2 s"
     deadline = time.monotonic() + SECONDS
-    while started.is_running() and started.status() != psutil.STATUS_ZOMBIE:
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_what_one_patches_the_next_does_not_see(server: ForkServer) -> None:
+def test_a_patch_in_one_worker_does_not_affect_the_next(server: ForkServer) -> None:
     assert not server.run(patch, max_seconds=SECONDS).value
     assert not server.run(patch, max_seconds=SECONDS).value
     assert not hasattr(os, "attnprof_was_here")
 
 
-def test_the_process_ends_with_its_block() -> None:
+def test_the_server_process_ends_with_its_context() -> None:
     with ForkServer([]) as server:
         server.run(os.getpid, max_seconds=SECONDS)
         pid = server._process.pid
@@ -128,21 +130,21 @@ def allocate() -> int:
 
 
 def remember(value: int) -> list[int]:
-    seen.append(value)
-    return seen
+    remembered.append(value)
+    return remembered
 
 
-seen: list[int] = []
+remembered: list[int] = []
 
 
 def fork_and_end() -> None:
-    """Ends while a process that it has started holds its pipe."""
+    """Ends while a child process holds its pipe."""
     if os.fork() == 0:
         time.sleep(600)
     os._exit(5)
 
 
-def test_a_worker_keeps_what_its_functions_leave_and_others_do_not(server: ForkServer) -> None:
+def test_a_worker_keeps_the_state_of_its_functions_and_others_do_not(server: ForkServer) -> None:
     worker, other = server.worker(), server.worker()
     try:
         assert worker.call(remember, 1, max_seconds=SECONDS).value == [1]
@@ -162,13 +164,13 @@ def test_a_worker_keeps_what_its_functions_leave_and_others_do_not(server: ForkS
         worker.call(remember, 5, max_seconds=SECONDS)
 
 
-def test_an_end_is_seen_though_another_process_holds_the_pipe(server: ForkServer) -> None:
+def test_an_end_is_noticed_though_a_child_holds_the_pipe(server: ForkServer) -> None:
     outcome = server.run(fork_and_end, max_seconds=SECONDS)
     assert outcome.failure == "ended its process with exit code 5"
     assert outcome.worker_died
 
 
-def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
+def test_an_allocation_beyond_the_limit_fails_without_a_kill(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("attnprof.isolation.fork_server.available_bytes", lambda device: 2**27)
@@ -181,7 +183,7 @@ def test_an_allocation_beyond_the_limit_fails_and_kills_nobody(
         assert server.run(allocate, max_seconds=SECONDS).value == 2**30
 
 
-def test_a_lost_server_is_replaced(server: ForkServer) -> None:
+def test_a_killed_server_is_replaced(server: ForkServer) -> None:
     process = server._process
     assert process is not None
     process.kill()

@@ -53,10 +53,10 @@ def test_what_agrees_is_measured(kernel: str, reference: str, dtype: str, mode: 
 @pytest.mark.parametrize(
     ("kernel", "reference", "words"),
     [
-        ("unscaled", "dense", "is right: off by "),
+        ("unscaled", "dense", "is expected: off by "),
         ("unwritten", "dense", "output is nan at index (0, 23, 0)"),
         ("cut", "dense", "output is (1, 23, 32) where the reference's is (1, 24, 32)"),
-        ("Net", "by_half_its_weights", "is right: off by "),
+        ("Net", "by_half_its_weights", "is expected: off by "),
     ],
 )
 def test_what_differs_is_wrong(kernel: str, reference: str, words: str, dtype: str) -> None:

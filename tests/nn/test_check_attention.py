@@ -1,4 +1,4 @@
-"""`check_attention`: right kernels pass in all shapes and dtypes, planted faults do not."""
+"""`check_attention`: correct kernels pass in all shapes and dtypes, injected faults are found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Attention = Callable[..., Tensor]
 
 
 def under(pattern: AttentionPattern, change: Callable[[Tensor], Tensor] = lambda mask: mask) -> Any:
-    """Dense attention under a pattern's mask, of whatever length comes, after a change."""
+    """Dense attention under a pattern's mask after a change, at any length."""
     mask_at = cache(lambda seq_len: change(torch.tensor(pattern.mask(seq_len))))
     return lambda query, key, value: scaled_dot_product_attention(
         query, key, value, attn_mask=mask_at(query.shape[2])
@@ -57,7 +57,7 @@ def refused(function: Attention, pattern: AttentionPattern, seq_len: int, **opti
     return message
 
 
-# Right ones.
+# Correct kernels.
 
 
 @st.composite
@@ -77,7 +77,7 @@ def shapes(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
     shapes(), st.sampled_from(DTYPES), st.sampled_from((1, 4, 16, 33)), st.booleans(), st.booleans()
 )
 @settings(max_examples=60)
-def test_right_kernels_pass(
+def test_correct_kernels_pass(
     shape: tuple[AttentionPattern, int],
     dtype: str,
     head_dim: int,
@@ -98,7 +98,7 @@ def test_right_kernels_pass(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_right_kernels_pass_at_several_lengths_and_in_other_scales(dtype: str) -> None:
+def test_correct_kernels_pass_at_several_lengths_and_scales(dtype: str) -> None:
     pattern = sliding(64, (1, 2, 3, 1), (0, 70))
     check_attention(banded(pattern), pattern, [130, 1100], dtype=dtype, gradients=True)
     check_attention(banded(pattern, scale=0.1), pattern, 130, dtype=dtype, scale=0.1)
@@ -106,16 +106,16 @@ def test_right_kernels_pass_at_several_lengths_and_in_other_scales(dtype: str) -
     check_attention(scaled_dot_product_attention, dense, [1, 600], dtype=dtype, gradients=True)
 
 
-# Planted faults.
+# Injected faults.
 
 
 def one_side_short(mask: Tensor) -> Tensor:
-    """No window has its last key to the right."""
+    """Each window lacks its last key on the right."""
     return mask & mask.roll(-1, 2) | torch.eye(mask.shape[1], dtype=torch.bool)
 
 
 def one_side_long(mask: Tensor) -> Tensor:
-    """Each window has one key more to the left."""
+    """Each window has one more key on the left."""
     return mask | mask.roll(-1, 2) & torch.ones_like(mask).tril()
 
 
@@ -152,9 +152,9 @@ def test_a_missing_global_row_or_column_is_found(dtype: str, seq_len: int) -> No
         return mask
 
     def without_column(mask: Tensor) -> Tensor:
-        kept = mask[:, [5, 41]].clone()
+        global_rows = mask[:, [5, 41]].clone()
         mask[:, :, 41] = local[:, :, 41]
-        mask[:, [5, 41]] = kept
+        mask[:, [5, 41]] = global_rows
         return mask
 
     message = refused(under(pattern, without_row), pattern, seq_len, dtype=dtype)
@@ -171,7 +171,7 @@ def test_a_wrong_scale_is_found(dtype: str, factor: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_dilation_that_is_dropped_or_another_heads_is_found(dtype: str) -> None:
+def test_a_missing_dilation_or_that_of_another_head_is_found(dtype: str) -> None:
     pattern = sliding(16, (1, 1, 2, 3))
     for seq_len in (60, 300):
         refused(banded(pattern, dilation=1), pattern, seq_len, dtype=dtype)
@@ -181,7 +181,7 @@ def test_dilation_that_is_dropped_or_another_heads_is_found(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("seq_len", [60, 4100])
-def test_a_last_block_that_is_dropped_is_found(seq_len: int) -> None:
+def test_a_missing_last_block_is_found(seq_len: int) -> None:
     pattern = sliding(16)
 
     def dropped(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def test_a_mask_that_leaks_at_the_edges_of_tiles_is_found_in_a_long_sequence(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_memory_that_was_never_written_is_found(dtype: str) -> None:
-    """Some rows are left as they were allocated; what that is, is chance, but in the check."""
+    """Some rows are not written; what they contain is random, except in the check."""
     pattern = sliding(16)
     for rows, seq_len in ((slice(40, 41), 60), (slice(-1, None), 4100)):
 
@@ -235,7 +235,7 @@ def test_memory_that_was_never_written_is_found(dtype: str) -> None:
         assert "not finite" in message
 
 
-def test_a_single_nan_is_named_with_its_place() -> None:
+def test_a_single_nan_is_reported_with_its_position() -> None:
     pattern = sliding(8)
 
     def spoiled(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -255,11 +255,11 @@ def test_a_gradient_that_is_wrong_or_missing_is_found(dtype: str, name: str, sha
     pattern = sliding(16, positions=(3,))
     names = ("query", "key", "value", "global_query", "global_key", "global_value")
 
-    def attend(*given: Tensor, **of_globals: Tensor) -> Tensor:
-        inputs = dict(zip(names, (*given, *of_globals.values()), strict=True))
-        kept = inputs[name].detach()
-        inputs[name] = kept + share * (inputs[name] - kept)
-        ordinary = [inputs.pop(one) for one in names[:3]]
+    def attend(*tensors: Tensor, **of_globals: Tensor) -> Tensor:
+        inputs = dict(zip(names, (*tensors, *of_globals.values()), strict=True))
+        constant = inputs[name].detach()
+        inputs[name] = constant + share * (inputs[name] - constant)
+        ordinary = [inputs.pop(name) for name in names[:3]]
         return banded(pattern)(*ordinary, **inputs)
 
     for seq_len in (60, 300):
@@ -273,16 +273,16 @@ def test_projections_of_global_tokens_are_not_mixed_up() -> None:
     pattern = sliding(16, positions=(3,))
 
     def swapped(q: Tensor, k: Tensor, v: Tensor, **of_globals: Tensor) -> Tensor:
-        return banded(pattern)(q, k, v)  # with the ordinary ones
+        return banded(pattern)(q, k, v)  # ignores the projections of global tokens
 
     message = refused(swapped, pattern, 60, global_projections=True)
     assert "position 3, " in message
 
 
-# What it is told.
+# Outputs and arguments of the wrong kind.
 
 
-def test_what_is_no_such_output_is_said() -> None:
+def test_an_output_of_another_type_shape_or_dtype_is_reported() -> None:
     pattern = sliding(8)
     assert "returns tuple, not a tensor" in refused(lambda q, k, v: (q,), pattern, 16)  # type: ignore[arg-type,return-value]
     message = refused(lambda q, k, v: q[:, :, :8], pattern, 16, batch_size=2)
@@ -294,7 +294,7 @@ def test_what_is_no_such_output_is_said() -> None:
     assert "output has no gradient" in message
 
 
-def test_a_tolerance_of_ones_own_takes_the_place_of_the_derived_one() -> None:
+def test_an_explicit_tolerance_replaces_the_derived_one() -> None:
     pattern = sliding(8)
 
     def off(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -302,7 +302,7 @@ def test_a_tolerance_of_ones_own_takes_the_place_of_the_derived_one() -> None:
 
     assert "float32 allows" in refused(off, pattern, 40)
     check_attention(off, pattern, 40, tolerance=2e-3)
-    assert "allows 0.0005 for a number" in refused(off, pattern, 40, tolerance=5e-4)
+    assert "allows 0.0005 per element" in refused(off, pattern, 40, tolerance=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_it_is_public() -> None:
     check_attention(banded(sliding(8)), sliding(8), 20, dtype=torch.float64)
 
 
-def test_the_sample_has_borders_globals_and_edges_and_does_not_grow() -> None:
+def test_the_sample_has_ends_globals_and_edges_and_does_not_grow() -> None:
     pattern = sliding(512, (1, 1, 2, 2), (0, 77, 3000))
     sizes = []
     for seq_len in (5000, 50_000, 5_000_000):

@@ -1,4 +1,4 @@
-"""The definition block by block against dense attention in double precision, and its gradients."""
+"""The blockwise definition and its gradients against dense attention in double precision."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.
     positions = sorted(data.draw(st.sets(st.integers(0, seq_len - 1), max_size=3)))
     window = 2 * data.draw(st.integers(1, 20))
     rows = sorted(data.draw(st.sets(st.integers(0, seq_len - 1), min_size=1, max_size=8)))
-    has_own = data.draw(st.booleans())
+    has_global_projections = data.draw(st.booleans())
     torch.manual_seed(0)
     pattern = AttentionPattern.sliding(window, dilation, positions, num_heads=2)
     tensors = [
         torch.randn(1, 2, seq_len, 5, dtype=torch.float64, requires_grad=True) for _ in range(6)
     ]
-    ordinary, of_globals = tensors[:3], tensors[3:] if has_own else tensors[:3]
+    ordinary = tensors[:3]
+    of_globals = tensors[3:] if has_global_projections else ordinary
+    prefix = "own_" if has_global_projections else ""
     dense = reference_attention(
         *ordinary, window=window, dilation=dilation, positions=[positions], of_globals=of_globals
     )
@@ -44,10 +46,10 @@ def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.
         precision=Precision(torch.float64, seq_len),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(definition, "KEYS_AT_A_TIME", 16)  # several blocks, the last one smaller
+        patch.setattr(definition, "KEYS_PER_BLOCK", 16)  # several blocks, the last one smaller
         expected = attention.expected(
-            GivenHeads(*(one.detach()[0] for one in ordinary)),
-            GivenHeads(*(one.detach()[0] for one in of_globals), "own_" if has_own else ""),
+            GivenHeads(*(tensor.detach()[0] for tensor in ordinary)),
+            GivenHeads(*(tensor.detach()[0] for tensor in of_globals), prefix),
             cotangent,
         )
     torch.testing.assert_close(expected.output, dense.detach()[0][:, rows], atol=1e-12, rtol=0)
@@ -55,8 +57,8 @@ def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.
     for name, tensor in zip(names, tensors, strict=True):
         gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         if name in expected.gradients:
-            found, _ = expected.gradients[name]
-            torch.testing.assert_close(found, gradient[0][:, rows], atol=1e-12, rtol=0)
+            actual, _ = expected.gradients[name]
+            torch.testing.assert_close(actual, gradient[0][:, rows], atol=1e-12, rtol=0)
         else:
             assert not gradient[0][:, rows].any()
 
@@ -70,9 +72,7 @@ def test_sampled_rows_and_their_gradients_are_those_of_dense_attention(data: st.
         (torch.bfloat16, 5e-2),
     ],
 )
-def test_tolerances_are_as_small_as_they_are_said_to_be(
-    dtype: torch.dtype, relative: float
-) -> None:
+def test_tolerances_are_as_small_as_documented(dtype: torch.dtype, relative: float) -> None:
     pattern = AttentionPattern.sliding(8, num_heads=2)
     torch.manual_seed(0)
     heads = GivenHeads(*(torch.randn(2, 100, 16).to(dtype) for _ in range(3)))

@@ -1,4 +1,4 @@
-"""FlexAttention: its blocks against those that torch finds, and what it cannot do."""
+"""FlexAttention: its blocks against those that torch computes, and its limitations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pairs_without_rows(pattern: AttentionPattern, seq_len: int) -> torch.Tensor:
 
 @given(patterns())
 @settings(max_examples=60)
-def test_blocks_are_those_that_torch_finds_among_all_pairs(
+def test_blocks_equal_those_that_torch_computes_from_all_pairs(
     drawn: tuple[AttentionPattern, int],
 ) -> None:
     pattern, seq_len = drawn
@@ -71,7 +71,7 @@ def test_blocks_are_those_that_torch_finds_among_all_pairs(
 
 @given(patterns())
 @settings(max_examples=40)
-def test_blocks_without_a_mask_are_full(drawn: tuple[AttentionPattern, int]) -> None:
+def test_all_pairs_of_full_blocks_are_attended(drawn: tuple[AttentionPattern, int]) -> None:
     pattern, seq_len = drawn
     pairs = pairs_without_rows(pattern, seq_len)
     ours = block_mask(pattern, seq_len, torch.device("cpu"))
@@ -88,7 +88,7 @@ def test_a_dilated_head_computes_whole_blocks_for_few_keys() -> None:
     assert block_scores(AttentionPattern.sliding(512, 8, num_heads=1), 8192) > 7 * useful
 
 
-def test_refusals_on_a_cpu_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_cases_on_cpu_have_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload(sliding(8), 40, HIDDEN)
     assert "no backward pass on CPU" in str(
         flex.unsupported_reason(Workload(sliding(8), 40, HIDDEN, mode="training"))
@@ -101,13 +101,13 @@ def test_refusals_on_a_cpu_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flex_attention_still_has_no_backward_pass_on_a_cpu() -> None:
-    """The refusal above is true: should torch add it, this says so."""
+    """Fails once torch supports it; the reason above is then obsolete."""
     call = flex.build(Workload(sliding(8), 40, HIDDEN))
     with pytest.raises(Exception, match="does not support backward on CPU"):
         call.forward()
 
 
-def test_what_is_not_compiled_is_an_error_and_not_dense_attention() -> None:
+def test_uncompiled_flex_attention_is_an_error_and_not_dense_attention() -> None:
     call = flex.build(Workload(sliding(8), 40, HIDDEN))
     with (
         torch.compiler.set_stance("force_eager"),
@@ -116,7 +116,7 @@ def test_what_is_not_compiled_is_an_error_and_not_dense_attention() -> None:
         call.run()
 
 
-def test_compare_tells_compile_time_apart_and_why_counters_fail() -> None:
+def test_compare_reports_compile_time_separately_and_why_counters_fail() -> None:
     table = attnprof.compare(
         len=128, window=16, num_heads=4, hidden_size=80, kernel="longformer-flex", max_seconds=0.1
     )

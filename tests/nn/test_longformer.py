@@ -1,4 +1,4 @@
-"""`LongformerSelfAttention` in the place of transformers', and with what that one lacks."""
+"""`LongformerSelfAttention` against transformers', and its additional features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from attnprof.core.formulas import should_absorb_projection
 
 
 def both_layers(dtype: torch.dtype = torch.float32, layer_id: int = 0) -> tuple[Any, Any]:
-    """transformers' layer, and ours with its state dict; biases are not 0, as they begin."""
+    """Our layer and transformers' with the same state dict; biases are not 0, as by default."""
     torch.manual_seed(0)
     theirs = modeling_longformer.LongformerSelfAttention(config(), layer_id).to(dtype).eval()
     for parameter in theirs.parameters():
@@ -41,9 +41,9 @@ def hidden_states(
 
 @st.composite
 def masks(draw: st.DrawFn) -> Tensor:
-    """What the layer is given: 0, below 0 at the padding behind, above 0 at global tokens.
+    """Attention masks: below 0 at padding, which is at the end, above 0 at global tokens, else 0.
 
-    As many tokens as are whole windows, for transformers' layer takes no other number.
+    Lengths are multiples of the window, as transformers' layer requires.
     """
     batch, seq_len = draw(st.integers(1, 3)), WINDOWS[0] * draw(st.integers(2, 9))
     mask = torch.zeros(batch, seq_len)
@@ -62,7 +62,7 @@ def as_the_model_calls(layer: nn.Module, hidden: Tensor, mask: Tensor) -> Tensor
 
 @given(masks())
 @settings(max_examples=80)
-def test_layer_is_transformers_layer(mask: Tensor) -> None:
+def test_layer_equals_transformers_layer(mask: Tensor) -> None:
     ours, theirs = both_layers()
     hidden = hidden_states(*mask.shape)
     output, expected = (as_the_model_calls(layer, hidden, mask) for layer in (ours, theirs))
@@ -75,7 +75,7 @@ def test_layer_is_transformers_layer(mask: Tensor) -> None:
 
 @given(masks())
 @settings(max_examples=30)
-def test_inference_is_what_training_computes(mask: Tensor) -> None:
+def test_inference_equals_training(mask: Tensor) -> None:
     ours, _ = both_layers(torch.float64)
     hidden = hidden_states(*mask.shape, dtype=torch.float64)
     with torch.inference_mode():
@@ -83,7 +83,7 @@ def test_inference_is_what_training_computes(mask: Tensor) -> None:
     assert error(output, as_the_model_calls(ours, hidden, mask)) < 1e-13
 
 
-def test_mask_alone_is_enough_and_flags_go_before_it() -> None:
+def test_mask_alone_is_enough_and_flags_take_precedence() -> None:
     ours, _ = both_layers()
     hidden, mask = hidden_states(2, 40), torch.zeros(2, 40)
     mask[:, 0], mask[0, 30:], mask[1, 7] = 1.0, -1.0, 1.0
@@ -97,7 +97,7 @@ def test_mask_alone_is_enough_and_flags_go_before_it() -> None:
     assert not torch.equal(no_globals, expected)
 
 
-def test_positions_in_place_of_masks() -> None:
+def test_positions_replace_masks() -> None:
     ours, _ = both_layers()
     hidden, mask = hidden_states(2, 40), torch.zeros(2, 40)
     mask[:, 0], mask[1, 7] = 1.0, 1.0
@@ -115,7 +115,7 @@ def test_positions_in_place_of_masks() -> None:
 
 @pytest.mark.parametrize("seq_len", [1, 5, 8, 39, 40, 41])
 def test_no_length_needs_padding(seq_len: int) -> None:
-    """The first tokens of a padded sequence: what the longer one gives there."""
+    """Equal to the first tokens of a padded sequence."""
     ours, theirs = both_layers()
     hidden = hidden_states(2, 48)
     mask = torch.zeros(2, 48)
@@ -126,7 +126,7 @@ def test_no_length_needs_padding(seq_len: int) -> None:
 
 
 def reference(layer: LongformerSelfAttention, hidden: Tensor, positions: Sequence[int]) -> Tensor:
-    """By the layer's weights and the mask alone."""
+    """The output by the layer's weights and the enumerated mask."""
 
     def project(name: str) -> Tensor:
         projected = getattr(layer, name)(hidden)
@@ -145,7 +145,9 @@ def reference(layer: LongformerSelfAttention, hidden: Tensor, positions: Sequenc
 
 @pytest.mark.parametrize("dilation", [1, 3, (1, 1, 2, 4)], ids=str)
 @pytest.mark.parametrize("globals_", [0, 1, 2, 30], ids="g{}".format)
-def test_dilation_and_both_ways_to_read_for_global_tokens(dilation: Any, globals_: int) -> None:
+def test_dilation_and_global_tokens_with_projected_or_absorbed_keys(
+    dilation: Any, globals_: int
+) -> None:
     torch.manual_seed(0)
     layer = LongformerSelfAttention(config(), 1, dilation=dilation).double()
     hidden = hidden_states(2, 70, dtype=torch.float64)
@@ -168,7 +170,7 @@ def test_few_global_tokens_absorb_the_projections_and_many_do_not() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_other_types(dtype: torch.dtype) -> None:
+def test_other_dtypes(dtype: torch.dtype) -> None:
     layer, _ = both_layers(torch.float64)
     hidden = hidden_states(2, 70, dtype=torch.float64)
     expected = layer(hidden, global_positions=[0, 33])[0]
@@ -181,25 +183,28 @@ def test_signatures_are_transformers_own() -> None:
     theirs = modeling_longformer.LongformerSelfAttention
     for method in ("__init__", "forward"):
         expected = list(inspect.signature(getattr(theirs, method)).parameters)
-        own = inspect.signature(getattr(LongformerSelfAttention, method)).parameters
-        assert [name for name, one in own.items() if one.kind != one.KEYWORD_ONLY] == expected
+        ours = inspect.signature(getattr(LongformerSelfAttention, method)).parameters
+        positional = [name for name, one in ours.items() if one.kind != one.KEYWORD_ONLY]
+        assert positional == expected
 
 
-def test_weights_are_not_made_up() -> None:
+def test_requesting_attention_weights_is_an_error() -> None:
     ours, _ = both_layers()
-    with pytest.raises(ValueError, match="output_attentions True: computes no tensor of weights"):
+    with pytest.raises(
+        ValueError, match="output_attentions True: attention weights are not computed"
+    ):
         ours(hidden_states(1, 16), torch.zeros(1, 16), output_attentions=True)
 
 
 @pytest.mark.parametrize("name", ["attention_mask", "is_index_masked", "is_index_global_attn"])
-def test_masks_of_another_shape_are_named(name: str) -> None:
+def test_masks_of_another_shape_are_an_error_with_their_name(name: str) -> None:
     ours, _ = both_layers()
     with pytest.raises(ValueError, match=rf"{name} \(2, 1, 1, 16\): .* \(2, 16\)"):
         ours(hidden_states(2, 16), **{name: torch.zeros(2, 1, 1, 16)})
 
 
 @pytest.mark.parametrize(
-    ("changes", "dilation", "says"),
+    ("changes", "dilation", "message"),
     [
         ({"num_attention_heads": 5}, 1, "num_attention_heads 5"),
         ({"attention_window": [7, 8]}, 1, "window 7"),
@@ -207,24 +212,26 @@ def test_masks_of_another_shape_are_named(name: str) -> None:
         ({}, (1, 2), "dilation"),
     ],
 )
-def test_constructor_says_what_is_wrong(changes: dict[str, Any], dilation: Any, says: str) -> None:
+def test_constructor_errors_name_the_argument(
+    changes: dict[str, Any], dilation: Any, message: str
+) -> None:
     settings = config()
     for name, value in changes.items():
         setattr(settings, name, value)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         LongformerSelfAttention(settings, 0, dilation=dilation)
 
 
-def test_a_layer_can_be_copied_and_saved() -> None:
+def test_a_layer_can_be_copied_and_pickled() -> None:
     torch.manual_seed(0)
     layer = LongformerSelfAttention(config(), 0, dilation=(1, 1, 2, 2)).eval()
     hidden = hidden_states(1, 30)
     expected = layer(hidden, global_positions=[0])[0]
-    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert torch.equal(other(hidden, global_positions=[0])[0], expected)
+    for duplicate in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(duplicate(hidden, global_positions=[0])[0], expected)
 
 
-def test_layer_compiles_whole_where_positions_are_known() -> None:
+def test_layer_compiles_without_graph_breaks_if_positions_are_lists() -> None:
     layer, _ = both_layers()
     hidden = hidden_states(2, 40)
     padded = torch.arange(40).expand(2, 40) > torch.tensor([[39], [30]])

@@ -1,4 +1,4 @@
-"""`LongformerSelfAttention` in the place of transformers', and with what that one lacks."""
+"""`LongformerSelfAttention` in transformers' models, in place of the class of that name."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_gradient_checkpointing_draws_the_same_dropout() -> None:
     assert error(trained(True), trained(False)) < 1e-5
 
 
-def test_what_cannot_be_replaced_is_an_error_that_leaves_the_model_alone() -> None:
+def test_a_failed_replacement_leaves_the_model_unchanged() -> None:
     bert = BertModel(
         BertConfig(
             vocab_size=9,
@@ -159,19 +159,19 @@ def test_what_cannot_be_replaced_is_an_error_that_leaves_the_model_alone() -> No
         LongformerSelfAttention.replace_in(model)
 
 
-def test_weights_of_a_replaced_model_are_an_error() -> None:
+def test_requesting_attention_weights_of_a_replaced_model_is_an_error() -> None:
     model = LongformerModel(config())
     LongformerSelfAttention.replace_in(model)
     with pytest.raises(ValueError, match="output_attentions"):
         model(**batch_for(model), output_attentions=True)
 
 
-def test_module_file_needs_no_transformers_before_replacing() -> None:
+def test_the_module_does_not_import_transformers() -> None:
     assert "transformers" not in vars(longformer)
 
 
 class Adapted(nn.Module):
-    """A projection with a low-rank adapter beside it, as LoRA draws it."""
+    """A projection with a low-rank adapter, as in LoRA."""
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ PROJECTIONS = ("query", "key", "value", "query_global", "key_global", "value_glo
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_projections_are_called_whatever_was_made_of_them(change: str) -> None:
+def test_modified_projections_are_called(change: str) -> None:
     torch.manual_seed(0)
     model = LongformerModel(config(), add_pooling_layer=False).eval()
     for module in list(model.modules()):
@@ -217,14 +217,14 @@ def test_projections_are_called_whatever_was_made_of_them(change: str) -> None:
             for name in PROJECTIONS:
                 CHANGES[change](module, name)
     ids = torch.randint(3, 50, (2, 40))
-    marks = torch.zeros_like(ids)
-    marks[:, 0] = 1
+    is_global = torch.zeros_like(ids)
+    is_global[:, 0] = 1
 
     def outcome() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         with torch.no_grad():
-            inferred = model(ids, global_attention_mask=marks).last_hidden_state
+            inferred = model(ids, global_attention_mask=is_global).last_hidden_state
         model.zero_grad()
-        trained = model(ids, global_attention_mask=marks).last_hidden_state
+        trained = model(ids, global_attention_mask=is_global).last_hidden_state
         (trained * torch.linspace(-1, 1, 48)).sum().backward()
         gradients = {
             name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None
@@ -238,37 +238,37 @@ def test_projections_are_called_whatever_was_made_of_them(change: str) -> None:
         assert (before - after).abs().max() < SAME
     assert set(theirs[2]) == set(ours[2])
     largest = max(float(gradient.abs().max()) for gradient in theirs[2].values())
-    for name, gradient in theirs[2].items():  # that of a key's bias is 0, but for rounding
+    for name, gradient in theirs[2].items():  # that of a key's bias is 0 apart from rounding
         assert (gradient - ours[2][name]).abs().max() < SAME * largest, name
 
 
-def test_what_a_hook_keeps_of_a_projection_is_not_overwritten() -> None:
+def test_a_projection_that_a_hook_stores_is_not_overwritten() -> None:
     model = LongformerModel(config(), add_pooling_layer=False).eval()
     LongformerSelfAttention.replace_in(model)
     layer = model.encoder.layer[0].attention.self
-    kept: list[Tensor] = []
-    layer.query.register_forward_hook(lambda module, args, output: kept.extend([args[0], output]))
+    stored: list[Tensor] = []
+    layer.query.register_forward_hook(lambda module, args, output: stored.extend([args[0], output]))
     with torch.no_grad():
         model(torch.randint(3, 50, (1, 40)))
-    hidden, query = kept
+    hidden, query = stored
     assert torch.equal(query, nn.functional.linear(hidden, layer.query.weight, layer.query.bias))
 
 
 def test_hooks_of_the_layer_itself_keep_working_and_can_be_removed() -> None:
     model = LongformerModel(config(), add_pooling_layer=False).eval()
-    seen: list[int] = []
+    lengths: list[int] = []
     handle = model.encoder.layer[0].attention.self.register_forward_hook(
-        lambda module, args, output: seen.append(output[0].shape[1])
+        lambda module, args, output: lengths.append(output[0].shape[1])
     )
     LongformerSelfAttention.replace_in(model)
     ids = torch.randint(3, 50, (1, 40))
     model(ids)
     handle.remove()
     model(ids)
-    assert len(seen) == 1
+    assert len(lengths) == 1
 
 
-def test_quantised_projections_and_another_forward_are_refused_by_name() -> None:
+def test_quantised_projections_and_an_overridden_forward_are_refused_by_name() -> None:
     model = LongformerModel(config(), add_pooling_layer=False).eval()
     quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {nn.Linear})
     with pytest.raises(ValueError, match=r"encoder\.layer\.0\.attention\.self\.query .*quantised"):
@@ -278,18 +278,18 @@ def test_quantised_projections_and_another_forward_are_refused_by_name() -> None
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             return super().forward(*args, **kwargs)
 
-    own = copy.deepcopy(model)
-    own.encoder.layer[1].attention.self.__class__ = Other
+    subclassed = copy.deepcopy(model)
+    subclassed.encoder.layer[1].attention.self.__class__ = Other
     patched = copy.deepcopy(model)
     patched.encoder.layer[1].attention.self.forward = lambda *args, **kwargs: None
-    for changed in (own, patched):
-        with pytest.raises(ValueError, match=r"layer\.1\.attention\.self .*forward of its own"):
+    for changed in (subclassed, patched):
+        with pytest.raises(ValueError, match=r"layer\.1\.attention\.self .*overrides forward"):
             LongformerSelfAttention.replace_in(changed)
         first = changed.encoder.layer[0].attention.self
         assert isinstance(first, modeling_longformer.LongformerSelfAttention)
 
 
-def test_hooks_of_a_profiler_change_no_product_where_they_are_ignored() -> None:
+def test_ignored_hooks_do_not_change_the_executed_products() -> None:
     workload = Workload(AttentionPattern.sliding(16, 1, (0,), num_heads=4), 256, 64)
     call = kernels.find("longformer-banded").build(workload)
     attention = next(m for m in call.module.modules() if isinstance(m, LongformerSelfAttention))

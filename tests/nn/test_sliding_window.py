@@ -1,4 +1,4 @@
-"""`sliding_window_attention` against dense attention under the enumerated mask, and itself."""
+"""`sliding_window_attention` against dense attention under the enumerated mask."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_without_gradients_the_output_is_the_same(case: Case) -> None:
     ],
     ids=str,
 )
-def test_many_tiles_in_every_type(case: Case, dtype: torch.dtype, limit: float) -> None:
+def test_many_tiles_in_every_dtype(case: Case, dtype: torch.dtype, limit: float) -> None:
     tensors = case.tensors(dtype)
-    # The numbers as they are after rounding; what is left is the error of computing with them.
+    # The reference has the rounded inputs, so the error is that of the computation alone.
     exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
     output, expected = case.attend(tensors), case.expected(exact)
     assert output.dtype == dtype
@@ -59,7 +59,7 @@ def test_many_tiles_in_every_type(case: Case, dtype: torch.dtype, limit: float) 
             assert error(ours, theirs) < limit * max(1.0, float(theirs.abs().max()))
 
 
-def test_a_window_that_reaches_everything_is_dense_attention() -> None:
+def test_a_window_of_the_whole_sequence_is_dense_attention() -> None:
     query, key, value = (normal(2, 3, 37, 16, seed=seed) for seed in range(3))
     dense = torch.nn.functional.scaled_dot_product_attention(query, key, value)
     for window in (72, 74, 4096):
@@ -70,25 +70,27 @@ def test_a_window_that_reaches_everything_is_dense_attention() -> None:
     assert error(all_global, dense) < 1e-13
 
 
-@pytest.mark.parametrize("given_as", ["numbers", "rows", "one row of marks", "marks", "any order"])
-def test_global_positions_in_every_way_are_the_same(given_as: str) -> None:
-    chosen = (3, 17, 40)
-    case = Case((2, 2, 61, 16), 8, (1, 2), (chosen, chosen), None, True, True)
+@pytest.mark.parametrize(
+    "form", ["positions", "positions per sequence", "mask", "mask per sequence", "any order"]
+)
+def test_all_forms_of_global_positions_are_equivalent(form: str) -> None:
+    positions = (3, 17, 40)
+    case = Case((2, 2, 61, 16), 8, (1, 2), (positions, positions), None, True, True)
     tensors = case.tensors()
-    marks = torch.zeros(61, dtype=torch.bool)
-    marks[list(chosen)] = True
-    ways: dict[str, Any] = {
-        "numbers": list(chosen),
-        "rows": [list(chosen), list(chosen)],
-        "one row of marks": marks,
-        "marks": marks.expand(2, 61),
+    is_global = torch.zeros(61, dtype=torch.bool)
+    is_global[list(positions)] = True
+    forms: dict[str, Any] = {
+        "positions": list(positions),
+        "positions per sequence": [list(positions), list(positions)],
+        "mask": is_global,
+        "mask per sequence": is_global.expand(2, 61),
         "any order": [40, 3, 17],
     }
-    output = case.attend(tensors, global_positions=ways[given_as])
+    output = case.attend(tensors, global_positions=forms[form])
     assert torch.equal(output, case.attend(tensors))
 
 
-def test_global_queries_may_be_their_rows_alone() -> None:
+def test_global_queries_may_be_the_rows_of_global_tokens_only() -> None:
     case = Case((2, 2, 61, 16), 8, (1, 1), ((3, 17, 40), (9,)), None, True, True)
     tensors = case.tensors()
     rows = torch.zeros(2, 2, 3, 16, dtype=torch.float64)
@@ -104,7 +106,7 @@ def test_global_queries_may_be_their_rows_alone() -> None:
     assert not of_rows[1, :, 1:].any()
 
 
-def test_projections_of_global_tokens_are_not_read_without_global_tokens() -> None:
+def test_projections_of_global_tokens_are_ignored_without_global_tokens() -> None:
     case = Case((1, 2, 40, 16), 8, (1, 1), ((),), None, True, True)
     tensors = case.tensors()
     assert torch.equal(case.attend(tensors), case.attend(tensors[:3]))

@@ -1,4 +1,4 @@
-"""`sliding_window_attention` against dense attention under the enumerated mask, and itself."""
+"""`sliding_window_attention`: GPU products, memory, `torch.compile`, fake tensors and errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from attnprof import sliding_window_attention
 from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.nn.banded import attention, tile_kernels
-from attnprof.nn.banded.attention import Band
+from attnprof.nn.banded.band import Band
 
 
 @given(cases())
 @settings(max_examples=60)
-def test_products_as_a_gpu_computes_them_are_the_same(case: Case) -> None:
+def test_products_as_on_a_gpu_equal_fused_attention(case: Case) -> None:
     tensors = [tensor.detach() for tensor in case.tensors()[:3]]
     grad_output = normal(*case.shape, seed=99)
     band = Band(window=case.window, dilation=case.dilation, global_positions=case.positions)
@@ -43,11 +43,11 @@ def test_products_as_a_gpu_computes_them_are_the_same(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "operator_for", whole)
         products = both()
-    for one, other in zip(fused, products, strict=True):
-        assert error(one, other) < 1e-11
+    for by_fused, by_products in zip(fused, products, strict=True):
+        assert error(by_fused, by_products) < 1e-11
 
 
-def test_peak_memory_is_linear_in_length_and_nothing_stays() -> None:
+def test_peak_memory_is_linear_in_length_and_reproducible() -> None:
     def peak(seq_len: int) -> int:
         case = Case((1, 2, seq_len, 32), 64, (1, 4), ((0,),), None, False, True)
         tensors = case.tensors(torch.float32)
@@ -63,7 +63,7 @@ def test_peak_memory_is_linear_in_length_and_nothing_stays() -> None:
 
 
 @pytest.mark.parametrize("positions", [(), (0, 30)], ids=["band", "globals"])
-def test_compiles_whole_with_gradients(positions: tuple[int, ...]) -> None:
+def test_compiles_without_graph_breaks_with_gradients(positions: tuple[int, ...]) -> None:
     padded = torch.arange(70).expand(2, 70) >= torch.tensor([[70], [50]])
     case = Case((2, 2, 70, 16), 12, (1, 3), (positions, positions), padded, bool(positions), True)
     tensors = case.tensors()
@@ -77,21 +77,21 @@ def test_compiles_whole_with_gradients(positions: tuple[int, ...]) -> None:
         assert error(ours, theirs) < 1e-13
 
 
-def test_compiled_dropout_has_the_gradient_of_what_it_dropped() -> None:
+def test_compiled_dropout_drops_the_same_weights_in_backward() -> None:
     case = Case((1, 2, 30, 8), 8, (1, 2), ((),), None, False, True)
     tensors = case.tensors()
     compiled = torch.compile(
         lambda *t: case.attend(t, dropout_p=0.5), backend="aot_eager", fullgraph=True
     )
     output = compiled(*tensors)
-    # Linear in the values: what was dropped on the way forward is so on the way back.
+    # The output is linear in the values if forward and backward drop the same weights.
     (of_values,) = torch.autograd.grad(output.sum(), [tensors[2]])
     along_values = float((of_values * tensors[2].detach()).sum())
     assert along_values == pytest.approx(float(output.detach().sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["fake", "meta"])
-def test_shapes_can_be_known_without_numbers(kind: str) -> None:
+def test_tensors_without_data_give_shapes(kind: str) -> None:
     def shapes(make: Any) -> None:
         tensors = [make(2, 4, 100, 16).requires_grad_() for _ in range(6)]
         case = Case((2, 4, 100, 16), 12, (1, 1, 2, 3), ((0,), (4, 5)), None, True, True)
@@ -129,7 +129,7 @@ GOOD = torch.zeros(2, 4, 10, 8)
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "says"),
+    ("argument", "value", "expected"),
     [
         ("query", torch.zeros(4, 10, 8), "(batch, heads, seq_len, head_dim)"),
         ("query", GOOD.long(), "floating point"),
@@ -155,8 +155,8 @@ GOOD = torch.zeros(2, 4, 10, 8)
         ("dropout_p", -0.1, "0 to 1"),
     ],
 )
-def test_errors_name_the_argument_and_what_would_be_right(
-    argument: str, value: Any, says: str
+def test_errors_name_the_argument_and_what_would_be_valid(
+    argument: str, value: Any, expected: str
 ) -> None:
     arguments: dict[str, Any] = {
         "query": GOOD,
@@ -168,7 +168,7 @@ def test_errors_name_the_argument_and_what_would_be_right(
     with pytest.raises(ValueError, match=argument) as raised:
         sliding_window_attention(**(arguments | {argument: value}))
     assert str(raised.value).startswith(argument)
-    assert says in str(raised.value)
+    assert expected in str(raised.value)
 
 
 @pytest.mark.gpu
@@ -179,15 +179,17 @@ def test_errors_name_the_argument_and_what_would_be_right(
     [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.03), (torch.float16, 0.004)],
     ids=str,
 )
-def test_cuda_gives_what_the_mask_says(case: Case, dtype: torch.dtype, limit: float) -> None:
+def test_cuda_equals_dense_attention_under_the_mask(
+    case: Case, dtype: torch.dtype, limit: float
+) -> None:
     tensors = case.tensors(dtype)
     exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
-    own = [tensor.detach().cuda().requires_grad_() for tensor in tensors]
+    on_gpu = [tensor.detach().cuda().requires_grad_() for tensor in tensors]
     padded = None if case.padded is None else case.padded.cuda()
-    output, expected = case.attend(own, key_padding_mask=padded), case.expected(exact)
+    output, expected = case.attend(on_gpu, key_padding_mask=padded), case.expected(exact)
     assert error(output.cpu(), expected) < limit
     grad_output = normal(*output.shape, seed=99).to(dtype)
-    ours = torch.autograd.grad(output, own[:3], grad_output.cuda())
-    for one, other in zip(ours, gradients(expected, exact[:3]), strict=True):
-        assert other is not None
-        assert error(one.cpu(), other) < limit * max(1.0, float(other.abs().max()))
+    ours = torch.autograd.grad(output, on_gpu[:3], grad_output.cuda())
+    for gradient, reference in zip(ours, gradients(expected, exact[:3]), strict=True):
+        assert reference is not None
+        assert error(gradient.cpu(), reference) < limit * max(1.0, float(reference.abs().max()))

@@ -1,4 +1,4 @@
-"""`sliding_window_attention` against dense attention under the enumerated mask, and itself."""
+"""`sliding_window_attention`: strides, padding, extreme scores, derivatives and dropout."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_keys_shared_by_heads_get_the_sum_of_gradients() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_query_that_reads_no_key_gives_zero_and_no_gradient(dtype: torch.dtype) -> None:
-    """Its window holds padded keys only; or the whole sequence is padded, globals too."""
+def test_a_query_without_a_key_gives_zero_and_zero_gradients(dtype: torch.dtype) -> None:
+    """All keys of its window are padded; or the complete sequence is, global tokens included."""
     padded = torch.zeros(2, 300, dtype=torch.bool)
     padded[0, 100:] = True
     padded[1] = True
@@ -81,16 +81,16 @@ def test_a_query_that_reads_no_key_gives_zero_and_no_gradient(dtype: torch.dtype
         assert not gradient[0, 0, 110:].any()
 
 
-def test_what_is_padded_is_not_read_whatever_it_holds() -> None:
+def test_the_values_of_padded_keys_make_no_difference() -> None:
     padded = torch.arange(120).expand(2, 120) >= torch.tensor([[70], [120]])
     case = Case((2, 2, 120, 16), 30, (1, 2), ((0,), (3,)), padded, True, True)
     tensors = [tensor.detach() for tensor in case.tensors(torch.float32)]
     expected = case.attend(tensors)
-    for number in (1e30, -1e30):
-        spoilt = [tensor.clone() for tensor in tensors]
-        for position in (1, 2, 4, 5):
-            spoilt[position][0, :, 70:] = number
-        output = case.attend(spoilt)
+    for extreme in (1e30, -1e30):
+        changed = [tensor.clone() for tensor in tensors]
+        for index in (1, 2, 4, 5):
+            changed[index][0, :, 70:] = extreme
+        output = case.attend(changed)
         assert torch.equal(output[0, :, :70], expected[0, :, :70])
         assert torch.equal(output[1], expected[1])
 
@@ -107,7 +107,7 @@ def test_scores_of_any_size(size: float) -> None:
         assert error(ours, theirs) < 1e-9 * max(1.0, size)
 
 
-def test_items_of_a_batch_do_not_touch_one_another() -> None:
+def test_sequences_of_a_batch_are_independent() -> None:
     case = Case((3, 2, 80, 16), 12, (1, 5), ((), (0, 7), (79,)), None, True, True)
     tensors = case.tensors()
     whole = case.attend(tensors)
@@ -127,10 +127,10 @@ def test_the_same_call_gives_the_same_bits_and_changes_no_input() -> None:
     state = torch.get_rng_state()
     first, second = (case.attend(tensors) for _ in range(2))
     assert torch.equal(first, second)
-    for one, other in zip(gradients(first, tensors), gradients(second, tensors), strict=True):
-        assert one is not None
-        assert other is not None
-        assert torch.equal(one, other)
+    for once, again in zip(gradients(first, tensors), gradients(second, tensors), strict=True):
+        assert once is not None
+        assert again is not None
+        assert torch.equal(once, again)
     assert all(torch.equal(*pair) for pair in zip(tensors, before, strict=True))
     assert torch.equal(state, torch.get_rng_state())
 
@@ -146,7 +146,7 @@ def test_empty_batches_and_sequences(shape: tuple[int, int, int, int]) -> None:
         assert gradient.shape == tensor.shape
 
 
-def test_output_lies_in_memory_as_the_next_projection_reads_it() -> None:
+def test_output_has_the_memory_layout_of_the_next_projections_input() -> None:
     case = Case((2, 3, 40, 16), 8, (1, 1, 1), ((0,), ()), None, False, False)
     output = case.attend(case.tensors())
     assert output.transpose(1, 2).is_contiguous()
@@ -177,12 +177,12 @@ def test_a_second_derivative_is_an_error_and_not_a_wrong_number() -> None:
     tensors = case.tensors()
     for loss in (case.attend(tensors).sum(), case.attend(tensors).square().sum()):
         for first in torch.autograd.grad(loss, tensors, create_graph=True):
-            with pytest.raises(RuntimeError, match="a first derivative only"):
+            with pytest.raises(RuntimeError, match="supports first derivatives only"):
                 torch.autograd.grad(first.sum(), tensors)
 
 
 def weights_with(dropout_p: float, seed: int = 0, seq_len: int = 400) -> Tensor:
-    """The weights themselves: what the unit vectors as values give, `(seq_len, seq_len)`."""
+    """The attention weights, `(seq_len, seq_len)`: the output with unit vectors as values."""
     query, key = (normal(1, 1, seq_len, seq_len, seed=s) * 0.1 for s in range(2))
     value = torch.eye(seq_len, dtype=torch.float64).view(1, 1, seq_len, seq_len)
     torch.manual_seed(seed)
@@ -191,20 +191,20 @@ def weights_with(dropout_p: float, seed: int = 0, seq_len: int = 400) -> Tensor:
     )[0, 0]
 
 
-def test_dropout_drops_each_weight_alone_and_scales_what_is_left() -> None:
+def test_dropout_drops_each_weight_independently_and_scales_the_others() -> None:
     kept, dropped = weights_with(0.0), weights_with(0.25)
-    read = kept > 0
-    assert not dropped[~read].any()
-    lives = dropped[read] > 0
-    assert error(dropped[read][lives], kept[read][lives] / 0.75) < 1e-12
-    count = int(read.sum())
+    attended = kept > 0
+    assert not dropped[~attended].any()
+    survives = dropped[attended] > 0
+    assert error(dropped[attended][survives], kept[attended][survives] / 0.75) < 1e-12
+    count = int(attended.sum())
     five_sigma = 5 * (0.25 * 0.75 / count) ** 0.5
-    assert abs(float(lives.double().mean()) - 0.75) < five_sigma
-    rows = (dropped > 0).double().sum(1) / read.sum(1)
-    assert 0.3 < float(rows.min()) < float(rows.max()) < 1.0, "no row is dropped as a whole"
+    assert abs(float(survives.double().mean()) - 0.75) < five_sigma
+    rows = (dropped > 0).double().sum(1) / attended.sum(1)
+    assert 0.3 < float(rows.min()) < float(rows.max()) < 1.0, "no row is dropped completely"
 
 
-def test_dropout_follows_the_random_state() -> None:
+def test_dropout_depends_on_the_random_state() -> None:
     assert torch.equal(weights_with(0.5, seed=1), weights_with(0.5, seed=1))
     assert not torch.equal(weights_with(0.5, seed=1), weights_with(0.5, seed=2))
 

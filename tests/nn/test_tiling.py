@@ -1,4 +1,4 @@
-"""Tiles against the enumerated mask: every pair of the band in one of them, exactly once."""
+"""Tiles against the enumerated mask: every pair of the band is in exactly one of them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from attnprof.nn.banded.tiling import (
 
 
 @st.composite
-def cuts(draw: st.DrawFn) -> TileSizes:
+def tile_sizes(draw: st.DrawFn) -> TileSizes:
     return TileSizes(draw(st.integers(1, 40)), draw(st.integers(1, 50)), draw(st.integers(1, 300)))
 
 
-@given(st.integers(1, 200), st.integers(1, 110), st.integers(1, 230), cuts())
-def test_every_pair_of_the_band_lies_in_exactly_one_tile(
-    seq_len: int, reach: int, dilation: int, cut: TileSizes
+@given(st.integers(1, 200), st.integers(1, 110), st.integers(1, 230), tile_sizes())
+def test_every_pair_of_the_band_is_in_exactly_one_tile(
+    seq_len: int, half_window: int, dilation: int, sizes: TileSizes
 ) -> None:
-    window = 2 * reach
-    times_read = np.zeros((seq_len, seq_len), dtype=np.int64)
+    window = 2 * half_window
+    times_attended = np.zeros((seq_len, seq_len), dtype=np.int64)
     computed = 0
-    for part in chains(seq_len, dilation, cut.tokens_per_call):
+    for part in chains(seq_len, dilation, sizes.tokens_per_call):
         token = np.arange(part.count * part.length)
         position = part.first + token // part.length + dilation * (token % part.length)
         assert position.max() < seq_len
-        for run in runs(part.length, part.count, window, cut):
-            pieces = list(run.parts(cut.tokens_per_call))
+        for run in runs(part.length, part.count, window, sizes):
+            pieces = list(run.parts(sizes.tokens_per_call))
             assert sum(piece.scores for piece in pieces) == run.scores
             computed += run.scores
             for piece in pieces:
@@ -44,18 +44,18 @@ def test_every_pair_of_the_band_lies_in_exactly_one_tile(
                     start = tile * piece.spacing
                     i, j = np.arange(piece.queries)[:, None], np.arange(piece.keys)[None, :]
                     offset = piece.band_offset
-                    behind = np.zeros_like(i + j) if offset is None else j + offset - i
-                    read = (behind >= 0) & (behind <= window)
+                    shift = np.zeros_like(i + j) if offset is None else j + offset - i
+                    attended = (shift >= 0) & (shift <= window)
                     query = position[piece.first_query + start + i]
                     key = position[piece.first_key + start + j]
-                    np.add.at(times_read, (query + 0 * key, key + 0 * query), read)
+                    np.add.at(times_attended, (query + 0 * key, key + 0 * query), attended)
     expected = AttentionPattern.sliding(window, dilation, num_heads=1).mask(seq_len)[0]
-    assert np.array_equal(times_read, expected.astype(np.int64))
-    assert scores(seq_len, window, dilation, cut) == computed
+    assert np.array_equal(times_attended, expected.astype(np.int64))
+    assert scores(seq_len, window, dilation, sizes) == computed
 
 
 @pytest.mark.parametrize(
-    "cut",
+    "sizes",
     [
         fused_forward_tile_sizes(4),
         fused_forward_tile_sizes(2),
@@ -67,10 +67,12 @@ def test_every_pair_of_the_band_lies_in_exactly_one_tile(
     ids=str,
 )
 @pytest.mark.parametrize("dilation", [1, 2, 8])
-def test_scores_grow_linearly_and_little_more_than_the_band(cut: TileSizes, dilation: int) -> None:
+def test_scores_grow_linearly_and_little_more_than_the_band(
+    sizes: TileSizes, dilation: int
+) -> None:
     lengths = [dilation * 1536 * k for k in (16, 32, 64)]
-    computed = [scores(n, 512, dilation, cut) for n in lengths]
+    computed = [scores(n, 512, dilation, sizes) for n in lengths]
     steps = [(computed[k + 1] - computed[k]) / (lengths[k + 1] - lengths[k]) for k in range(2)]
-    assert steps[0] == steps[1] == 512 + cut.block
+    assert steps[0] == steps[1] == 512 + sizes.block
     useful = [AttentionPattern.sliding(512, dilation, num_heads=1).pairs(n) for n in lengths]
-    assert computed[2] / useful[2] < (512 + cut.block) / 513 + 0.02
+    assert computed[2] / useful[2] < (512 + sizes.block) / 513 + 0.02

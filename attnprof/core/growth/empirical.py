@@ -1,4 +1,4 @@
-"""Growth of a cost that is counted, not known in closed form: exact at all lengths if possible."""
+"""Growth of a cost that can only be counted: exact at all lengths where possible."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from attnprof.core.growth.polynomial import Growth
 from attnprof.core.growth.probing import Count, costs_at_multiples, holds_at, solve_at
 
 MAX_PROBED_LENGTH = 2**22
-"""Laws are checked up to about so many tokens."""
+"""The length in tokens up to which laws are checked, approximately."""
 
 Alike = Callable[[int, int], bool]
-"""Whether counting at two lengths took equally many operators."""
+"""Whether counting ran equally many operators at two lengths."""
 
 _BLOCK = 128
 """Kernels compute in blocks of this many tokens, or of another power of two."""
@@ -26,8 +26,8 @@ _MIN_UNIT = 8
 """Multiples of fewer tokens leave no lengths between them to check at."""
 
 _NEAR_UNITS = 64
-"""Units to the nearer of two lengths at which a polynomial is checked: memory that grows
-quadratically shows there."""
+"""The nearer of the two lengths at which a polynomial is checked, in units: far enough for memory
+that grows quadratically to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,16 @@ class EmpiricalGrowth:
     """How a cost grows, from counts at some lengths.
 
     Attributes:
-        growth: the exact polynomial at multiples of `step` and of `multiple`; None without one.
-        step: lengths are padded to multiples of so many tokens, in whole or in part; 1 if not.
-        unpadded_slope: the cost of a token inside a step: of what is not padded.
-        multiple: the polynomial was checked at multiples of so many tokens only; 1 where it holds
+        growth: the exact polynomial at multiples of `step` and of `multiple`; None if there is
+            none.
+        step: the multiple in tokens to which lengths are padded, at least in a part of the work;
+            1 without padding.
+        unpadded_slope: the cost of each further token within a step, from the part of the work
+            that is not padded.
+        multiple: the polynomial was checked at multiples of this many tokens only; 1 if it holds
             between them too.
-        law: the law at lengths of millions, where no polynomial holds there.
-        longest: the longest length that the polynomial was solved from.
+        law: the law at lengths of millions of tokens, if no polynomial holds there.
+        longest: the longest length in tokens from which the polynomial was solved.
     """
 
     growth: Growth | None
@@ -53,11 +56,11 @@ class EmpiricalGrowth:
 
     @property
     def is_known_everywhere(self) -> bool:
-        """Whether `cost` is exact at every length."""
+        """Whether `cost` is exact at any length."""
         return self.growth is not None and self.multiple == 1 and self.law is None
 
     def cost(self, seq_len: int) -> Fraction:
-        """The cost at any length, where it is known everywhere."""
+        """The cost at a length in tokens; only valid if `is_known_everywhere`."""
         assert self.growth is not None
         padded = -(-seq_len // self.step) * self.step
         return self.growth.at(padded) - self.unpadded_slope * (padded - seq_len)
@@ -70,11 +73,11 @@ def fit_growth(
 
     Args:
         count: the cost; it is called for about 50 lengths at most.
-        lengths: some at which it can be counted, ascending, in tokens.
-        alike: whether counting took equally many operators at two lengths that have been counted.
+        lengths: some lengths in tokens at which it can be counted, ascending.
+        alike: whether counting ran equally many operators at two lengths that were counted.
 
     Returns:
-        None where it can be counted at fewer than two lengths.
+        None if it can be counted at fewer than two lengths.
     """
     unit, growth = _solve_at_first(count, _units(lengths))
     if growth is None:
@@ -91,14 +94,14 @@ def fit_growth(
         if is_exact
         else _law_of_doublings(count, -(-unit // step) * step)
     )
-    # A polynomial that holds neither between its lengths nor beyond them fits by chance.
+    # A polynomial that holds neither between its lengths nor beyond them matches by chance.
     if law is not None:
         return EmpiricalGrowth(None, step, slope, 1, law, law.longer)
     return EmpiricalGrowth(growth, 1, 0, unit, None, 4 * unit) if is_exact else None
 
 
 def _fit_smooth(count: Count, unit: int, growth: Growth, alike: Alike) -> EmpiricalGrowth:
-    """The growth where a polynomial holds between its lengths: steps may be longer than these."""
+    """The growth if a polynomial holds between its lengths; padding steps may be longer still."""
     law = _law_beyond(count, unit, growth, alike)
     smooth = EmpiricalGrowth(growth, 1, 0, 1, law, 4 * unit)
     if growth.law != "constant" and law is None:
@@ -109,7 +112,7 @@ def _fit_smooth(count: Count, unit: int, growth: Growth, alike: Alike) -> Empiri
 def _fit_padded(
     count: Count, unit: int, step: int, slope: int, alike: Alike
 ) -> EmpiricalGrowth | None:
-    """The growth at multiples of a padding step; None without a step or an exact polynomial."""
+    """The growth at multiples of a padding step; None without padding or an exact polynomial."""
     if step == 1:
         return None
     padded_unit, growth = _solve_at_first(count, (-(-unit // step) * step, step))
@@ -120,9 +123,9 @@ def _fit_padded(
 
 
 def _fit_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None:
-    """The growth at multiples of a block, between which the last block is only part of one.
+    """The growth at multiples of a block of tokens; at other lengths the last block is partial.
 
-    What is computed in such blocks may cost a parabola by chance at multiples of another number.
+    At multiples of another number, costs of work in blocks may lie on a parabola by chance.
     """
     block = max(_BLOCK, 1 << (unit.bit_length() - 1))
     growth = solve_at(count, _four_multiples(block))
@@ -133,11 +136,10 @@ def _fit_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None
 
 
 def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
-    """The multiple that lengths are padded to, and what a token costs inside a step of it.
+    """The multiple to which lengths are padded, and the cost of a token within a step of it.
 
-    Inside a step the cost is constant, or rises evenly where a part of the work is not padded. Two
-    ends of steps are searched from `start` on by doubling and bisection; (1, 0) where there are
-    none.
+    Within a step the cost is constant, or linear if a part of the work is not padded. Two ends of
+    steps are searched upwards from `start`, by doubling and bisection; (1, 0) if there are none.
     """
     values = [count(start + offset) for offset in range(5)]
     known = [value for value in values if value is not None]
@@ -148,7 +150,7 @@ def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
         if slopes[index] == slopes[index + 1]:
             return _step_from(count, start + index, slopes[index])
     for index in range(2):
-        # Steps of two have no two even slopes beside each other.
+        # With steps of two tokens, no two neighbouring slopes are equal.
         if slopes[index] == slopes[index + 2]:
             end = start + index + 1
             if _is_step(count, end, 2, slopes[index]):
@@ -157,7 +159,7 @@ def find_padding_multiple(count: Count, start: int) -> tuple[int, int]:
 
 
 def _step_from(count: Count, inside: int, slope: int) -> tuple[int, int]:
-    """The step that a length is inside of, and the slope; (1, 0) where its ends are not found."""
+    """The step that contains a length, and the slope; (1, 0) if its ends are not found."""
     end = _end_of_step(count, inside, slope)
     next_end = None if end is None else _end_of_step(count, end + 1, slope)
     if end is None or next_end is None:
@@ -167,37 +169,37 @@ def _step_from(count: Count, inside: int, slope: int) -> tuple[int, int]:
 
 
 def _end_of_step(count: Count, inside: int, slope: int) -> int | None:
-    """The last length up to which the cost rises evenly; None where it is not found."""
+    """The last length up to which the cost is linear with that slope; None if it is not found."""
     first = count(inside)
 
-    def is_even(length: int) -> bool | None:
+    def is_linear(length: int) -> bool | None:
         value = count(length)
-        return (
-            None if value is None or first is None else value - first == slope * (length - inside)
-        )
+        if value is None or first is None:
+            return None
+        return value - first == slope * (length - inside)
 
-    width = search_last(lambda width: is_even(inside + width), 1, MAX_PROBED_LENGTH - inside)
+    width = search_last(lambda width: is_linear(inside + width), 1, MAX_PROBED_LENGTH - inside)
     return None if width is None else inside + width
 
 
 def _is_step(count: Count, end: int, step: int, slope: int) -> bool:
-    """Whether a step ends at `end` and at its double, and is `step` tokens long there."""
+    """Whether steps of `step` tokens end at `end` and at twice that length."""
     if step < 2 or end % step:
         return False
     return all(_ends_step(count, last, step, slope) for last in (end, 2 * end))
 
 
 def _ends_step(count: Count, last: int, step: int, slope: int) -> bool:
-    """Whether the cost rises by `slope` for each of `step` tokens up to `last`, and not beyond."""
+    """Whether the cost rises by `slope` for each of `step` tokens up to `last`, but not beyond."""
     begin, before, value, after = (count(n) for n in (last - step + 1, last - 1, last, last + 1))
     if begin is None or before is None or value is None or after is None:
         return False
-    is_even = value - begin == slope * (step - 1) and value - before == slope
-    return is_even and after - value != slope
+    is_linear = value - begin == slope * (step - 1) and value - before == slope
+    return is_linear and after - value != slope
 
 
 def _units(lengths: Sequence[int]) -> Iterator[int]:
-    """Lengths whose multiples may all run, where some modules take multiples of a block only."""
+    """Candidate units in tokens whose multiples may all run: some modules need whole blocks."""
     common = math.gcd(*lengths)
     yield max(_MIN_UNIT, lengths[-1] // 4)
     yield common
@@ -218,13 +220,16 @@ def _solve_at_first(count: Count, units: Iterable[int]) -> tuple[int, Growth | N
 
 
 def _law_of_doublings(count: Count, unit: int) -> DoublingLaw | None:
-    """The law at doublings of `unit`, as far as they can be counted."""
+    """The law at doublings of `unit`, up to the longest that can be counted."""
     points = costs_at_multiples(count, unit, 2, max(MAX_PROBED_LENGTH, 4 * unit))
     return name_law(points) if len(points) > 1 else None
 
 
 def _law_beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> DoublingLaw | None:
-    """The law at long lengths, where the polynomial does not hold there: windows end it."""
+    """The law at long lengths; None if the polynomial holds there too.
+
+    It does not, for example, if the shorter lengths are within one window.
+    """
     if alike(unit, 4 * unit) and _holds_far(count, unit, growth):
         return None
     points = costs_at_multiples(count, unit, 2, max(MAX_PROBED_LENGTH, 4 * unit))
@@ -234,9 +239,9 @@ def _law_beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> Doubli
 
 
 def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
-    """Whether the polynomial holds at the longest doubling, and at one on the way there.
+    """Whether the polynomial holds at the longest doubling of `unit` and at a nearer one.
 
-    Only where counting takes no longer at longer lengths.
+    To be called only if counting takes no longer at longer lengths.
     """
     limit = max(MAX_PROBED_LENGTH, 4 * unit)
     last = unit << (limit // unit).bit_length() - 1
@@ -244,6 +249,7 @@ def _holds_far(count: Count, unit: int, growth: Growth) -> bool:
 
 
 def _exponent_of_last_two(count: Count, lengths: Sequence[int]) -> EmpiricalGrowth | None:
+    """The exponent between the last two lengths that can be counted; None if there are not two."""
     counted = [(length, value) for length in lengths if (value := count(length))]
     if len(counted) < 2:
         return None

@@ -1,4 +1,4 @@
-"""How a cost grows with length: as a polynomial, solved in exact arithmetic, or as another law."""
+"""Growth as a polynomial of degree 2, solved in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Growth:
         c0: constant term.
         c1: coefficient of n.
         c2: coefficient of n^2.
-        residual: what the polynomial leaves at the check length; 0 where the law holds exactly.
+        residual: cost minus polynomial at the check length; 0 if the polynomial is exact there.
     """
 
     c0: Fraction
@@ -37,7 +37,7 @@ class Growth:
         return "n²" if self.c2 else "n" if self.c1 else "constant"
 
     def shares(self, seq_len: int) -> dict[str, Fraction]:
-        """What each term that there is makes up of the cost at `seq_len`; together 1.
+        """The share of each nonzero term in the cost at `seq_len`; the shares add up to 1.
 
         A negative term has a negative share.
         """
@@ -47,19 +47,23 @@ class Growth:
 
     @property
     def quadratic_overtakes_at(self) -> int | None:
-        """The first length at which c2 n^2 is more than c1 n; None unless there are both."""
+        """The first length at which c2 n^2 exceeds c1 n; None unless both are positive."""
         if self.c1 <= 0 or self.c2 <= 0:
             return None
         return math.floor(self.c1 / self.c2) + 1
 
 
 def solve_growth(cost: Cost, lengths: Sequence[int]) -> Growth:
-    """Solve the growth of an integer cost from its values at four different lengths.
+    """The polynomial through a cost at three lengths, checked at a fourth.
 
-    Newton's divided differences on the first three; the fourth checks.
+    Newton's divided differences, in exact fractions.
+
+    Args:
+        cost: the cost as a function of the length.
+        lengths: four different lengths in tokens; the last one is the check.
 
     Raises:
-        ValueError: when `lengths` are not four different lengths.
+        ValueError: if `lengths` are not four different lengths.
     """
     if len(set(lengths)) != 4 or len(lengths) != 4:
         raise ValueError(f"growth is solved from four different lengths, not {tuple(lengths)}")

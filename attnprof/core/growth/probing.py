@@ -1,4 +1,4 @@
-"""Counts of a cost at the lengths that tell how it grows."""
+"""Counts of a cost at the lengths from which its growth is determined."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Count = Callable[[int], "int | None"]
 def costs_at_multiples(count: Count, unit: int, ratio: int, limit: int) -> list[tuple[int, int]]:
     """(length, cost) at `unit` tokens and at lengths that are each `ratio` times the one before.
 
-    It ends at the first length without a cost above 0. Lengths are counted in ascending order: a
-    loop over blocks that takes a second would take an hour at the longest.
+    It ends at the first length without a cost above 0. Lengths are counted in ascending order, so
+    that it ends before a length that would take too long: a loop over blocks that takes a second
+    at one length would take an hour at the longest.
 
     Args:
         count: the cost.
@@ -48,5 +49,5 @@ def solve_at(count: Count, lengths: Sequence[int]) -> Growth | None:
 
 
 def holds_at(growth: Growth, count: Count, lengths: Iterable[int]) -> bool:
-    """Whether the cost is the polynomial's value at all lengths; not where it is not counted."""
+    """Whether the cost equals the polynomial at all lengths; false if it cannot be counted."""
     return all(count(seq_len) == growth.at(seq_len) for seq_len in lengths)

@@ -1,4 +1,4 @@
-"""Banded attention as one differentiable operation, and as one operator for `torch.compile`."""
+"""Banded attention as one differentiable function, and as one operator for `torch.compile`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from attnprof.nn.banded import attention
-from attnprof.nn.banded.attention import Band
+from attnprof.nn.banded.band import Band
 
 
 def banded_attention(
@@ -26,16 +26,30 @@ def banded_attention(
     dropout_p: float,
     may_overwrite_query: bool = False,
 ) -> Tensor:
-    """The output `(batch, heads, seq_len, head_dim)`; arguments as those of `banded.forward`.
+    """Differentiable attention to a dilated band and to global keys, linear in length.
 
-    With `may_overwrite_query` and no gradient to come, the output takes the place of the queries.
+    Args:
+        query: `(batch, heads, seq_len, head_dim)`; any strides.
+        key: shaped as the query.
+        value: shaped as the query.
+        global_rows: the outputs of global tokens, `(batch, heads, globals, head_dim)`, where
+            globals is the largest number of a sequence; None if there are none.
+        key_padding_mask: bool `(batch, seq_len)`, true for padded keys; None if there are none.
+        band: which keys the queries attend to.
+        scale: factor of the scores.
+        dropout_p: probability with which an attention weight is dropped.
+        may_overwrite_query: whether the output may be written to `query`, to save memory; this is
+            done if no gradient is needed.
+
+    Returns:
+        `(batch, heads, seq_len, head_dim)`.
     """
     tensors = [t for t in (query, key, value, global_rows) if t is not None]
     has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     inputs = (query, key, value, global_rows, key_padding_mask)
     is_in_place = may_overwrite_query and not has_gradient
-    if torch.compiler.is_compiling() or _has_no_numbers(query, dropout_p):
-        # The loops over tiles would be unrolled into the graph, or walked for nothing.
+    if torch.compiler.is_compiling() or _is_shape_only(query, dropout_p):
+        # One operator: loops over tiles would be unrolled into the graph, or compute nothing.
         if is_in_place and not torch.compiler.is_compiling():
             _in_place_operator(*inputs, *_band_to_schema(band), scale)
             return query
@@ -46,14 +60,18 @@ def banded_attention(
     return attention.forward(*inputs, band, scale, dropout_p, output)[0]
 
 
-def _has_no_numbers(query: Tensor, dropout_p: float) -> bool:
-    """Whether tiles could be walked by their shapes alone, each by one fused operator."""
-    is_shape = query.is_meta or isinstance(query, FakeTensor)
-    return is_shape and query.device.type in ("cpu", "meta") and dropout_p == 0.0
+def _is_shape_only(query: Tensor, dropout_p: float) -> bool:
+    """Whether tensors have no data, in a case that torch's fused attention on CPU would compute."""
+    has_no_data = query.is_meta or isinstance(query, FakeTensor)
+    return has_no_data and query.device.type in ("cpu", "meta") and dropout_p == 0.0
 
 
 class _Differentiable(torch.autograd.Function):
-    """Forward and backward by tiles. torch has no derivative of the log-sum-exp it merges by."""
+    """Forward and backward in tiles.
+
+    Autograd cannot do it: torch's fused attention has no derivative of its log-sum-exp, by which
+    the results of band and global keys are merged.
+    """
 
     @staticmethod
     def forward(
@@ -67,6 +85,7 @@ class _Differentiable(torch.autograd.Function):
         scale: float,
         dropout_p: float,
     ) -> Tensor:
+        """`attention.forward`; saves what `backward` needs."""
         ctx.constants = band, scale, dropout_p
         ctx.globals = 0 if global_rows is None else global_rows.shape[2]
         ctx.random_state = _random_state(query.device) if dropout_p else None
@@ -78,6 +97,7 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        """Gradients of query, key, value and global rows; None for the other arguments."""
         (grad_output,) = grad_outputs
         query, key, value, key_padding_mask, output, log_sum_exp = ctx.saved_tensors
         band, scale, dropout_p = ctx.constants
@@ -96,14 +116,15 @@ class _Differentiable(torch.autograd.Function):
             )
         if torch.is_grad_enabled():
             gradients = (
-                _NoSecondDerivative.apply(one, query, key, value, grad_output) for one in gradients
+                _NoSecondDerivative.apply(gradient, query, key, value, grad_output)
+                for gradient in gradients
             )
         of_rows = _rows_gradient(grad_output, band, ctx.globals)
         return *gradients, of_rows, None, None, None, None
 
 
 class _NoSecondDerivative(torch.autograd.Function):
-    """A gradient that is an error to differentiate: as a constant it would be wrong in silence."""
+    """The identity, which raises in backward: as constants, gradients would be silently wrong."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, *differentiable: Tensor) -> Tensor:
@@ -111,15 +132,18 @@ class _NoSecondDerivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        raise RuntimeError("sliding_window_attention has a first derivative only")
+        raise RuntimeError("sliding_window_attention supports first derivatives only")
 
 
-def _rows_gradient(grad_output: Tensor, band: Band, most: int) -> Tensor | None:
-    """The gradient of the rows of global tokens; 0 beyond the last of a sequence."""
-    if most == 0:
+def _rows_gradient(grad_output: Tensor, band: Band, num_globals: int) -> Tensor | None:
+    """The gradient of `global_rows`, `(batch, heads, num_globals, head_dim)`; None if there are 0.
+
+    It is 0 beyond the last global token of a sequence.
+    """
+    if num_globals == 0:
         return None
     batch, heads, _, head_dim = grad_output.shape
-    gradient = grad_output.new_zeros((batch, heads, most, head_dim))
+    gradient = grad_output.new_zeros((batch, heads, num_globals, head_dim))
     for item, positions in enumerate(band.global_positions):
         index = torch.tensor(positions, dtype=torch.int64, device=grad_output.device)
         gradient[item, :, : len(positions)] = grad_output[item][:, index]
@@ -127,12 +151,13 @@ def _rows_gradient(grad_output: Tensor, band: Band, most: int) -> Tensor | None:
 
 
 def _random_state(device: torch.device) -> Tensor:
+    """The state of the device's random number generator."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 @contextmanager
 def _replay_rng(state: Tensor | None, device: torch.device) -> Generator[None]:
-    """Random numbers inside are those drawn from that state on; outside they go on as before."""
+    """Within the context, draw random numbers from that state; the generator is restored after."""
     if state is None:
         yield
         return
@@ -146,8 +171,11 @@ def _replay_rng(state: Tensor | None, device: torch.device) -> Generator[None]:
 
 
 def _band_to_schema(band: Band) -> tuple[int, list[int], list[int], list[int]]:
-    """A band in types that an operator takes: window, dilations, positions, how many of each."""
-    positions = [p for of_item in band.global_positions for p in of_item]
+    """A band in types of an operator's schema.
+
+    Window, dilation, the global positions of all sequences, and their number in each sequence.
+    """
+    positions = [position for of_item in band.global_positions for position in of_item]
     counts = [len(of_item) for of_item in band.global_positions]
     return band.window, list(band.dilation), positions, counts
 
@@ -155,6 +183,7 @@ def _band_to_schema(band: Band) -> tuple[int, list[int], list[int], list[int]]:
 def _band(
     window: int, dilation: Sequence[int], positions: Sequence[int], counts: Sequence[int]
 ) -> Band:
+    """The inverse of `_band_to_schema`."""
     ends = [sum(counts[: item + 1]) for item in range(len(counts))]
     return Band(
         window=window,
@@ -179,7 +208,7 @@ def _operator(
     scale: float,
     dropout_p: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, log-sum-exp, and the random state in which dropout began."""
+    """`attention.forward`: output, log-sum-exp, and the random state before dropout."""
     state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
     band = _band(window, dilation, positions, counts)
     output, log_sum_exp = attention.forward(
@@ -192,8 +221,8 @@ def _operator(
 def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     *_, dropout_p = args
     sums = query.new_empty(query.shape[:3], dtype=attention.accumulate_type(query))
-    numbers = _random_state(query.device).numel() if dropout_p else 0
-    state = torch.empty(numbers, dtype=torch.uint8, device="cpu")
+    state_bytes = _random_state(query.device).numel() if dropout_p else 0
+    state = torch.empty(state_bytes, dtype=torch.uint8, device="cpu")
     return attention.empty_bshd(query), sums, state
 
 
@@ -210,7 +239,7 @@ def _in_place_operator(
     counts: Sequence[int],
     scale: float,
 ) -> None:
-    """The output takes the place of the queries."""
+    """`attention.forward`, with the output written to the query."""
     band = _band(window, dilation, positions, counts)
     attention.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
 
@@ -237,6 +266,7 @@ def _backward_operator(
     log_sum_exp: Tensor,
     random_state: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """`attention.backward`: the gradients of query, key and value."""
     band = _band(window, dilation, positions, counts)
     with _replay_rng(random_state if dropout_p else None, query.device):
         return attention.backward(
@@ -259,7 +289,7 @@ def _(grad_output: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # of the log-sum-exp, which has none
+    ctx.set_materialize_grads(False)  # the log-sum-exp and the random state have no gradients
     query, key, value, global_rows, key_padding_mask, *ctx.constants = inputs
     ctx.globals = 0 if global_rows is None else global_rows.shape[2]
     ctx.save_for_backward(query, key, value, key_padding_mask, *output)
@@ -281,4 +311,4 @@ OPERATORS: tuple[Any, ...] = (
     torch.ops.attnprof.banded_attention_,
     torch.ops.attnprof.banded_attention_backward,
 )
-"""As torch dispatches them: forward, forward in the place of the queries, backward."""
+"""The operators as torch dispatches them: forward, forward in place, backward."""

@@ -1,9 +1,9 @@
-"""Where the queries of a run find their keys: in the band, and at the global positions.
+"""The two sources of keys for a run's queries: the band, and the global positions.
 
-A source holds keys and values, cuts them and their queries into tiles, says by a bias which keys a
-query does not read, and adds up the gradients of its tiles. Tensors of some heads of one sequence
-are `(heads, tokens, ...)`, their chains one behind the other; tiles are `(heads, tiles, tokens,
-...)`.
+A source holds keys and values, cuts them and their queries into tiles, masks by a bias the keys
+that a query does not attend to, and accumulates the gradients of its tiles. Tensors of some heads
+of one sequence are `(heads, tokens, ...)`, with concatenated chains; tiles are `(heads, tiles,
+tokens, ...)`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attnprof.nn.banded.tiling import ChainGroup, TileRun
 
 
 class KeySource(Protocol):
-    """Some of the keys that queries read."""
+    """Some of the keys that queries attend to."""
 
     @property
     def key(self) -> Tensor:
@@ -33,31 +33,32 @@ class KeySource(Protocol):
         ...
 
     def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """A run's queries, or what belongs to them, in the tiles of this source."""
+        """A run's queries, or results for them, in the tiles of this source."""
         ...
 
     def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """The keys or values that these tiles read: a view."""
+        """A view of the keys or values of these tiles."""
         ...
 
     def bias(self, run: TileRun) -> Bias:
-        """Which keys of its tile a query does not read."""
+        """Which keys of its tile a query does not attend to."""
         ...
 
     def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
-        """Adds the gradient of these tiles to that of the keys or values."""
+        """Add the gradient of these tiles to that of all keys or values."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandKeys:
-    """The keys around a query.
+    """The keys in the band.
 
     Attributes:
         key: `(heads, tokens, head_dim)`.
-        value: shaped as the keys.
+        value: shaped as the key.
         window: keys around a query, w/2 on each side.
-        padding: 0, and -inf for keys that nobody reads, `(1, tokens)`; None where there are none.
+        padding: added to scores, `(1, tokens)`: -inf for padded keys, else 0; None without a
+            padding mask.
     """
 
     key: Tensor
@@ -66,35 +67,35 @@ class BandKeys:
     padding: Tensor | None
 
     def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """See `KeySource`."""
+        """A view `(heads, tiles, queries, ...)`."""
         return query_tiles(tensor, run)
 
     def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """See `KeySource`."""
+        """A view `(heads, tiles, keys, ...)`."""
         return tiles_of(tensor, run.first_key, run.keys, run)
 
     def bias(self, run: TileRun) -> Bias:
-        """See `KeySource`."""
+        """Masks the corners of a tile that are outside the band, and padded keys."""
         columns: list[tuple[int, Tensor]] = []
         if run.band_offset is not None:
             before = run.queries - run.band_offset - 1
             if before > 0:
-                columns.append((0, self._unread(run.queries, before).tril_(-run.band_offset - 1)))
-            behind = self.window - run.band_offset + 1
-            if behind < run.keys:
-                columns.append((behind, self._unread(run.queries, run.keys - behind).triu_()))
+                columns.append((0, self._masked(run.queries, before).tril_(-run.band_offset - 1)))
+            after = self.window - run.band_offset + 1
+            if after < run.keys:
+                columns.append((after, self._masked(run.queries, run.keys - after).triu_()))
         if self.padding is not None:
             columns.append((0, self.keys(self.padding, run)[0].unsqueeze(1)))
         return Bias(tuple(columns), every_query_has_a_key=self.padding is None)
 
-    def _unread(self, queries: int, keys: int) -> Tensor:
+    def _masked(self, queries: int, keys: int) -> Tensor:
         return self.key.new_full((1, queries, keys), -torch.inf)
 
     def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
-        """See `KeySource`."""
-        # Tiles one after the other share keys: their parts of one block each do not overlap.
-        follow = run.tiles > 1 and run.spacing == run.queries
-        tokens = run.queries if follow else run.keys
+        """Add the gradient of the keys or values of a run's tiles, which may overlap."""
+        # Consecutive tiles share keys; if each adds one block at a time, these do not overlap.
+        is_consecutive = run.tiles > 1 and run.spacing == run.queries
+        tokens = run.queries if is_consecutive else run.keys
         for start in range(0, run.keys, tokens):
             part = gradient[:, :, start : start + tokens]
             tiles_of(total, run.first_key + start, part.shape[2], run).add_(part)
@@ -102,15 +103,16 @@ class BandKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalKeys:
-    """The keys of global tokens, but not for queries in whose band they lie.
+    """The keys of global tokens, masked for queries that attend to them in their band.
 
     Attributes:
         key: `(heads, globals, head_dim)`.
-        value: shaped as the keys.
+        value: shaped as the key.
         positions: of the global tokens, ascending.
         window: keys around a query, w/2 on each side.
-        chains: to which the queries belong.
-        padding: 0, and -inf for keys that nobody reads, `(1, globals)`; None where there are none.
+        chains: the chains of the queries.
+        padding: added to scores, `(1, globals)`: -inf for padded keys, else 0; None without a
+            padding mask.
     """
 
     key: Tensor
@@ -121,39 +123,39 @@ class GlobalKeys:
     padding: Tensor | None
 
     def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """See `KeySource`."""
+        """All queries of the run as one tile, `(heads, 1, tiles * queries, ...)`."""
         return query_tiles(tensor, run).flatten(1, 2).unsqueeze(1)
 
     def keys(self, tensor: Tensor, run: TileRun) -> Tensor:
-        """See `KeySource`."""
+        """All global keys or values as one tile, a view `(heads, 1, globals, ...)`."""
         return tensor.unsqueeze(1)
 
     def bias(self, run: TileRun) -> Bias:
-        """See `KeySource`."""
+        """Masks global keys in a query's band, and padded keys."""
         columns: list[tuple[int, Tensor]] = []
-        meets_band = self._meets_band(run)
-        if meets_band:
+        if self._meets_band(run):
             distance = self._query_positions(run)[:, None] - self._tensor(self.positions)
             stride = self.chains.dilation
-            is_read = (distance % stride == 0) & (distance.abs() <= self.window // 2 * stride)
-            unread = self.key.new_zeros(is_read.shape).masked_fill_(is_read, -torch.inf)
-            columns.append((0, unread.unsqueeze(0)))
+            in_band = (distance % stride == 0) & (distance.abs() <= self.window // 2 * stride)
+            masked = self.key.new_zeros(in_band.shape).masked_fill_(in_band, -torch.inf)
+            columns.append((0, masked.unsqueeze(0)))
         if self.padding is not None:
             columns.append((0, self.padding.unsqueeze(1)))
         return Bias(tuple(columns), every_query_has_a_key=not columns)
 
     def add_gradient(self, total: Tensor, gradient: Tensor, run: TileRun) -> None:
-        """See `KeySource`."""
+        """Add the gradient of the global keys or values."""
         total.add_(gradient.squeeze(1))
 
     def _meets_band(self, run: TileRun) -> bool:
         """Whether some query of the run may have a global token in its band."""
-        chains, reach = self.chains, self.window // 2
-        first = chains.first + chains.dilation * (run.first_query % chains.length - reach)
-        last = chains.first + chains.dilation * (run.last_query % chains.length + reach)
+        chains, half_window = self.chains, self.window // 2
+        first = chains.first + chains.dilation * (run.first_query % chains.length - half_window)
+        last = chains.first + chains.dilation * (run.last_query % chains.length + half_window)
         return any(first <= position < last + chains.count for position in self.positions)
 
     def _query_positions(self, run: TileRun) -> Tensor:
+        """Positions in the sequence of the run's queries, `(tiles * queries,)`."""
         tile = self._tensor(range(run.tiles)) * run.spacing
         token = tile[:, None] + self._tensor(range(run.queries)) + run.first_query
         chains = self.chains

@@ -1,6 +1,6 @@
-"""Memory that attnprof's banded attention takes while it attends for some tiles.
+"""Temporary memory of attnprof's banded attention: all but its output and the log-sum-exp.
 
-Beside its output and the log-sum-exp; the moments are those of `attnprof.nn.banded.attention`.
+The expressions follow the allocations of `attnprof.nn.banded.attention` on CPU.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from attnprof.nn.banded.tiling import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandedShape:
-    """What decides how much it takes; the batch does not: sequences come one after the other.
+    """What the temporary memory depends on. The batch is not part of it: one sequence at a time.
 
     Attributes:
         seq_len: tokens.
         head_dim: width of a head.
         dtype: of the tensors.
-        window: keys around a query.
+        window: keys around a query, w/2 on each side.
         dilation: the stride of each head.
-        num_globals: global tokens of the sequence that has the most.
+        num_globals: the largest number of global tokens of a sequence.
     """
 
     seq_len: int
@@ -44,18 +44,18 @@ class BandedShape:
 
     @property
     def dtype_bytes(self) -> int:
-        """Bytes of one number."""
+        """Bytes of one element of the tensors."""
         return DTYPE_BYTES[self.dtype]
 
     @property
     def accumulator_bytes(self) -> int:
-        """Bytes of one number of a sum."""
+        """Bytes of one element of an accumulator."""
         return max(4, self.dtype_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Some heads of one sequence, and some chains of it."""
+    """Some heads of one sequence, and a group of its chains that is computed at one time."""
 
     heads: int
     chains: ChainGroup
@@ -63,26 +63,29 @@ class _Part:
 
     @property
     def gathered_tokens(self) -> int:
-        """Tokens of all heads that are copied."""
-        return self.heads * self.chains.count * self.chains.length * (self.chains.dilation > 1)
+        """Tokens that are copied, summed over heads; 0 without dilation."""
+        if self.chains.dilation == 1:
+            return 0
+        return self.heads * self.chains.count * self.chains.length
 
 
-def _parts(shape: BandedShape, cut: TileSizes) -> Iterator[_Part]:
-    for dilation, group in groupby(shape.dilation):
-        heads = len(list(group))
-        for part in chains(shape.seq_len, dilation, cut.tokens_per_call):
+def _parts(shape: BandedShape, sizes: TileSizes) -> Iterator[_Part]:
+    """All parts, each with the first call of each run: the others are no larger."""
+    for dilation, equal_heads in groupby(shape.dilation):
+        heads = len(list(equal_heads))
+        for group in chains(shape.seq_len, dilation, sizes.tokens_per_call):
             yield _Part(
                 heads=heads,
-                chains=part,
+                chains=group,
                 runs=tuple(
-                    next(run.parts(cut.tokens_per_call))
-                    for run in runs(part.length, part.count, shape.window, cut)
+                    next(run.parts(sizes.tokens_per_call))
+                    for run in runs(group.length, group.count, shape.window, sizes)
                 ),
             )
 
 
 def forward_tiles_bytes(shape: BandedShape) -> int:
-    """The most that is allocated while some tiles are attended for."""
+    """Peak bytes of temporary memory in the forward pass."""
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
     most = 0
@@ -97,7 +100,7 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
                 part.heads * run.tiles, run.queries, run.keys, d, shape.dtype
             )
             if g:
-                copied = part.heads * queries * d * size * _is_copied(run)
+                copied = part.heads * queries * d * size if _is_copied(run) else 0
                 of_globals = copied + output + 2 * queries * g * size
                 of_globals += forward_buffer_bytes(part.heads, queries, g, d, shape.dtype)
                 merging = output + 2 * part.heads * queries * accumulator
@@ -107,13 +110,12 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
 
 
 def backward_tiles_bytes(shape: BandedShape) -> int:
-    """The same while gradients of some tiles are computed."""
+    """Peak bytes of temporary memory in the backward pass."""
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
-    cut = fused_backward_tile_sizes(size, shape.window)
     most = 0
-    for part in _parts(shape, cut):
-        # gradient of the output, query, output, key, value and the gradients of three of them
+    for part in _parts(shape, fused_backward_tile_sizes(size, shape.window)):
+        # Gradient of the output, query, output, key, value; gradients of query, key and value.
         gathered = part.gathered_tokens * (d * (6 * size + 2 * accumulator) + accumulator)
         global_keys = 2 * part.heads * g * d * (size + accumulator)
         for run in part.runs:
@@ -122,10 +124,13 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
                 shape.window, run, size
             )
             band += backward_buffer_bytes(run.queries, run.keys, shape.dtype)
-            # The operator copies the gradient of the output where it is a view with gaps.
-            band += part.heads * queries * d * size * _has_gaps(len(shape.dilation), part, run)
+            # The operator copies the gradient of the output if it is a view with gaps.
+            if _has_gaps(len(shape.dilation), part, run):
+                band += part.heads * queries * d * size
             if g:
-                copied = part.heads * queries * (3 * d * size + accumulator) * _is_copied(run)
+                copied = 0
+                if _is_copied(run):
+                    copied = part.heads * queries * (3 * d * size + accumulator)
                 of_globals = copied + part.heads * d * size * (queries + 2 * g)
                 of_globals += 2 * queries * g * size
                 of_globals += backward_buffer_bytes(queries, g, shape.dtype)
@@ -135,7 +140,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
 
 
 def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
-    """Whether the operator has to copy the output's gradient to have it without gaps."""
+    """Whether the output's gradient has gaps, so that the operator copies it."""
     if run.tiles > 1:
         return True
     if part.chains.dilation == 1:
@@ -144,12 +149,12 @@ def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
 
 
 def _is_copied(run: TileRun) -> bool:
-    """Whether its tiles have to be copied to be seen as one."""
+    """Whether its tiles are copied to be reshaped into one, since they are not contiguous."""
     return run.tiles > 1 and run.spacing != run.queries
 
 
 def _bias_bytes(window: int, run: TileRun, size: int) -> int:
-    """The corners of a tile that are not read, and the bias that they are put into."""
+    """Bytes of the bias of a tile and of the masked corners from which it is filled."""
     if run.band_offset is None:
         return 0
     before = max(0, run.queries - run.band_offset - 1)

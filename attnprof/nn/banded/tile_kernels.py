@@ -1,10 +1,10 @@
-"""The operators that compute attention inside tiles, and which of them suits a case.
+"""The operators that compute attention inside tiles, and the choice between them.
 
 Queries, keys and values have the shape `(heads, tiles, tokens, head_dim)`; any strides, the last
-one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, merges attention to several sets of
-keys; it is `EMPTY_LOG_SUM_EXP` where a query has no key. The backward functions take the merged
-output and log-sum-exp: they are exact for one softmax over all these places. A query whose
-log-sum-exp is +inf has no gradient.
+one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, serves to merge attention to
+several sets of keys; it is `EMPTY_LOG_SUM_EXP` if a query attends to no key. The backward functions
+take the merged output and log-sum-exp, and are then exact for one softmax over all sets. The
+gradient of a query whose log-sum-exp is +inf is 0.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _aten = torch.ops.aten
 _LOG_OF_2 = math.log(2.0)
 
 EMPTY_LOG_SUM_EXP = -1e30
-"""Log-sum-exp of no score at all: finite, for the difference of two of them to be 0."""
+"""Log-sum-exp of no scores: finite, so that the difference of two of them is 0 and not NaN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """What is added to scores: 0, or -inf where a query does not read a key.
+    """Added to the scores of a tile: 0, or -inf where a query does not attend to a key.
 
     Attributes:
-        columns: the keys at which it is not all 0: where they begin, and `(1 or tiles, queries,
-            keys there)` numbers.
-        reads_some: whether every query reads some key.
+        columns: (first key, values) of each range of keys where it is not all 0; the values are
+            `(1 or tiles, queries, keys of the range)`.
+        every_query_has_a_key: whether every query attends to a key.
     """
 
     columns: tuple[tuple[int, Tensor], ...] = ()
     every_query_has_a_key: bool = True
 
     def add_to(self, scores: Tensor) -> None:
-        """Adds it to scores `(tiles, queries, keys)`, in place."""
-        for start, numbers in self.columns:
-            scores[..., start : start + numbers.shape[-1]].add_(numbers)
+        """Add it to scores `(tiles, queries, keys)`, in place."""
+        for start, values in self.columns:
+            scores[..., start : start + values.shape[-1]].add_(values)
 
     def materialize(self, query: Tensor, key: Tensor) -> Tensor | None:
-        """All of it, `(1, 1 or tiles, queries, keys)`; None where it is 0 everywhere."""
+        """A tensor `(1, 1 or tiles, queries, keys)`; None if it is 0 everywhere."""
         if not self.columns:
             return None
-        tiles = max(len(numbers) for _, numbers in self.columns)
+        tiles = max(len(values) for _, values in self.columns)
         bias = query.new_zeros((tiles, query.shape[2], key.shape[2]))
         self.add_to(bias)
         return bias.unsqueeze(0)
@@ -63,17 +63,17 @@ class TileOperator(Protocol):
     """Attention inside tiles, forward and backward."""
 
     def forward_tile_sizes(self, window: int) -> TileSizes:
-        """Tiles that suit `forward`."""
+        """The tile sizes for `forward`."""
         ...
 
     def backward_tile_sizes(self, window: int) -> TileSizes:
-        """Tiles that suit `backward`."""
+        """The tile sizes for `backward`."""
         ...
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
-        """The output and the log-sum-exp: 0 and `EMPTY_LOG_SUM_EXP` where a query reads no key."""
+        """The output and the log-sum-exp: 0 and `EMPTY_LOG_SUM_EXP` for a query without a key."""
         ...
 
     def backward(
@@ -86,15 +86,15 @@ class TileOperator(Protocol):
         log_sum_exp: Tensor,
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradients of query, key and value; the next call may write where they are."""
+        """The gradients of query, key and value; the next call may overwrite them."""
         ...
 
 
 class FusedTiles:
     """torch's fused attention on CPU; scores stay in the caches of each core.
 
-    Heads stand where the operator expects sequences: a core then walks along the tiles of one head,
-    which share most of their keys.
+    Heads are passed as the batch and tiles as the heads, so that a core computes consecutive tiles
+    of one head, which share most of their keys.
     """
 
     def __init__(self, scale: float, dtype: torch.dtype) -> None:
@@ -102,23 +102,23 @@ class FusedTiles:
         self._dtype_bytes = dtype.itemsize
 
     def forward_tile_sizes(self, window: int) -> TileSizes:
-        """See `TileOperator`."""
+        """The tile sizes for `forward`, the same for all windows."""
         return fused_forward_tile_sizes(self._dtype_bytes)
 
     def backward_tile_sizes(self, window: int) -> TileSizes:
-        """See `TileOperator`."""
+        """The tile sizes for `backward`."""
         return fused_backward_tile_sizes(self._dtype_bytes, window)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
-        """See `TileOperator`."""
-        filled = bias.materialize(query, key)
+        """Output and log-sum-exp by `_scaled_dot_product_flash_attention_for_cpu`."""
+        mask = bias.materialize(query, key)
         output, log_sum_exp = _aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, attn_mask=filled, scale=self._scale
+            query, key, value, attn_mask=mask, scale=self._scale
         )
-        if filled is not None and not bias.every_query_has_a_key:
-            log_sum_exp.masked_fill_(filled.amax(-1).isneginf(), EMPTY_LOG_SUM_EXP)
+        if mask is not None and not bias.every_query_has_a_key:
+            log_sum_exp.masked_fill_(mask.amax(-1).isneginf(), EMPTY_LOG_SUM_EXP)
         return output, log_sum_exp
 
     def backward(
@@ -131,7 +131,7 @@ class FusedTiles:
         log_sum_exp: Tensor,
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `TileOperator`."""
+        """The gradients by `_scaled_dot_product_flash_attention_for_cpu_backward`."""
         return _aten._scaled_dot_product_flash_attention_for_cpu_backward(
             grad_output,
             query,
@@ -149,8 +149,8 @@ class FusedTiles:
 class MatmulTiles:
     """Matrix products and a softmax, in pieces whose scores stay in the caches.
 
-    Any device, any type, and dropout of the weights, which draws from torch's random state:
-    `backward` draws the same numbers again if it begins with the state in which `forward` began.
+    Any device, any dtype, and dropout of the weights, which draws from torch's random state:
+    `backward` draws the same numbers again if it begins with the state that `forward` began with.
     """
 
     def __init__(self, scale: float, dropout_p: float, like: Tensor) -> None:
@@ -160,18 +160,17 @@ class MatmulTiles:
         self._on_cpu = like.device.type == "cpu"
 
     def forward_tile_sizes(self, window: int) -> TileSizes:
-        """See `TileOperator`."""
+        """The tile sizes for `forward`."""
         return matmul_tile_sizes(window, self._on_cpu)
 
     def backward_tile_sizes(self, window: int) -> TileSizes:
-        """See `TileOperator`."""
-        # the same, for dropout to draw the same numbers
+        """The tile sizes for `backward`: those of `forward`, so that dropout draws the same."""
         return matmul_tile_sizes(window, self._on_cpu)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
-        """See `TileOperator`."""
+        """Output and log-sum-exp by two products and a softmax."""
         output = query.new_empty(query.shape)
         log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
         for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
@@ -196,14 +195,14 @@ class MatmulTiles:
         log_sum_exp: Tensor,
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `TileOperator`."""
+        """The gradients by five products; weights are computed again from the log-sum-exp."""
         grad_query, grad_key, grad_value = (
             self._scratch.tensor(f"gradient of {name}", tensor.shape, tensor.dtype)
             for name, tensor in (("query", query), ("key", key), ("value", value))
         )
-        read = (grad_output, query, key, value, output, log_sum_exp)
+        inputs = (grad_output, query, key, value, output, log_sum_exp)
         for g, q, k, v, out, sums, grad_q, grad_k, grad_v in self._pieces(
-            *read, grad_query, grad_key, grad_value
+            *inputs, grad_query, grad_key, grad_value
         ):
             weights = self._scores(q, k, bias)
             weights.sub_((sums / _LOG_OF_2).unsqueeze(-1)).exp2_()
@@ -214,15 +213,15 @@ class MatmulTiles:
                 dropped = weights * kept
                 grad_scores.mul_(kept)
             grad_v.copy_(self._product("keys", dropped.to(g.dtype).transpose(-1, -2), g))
-            # What softmax takes off a gradient: the sum of all weights times their gradients.
-            taken_off = (g.to(weights.dtype) * out.to(weights.dtype)).sum(-1, keepdim=True)
-            grad_scores = grad_scores.sub_(taken_off).mul_(weights).to(q.dtype)
+            # The derivative of softmax subtracts the sum of all weights times their gradients.
+            mean_gradient = (g.to(weights.dtype) * out.to(weights.dtype)).sum(-1, keepdim=True)
+            grad_scores = grad_scores.sub_(mean_gradient).mul_(weights).to(q.dtype)
             torch.mul(self._product("queries", grad_scores, k), self._scale, out=grad_q)
             grad_k.copy_(self._product("keys", grad_scores.transpose(-1, -2), q).mul_(self._scale))
         return grad_query, grad_key, grad_value
 
     def _scores(self, query: Tensor, key: Tensor, bias: Bias) -> Tensor:
-        """Scores in units of log 2, for `exp2`: `exp` is slow where its result is tiny."""
+        """Scores in units of log 2, for `exp2`: `exp` is slow when its result is tiny."""
         scaled = self._scratch.tensor("scaled", query.shape, query.dtype)
         torch.mul(query, self._scale / _LOG_OF_2, out=scaled)
         scores = self._product("scores", scaled, key.transpose(-1, -2)).to(accumulate_type(query))
@@ -230,16 +229,17 @@ class MatmulTiles:
         return scores
 
     def _product(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        """A batched matrix product, on CPU in the scratch buffer of that name."""
         if not self._on_cpu:
             return left @ right
         shape = (left.shape[0], left.shape[1], right.shape[2])
         return torch.bmm(left, right, out=self._scratch.tensor(name, shape, left.dtype))
 
     def _pieces(self, *tensors: Tensor) -> Iterator[Sequence[Tensor]]:
-        """The same part of all tensors; on a GPU they are computed whole.
+        """Pieces of the tensors that are computed at one time: everything on a GPU.
 
-        On a CPU in three dimensions, for batched products that copy no keys: one head after the
-        other, for the tiles of a head share keys, or all heads where it is one tile.
+        On a CPU pieces have three dimensions, so that batched products do not copy keys: one head
+        at a time, since its tiles share keys; or all heads, if there is one tile.
         """
         heads, tiles = tensors[0].shape[:2]
         if not self._on_cpu:
@@ -251,32 +251,32 @@ class MatmulTiles:
                 yield [tensor[head] for tensor in tensors]
 
     def _keep_factors(self, weights: Tensor) -> Tensor:
-        """Random factors, 0 with the probability of dropout, else what makes up for it."""
+        """Random factors: 0 with probability `dropout_p`, else 1 / (1 - `dropout_p`)."""
         kept = torch.empty_like(weights).bernoulli_(1.0 - self._dropout_p)
         return kept.div_(1.0 - self._dropout_p) if self._dropout_p < 1.0 else kept
 
 
 def accumulate_type(tensor: Tensor) -> torch.dtype:
-    """float32 for the half precisions, else the tensor's own type."""
+    """The dtype of sums: float32 for the half precisions, else the tensor's dtype."""
     return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
 
 
 def operator_for(query: Tensor, dropout_p: float, scale: float) -> TileOperator:
-    """The fastest exact operator: torch's fused attention on CPU knows no dropout."""
+    """The fastest operator that supports the case: fused attention on CPU has no dropout."""
     if query.device.type == "cpu" and dropout_p == 0.0:
         return FusedTiles(scale, query.dtype)
     return MatmulTiles(scale, dropout_p, query)
 
 
 class Scratch:
-    """Buffers by name, each as large as the largest tensor that was asked of it."""
+    """Reusable buffers by name and dtype, each as large as the largest tensor requested."""
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
         self._buffers: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def tensor(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """An uninitialised contiguous tensor; what was in the buffer of that name is lost."""
+        """An uninitialised contiguous tensor; the buffer's previous content is lost."""
         size = math.prod(shape)
         buffer = self._buffers.get((name, dtype))
         if buffer is None or buffer.numel() < size:

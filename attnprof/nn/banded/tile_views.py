@@ -1,4 +1,4 @@
-"""Chains and tiles of tokens, as views of tensors of some heads, `(heads, tokens, ...)`."""
+"""Views of chains and tiles of tokens, of tensors `(heads, tokens, ...)`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from attnprof.nn.banded.tiling import ChainGroup, TileRun
 
 
 def contiguous_last_dim(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy where numbers of a row do not lie side by side in memory."""
+    """The tensor, or a contiguous copy if its last dimension is not contiguous."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def gather(tensor: Tensor, chains: ChainGroup) -> Tensor:
-    """The tokens of the chains, one chain behind the other, `(heads, tokens, ...)`.
+    """The tokens of the chains, concatenated: `(heads, count * length, ...)`.
 
-    A copy, for rows that lie far apart are slow to compute with; without dilation the tensor.
+    A copy, since computing with rows that are far apart is slow; without dilation the tensor
+    itself.
     """
     if chains.dilation == 1:
         return tensor
@@ -25,7 +26,10 @@ def gather(tensor: Tensor, chains: ChainGroup) -> Tensor:
 
 
 def to_scatter(tensor: Tensor, chains: ChainGroup) -> Tensor:
-    """Memory to write what belongs to the tokens that `gather` gives; see `scatter`."""
+    """Zeros for results of the tokens in the order of `gather`; `scatter` puts them in place.
+
+    Without dilation the tensor itself.
+    """
     if chains.dilation == 1:
         return tensor
     heads, _, *rest = tensor.shape
@@ -33,14 +37,14 @@ def to_scatter(tensor: Tensor, chains: ChainGroup) -> Tensor:
 
 
 def scatter(tensors: Sequence[Tensor], written: Sequence[Tensor], chains: ChainGroup) -> None:
-    """Puts what was written to the memory from `to_scatter` in its places in the tensors."""
+    """Copy results, written to the tensors from `to_scatter`, to their positions in `tensors`."""
     if chains.dilation > 1:
         for tensor, rows in zip(tensors, written, strict=True):
             _in_chains(tensor, chains).copy_(rows.unflatten(1, (chains.count, chains.length)))
 
 
 def _in_chains(tensor: Tensor, chains: ChainGroup) -> Tensor:
-    """`(heads, chains, length, ...)`, a view of `(heads, seq_len, ...)`."""
+    """A view `(heads, count, length, ...)` of `(heads, seq_len, ...)`."""
     heads, _, *rest = tensor.shape
     head_stride, token_stride, *rest_strides = tensor.stride()
     return tensor.as_strided(
@@ -51,7 +55,14 @@ def _in_chains(tensor: Tensor, chains: ChainGroup) -> Tensor:
 
 
 def tiles_of(tensor: Tensor, first: int, tokens: int, run: TileRun) -> Tensor:
-    """The tiles of that many tokens, the first of which begins at `first`: a view."""
+    """A view of the run's tiles, `(heads, tiles, tokens, ...)`.
+
+    Args:
+        tensor: `(heads, tokens of all chains, ...)`.
+        first: index of the first token of the first tile.
+        tokens: tokens of each tile.
+        run: the number of tiles and their spacing.
+    """
     heads, _, *rest = tensor.shape
     head_stride, token_stride, *rest_strides = tensor.stride()
     return tensor.as_strided(
@@ -62,5 +73,5 @@ def tiles_of(tensor: Tensor, first: int, tokens: int, run: TileRun) -> Tensor:
 
 
 def query_tiles(tensor: Tensor, run: TileRun) -> Tensor:
-    """The queries of a run, or what belongs to them: a view."""
+    """A view of the queries of a run, or of results for them, `(heads, tiles, queries, ...)`."""
     return tiles_of(tensor, run.first_query, run.queries, run)

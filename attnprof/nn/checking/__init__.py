@@ -1,1 +1,1 @@
-"""Whether attention computes what its pattern defines, on sampled queries."""
+"""Checks that attention computes what its pattern defines, on sampled queries."""

@@ -1,8 +1,9 @@
-"""`check_attention`: a function that computes attention against the definition of its pattern."""
+"""`check_attention`: checks a function that computes attention against its pattern's definition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,7 +19,8 @@ from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
 
 _SEED = 20200410
 _CONTRAST = 2.0
-"""Standard deviation of the scores: weights differ, so that none of them goes missing unseen."""
+"""Standard deviation of the scores. Attention weights then differ enough for a missing one to be
+found."""
 
 _NAMES = ("query", "key", "value")
 
@@ -37,63 +39,64 @@ def check_attention(
     gradients: bool = False,
     tolerance: float | None = None,
 ) -> None:
-    """Check that a function computes a pattern's attention: for a test of a kernel of your own.
+    """Check that a function computes the attention of a pattern; for tests of custom kernels.
 
-    Random queries, keys and values go in. What comes out is compared with softmax attention in
-    float64 under `pattern.mask`: in sequences of up to 256 tokens every query, in longer ones
-    those where kernels err: borders, edges of blocks, global tokens, the last tokens, and some at
-    random. Meanwhile fresh memory holds NaN, so that a kernel that reads what it never wrote is
-    found out.
+    The function is called with random queries, keys and values. Its output is compared with
+    softmax attention in float64 under `pattern.mask`: for every query of sequences of up to 256
+    tokens, and in longer ones for those where kernels tend to be wrong: at both ends, at edges of
+    blocks, at global tokens, and at some random positions. During the calls newly allocated memory
+    contains NaN, so that a kernel that reads memory it has not written is found.
 
-    How far right numbers may be off is derived for each head and query, see
-    `attnprof.nn.checking.tolerance`: relative to the numbers, about 1e-5 in float32, 1e-14 in
-    float64, 3e-3 in float16 and 2e-2 in bfloat16, and less where a query attends to many keys.
+    The tolerance is derived for each head and query, see `attnprof.nn.checking.tolerance`. Relative
+    to the output it is about 1e-5 in float32, 1e-14 in float64, 3e-3 in float16 and 2e-2 in
+    bfloat16, and less if a query attends to many keys.
 
     Args:
         function: called as `function(query, key, value)`, each `(batch, heads, seq_len,
-            head_dim)`; returns the output in that shape and dtype.
-        pattern: what it is to compute; it says how many heads there are.
-        seq_len: tokens; or several lengths, which are checked one after the other.
-        batch_size: sequences.
+            head_dim)`; it must return the output in that shape and dtype.
+        pattern: the pattern to be computed, which has the number of heads.
+        seq_len: tokens; or a sequence of lengths, which are checked one after the other.
+        batch_size: sequences in the batch.
         head_dim: width of a head.
-        dtype: `float32`, `float64`, `bfloat16` or `float16`, or torch's.
+        dtype: `float32`, `float64`, `bfloat16` or `float16`, as a string or a `torch.dtype`.
         device: `cpu` or `cuda`.
         scale: factor of the scores; `head_dim ** -0.5` if None.
-        global_projections: whether global tokens have queries of their own and attend to keys and
-            values of their own, as in Longformer: the function is then also given `global_query`,
-            `global_key` and `global_value`, shaped as the others.
-        gradients: also compare the gradients of all inputs, at the same positions.
-        tolerance: the largest difference of a number, in place of the derived one.
+        global_projections: whether global tokens have separate queries and attend to separate keys
+            and values, as in Longformer: the function is then also called with the keyword
+            arguments `global_query`, `global_key` and `global_value`, shaped as the others.
+        gradients: whether to compare the gradients of all inputs too, at the same positions.
+        tolerance: the largest permitted absolute difference of an element, in place of the derived
+            tolerance.
 
     Raises:
-        AssertionError: what comes out is wrong; one line that names the worst place.
-        ValueError: an argument is not what its description says.
+        AssertionError: if the output, or a gradient, is wrong; the message is one line that names
+            the position and head with the largest error.
+        ValueError: if an argument is not what its description says.
     """
     lengths = [seq_len] if isinstance(seq_len, int) else list(seq_len)
     if not lengths:
         raise UsageError("seq_len", "()", "needs one length or more")
-    chosen = _dtype(dtype)
+    torch_dtype = _torch_dtype(dtype)
     if tolerance is not None and not tolerance > 0:
         raise UsageError("tolerance", tolerance, "a positive number")
     for length in lengths:
-        pattern.pairs(length)  # refuses what is no length of the pattern
-        width = head_dim if scale is None else 1.0
+        pattern.pairs(length)  # raises if a global position is outside the sequence
         attention = Definition(
             pattern=pattern,
             seq_len=length,
             rows=sampled_rows(pattern, length),
-            scale=width**-0.5 if scale is None else scale,
-            precision=Precision(chosen, max(length, head_dim), tolerance),
+            scale=head_dim**-0.5 if scale is None else scale,
+            precision=Precision(torch_dtype, max(length, head_dim), tolerance),
         )
         shape = (batch_size, pattern.num_heads, length, head_dim)
-        inputs = _inputs(shape, chosen, torch.device(device), global_projections, gradients)
-        wrong = _wrong(function, inputs, attention, gradients=gradients)
-        if wrong:
-            name = str(chosen).removeprefix("torch.")
-            raise AssertionError(f"{wrong} ({length:,} tokens, {name})")
+        inputs = _inputs(shape, torch_dtype, torch.device(device), global_projections, gradients)
+        problem = _find_problem(function, inputs, attention, gradients=gradients)
+        if problem:
+            name = str(torch_dtype).removeprefix("torch.")
+            raise AssertionError(f"{problem} ({length:,} tokens, {name})")
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPE_BYTES:
         raise UsageError("dtype", dtype, suggest(name, DTYPE_BYTES))
@@ -107,85 +110,138 @@ def _inputs(
     with_globals: bool,
     with_gradients: bool,
 ) -> dict[str, Tensor]:
-    """Random numbers by the names of the function's arguments, the same each time."""
+    """Random inputs by the names of the function's arguments, the same at each call."""
     generator = torch.Generator().manual_seed(_SEED)
     names = [*_NAMES, *(f"global_{name}" for name in _NAMES if with_globals)]
     inputs: dict[str, Tensor] = {}
     for name in names:
-        numbers = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        numbers = numbers * (_CONTRAST if name.endswith("query") else 1.0)
-        inputs[name] = numbers.to(device, dtype).requires_grad_(with_gradients)
+        values = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        if name.endswith("query"):
+            values = values * _CONTRAST
+        inputs[name] = values.to(device, dtype).requires_grad_(with_gradients)
     return inputs
 
 
-def _wrong(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Results:
+    """What a function returned, at the sampled rows.
+
+    Attributes:
+        outputs: of each call, `(batch, heads, rows, head_dim)`.
+        cotangent: the gradient of the output at these rows, of its shape; None without gradients.
+        gradients: of the inputs, by name, in the shape of the outputs; empty without gradients.
+    """
+
+    outputs: Sequence[Tensor]
+    cotangent: Tensor | None
+    gradients: Mapping[str, Tensor]
+
+
+def _find_problem(
     function: Callable[..., Tensor],
     inputs: dict[str, Tensor],
     attention: Definition,
     *,
     gradients: bool,
 ) -> str:
-    """What is wrong with the function, in words; empty where nothing is."""
+    """What is wrong with the function, as text; empty if nothing is."""
     query = inputs["query"]
+    outputs, problem = _call_repeatedly(function, inputs, attention.seq_len, gradients=gradients)
+    if problem:
+        return problem
+    if gradients and not outputs[-1].requires_grad:
+        return "output has no gradient"
     rows = torch.tensor(attention.rows, device=query.device)
-    of_globals = {name: tensor for name, tensor in inputs.items() if name not in _NAMES}
-    outputs: list[Tensor] = []
-    for unwritten in tries(attention.seq_len):
-        with torch.set_grad_enabled(gradients), holding_nan(query.device, unwritten):
-            outputs.append(function(*(inputs[name] for name in _NAMES), **of_globals))
-        wrong = _misshapen(outputs[-1], query)
-        if wrong:
-            return wrong
-    output = outputs[-1]
-    cotangent = None
-    of_inputs: dict[str, Tensor] = {}
-    if gradients:
-        if not output.requires_grad:
-            return "output has no gradient"
-        generator = torch.Generator().manual_seed(_SEED + 1)
-        shape = (*query.shape[:2], len(rows), query.shape[3])
-        cotangent = torch.randn(shape, generator=generator).to(query)
-        whole = torch.zeros_like(output).index_copy(2, rows, cotangent)
-        with holding_nan(query.device, "allocated"):
-            found = cast(
-                "Sequence[Tensor | None]",
-                torch.autograd.grad(output, list(inputs.values()), whole, allow_unused=True),
-            )
-        of_inputs = {
-            name: torch.zeros_like(query[:, :, rows]) if one is None else one[:, :, rows]
-            for name, one in zip(inputs, found, strict=True)
-        }
+    cotangent = _random_cotangent(query, len(rows)) if gradients else None
+    results = _Results(
+        outputs=[output.detach()[:, :, rows] for output in outputs],
+        cotangent=cotangent,
+        gradients={} if cotangent is None else _gradients(inputs, outputs[-1], rows, cotangent),
+    )
     for item in range(len(query)):
-        own = {name: tensor.detach()[item] for name, tensor in inputs.items()}
-        expected = attention.expected(
-            _heads(own, ""),
-            _heads(own, "global_" if "global_query" in own else ""),
-            None if cotangent is None else cotangent[item].double(),
-        )
-        found_outputs = (one.detach()[item][:, rows] for one in outputs)
-        told = (attention.difference(one, expected) for one in found_outputs)
-        wrong = next((text for text in told if text), "")
-        if not wrong and of_inputs:
-            own_gradients = {name: one[item] for name, one in of_inputs.items()}
-            wrong = attention.gradient_difference(own_gradients, expected)
-        if wrong:
-            return wrong if len(query) == 1 else f"sequence {item} of the batch: {wrong}"
+        of_item = {name: tensor.detach()[item] for name, tensor in inputs.items()}
+        problem = _find_problem_of_sequence(of_item, results, item, attention)
+        if problem:
+            return problem if len(query) == 1 else f"sequence {item} of the batch: {problem}"
     return ""
 
 
+def _call_repeatedly(
+    function: Callable[..., Tensor], inputs: dict[str, Tensor], seq_len: int, *, gradients: bool
+) -> tuple[list[Tensor], str]:
+    """The outputs of several calls, and what is wrong with the shape or dtype of the last."""
+    query = inputs["query"]
+    of_globals = {name: tensor for name, tensor in inputs.items() if name not in _NAMES}
+    outputs: list[Tensor] = []
+    for unwritten in tries(seq_len):
+        with torch.set_grad_enabled(gradients), holding_nan(query.device, unwritten):
+            outputs.append(function(*(inputs[name] for name in _NAMES), **of_globals))
+        problem = _shape_problem(outputs[-1], query)
+        if problem:
+            return outputs, problem
+    return outputs, ""
+
+
+def _random_cotangent(query: Tensor, rows: int) -> Tensor:
+    """The gradient of the output at the sampled rows, `(batch, heads, rows, head_dim)`."""
+    generator = torch.Generator().manual_seed(_SEED + 1)
+    shape = (*query.shape[:2], rows, query.shape[3])
+    return torch.randn(shape, generator=generator).to(query)
+
+
+def _gradients(
+    inputs: dict[str, Tensor], output: Tensor, rows: Tensor, cotangent: Tensor
+) -> dict[str, Tensor]:
+    """Gradients of the inputs at the sampled rows; 0 for an input that was not used."""
+    grad_output = torch.zeros_like(output).index_copy(2, rows, cotangent)
+    with holding_nan(output.device, "allocated"):
+        gradients = cast(
+            "Sequence[Tensor | None]",
+            torch.autograd.grad(output, list(inputs.values()), grad_output, allow_unused=True),
+        )
+    return {
+        name: torch.zeros_like(cotangent) if gradient is None else gradient[:, :, rows]
+        for name, gradient in zip(inputs, gradients, strict=True)
+    }
+
+
+def _find_problem_of_sequence(
+    inputs: dict[str, Tensor], results: _Results, item: int, attention: Definition
+) -> str:
+    """What is wrong with the results for sequence `item`, as text; empty if nothing is.
+
+    `inputs` are those of this sequence, `(heads, seq_len, head_dim)`.
+    """
+    expected = attention.expected(
+        _heads(inputs, ""),
+        _heads(inputs, "global_" if "global_query" in inputs else ""),
+        None if results.cotangent is None else results.cotangent[item].double(),
+    )
+    for output in results.outputs:
+        problem = attention.difference(output[item], expected)
+        if problem:
+            return problem
+    if not results.gradients:
+        return ""
+    gradients = {name: gradient[item] for name, gradient in results.gradients.items()}
+    return attention.gradient_difference(gradients, expected)
+
+
 def _heads(inputs: dict[str, Tensor], prefix: str) -> GivenHeads:
+    """Queries, keys and values with that prefix to their names."""
     query, key, value = (inputs[f"{prefix}{name}"] for name in _NAMES)
     return GivenHeads(query, key, value, prefix)
 
 
-def _misshapen(output: object, query: Tensor) -> str:
+def _shape_problem(output: object, query: Tensor) -> str:
+    """How an output differs from a query in type, shape or dtype; empty if it does not."""
     if not isinstance(output, Tensor):
         return f"returns {type(output).__name__}, not a tensor"
     if output.shape != query.shape or output.dtype != query.dtype:
         name = str(output.dtype).removeprefix("torch.")
         expected = str(query.dtype).removeprefix("torch.")
         return (
-            f"returns {name} {tuple(output.shape)}, not {expected} {tuple(query.shape)}, as the "
-            "query is"
+            f"returns {name} {tuple(output.shape)}, not {expected} {tuple(query.shape)} like the "
+            "query"
         )
     return ""

@@ -1,7 +1,7 @@
-"""What sampled queries of an attention should give, and how far a kernel may be off there.
+"""The expected outputs of sampled queries of an attention, and their tolerances.
 
-Global tokens attend with projections of their own, so that an attention has two sources: one for
-the queries of all other tokens, and one for those of global tokens.
+Global tokens attend with separate projections, so an attention has two sources of queries, keys
+and values: one for global tokens, and one for all others.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from attnprof.nn.checking.definition import Gradients, Source, attend
 from attnprof.nn.checking.tolerance import Difference, Precision, difference
 
 _Leaves = dict[str, tuple[Tensor, Tensor]]
-"""Gradients and their spreads, by the names of leaves."""
+"""(gradient, spread) of each leaf, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenHeads:
-    """Queries, keys and values that are at hand, `(heads, seq_len, head_dim)` each.
+    """Queries, keys and values as tensors, `(heads, seq_len, head_dim)` each.
 
-    `prefix` goes before the names of their gradients, `query`, `key` and `value`.
+    Attributes:
+        query: the queries.
+        key: the keys.
+        value: the values.
+        prefix: put before the names of their gradients, `query`, `key` and `value`.
     """
 
     query: Tensor
@@ -33,17 +37,17 @@ class GivenHeads:
     prefix: str = ""
 
     def queries(self, positions: Tensor) -> Tensor:
-        """See `Source`."""
+        """Float64 `(heads, positions, head_dim)`."""
         return self.query[:, positions].double()
 
     def keys(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Source`."""
+        """Keys and values, float64 `(heads, positions, head_dim)` each."""
         return self.key[:, positions].double(), self.value[:, positions].double()
 
     def of_leaves(
         self, gradients: Gradients, chosen: Sequence[int]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """See `Source`."""
+        """Gradients and spreads of the three tensors; those of other queries are 0."""
         of_query = torch.zeros_like(gradients.key)
         of_query[:, list(chosen)] = gradients.query
         query_spread, key_spread, value_spread = gradients.spreads
@@ -57,12 +61,12 @@ class GivenHeads:
 
 
 class ProjectedHeads:
-    """Queries, keys and values as weights make them of hidden states.
+    """Queries, keys and values as projections of hidden states, the only leaf.
 
     Args:
         hidden_states: `(seq_len, hidden)`.
-        weights: of `query`, `key` and `value`, `(hidden, hidden)` with a bias `(hidden)` each.
-        num_heads: they divide the projections.
+        weights: (weight, bias) of `query`, `key` and `value`, `(hidden, hidden)` and `(hidden,)`.
+        num_heads: the number of heads that a projection is divided into.
     """
 
     def __init__(
@@ -75,49 +79,55 @@ class ProjectedHeads:
         }
 
     def queries(self, positions: Tensor) -> Tensor:
-        """See `Source`."""
-        return self._projected("query", self._hidden_states[positions].double())
+        """Float64 `(heads, positions, head_dim)`."""
+        return self._project("query", self._hidden_states[positions].double())
 
     def keys(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Source`."""
+        """Keys and values, float64 `(heads, positions, head_dim)` each."""
         states = self._hidden_states[positions].double()
-        return self._projected("key", states), self._projected("value", states)
+        return self._project("key", states), self._project("value", states)
 
     def of_leaves(
         self, gradients: Gradients, chosen: Sequence[int]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """See `Source`."""
+        """The gradient of the hidden states, `(positions, hidden)`, and its spread."""
         of_query, of_key, of_value = gradients.spreads
-        total = self._unprojected("key", gradients.key)
-        total += self._unprojected("value", gradients.value)
-        total[list(chosen)] += self._unprojected("query", gradients.query)
-        spread = self._unprojected_spread("key", of_key)
-        spread += self._unprojected_spread("value", of_value)
-        spread[list(chosen)] += self._unprojected_spread("query", of_query)
+        total = self._gradient_of_input("key", gradients.key)
+        total += self._gradient_of_input("value", gradients.value)
+        total[list(chosen)] += self._gradient_of_input("query", gradients.query)
+        spread = self._spread_of_input("key", of_key)
+        spread += self._spread_of_input("value", of_value)
+        spread[list(chosen)] += self._spread_of_input("query", of_query)
         return {"hidden_states": (total, spread)}
 
-    def _projected(self, name: str, states: Tensor) -> Tensor:
+    def _project(self, name: str, states: Tensor) -> Tensor:
+        """`(heads, positions, head_dim)` from `(positions, hidden)`."""
         weight, bias = self._weights[name]
         projected = states @ weight.T + bias
         return projected.unflatten(-1, (self._num_heads, -1)).transpose(0, 1)
 
-    def _unprojected(self, name: str, gradient: Tensor) -> Tensor:
+    def _gradient_of_input(self, name: str, gradient: Tensor) -> Tensor:
+        """`(positions, hidden)` from the gradient of a projection, divided into heads."""
         return gradient.transpose(0, 1).flatten(1) @ self._weights[name][0]
 
-    def _unprojected_spread(self, name: str, spread: Tensor) -> Tensor:
-        """Independent errors of a head's numbers, each multiplied with a row of the weights."""
+    def _spread_of_input(self, name: str, spread: Tensor) -> Tensor:
+        """The spread `(positions,)` from that of a projection `(heads, positions)`.
+
+        Errors of a head's features are taken to be independent; each is multiplied with a row of
+        the weights.
+        """
         of_heads = self._weights[name][0].unflatten(0, (self._num_heads, -1))
         return of_heads.square().sum(-1).mean(-1) @ spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What queries at some rows should give.
+    """The expected results at some rows.
 
     Attributes:
         output: `(heads, rows, head_dim)`.
-        tolerance: of its vectors, `(heads, rows)`.
-        gradients: of leaves at the same rows, `(..., rows, numbers)`, each with its tolerance
+        tolerance: the largest norm of the error of each vector, `(heads, rows)`.
+        gradients: (gradient, tolerance) of each leaf at the same rows, `(..., rows, width)` and
             `(..., rows)`.
     """
 
@@ -128,14 +138,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """An attention of one sequence.
+    """The definition of an attention of one sequence.
 
     Attributes:
         pattern: which keys a query attends to.
         seq_len: tokens.
-        rows: the queries that are looked at.
+        rows: positions of the queries that are compared.
         scale: factor of the scores.
-        precision: what a kernel can be held to.
+        precision: the precision required of a kernel.
     """
 
     pattern: AttentionPattern
@@ -147,19 +157,19 @@ class Definition:
     def expected(
         self, ordinary: Source, of_globals: Source, cotangent: Tensor | None = None
     ) -> Expected:
-        """What its rows should give.
+        """The expected results at the rows.
 
         Args:
-            ordinary: of all tokens but global ones.
-            of_globals: of global tokens.
-            cotangent: what the output is multiplied with for its gradients, `(heads, rows,
-                head_dim)`; None for no gradients.
+            ordinary: queries of all tokens that are not global, and the keys and values that they
+                attend to.
+            of_globals: the same for global tokens.
+            cotangent: gradient of the output, `(heads, rows, head_dim)`; None for no gradients.
         """
         is_global = [row in self.pattern.global_positions for row in self.rows]
         outputs: list[tuple[list[int], Tensor, Tensor]] = []
         leaves: tuple[_Leaves, _Leaves] = ({}, {})
-        for source, kind in ((ordinary, False), (of_globals, True)):
-            chosen = [index for index, one in enumerate(is_global) if one == kind]
+        for source, attends_globally in ((ordinary, False), (of_globals, True)):
+            chosen = [i for i, flag in enumerate(is_global) if flag == attends_globally]
             if not chosen:
                 continue
             exact, rounded = attend(
@@ -178,48 +188,48 @@ class Definition:
                     _add(total, source.of_leaves(attended.gradients, chosen))
         output, tolerance = _in_order(outputs, len(self.rows))
         gradients = {
-            name: (numbers, self.precision.of_gradient(numbers, leaves[1][name][0], spread))
-            for name, (numbers, spread) in leaves[0].items()
+            name: (gradient, self.precision.of_gradient(gradient, leaves[1][name][0], spread))
+            for name, (gradient, spread) in leaves[0].items()
         }
         return Expected(output=output, tolerance=tolerance, gradients=gradients)
 
-    def difference(self, got: Tensor, expected: Expected) -> str:
-        """Where an output `(heads, rows, head_dim)` is wrong, in words; empty where it is right."""
-        found = difference(got, expected.output, expected.tolerance, self.precision.absolute)
-        if found is None:
+    def difference(self, actual: Tensor, expected: Expected) -> str:
+        """Where an output `(heads, rows, head_dim)` is wrong, as text; empty if it is right."""
+        worst = difference(actual, expected.output, expected.tolerance, self.precision.absolute)
+        if worst is None:
             return ""
-        head, row, _ = found.index
-        place = f"position {self.rows[row]}, head {head}"
-        return f"output is {self._described(found, place)}"
+        head, row, _ = worst.index
+        return f"output is {self._describe(worst, f'position {self.rows[row]}, head {head}')}"
 
-    def gradient_difference(self, got: Mapping[str, Tensor], expected: Expected) -> str:
-        """Where gradients at the rows are wrong, in words; empty where they are right."""
-        for name, (numbers, tolerance) in expected.gradients.items():
-            found = difference(got[name], numbers, tolerance, self.precision.absolute)
-            if found is not None:
-                *head, row, _ = found.index
-                place = f"position {self.rows[row]}" + "".join(f", head {one}" for one in head)
-                return f"gradient of {name} is {self._described(found, place)}"
+    def gradient_difference(self, actual: Mapping[str, Tensor], expected: Expected) -> str:
+        """Where gradients at the rows are wrong, as text; empty if they are right."""
+        for name, (gradient, tolerance) in expected.gradients.items():
+            worst = difference(actual[name], gradient, tolerance, self.precision.absolute)
+            if worst is not None:
+                *heads, row, _ = worst.index
+                position = f"position {self.rows[row]}" + "".join(f", head {h}" for h in heads)
+                return f"gradient of {name} is {self._describe(worst, position)}"
         return ""
 
-    def _described(self, found: Difference, place: str) -> str:
-        return found.described(place, self.precision.dtype)
+    def _describe(self, worst: Difference, position: str) -> str:
+        return worst.described(position, self.precision.dtype)
 
 
-def _add(total: _Leaves, more: _Leaves) -> None:
-    for name, (numbers, spread) in more.items():
+def _add(total: _Leaves, summand: _Leaves) -> None:
+    """Add gradients and spreads to those in `total`."""
+    for name, (gradient, spread) in summand.items():
         if name in total:
-            numbers, spread = total[name][0] + numbers, total[name][1] + spread
-        total[name] = (numbers, spread)
+            gradient, spread = total[name][0] + gradient, total[name][1] + spread
+        total[name] = (gradient, spread)
 
 
 def _in_order(
     parts: Sequence[tuple[list[int], Tensor, Tensor]], count: int
 ) -> tuple[Tensor, Tensor]:
-    """The parts of the rows put together."""
+    """(output, tolerance) of all rows, from parts (indices of rows, output, tolerance)."""
     _, output, tolerance = parts[0]
-    whole = output.new_zeros((output.shape[0], count, output.shape[2]))
-    allowed = tolerance.new_zeros((output.shape[0], count))
-    for chosen, numbers, allowance in parts:
-        whole[:, chosen], allowed[:, chosen] = numbers, allowance
-    return whole, allowed
+    all_outputs = output.new_zeros((output.shape[0], count, output.shape[2]))
+    all_tolerances = tolerance.new_zeros((output.shape[0], count))
+    for chosen, output, tolerance in parts:
+        all_outputs[:, chosen], all_tolerances[:, chosen] = output, tolerance
+    return all_outputs, all_tolerances

@@ -1,7 +1,8 @@
-"""Which queries of a sequence are compared with a pattern's definition: all, or where kernels err.
+"""Which queries of a sequence are compared with a pattern's definition.
 
-Kernels cut a sequence into blocks and treat its ends apart. So a sample has the borders, the first
-queries with a whole window, both sides of the edges of every block size in use, and global tokens.
+Kernels cut a sequence into blocks and treat its ends separately. A sample therefore contains both
+ends, the first and last queries with a complete window, both sides of the edges of blocks of every
+size in use, and global tokens.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import random
 from attnprof.core.pattern import AttentionPattern
 
 ALL_UP_TO = 256
-"""Sequences of so many tokens are compared whole."""
+"""In sequences of at most this many tokens, all queries are compared."""
 
 _BLOCKS = (16, 32, 64, 96, 128, 192, 256, 512, 768, 1024, 1536, 2048, 4096)
-"""Tokens of a tile, of a chain's part, or of a block of FlexAttention, triton and cuDNN."""
+"""Block sizes in tokens: of tiles, of operator calls, and of FlexAttention, triton and cuDNN."""
 
 _GLOBALS = 6
 _RANDOM = 16
@@ -26,8 +27,8 @@ def sampled_rows(pattern: AttentionPattern, seq_len: int) -> list[int]:
     if seq_len <= ALL_UP_TO:
         return list(range(seq_len))
     first_and_last = {0, 1, 2, seq_len - 3, seq_len - 2, seq_len - 1}
-    drawn = random.Random(_SEED).sample(range(seq_len), _RANDOM)
-    rows = first_and_last | set(drawn) | _globals(pattern)
+    random_rows = random.Random(_SEED).sample(range(seq_len), _RANDOM)
+    rows = first_and_last | set(random_rows) | _globals(pattern)
     for stride in sorted(set(pattern.dilation)):
         rows |= _around_edges(pattern, stride, seq_len)
     return sorted(row for row in rows if 0 <= row < seq_len)
@@ -43,13 +44,17 @@ def _globals(pattern: AttentionPattern) -> set[int]:
 
 
 def _around_edges(pattern: AttentionPattern, stride: int, seq_len: int) -> set[int]:
-    """Both sides of where windows become whole, and of blocks' edges at both ends and between."""
+    """Both sides of the positions where windows become complete, and of edges of blocks.
+
+    For each block size these are the first edge, the last, and one in the middle.
+    """
     window = pattern.window or 0
-    reach = window // 2 * stride
-    edges = {reach, reach + stride, seq_len - reach, seq_len - reach - stride}
+    half_window = window // 2 * stride
+    edges = {half_window, half_window + stride, seq_len - half_window}
+    edges.add(seq_len - half_window - stride)
     for block in {*_BLOCKS, *([window // 2, window] if window else [])}:
         tokens = block * stride  # a block of a dilated head has every stride-th token
         blocks = seq_len // tokens
-        # an odd one between the ends, for an even one is an edge of larger blocks too
+        # The middle one is odd: an even multiple is an edge of larger blocks too.
         edges |= {tokens * number for number in (1, blocks // 2 | 1, blocks)}
     return {edge + side for edge in edges for side in {-1, 0, stride - 1}}

@@ -1,24 +1,24 @@
-"""Whether numbers agree with their definition, as far as their dtype can tell.
+"""Whether values agree with their definition, within the rounding errors of their dtype.
 
-How far right numbers may be off is computed, not guessed. The definition is evaluated twice in
-float64: exactly, and with every intermediate result rounded to the dtype. The difference of the
-two, e, is what rounding does to these very numbers, whether the errors of single keys cancel or add
-up. For a vector of one query and head the tolerance is
+The tolerance is derived. The definition is evaluated twice in float64: exactly, and with every
+intermediate result rounded to the dtype. The norm of the difference, e, is the effect of rounding
+on these particular values, whether the errors of single keys cancel or add up. For a vector of one
+query and head the tolerance is
 
     4 (1 + (20 + sqrt(m)) a / u) (e + u sqrt(|o|^2 + sum of p^2 |v|^2))
 
-with u the unit roundoff of the dtype, and a that of the sums, which kernels accumulate in float32
-or, in float64, in float64. sqrt(m) is how rounding errors of a sum of m numbers add up (Higham and
-Mary, SIAM J. Sci. Comput. 41, 2019), m the most that a kernel adds: the keys, or the width of a
-projection. 20 units in the last place are what torch's fused kernels allow their exponential
-(`exp_u20`). The second summand keeps a lucky e from being taken for accuracy: output o, weights p
-and values v are rounded once at least. 4 is for the order of operations, of which e has only one.
-Vectors of gradients have twice that tolerance, as they have twice as many roundings; the sum under
-the root is then that of the squared norms of all that adds up to them.
+where u is the unit roundoff of the dtype, and a that of the accumulator, which is float32, or
+float64 for float64. sqrt(m) is how rounding errors of a sum of m summands grow (Higham and Mary,
+SIAM J. Sci. Comput. 41, 2019); m is the largest number that a kernel adds: the keys, or the width
+of a projection. 20 units in the last place is the accuracy of the exponential in torch's fused
+kernels (`exp_u20`). The second summand is a lower bound, in case e happens to be small: output o,
+weights p and values v are each rounded at least once. The factor 4 allows for other orders of the
+operations, of which e has only one. Vectors of gradients have twice that tolerance, since they have
+twice as many roundings; the sum under the root is then that of the squared norms of all summands.
 
-So a fault of one key in a window of 512 is seen in bfloat16 and upwards of that in float16; in
-float32 and float64, in any window. In half precision a single key of a much wider window is less
-than rounding, and not seen.
+With this tolerance, one wrong key in a window of 512 is found in bfloat16, and in wider windows in
+float16; in float32 and float64, in any window. In half precision one wrong key of a much wider
+window is less than the rounding error, and is not found.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from torch import Tensor
 
 from attnprof.nn.checking.definition import Attended, Rounding
 
-_ORDER = 4.0
-_EXPONENTIAL = 20.0
-_BACKWARD = 2.0
+_ORDER_FACTOR = 4.0
+_EXPONENTIAL_ULPS = 20.0
+_BACKWARD_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What a kernel of a dtype can be held to.
+    """The precision required of a kernel.
 
     Attributes:
         dtype: of its tensors.
-        summands: the most numbers that it adds up.
-        absolute: the largest difference of a number, in place of what rounding explains; None for
-            that.
+        summands: m, the largest number of summands that it adds.
+        absolute: the largest permitted absolute difference of an element, in place of the derived
+            tolerance; None for the derived one.
     """
 
     dtype: torch.dtype
@@ -59,7 +59,7 @@ class Precision:
 
     @property
     def roundings(self) -> tuple[Rounding, Rounding]:
-        """Of the exact definition, and of the one that is rounded, float64's as in float32."""
+        """The roundings of the exact and of the rounded evaluation; float32 for float64."""
         return Rounding(), Rounding(self._simulated)
 
     @property
@@ -70,35 +70,43 @@ class Precision:
     def _factor(self) -> float:
         accumulated = torch.float64 if self.dtype == torch.float64 else torch.float32
         share = torch.finfo(accumulated).eps / 2 / self.unit
-        return _ORDER * (1 + (_EXPONENTIAL + math.sqrt(self.summands)) * share)
+        return _ORDER_FACTOR * (1 + (_EXPONENTIAL_ULPS + math.sqrt(self.summands)) * share)
 
     def of_output(self, exact: Attended, rounded: Attended) -> Tensor:
-        """How far an output may be off: the norm of the difference, `(heads, rows)`."""
-        least = (exact.output.square().sum(-1) + exact.spread.square()).sqrt()
-        return self._factor * (self._error(exact.output, rounded.output) + self.unit * least)
+        """The tolerance of the norm of an output's error, `(heads, rows)`."""
+        magnitude = (exact.output.square().sum(-1) + exact.spread.square()).sqrt()
+        return self._factor * (self._error(exact.output, rounded.output) + self.unit * magnitude)
 
     def of_gradient(self, exact: Tensor, rounded: Tensor, spread: Tensor) -> Tensor:
-        """How far vectors of a gradient may be off, from `(..., numbers)` and `(...)`."""
-        least = (exact.square().sum(-1) + spread).sqrt()
-        return _BACKWARD * self._factor * (self._error(exact, rounded) + self.unit * least)
+        """The tolerance of the norm of a gradient's error, `(...)`.
+
+        Args:
+            exact: the gradient, `(..., width)`.
+            rounded: the gradient with rounded intermediate results, of the same shape.
+            spread: sum of the squared norms of its summands, `(...)`.
+        """
+        magnitude = (exact.square().sum(-1) + spread).sqrt()
+        error = self._error(exact, rounded) + self.unit * magnitude
+        return _BACKWARD_FACTOR * self._factor * error
 
     def _error(self, exact: Tensor, rounded: Tensor) -> Tensor:
+        """The norm of the rounding error, e, scaled to the dtype's unit roundoff."""
         simulated_unit = torch.finfo(self._simulated).eps / 2
         return (rounded - exact).norm(dim=-1) * (self.unit / simulated_unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Numbers that are not as defined, at their worst.
+    """The element with the largest error, and how many vectors are wrong.
 
     Attributes:
-        index: of the number, in what was compared.
-        got: the number.
-        expected: what it should be.
-        vectors: how many vectors of one query and head are off.
-        compared: out of how many.
-        allowed: the largest difference that would have passed.
-        is_norm: whether that is of the norm of the vector, not of one number.
+        index: index of the element in the compared tensor.
+        got: the actual value.
+        expected: the expected value.
+        vectors: the number of vectors, of one query and head each, that are wrong.
+        compared: the number of vectors compared.
+        allowed: the tolerance.
+        is_norm: whether the tolerance is for the norm of a vector, and not for one element.
     """
 
     index: tuple[int, ...]
@@ -109,41 +117,47 @@ class Difference:
     allowed: float
     is_norm: bool
 
-    def described(self, place: str, dtype: torch.dtype) -> str:
-        """One line, for example: `0.31 at position 5, head 2 where 0.29 is right, …`."""
+    def described(self, position: str, dtype: torch.dtype) -> str:
+        """One line, for example: `0.31 at position 5, head 2 where 0.29 is expected: …`.
+
+        Args:
+            position: of the element, as text.
+            dtype: of the kernel.
+        """
         name = str(dtype).removeprefix("torch.")
-        off = abs(self.got - self.expected)
-        unit = "in the norm of a head" if self.is_norm else "for a number"
-        by = f"off by {off:.2g}" if math.isfinite(off) else "not finite"
+        error = abs(self.got - self.expected)
+        unit = "in the norm of a head" if self.is_norm else "per element"
+        off_by = f"off by {error:.2g}" if math.isfinite(error) else "not finite"
         return (
-            f"{self.got:.6g} at {place} where {self.expected:.6g} is right: {by}, {name} allows "
-            f"{self.allowed:.2g} {unit}; {self.vectors:,} of {self.compared:,} vectors are wrong"
+            f"{self.got:.6g} at {position} where {self.expected:.6g} is expected: {off_by}, {name} "
+            f"allows {self.allowed:.2g} {unit}; {self.vectors:,} of {self.compared:,} vectors are "
+            "wrong"
         )
 
 
 def difference(
-    got: Tensor, expected: Tensor, tolerance: Tensor, absolute: float | None = None
+    actual: Tensor, expected: Tensor, tolerance: Tensor, absolute: float | None = None
 ) -> Difference | None:
-    """The worst of what is off by more than its tolerance; None where nothing is.
+    """The largest error relative to its tolerance; None if no error exceeds its tolerance.
 
     Args:
-        got: numbers, `(..., width)`.
-        expected: what they should be, of the same shape.
-        tolerance: of the norms over `width`.
-        absolute: of each number, in place of `tolerance`.
+        actual: the values, `(..., width)`.
+        expected: the expected values, of the same shape.
+        tolerance: the largest norm of a vector's error, `(...)`.
+        absolute: the largest absolute error of an element, in place of `tolerance`.
     """
-    off = (got.double() - expected).abs()
-    off = torch.where(off.isnan(), torch.inf, off)
-    excess = off.norm(dim=-1) / tolerance if absolute is None else off.amax(-1) / absolute
-    excess = torch.where(excess.isnan(), 0.0, excess)  # 0 of 0 that are allowed
+    error = (actual.double() - expected).abs()
+    error = torch.where(error.isnan(), torch.inf, error)
+    excess = error.norm(dim=-1) / tolerance if absolute is None else error.amax(-1) / absolute
+    excess = torch.where(excess.isnan(), 0.0, excess)  # 0 / 0: no error, no tolerance
     wrong = int((excess > 1).sum())
     if not wrong:
         return None
-    vector = _unravelled(int(excess.argmax()), excess.shape)
-    index = (*vector, int(off[vector].argmax()))
+    vector = _unravel_index(int(excess.argmax()), excess.shape)
+    index = (*vector, int(error[vector].argmax()))
     return Difference(
         index=index,
-        got=float(got[index]),
+        got=float(actual[index]),
         expected=float(expected[index]),
         vectors=wrong,
         compared=excess.numel(),
@@ -152,9 +166,10 @@ def difference(
     )
 
 
-def _unravelled(number: int, shape: Sequence[int]) -> tuple[int, ...]:
+def _unravel_index(flat_index: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The index into a tensor of that shape, from the index into the flattened tensor."""
     index: list[int] = []
     for size in reversed(shape):
-        number, rest = divmod(number, size)
-        index.append(rest)
+        flat_index, remainder = divmod(flat_index, size)
+        index.append(remainder)
     return tuple(reversed(index))

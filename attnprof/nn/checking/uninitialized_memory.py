@@ -1,8 +1,9 @@
-"""Memory that nothing has written holds NaN meanwhile, so that reading it shows in the output.
+"""Fills uninitialised memory with NaN, so that a kernel that reads it returns NaN.
 
-What such memory holds is otherwise chance: a kernel that reads it may be right a thousand times
-and wrong in the next process. There are two kinds of it: what was allocated and not written, and
-what lies beside, where a kernel reads past the end of its own. A kernel is run for each of them.
+The content of such memory is otherwise random: a kernel that reads it may be right a thousand
+times and wrong in the next process. There are two kinds: memory that was allocated and not written,
+and freed memory, which a kernel reads if it exceeds the bounds of its tensors. A kernel is run for
+each of them.
 """
 
 from __future__ import annotations
@@ -21,31 +22,32 @@ _CHEAP_TOKENS = 1024
 _CHEAP_TRIES = 4
 
 _PERTURB = -6
-"""M_PERTURB of glibc's malloc.h: what is freed is filled with the lowest byte of a value, what is
-allocated with the complement of that."""
+"""M_PERTURB of glibc's malloc.h: freed memory is filled with the lowest byte of a value, allocated
+memory with its complement."""
 
 _VALUES: dict[Unwritten, int] = {"allocated": 0x100, "freed": 0x1FF}
-"""They fill with 0xff, which makes NaN in float16, bfloat16, float32 and float64."""
+"""Both fill with 0xff, which is NaN in float16, bfloat16, float32 and float64."""
 
 _LARGEST_BYTES = 2**26
 _OF_EACH_SIZE = 4
 
 
 def tries(seq_len: int) -> tuple[Unwritten, ...]:
-    """With what a kernel is run, one call after the other.
+    """The kinds of uninitialised memory for which a kernel is run, one call each.
 
-    Threads and addresses differ from call to call, and with them what is read: where calls cost
-    milliseconds, each kind is tried several times.
+    Threads and addresses differ from call to call, and with them the memory that is read. If calls
+    take only milliseconds, each kind is therefore tried several times.
     """
     return _UNWRITTEN * (_CHEAP_TRIES if seq_len <= _CHEAP_TOKENS else 1)
 
 
 @contextmanager
 def holding_nan(device: torch.device, unwritten: Unwritten) -> Generator[None]:
-    """Allocated or freed memory of a device holds NaN until it is written.
+    """Within the context, allocated or freed memory of a device contains NaN until it is written.
 
-    On CPU this is glibc's own debugging aid. Where that is missing, and on CUDA, whose allocator
-    keeps what is freed, tensors of NaN are freed first, for later ones to take their place.
+    On CPU this uses a debugging feature of glibc. Where that is missing, and on CUDA, whose
+    allocator reuses freed memory, tensors of NaN are freed first, so that later tensors reuse
+    their memory.
     """
     malloc_option: Any = getattr(ctypes.CDLL(None), "mallopt", None)
     if device.type != "cpu" or malloc_option is None:
@@ -60,10 +62,11 @@ def holding_nan(device: torch.device, unwritten: Unwritten) -> Generator[None]:
 
 
 def _free_nan(device: torch.device) -> None:
+    """Allocate tensors of NaN of many sizes, and free them."""
     sizes = [2**exponent for exponent in range(9, _LARGEST_BYTES.bit_length())]
-    kept = [
+    tensors = [
         torch.full((size // 4,), torch.nan, dtype=torch.float32, device=device)
         for size in sizes
         for _ in range(_OF_EACH_SIZE)
     ]
-    del kept
+    del tensors
