@@ -19,6 +19,13 @@ TRAINING_FACTOR = 3
 """Forward + backward in units of the forward: a product C = A B has the gradient products
 dA = dC B' and dB = A' dC, each with as many MACs as C. Nothing is recomputed."""
 
+FORWARD_PRODUCTS = 2
+"""Matrix products of attention in the forward pass: scores and context."""
+
+BACKWARD_PRODUCTS = 5
+"""Matrix products of fused attention in the backward pass: the scores again, and the gradients of
+weights, values, queries and keys."""
+
 
 def projection_macs(workload: Workload, layer: AttentionPattern) -> int:
     """Forward MACs of one attention's projections: 3 b n D^2, and b (2 n D^2 + g D^2) with globals.

@@ -10,7 +10,8 @@ import sys
 from attnprof.core.cpu import cpu_threads, has_instruction
 from attnprof.core.workload import DTYPE_BYTES, DType
 
-_KEY_BLOCK = 512
+KEY_BLOCK = 512
+"""Keys that a block of queries is multiplied with at a time."""
 
 _SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
@@ -31,7 +32,7 @@ def forward_buffer_bytes(
         head_dim: width of a head.
         dtype: of the tensors.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns + 2 + head_dim)
     repacked = 0
@@ -49,7 +50,7 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
 
     Two blocks of scores for each thread, and a sum for each query of a block.
     """
-    rows, columns = _query_block(queries), min(keys, _KEY_BLOCK)
+    rows, columns = query_block(queries), min(keys, KEY_BLOCK)
     size = DTYPE_BYTES[dtype]
     per_thread = max(4, size) * rows * (columns * 2 + 1)
     if size < 4:
@@ -57,7 +58,8 @@ def backward_buffer_bytes(queries: int, keys: int, dtype: DType) -> int:
     return cpu_threads() * per_thread
 
 
-def _query_block(queries: int) -> int:
+def query_block(queries: int) -> int:
+    """Queries that are multiplied at a time, of so many queries in all."""
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
 

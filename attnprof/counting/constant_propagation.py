@@ -51,7 +51,7 @@ _SHAPES_ARE_DATA = (DataDependentOutputException, DynamicOutputShapeException)
 _active: list[ConstantPropagation] = []
 
 
-class NumbersNeededError(MeasurementError):
+class ValuesNeededError(MeasurementError):
     """A count follows from numbers that are not known on fake tensors."""
 
 

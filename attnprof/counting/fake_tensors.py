@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
-from attnprof.counting.constant_propagation import ConstantPropagation, NumbersNeededError
+from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
 from attnprof.counting.fake_patches import looked_at, swappable, unlogged
 from attnprof.counting.fake_results import FakeResults
 from attnprof.counting.flex_block_masks import block_masks_known
@@ -35,7 +35,7 @@ _NEEDS_REAL_VALUES = (
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
-    NumbersNeededError,
+    ValuesNeededError,
 )
 
 _MESSAGES = (
@@ -50,7 +50,7 @@ _MESSAGES = (
 """In the messages of torch where code asks a fake tensor for its numbers."""
 
 
-class GaveUpError(MeasurementError):
+class CounterFailedError(MeasurementError):
     """Another counter gave up on a call: maybe on fake tensors alone."""
 
 
@@ -128,7 +128,7 @@ def on_fake_tensors(
             return measure(build())
     except Exception as error:
         is_said_of_the_call = isinstance(error, AttnprofError) and not isinstance(
-            error, GaveUpError
+            error, CounterFailedError
         )
         if is_said_of_the_call and not needs_real_values(error):
             raise
