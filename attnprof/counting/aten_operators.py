@@ -1,4 +1,4 @@
-"""Look up torch's own operators by name, skipping those that the installed version lacks."""
+"""Look up torch's operators by name, skipping those that the installed version lacks."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.module_paths import ModuleCalls
-from attnprof.counting.tensor_subclasses import constructors, is_made_of_plain_tensors
+from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors, subclass_constructors
 from attnprof.counting.zero_mac_operators import is_zero_mac
 
 OperatorCallback = Callable[[str, str, "int | None"], None]
@@ -131,7 +131,7 @@ def intercept_operators(
     """
     with (
         torch.compiler.set_stance("force_eager"),
-        constructors(),
+        subclass_constructors(),
         ModuleCalls() as calls,
         _triton_launches(lambda name, macs: on_operator(calls.module_path(), name, macs)),
         _Dispatch(calls, on_operator, around),

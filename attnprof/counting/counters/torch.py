@@ -1,4 +1,4 @@
-"""torch's own `FlopCounterMode` as it comes, converted to MACs."""
+"""torch's `FlopCounterMode`, unmodified, converted to MACs."""
 
 from __future__ import annotations
 
