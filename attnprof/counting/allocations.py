@@ -1,4 +1,4 @@
-"""The most bytes that the tensors of a call take at one time, on real tensors or on fake ones."""
+"""Peak memory of a call: the most bytes that its tensors take at one time, fake ones included."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from attnprof.core.errors import MeasurementError
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import dtype_name
 from attnprof.counting.buffers.bounds import InnerBytes
-from attnprof.counting.buffers.lookup import inside
-from attnprof.counting.decompositions import written_out
+from attnprof.counting.buffers.lookup import inner_bytes
+from attnprof.counting.decompositions import decomposed
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 _aten = torch.ops.aten
-_INTO_ZEROS = (_aten.index_put, _aten.scatter, _aten.scatter_add, _aten.index_add)
-"""What autograd calls to write the gradient of what was taken out of a tensor."""
+_WRITES_INTO_ZEROS = (_aten.index_put, _aten.scatter, _aten.scatter_add, _aten.index_add)
+"""What autograd calls to write the gradient of a selected part into a tensor of zeros."""
+
 _TOLERANCE = 1.01
-"""A peak that is known but for a part below this is told."""
+"""A peak is reported if what it may be is at most this factor above what is certain."""
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """The peak of one call: storages that it allocates, above what was live before it.
+    """Peak bytes of one call: storages that it allocates, above what was live before.
 
-    The output counts, the inputs do not. What an operator allocates inside, which no tensor holds,
-    is added as `attnprof.counting.buffers.lookup` knows it.
+    The output counts, the inputs do not. Memory that operators allocate inside, in no tensor, is
+    added by the formulas of `attnprof.counting.buffers`.
 
     Raises:
-        MeasurementError: when what an operator allocates inside is not known and may be the peak.
+        MeasurementError: if memory inside an operator is not known and may change the peak.
     """
     with torch.compiler.set_stance("force_eager"), StorageTracker() as storages:
         output = run()
@@ -46,17 +47,17 @@ def peak_bytes(run: Callable[[], object]) -> int:
 
 
 class StorageTracker(TorchDispatchMode):
-    """Follows each storage that an operator makes until nothing holds it.
+    """Tracks each storage that an operator allocates until it is freed.
 
     Attributes:
         peak: the most bytes at one time that are certain.
-        peak_by_origin: what they are, where origins are told.
-        possible_peak: the most bytes that there may be, where buffers have bounds only.
-        possible_at: the operator that may take them.
-        unknown: operators whose buffers nothing bounds.
+        peak_by_origin: the parts of `peak` by origin and dtype; empty without `origin`.
+        possible_peak: the most bytes that are possible, where buffers are only known within bounds.
+        possible_at: the operator at which `possible_peak` is reached.
+        unknown: operators whose buffers have no bounds.
 
     Args:
-        origin: names where an operator runs; then the peak is told by origin and dtype, too.
+        origin: names where an operator runs.
     """
 
     supports_higher_order_operators = True
@@ -71,18 +72,18 @@ class StorageTracker(TorchDispatchMode):
         self._origin = origin
         self._live_by_origin: Counter[str] = Counter()
         self._live = 0
-        self._known: dict[int, weakref.finalize[Any, Any]] = {}
-        self._fresh: Any = WeakIdKeyDictionary()
+        self._tracked: dict[int, weakref.finalize[Any, Any]] = {}
+        self._new_tensors: Any = WeakIdKeyDictionary()
 
     @property
     def unknown_peak(self) -> str:
-        """Why the peak is not known, in words; empty where it is."""
+        """Why the peak is not known; empty if it is."""
         if self.unknown:
-            return f"what {', '.join(sorted(self.unknown))} allocates inside is not known"
+            return f"memory allocated inside {', '.join(sorted(self.unknown))} is not known"
         if self.possible_peak > _TOLERANCE * self.peak:
             return (
-                f"what {self.possible_at} allocates inside is not known exactly: the peak is "
-                f"{format_bytes(self.peak)} to {format_bytes(self.possible_peak)}"
+                f"memory allocated inside {self.possible_at} is not known exactly: the peak is "
+                f"between {format_bytes(self.peak)} and {format_bytes(self.possible_peak)}"
             )
         return ""
 
@@ -93,75 +94,79 @@ class StorageTracker(TorchDispatchMode):
             return NotImplemented
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor):
-                self._take_in(leaf.untyped_storage())
+                self._track_existing(leaf.untyped_storage())
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and self._follow(leaf, func):
-                self._fresh[leaf] = True
-        self._rise(func, self._inside(func, args, kwargs or {}, result))
+            if isinstance(leaf, Tensor) and self._track_new(leaf, func):
+                self._new_tensors[leaf] = True
+        self._update_peak(func, self._inner_bytes(func, args, kwargs or {}, result))
         return result
 
-    def _inside(
+    def _inner_bytes(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> InnerBytes:
-        whole = written_out(func, args, kwargs)
-        if whole is not None:
-            with StorageTracker() as within:
-                output = whole()
+        """Bytes that an operator allocates inside, beside its result."""
+        run_decomposed = decomposed(func, args, kwargs)
+        if run_decomposed is not None:
+            with StorageTracker() as tracker:
+                output = run_decomposed()
             outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             returned = sum(leaf.untyped_storage().nbytes() for leaf in outputs)
-            return InnerBytes(within.peak - returned, within.peak - returned)
-        found = inside(func, args, kwargs, result)
-        if _goes_backward() and self._is_in_place_for_real(func, args):
-            spared = result.untyped_storage().nbytes()
-            most = None if found.at_most is None else found.at_most - spared
-            return InnerBytes(found.bytes - spared, most)
-        return found
+            return InnerBytes(tracker.peak - returned, tracker.peak - returned)
+        inside = inner_bytes(func, args, kwargs, result)
+        if _is_backward_pass() and self._is_normally_in_place(func, args):
+            not_allocated = result.untyped_storage().nbytes()
+            at_most = None if inside.at_most is None else inside.at_most - not_allocated
+            return InnerBytes(inside.bytes - not_allocated, at_most)
+        return inside
 
-    def _rise(self, func: Any, found: InnerBytes) -> None:
-        """Takes note of a new peak: what lives now, and what the operator takes inside."""
-        if found.at_most is None:
+    def _update_peak(self, func: Any, inside: InnerBytes) -> None:
+        """Raise the peaks if live storages and what the operator allocates inside exceed them."""
+        if inside.at_most is None:
             self.unknown.add(_name(func))
-        elif self._live + found.at_most > self.possible_peak:
-            self.possible_peak, self.possible_at = self._live + found.at_most, _name(func)
-        if self._live + found.bytes <= self.peak:
+        elif self._live + inside.at_most > self.possible_peak:
+            self.possible_peak, self.possible_at = self._live + inside.at_most, _name(func)
+        if self._live + inside.bytes <= self.peak:
             return
-        self.peak = self._live + found.bytes
+        self.peak = self._live + inside.bytes
         if self._origin is not None:
             self.peak_by_origin = dict(self._live_by_origin)
-            if found.bytes:
+            if inside.bytes:
                 name = f"{self._origin(func)} buffers"
-                self.peak_by_origin[name] = self.peak_by_origin.get(name, 0) + found.bytes
+                self.peak_by_origin[name] = self.peak_by_origin.get(name, 0) + inside.bytes
 
-    def _is_in_place_for_real(self, func: Any, args: tuple[Any, ...]) -> bool:
-        """Whether autograd copies here because tensors are fake, or a mode looks on.
+    def _is_normally_in_place(self, func: Any, args: tuple[Any, ...]) -> bool:
+        """Whether autograd allocates here only because tensors are fake or a mode is active.
 
-        It writes the gradient of an index into zeros, and adds a second gradient of a tensor to the
-        first; both in place where nobody else holds them. A view's memory is held by what it is of.
+        Normally it works in place where nothing else refers to the memory: it writes the gradient
+        of an index into zeros, and adds a second gradient of a tensor to the first. The memory of a
+        view is also referred to by its base.
         """
-        if getattr(func, "overloadpacket", None) in _INTO_ZEROS:
+        if getattr(func, "overloadpacket", None) in _WRITES_INTO_ZEROS:
             return True
-        return func is _aten.add.Tensor and args[0] in self._fresh
+        return func is _aten.add.Tensor and args[0] in self._new_tensors
 
-    def _take_in(self, storage: torch.UntypedStorage) -> None:
-        """A storage that was there before is not the call's: it is known, and weighs nothing."""
-        known = self._known.get(id(storage))
-        if known is None or not known.alive:
-            self._known[id(storage)] = weakref.finalize(storage, int)
+    def _track_existing(self, storage: torch.UntypedStorage) -> None:
+        """Track an input's storage with no bytes if it is not one that the call allocated."""
+        if not self._is_tracked(storage):
+            self._tracked[id(storage)] = weakref.finalize(storage, int)
 
-    def _follow(self, tensor: Tensor, func: Any) -> bool:
-        """Whether the storage is new; if so, it is followed from now on."""
+    def _track_new(self, tensor: Tensor, func: Any) -> bool:
+        """Track the storage of a result if it is new; whether it is."""
         storage = tensor.untyped_storage()
-        key = id(storage)
-        known = self._known.get(key)
-        if known is not None and known.alive:
+        if self._is_tracked(storage):
             return False
         size = storage.nbytes()
         origin = "" if self._origin is None else f"{self._origin(func)} {dtype_name(tensor)}"
         self._live += size
         self._live_by_origin[origin] += size
-        self._known[key] = weakref.finalize(storage, self._free, size, origin)
+        self._tracked[id(storage)] = weakref.finalize(storage, self._free, size, origin)
         return True
+
+    def _is_tracked(self, storage: torch.UntypedStorage) -> bool:
+        """Whether this storage is tracked, and not one that was freed and had the same id."""
+        finalizer = self._tracked.get(id(storage))
+        return finalizer is not None and finalizer.alive
 
     def _free(self, size: int, origin: str) -> None:
         self._live -= size
@@ -172,5 +177,5 @@ def _name(func: Any) -> str:
     return str(getattr(func, "overloadpacket", func))
 
 
-def _goes_backward() -> bool:
+def _is_backward_pass() -> bool:
     return torch._C._current_graph_task_id() != -1

@@ -1,6 +1,7 @@
-"""Costs of attnprof's own attention where it is one operator: traced, or without numbers.
+"""MACs and inner buffers of attnprof's banded attention where it runs as a single operator.
 
-Run for real it is walked tile by tile, and each tile's operator is counted.
+It does so when it is traced and on fake tensors. On real tensors it is a loop over tiles, and the
+operators of each tile are counted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from attnprof.core.formulas import BACKWARD_PRODUCTS, FORWARD_PRODUCTS
 from attnprof.core.workload import dtype_name
 from attnprof.nn.banded.autograd import OPERATORS
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
@@ -22,20 +24,20 @@ from attnprof.nn.banded.tiling import (
     scores,
 )
 
-_FORWARD_PRODUCTS = 2
-_BACKWARD_PRODUCTS = 5
-"""The scores once more, and the gradients of weights, values, queries and keys."""
 
-
-def _macs(
-    query: Tensor, cut: TileSizes, window: int, dilation: Sequence[int], globals_: int
+def _product_macs(
+    query: Tensor, tiles: TileSizes, window: int, dilation: Sequence[int], num_globals: int
 ) -> int:
-    """MACs of one product over all tiles, and over the columns of global tokens."""
+    """MACs of one product over all tiles, and over the columns of global tokens.
+
+    `query` is `(batch, heads, seq_len, head_dim)`; `dilation` has one value per head.
+    """
     batch, heads, seq_len, head_dim = query.shape
     in_tiles = sum(
-        count * scores(seq_len, window, stride, cut) for stride, count in Counter(dilation).items()
+        count * scores(seq_len, window, stride, tiles)
+        for stride, count in Counter(dilation).items()
     )
-    return (batch * in_tiles + heads * seq_len * globals_) * head_dim
+    return (batch * in_tiles + heads * seq_len * num_globals) * head_dim
 
 
 def _is_fused(query: Tensor, dropout_p: float) -> bool:
@@ -50,12 +52,12 @@ def _forward(
     dropout_p: float = 0.0,
     **_: Any,
 ) -> int:
-    cut = (
+    tiles = (
         fused_forward_tile_sizes(query.dtype.itemsize)
         if _is_fused(query, dropout_p)
         else matmul_tile_sizes(window, query.device.type == "cpu")
     )
-    return _FORWARD_PRODUCTS * _macs(query, cut, window, dilation, len(positions))
+    return FORWARD_PRODUCTS * _product_macs(query, tiles, window, dilation, len(positions))
 
 
 def _backward(
@@ -66,12 +68,12 @@ def _backward(
     dropout_p: float,
     **_: Any,
 ) -> int:
-    cut = (
+    tiles = (
         fused_backward_tile_sizes(query.dtype.itemsize, window)
         if _is_fused(query, dropout_p)
         else matmul_tile_sizes(window, query.device.type == "cpu")
     )
-    return _BACKWARD_PRODUCTS * _macs(query, cut, window, dilation, len(positions))
+    return BACKWARD_PRODUCTS * _product_macs(query, tiles, window, dilation, len(positions))
 
 
 FORMULAS = dict(zip(OPERATORS, (_forward, _forward, _backward), strict=True))
@@ -99,7 +101,7 @@ def _forward_buffers(
 def _in_place_buffers(
     query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int], **_: Any
 ) -> int:
-    """The log-sum-exp too, which is no output."""
+    """Includes the log-sum-exp, which this operator does not return."""
     shape = _shape(query, window, dilation, counts)
     log_sum_exp = query.shape[:3].numel() * shape.accumulator_bytes
     return log_sum_exp + forward_tiles_bytes(shape)
@@ -108,11 +110,12 @@ def _in_place_buffers(
 def _backward_buffers(
     query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int], **_: Any
 ) -> int:
-    """Sums of half precisions are wider than the gradients that they are converted to."""
+    """Half-precision gradients are summed in a wider type and converted at the end."""
     shape = _shape(query, window, dilation, counts)
-    gradient, total = (query.numel() * n for n in (shape.dtype_bytes, shape.accumulator_bytes))
-    converted = 2 * gradient if total > gradient else 0
-    return 2 * (total - gradient) + max(backward_tiles_bytes(shape), converted)
+    gradient = query.numel() * shape.dtype_bytes
+    accumulated = query.numel() * shape.accumulator_bytes
+    converted = 2 * gradient if accumulated > gradient else 0
+    return 2 * (accumulated - gradient) + max(backward_tiles_bytes(shape), converted)
 
 
 BUFFERS = dict(

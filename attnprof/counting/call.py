@@ -21,8 +21,9 @@ class Call:
 
     Attributes:
         module: in eval mode for inference, in train mode for training.
-        kwargs: of its `forward`; floats among them that ask for gradients get them in training.
-        mode: whether `run` also goes backward.
+        kwargs: keyword arguments of its `forward`; in training, tensors among them that require
+            gradients get them.
+        mode: `inference`, or `training` if `run` also does the backward pass.
     """
 
     module: nn.Module
@@ -30,10 +31,10 @@ class Call:
     mode: Mode
 
     def forward(self) -> torch.Tensor:
-        """The first tensor of what the module returns.
+        """Run the module; returns the first tensor of its output.
 
         Raises:
-            MeasurementError: when it returns none.
+            MeasurementError: if the output contains no tensor.
         """
         output = _first_tensor(self.module(**self.kwargs))
         if output is None:
@@ -41,15 +42,15 @@ class Call:
         return output
 
     def run(self) -> torch.Tensor:
-        """One call as it is costed; returns the output, which lives through the whole call.
+        """Run one call as it is measured; returns the output, which stays alive until the end.
 
-        In training the gradients of the parameters and of the inputs are made anew each time; the
+        In training the gradients of parameters and inputs are allocated anew each time; the
         gradient of the output is all ones.
 
         Raises:
-            MeasurementError: when the module returns no tensor, or in training one that does not
+            MeasurementError: if the module returns no tensor, or in training one that does not
                 depend on its parameters and inputs.
-            FailedError: when it leaves the process, as `sys.exit` does.
+            FailedError: if the module tries to exit the process, as `sys.exit` does.
         """
         try:
             return self._run()
@@ -71,13 +72,15 @@ class Call:
                     leaf.grad = None
             output = self.forward()
             if not output.requires_grad:
-                raise MeasurementError("returns a tensor without a gradient; nothing to train")
+                raise MeasurementError(
+                    "returns a tensor that requires no gradient: nothing to train"
+                )
             output.backward(torch.ones_like(output))
             return output.detach()
 
 
 def _first_tensor(output: object) -> torch.Tensor | None:
-    """The first tensor in a tensor, tuple, list or mapping; transformers' outputs are mappings."""
+    """The first tensor of an output; those of transformers are mappings."""
     import torch
 
     if isinstance(output, torch.Tensor):
@@ -91,4 +94,4 @@ def _first_tensor(output: object) -> torch.Tensor | None:
 
 
 Build = Callable[[], Call]
-"""Makes a fresh call: counters leave hooks on a module, so each gets one of its own."""
+"""Makes a new call; counters leave hooks on a module, so each count needs a new one."""

@@ -1,4 +1,4 @@
-"""MACs and peak memory of one call in one run, each with where it comes from."""
+"""MACs and peak memory of a call, measured in one run, with the origin of each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 @dataclass(frozen=True, slots=True)
 class CallProfile:
-    """What one call computes and holds.
+    """Operators and peak memory of one call.
 
     Attributes:
         counts: its operators, by module.
-        peak_bytes: the most that its tensors take at one time.
-        bytes_by_origin: what these bytes are, by `place operator dtype`; together the peak.
-        unknown_inside: operators of which it is not known what they allocate inside.
-        unknown_peak: why the peak is not known to 1 %, in words; empty where it is.
+        peak_bytes: the most bytes that its tensors take at one time.
+        bytes_by_origin: the parts of `peak_bytes`, by `module_path operator dtype`.
+        unknown_inside: operators whose inner allocations are not known.
+        unknown_peak: why the peak is not known to within 1 %; empty if it is.
     """
 
     counts: OperatorCounts
@@ -33,7 +33,7 @@ class CallProfile:
 
 
 class OperatorCounter(TorchDispatchMode):
-    """How many operators run inside, to tell how long more of the same would take."""
+    """Counts the operators that run inside, to estimate how long more of them would take."""
 
     supports_higher_order_operators = True
 
@@ -51,16 +51,16 @@ class OperatorCounter(TorchDispatchMode):
 
 
 def profile_call(run: Callable[[], object]) -> CallProfile:
-    """Count the operators of a call and follow its storages, in one run."""
+    """Count the operators of a call and track its storages, in one run."""
     counts = OperatorCounts()
-    places: list[Callable[[], str]] = []
+    module_path: Callable[[], str] = str
 
     def origin(func: Any) -> str:
-        return f"{places[0]()} {operator_name(func)}"
+        return f"{module_path()} {operator_name(func)}"
 
     storages = StorageTracker(origin)
-    with storages, intercept_operators(counts.add) as place:
-        places.append(place)
+    with storages, intercept_operators(counts.add) as running_module_path:
+        module_path = running_module_path
         output = run()
     del output
     parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}

@@ -1,9 +1,9 @@
-"""Numbers beside fake tensors: what follows from constants alone is computed for real.
+"""Known values of fake tensors: operators on constants are also run on real tensors.
 
-Some modules look at small tensors to know their shapes: transformers' Longformer asks its mask
-where the global tokens are. Fake tensors have no numbers to tell. But masks, positions and indices
-are made of constants by the code that runs, so their numbers can be known where the hidden states'
-cannot.
+Some modules read small tensors to decide on shapes: transformers' Longformer, for example, reads
+from its mask where the global tokens are. Fake tensors have shapes without values. But masks,
+positions and indices are usually made from constants by the code that runs, so their values can be
+known where those of hidden states cannot.
 """
 
 from __future__ import annotations
@@ -26,47 +26,48 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
-MAX_NUMBERS = 2**24
-"""Tensors of more numbers than this stay unknown: masks of 10 million tokens fit, scores do not."""
+MAX_ELEMENTS = 2**24
+"""Larger tensors stay unknown: masks of 10 million tokens are small enough, scores are not."""
 
 _aten = torch.ops.aten
 
-_BY_MASK = (_aten.index, _aten.index_put, _aten.index_put_, _aten._unsafe_index)
+_INDEXED_BY_MASKS = (_aten.index, _aten.index_put, _aten.index_put_, _aten._unsafe_index)
 
-_WITHOUT_NUMBERS = (_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty)
+_UNINITIALISED = (_aten.empty, _aten.empty_like, _aten.empty_strided, _aten.new_empty)
 
-_DRAWN_INTEGERS = (_aten.randint, _aten.randint_like, _aten.randperm)
-"""These are drawn for real: tokens and orders decide on shapes, where random floats do not."""
+_RANDOM_INTEGERS = (_aten.randint, _aten.randint_like, _aten.randperm)
+"""Computed although random: shapes may depend on tokens and orders, not on random floats."""
 
-_FILLED: dict[Any, int] = {
+_FILL_VALUES: dict[Any, int] = {
     _aten.new_zeros: 0,
     _aten.new_ones: 1,
     _aten.zeros_like: 0,
     _aten.ones_like: 1,
 }
-"""What operators write that take of a tensor its shape or type alone."""
+"""The values of results that depend only on a tensor's shape or type, not on its values."""
 
-_SHAPES_ARE_DATA = (DataDependentOutputException, DynamicOutputShapeException)
+_DATA_DEPENDENT_SHAPES = (DataDependentOutputException, DynamicOutputShapeException)
 
 _active: list[ConstantPropagation] = []
 
 
-class NumbersNeededError(MeasurementError):
-    """A count follows from numbers that are not known on fake tensors."""
+class ValuesNeededError(MeasurementError):
+    """A count depends on values of a fake tensor that are not known."""
 
 
 def constant_value(tensor: Tensor) -> Tensor | None:
-    """The numbers of a tensor, on the CPU; None where it is fake and they are not known."""
+    """The values of a tensor, on the CPU if it is fake; None if they are not known."""
     if not isinstance(tensor, FakeTensor):
         return None if tensor.is_meta else tensor
     return _active[-1].value_of(tensor) if _active else None
 
 
 class ConstantPropagation(TorchDispatchMode):
-    """Follows, inside a `FakeTensorMode`, the tensors whose numbers follow from constants.
+    """Tracks, inside a `FakeTensorMode`, the values of tensors that follow from constants.
 
     Args:
-        is_product: whether an operator multiplies matrices; these are never computed for real.
+        is_product: whether an operator multiplies matrices; the values of such operators are
+            never computed.
     """
 
     supports_higher_order_operators = True
@@ -75,7 +76,7 @@ class ConstantPropagation(TorchDispatchMode):
         super().__init__()
         self._is_product = is_product
         self._values: Any = WeakIdKeyDictionary()
-        self._spoiled: set[int] = set()
+        self._invalid_storages: set[int] = set()
 
     def __enter__(self) -> ConstantPropagation:
         _active.append(self)
@@ -87,22 +88,24 @@ class ConstantPropagation(TorchDispatchMode):
         _active.remove(self)
 
     def value_of(self, tensor: Tensor) -> Tensor | None:
-        """The numbers of a tensor that was made here or is real; None where they are not known."""
+        """The values of a real tensor, or of a fake one made here; None if they are not known."""
         value = self._values.get(tensor)
-        if value is None and type(tensor) is Tensor and tensor.numel() <= MAX_NUMBERS:
+        if value is None and type(tensor) is Tensor and tensor.numel() <= MAX_ELEMENTS:
             with no_dispatch():
                 value = tensor.detach().cpu().clone()
-            self._remember(tensor, value)
-        if value is None or value.untyped_storage()._cdata in self._spoiled:
+            self.learn(tensor, value)
+        if value is None or value.untyped_storage()._cdata in self._invalid_storages:
             return None
         return value
 
     def learn(self, tensor: Tensor, value: Tensor) -> None:
-        """The numbers of a tensor that were found elsewhere."""
-        self._remember(tensor, value)
+        """Store the values of a tensor."""
+        self._values[tensor] = value
+        # An invalid storage that was freed may be allocated again at the same address.
+        self._invalid_storages.discard(value.untyped_storage()._cdata)
 
     def forget(self, tensor: Tensor) -> Tensor | None:
-        """Refer to a tensor no more; its numbers, if they were known."""
+        """Drop the reference to a tensor; returns its values if they were known."""
         return self._values.pop(tensor, None)
 
     def __torch_dispatch__(
@@ -111,55 +114,62 @@ class ConstantPropagation(TorchDispatchMode):
         if is_made_of_plain_tensors(types):
             return NotImplemented
         kwargs = kwargs or {}
-        if _packet(func) in _BY_MASK:
-            args = self._with_numbered_indices(args)
-        is_known = self._is_known(func, args, kwargs)
+        if _packet(func) in _INDEXED_BY_MASKS:
+            args = self._masks_to_indices(args)
+        is_known = self._can_compute(func, args, kwargs)
         try:
             result = func(*args, **kwargs)
-        except _SHAPES_ARE_DATA:
+        except _DATA_DEPENDENT_SHAPES:
             if not is_known:
                 raise
-            return self._from_values(func, args, kwargs)
-        outputs = _tensors(result)
-        fill = _FILLED.get(_packet(func))
-        if fill is not None and result.numel() <= MAX_NUMBERS:
-            with no_dispatch():
-                value = torch.empty_strided(result.size(), result.stride(), dtype=result.dtype)
-                self._remember(result, value.fill_(fill))
-        elif not (
-            is_known
-            and all(tensor.numel() <= MAX_NUMBERS for tensor in outputs)
-            and self._has_computed(outputs, func, args, kwargs)
-        ):
-            self._spoil(func, args, kwargs)
+            return self._fake_from_values(func, args, kwargs)
+        if self._learn_fill(func, result):
+            return result
+        if not (is_known and self._learn_results(result, func, args, kwargs)):
+            self._invalidate(func, args, kwargs)
         return result
 
-    def _is_known(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether its numbers follow from known ones, by an operator that is cheap and certain."""
+    def _learn_fill(self, func: Any, result: Any) -> bool:
+        """Store the values of zeros and ones; whether this was such an operator."""
+        fill = _FILL_VALUES.get(_packet(func))
+        if fill is None or result.numel() > MAX_ELEMENTS:
+            return False
+        with no_dispatch():
+            value = torch.empty_strided(result.size(), result.stride(), dtype=result.dtype)
+            self.learn(result, value.fill_(fill))
+        return True
+
+    def _can_compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the inputs are known and the operator is cheap and deterministic."""
         return (
             isinstance(func, torch._ops.OpOverload)
             and (
                 torch.Tag.nondeterministic_seeded not in func.tags
-                or func.overloadpacket in _DRAWN_INTEGERS
+                or func.overloadpacket in _RANDOM_INTEGERS
             )
-            and func.overloadpacket not in _WITHOUT_NUMBERS
+            and func.overloadpacket not in _UNINITIALISED
             and not self._is_product(func.overloadpacket)
             and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))
         )
 
-    def _has_computed(
-        self, outputs: list[Tensor], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def _learn_results(
+        self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> bool:
-        """Whether the numbers of the outputs are known now."""
+        """Compute and store the values of an operator's results; whether that was possible."""
+        outputs = _tensors(result)
+        if any(tensor.numel() > MAX_ELEMENTS for tensor in outputs):
+            return False
         try:
-            values = _tensors(self._computed(func, args, kwargs))
-        except RuntimeError:  # strides may differ from those of fake tensors: not known, then
+            values = _tensors(self._compute(func, args, kwargs))
+        except RuntimeError:  # strides may differ from those of fake tensors
             return False
         for output, value in zip(outputs, values, strict=True):
-            self._remember(output, value)
+            self.learn(output, value)
         return True
 
-    def _computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator on real tensors on the CPU: the known values of its inputs."""
+
         def on_cpu(leaf: Any) -> Any:
             if isinstance(leaf, Tensor):
                 return self.value_of(leaf)
@@ -169,25 +179,20 @@ class ConstantPropagation(TorchDispatchMode):
         with no_dispatch():
             return func(*values, **named)
 
-    def _from_values(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of an operator whose shapes are data: fake tensors as its numbers say."""
+    def _fake_from_values(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The fake result of an operator whose output shape depends on data that is known."""
         device = next(tensor.device for tensor in _tensors((args, kwargs)))
-        values = self._computed(func, args, kwargs)
+        values = self._compute(func, args, kwargs)
 
-        def faked(value: Tensor) -> Tensor:
+        def to_fake(value: Tensor) -> Tensor:
             fake = torch.empty(value.shape, dtype=value.dtype, device=device)
-            self._remember(fake, value)
+            self.learn(fake, value)
             return fake
 
-        return tree_map_only(Tensor, faked, values)
+        return tree_map_only(Tensor, to_fake, values)
 
-    def _remember(self, tensor: Tensor, value: Tensor) -> None:
-        self._values[tensor] = value
-        # Memory that was spoiled and freed may be given out again.
-        self._spoiled.discard(value.untyped_storage()._cdata)
-
-    def _spoil(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """What is written to becomes unknown, with all views of it."""
+    def _invalidate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Tensors that the operator writes to become unknown, together with all their views."""
         if not isinstance(func, torch._ops.OpOverload) or not func._schema.is_mutable:
             return
         for index, argument in enumerate(func._schema.arguments):
@@ -197,23 +202,23 @@ class ConstantPropagation(TorchDispatchMode):
             for tensor in _tensors(written):
                 value = self.value_of(tensor)
                 if value is not None:
-                    self._spoiled.add(value.untyped_storage()._cdata)
+                    self._invalid_storages.add(value.untyped_storage()._cdata)
 
-    def _with_numbered_indices(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Known masks among indices are turned into the positions that they mark."""
+    def _masks_to_indices(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of an indexing operator with known masks replaced by their positions."""
         target, indices, *rest = args
-        numbered: list[Any] = []
+        positions: list[Any] = []
         for index in indices:
             is_mask = isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
             if is_mask and self.value_of(index) is not None:
-                numbered += self._from_values(_aten.nonzero_numpy.default, (index,), {})
+                positions += self._fake_from_values(_aten.nonzero_numpy.default, (index,), {})
             else:
-                numbered.append(index)
-        return target, numbered, *rest
+                positions.append(index)
+        return target, positions, *rest
 
 
 def _packet(func: Any) -> Any:
-    """The operator with all its overloads; a higher-order operator has none."""
+    """The operator with all its overloads; a higher-order operator has none and is returned."""
     return getattr(func, "overloadpacket", func)
 
 

@@ -1,4 +1,4 @@
-"""Operators that are run as what they are made of, to see what those allocate.
+"""Operators that run as the operators they consist of, to measure what those allocate.
 
 Source: torch/_higher_order_ops/flex_attention.py.
 """
@@ -14,16 +14,16 @@ from typing import Any
 import torch
 
 _COMPILED_CALL = ("compile_wrapper", "eval_frame.py")
-"""The function of torch/_dynamo that stands around whatever `torch.compile` made."""
+"""The function of torch/_dynamo, and its file, that calls whatever `torch.compile` compiled."""
 
-_AROUND_THE_OPERATOR = "_flex_attention_hop_wrapper"
-"""What `flex_attention` compiles by itself, to check its arguments: its kernel is not compiled."""
+_ARGUMENT_CHECK = "_flex_attention_hop_wrapper"
+"""`flex_attention` itself compiles this function to check its arguments, but not its kernel."""
 
 
-def written_out(
+def decomposed(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Callable[[], Any] | None:
-    """Runs what the operator is made of; None where its own formula tells what it takes."""
+    """A function that runs the operators that this one consists of; None if it has a formula."""
     if func is torch.ops.higher_order.flex_attention and not _is_compiled():
         from torch._higher_order_ops.flex_attention import sdpa_dense
 
@@ -32,7 +32,7 @@ def written_out(
 
 
 def _is_compiled() -> bool:
-    """Whether the code that runs would be compiled: counting runs it as it is written."""
+    """Whether the running code would be compiled in a normal run; counting runs it uncompiled."""
     from attnprof.nn.flex import AS_COMPILED
 
     frame: FrameType | None = sys._getframe(1)
@@ -47,4 +47,4 @@ def _is_compiled_call(code: CodeType, frame: FrameType) -> bool:
     name, file = _COMPILED_CALL
     if code.co_name != name or not code.co_filename.endswith(file):
         return False
-    return getattr(frame.f_locals.get("fn"), "__name__", "") != _AROUND_THE_OPERATOR
+    return getattr(frame.f_locals.get("fn"), "__name__", "") != _ARGUMENT_CHECK

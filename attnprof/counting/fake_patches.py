@@ -1,4 +1,4 @@
-"""What torch and transformers do otherwise as soon as tensors are fake, put right meanwhile."""
+"""Patches of torch and transformers that make them treat fake tensors like real ones."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ from attnprof.counting.constant_propagation import ConstantPropagation
 
 
 @contextmanager
-def swappable(known: ConstantPropagation) -> Generator[None]:
-    """Modules of fake tensors can be moved to another type, though weak references are held.
+def swappable_parameters(known: ConstantPropagation) -> Generator[None]:
+    """Modules of fake tensors can be moved to another type although weak references exist.
 
-    Torch swaps their parameters for others, and refuses where anything refers to them weakly. Its
-    fake tensors refer to one another so, and known numbers to all that have them.
+    torch then swaps their parameters for others, and refuses if there are weak references to them.
+    Fake tensors have weak references to one another, and `known` has them to tensors whose values
+    are known; their values are swapped too.
     """
     utilities: Any = torch.utils
-    swap, references = utilities.swap_tensors, utilities.weakref
+    swap, weakref = utilities.swap_tensors, utilities.weakref
 
-    def swapped(first: Tensor, second: Tensor) -> None:
+    def swap_tensors(first: Tensor, second: Tensor) -> None:
         values = known.forget(first), known.forget(second)
-        utilities.weakref = _NoReferences
+        utilities.weakref = _NoWeakReferences
         try:
             swap(first, second)
         finally:
-            utilities.weakref = references
+            utilities.weakref = weakref
         for tensor, value in zip((second, first), values, strict=True):
             if value is not None:
                 known.learn(tensor, value)
 
-    utilities.swap_tensors = swapped
+    utilities.swap_tensors = swap_tensors
     try:
         yield
     finally:
         utilities.swap_tensors = swap
 
 
-class _NoReferences:
-    """Stands for Python's module `weakref` where torch looks for what refers to a tensor."""
+class _NoWeakReferences:
+    """Replaces Python's module `weakref` in the code by which torch looks for references."""
 
     @staticmethod
     def getweakrefs(tensor: Tensor) -> list[Any]:
@@ -52,8 +53,8 @@ class _NoReferences:
 
 
 @contextmanager
-def unlogged() -> Generator[None]:
-    """An operator that fails is told by whoever catches it, and not by a traceback on stderr."""
+def silent_logger() -> Generator[None]:
+    """Torch logs no traceback of an operator that fails: whoever catches the error reports it."""
     log = logging.getLogger(FakeTensorMode.__module__)
     was_disabled, log.disabled = log.disabled, True
     try:
@@ -63,12 +64,12 @@ def unlogged() -> Generator[None]:
 
 
 @contextmanager
-def looked_at() -> Generator[None]:
-    """Transformers looks at the numbers of fake tensors too, where it looks at those of real ones.
+def masks_inspected() -> Generator[None]:
+    """Transformers inspects the values of fake masks as it does those of real ones.
 
-    On real tensors it finds that a mask hides nothing, or that no sequences are packed, and leaves
-    the mask out. Of fake ones it assumes the worst, and multiplies other pairs than a real run. It
-    does not look for padding among tokens to warn of it.
+    If a real mask hides nothing, and no sequences are packed, transformers leaves it out. For fake
+    masks it assumes the worst case and computes other pairs than a real run. Inside this context it
+    treats tensors as real, and does not search tokens for padding to warn about it.
     """
     if "transformers" not in sys.modules:
         yield
@@ -79,8 +80,8 @@ def looked_at() -> Generator[None]:
     model: Any = PreTrainedModel
     is_fake = import_utils.is_fake_tensor
     warn = model.warn_if_padding_and_no_attention_mask
-    import_utils.is_fake_tensor = _is_nothing_to_tell
-    model.warn_if_padding_and_no_attention_mask = _is_nothing_to_tell
+    import_utils.is_fake_tensor = _always_false
+    model.warn_if_padding_and_no_attention_mask = _always_false
     try:
         yield
     finally:
@@ -88,6 +89,5 @@ def looked_at() -> Generator[None]:
         model.warn_if_padding_and_no_attention_mask = warn
 
 
-def _is_nothing_to_tell(*args: Any) -> bool:
-    """Neither that a tensor is fake, nor that it holds padding."""
+def _always_false(*args: Any) -> bool:
     return False

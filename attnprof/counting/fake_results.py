@@ -1,4 +1,4 @@
-"""What operators return on fake tensors where torch refuses what it computes on real ones."""
+"""Results on fake tensors of operators that torch computes on real tensors only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _aten = torch.ops.aten
 
 
 class FakeResults(TorchDispatchMode):
-    """Stands right above torch's fake tensors."""
+    """The dispatch mode right above torch's fake tensors: supplies results that they refuse."""
 
     supports_higher_order_operators = True
 
@@ -29,7 +29,7 @@ class FakeResults(TorchDispatchMode):
 def _grouped_mm(
     self: Tensor, mat2: Tensor, offs: Tensor | None = None, out_dtype: Any = None, **_: Any
 ) -> Tensor:
-    """Torch takes bfloat16 alone, where its kernel takes all floats.
+    """On fake tensors torch accepts bfloat16 only, although its kernel accepts all float types.
 
     Source: torch/_meta_registrations.py, `_create_grouped_mm_output_tensor`.
     """

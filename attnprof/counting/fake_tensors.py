@@ -1,7 +1,7 @@
-"""Measures on fake tensors: shapes without numbers, so that no model is too large to be counted.
+"""Measure calls on fake tensors, which have shapes but no values, so no model is too large.
 
-Numbers that follow from constants, such as masks and positions, are known all the same. What asks
-for others, such as a module that routes tokens by what they say, runs for real.
+Values that follow from constants, such as masks and positions, are known all the same. A call that
+needs other values, such as a module that routes tokens by their content, runs on real tensors.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch._subclasses.fake_tensor import (
 
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
-from attnprof.counting.constant_propagation import ConstantPropagation, NumbersNeededError
-from attnprof.counting.fake_patches import looked_at, swappable, unlogged
+from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
+from attnprof.counting.fake_patches import masks_inspected, silent_logger, swappable_parameters
 from attnprof.counting.fake_results import FakeResults
-from attnprof.counting.flex_block_masks import block_masks_known
+from attnprof.counting.flex_block_masks import known_block_masks
 from attnprof.counting.mac_formulas import formula_of
-from attnprof.counting.tensor_subclasses import constructors
+from attnprof.counting.tensor_subclasses import subclass_constructors
 
 _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ _NEEDS_REAL_VALUES = (
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
-    NumbersNeededError,
+    ValuesNeededError,
 )
 
 _MESSAGES = (
@@ -47,62 +47,66 @@ _MESSAGES = (
     "tensor subclass",
     "meta tensor",
 )
-"""In the messages of torch where code asks a fake tensor for its numbers."""
+"""Parts of torch's error messages where code requests the values of a fake tensor."""
 
 
-class GaveUpError(MeasurementError):
-    """Another counter gave up on a call: maybe on fake tensors alone."""
+class CounterFailedError(MeasurementError):
+    """A third-party counter failed on a call; it may only have failed on fake tensors."""
 
 
 @contextmanager
 def fake_mode() -> Generator[None]:
-    """New tensors are fake here, and real ones from outside are taken as such."""
+    """New tensors are fake inside; operators accept real ones from outside, too."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     known = ConstantPropagation(lambda operator: formula_of(operator) is not None)
     with (
         fake,
         FakeResults(),
         known,
-        constructors(),
-        block_masks_known(fake, known),
-        swappable(known),
-        looked_at(),
-        unlogged(),
+        subclass_constructors(),
+        known_block_masks(fake, known),
+        swappable_parameters(known),
+        masks_inspected(),
+        silent_logger(),
     ):
         yield
 
 
 def is_fake_mode() -> bool:
-    """Whether tensors that are made now are fake."""
+    """Whether tensors created now are fake."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 def needs_real_values(error: Exception) -> bool:
-    """Whether code failed because fake tensors have none."""
+    """Whether code failed because fake tensors have no values."""
     return isinstance(error, _NEEDS_REAL_VALUES) or any(word in str(error) for word in _MESSAGES)
 
 
 def why_not_fake(error: Exception) -> str:
-    """Why a call is not run on fake tensors, in words, by what was raised there."""
+    """Why a call cannot run on fake tensors, given the error that it raised there."""
     if needs_real_values(error):
         return "its shapes depend on data"
-    return f"it does not run without numbers ({describe_error(error)})"
+    return f"it does not run on fake tensors ({describe_error(error)})"
 
 
 def on_fake_tensors_alone(build: Build, measure: Callable[[Call], _T], unknown: str) -> _T:
-    """`measure` of a call on fake tensors, and on no others.
+    """`measure` of a call on fake tensors, never on real ones.
+
+    Args:
+        build: makes the call, on fake tensors inside `fake_mode`.
+        measure: runs it.
+        unknown: what is not known if that fails: the subject of the error message.
 
     Raises:
-        MeasurementError: where it does not run on them; it begins with `unknown`.
+        MeasurementError: if the call does not run on fake tensors.
     """
 
     def refuse(error: Exception) -> None:
-        why = (
-            "depends on data"
-            if needs_real_values(error)
-            else f"is not known: {why_not_fake(error)}"
-        )
-        raise MeasurementError(f"{unknown} {why}") from error
+        if needs_real_values(error):
+            message = f"{unknown} depends on data"
+        else:
+            message = f"{unknown} is not known: {why_not_fake(error)}"
+        raise MeasurementError(message) from error
 
     return on_fake_tensors(build, measure, refuse)
 
@@ -112,25 +116,32 @@ def on_fake_tensors(
     measure: Callable[[Call], _T],
     before_real: Callable[[Exception], None] = lambda error: None,
 ) -> _T:
-    """`measure` of a call on fake tensors, or on real ones where it does not run on fake ones.
+    """`measure` of a call on fake tensors, or on real ones if it does not run on fake ones.
 
-    What fails on fake tensors is not wrong by that: it may ask for numbers, or call operators that
-    do not tell the shape of what they return. What is wrong fails on real tensors, too.
+    A call that fails on fake tensors need not be wrong: it may need values, or call operators that
+    have no shape function. A call that is wrong fails on real tensors, too. Errors that attnprof
+    raises about the call itself are not tried again on real tensors.
 
     Args:
-        build: makes the call, fake inside `fake_mode`.
+        build: makes the call, on fake tensors inside `fake_mode`.
         measure: runs it.
-        before_real: called before the call is made of real tensors, with what was raised on fake
-            ones; raises where it must not be.
+        before_real: called with the error on fake tensors before the call is made on real ones;
+            raises to prevent that.
     """
     try:
         with fake_mode():
             return measure(build())
     except Exception as error:
-        is_said_of_the_call = isinstance(error, AttnprofError) and not isinstance(
-            error, GaveUpError
-        )
-        if is_said_of_the_call and not needs_real_values(error):
+        if _is_about_the_call(error):
             raise
         before_real(error)
     return measure(build())
+
+
+def _is_about_the_call(error: Exception) -> bool:
+    """Whether it would be raised on real tensors, too."""
+    return (
+        isinstance(error, AttnprofError)
+        and not isinstance(error, CounterFailedError)
+        and not needs_real_values(error)
+    )

@@ -1,8 +1,8 @@
 """Which module an operator belongs to, in the forward pass and in the backward pass.
 
-In the forward pass it is the innermost module that runs. In the backward pass it is the module
-whose forward pass made the autograd node that runs: autograd numbers the nodes in the order in
-which they are made. Tensors get no hooks, so that nothing of what autograd does changes.
+In the forward pass it is the innermost running module. In the backward pass it is the module whose
+forward pass created the running autograd node: autograd numbers nodes in the order of creation.
+Tensors get no hooks, so nothing that autograd does changes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 ROOT = ""
-"""The path of the module that is called; those inside it are named as in `named_modules`."""
+"""The path of the module that is called; those inside it have the paths of `named_modules`."""
 
 _autograd: Any = torch.autograd
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A module that runs: its path, and the backward pass that called it, -1 for none."""
+    """A running module: its path, and the id of the backward pass that called it, -1 if none."""
 
     module: nn.Module
     path: str
@@ -33,11 +33,11 @@ class _Running:
 
 
 class ModuleCalls:
-    """Follows the calls of modules.
+    """Tracks which modules are running.
 
-    A module is named as its caller holds it: one that two modules share has two paths. One that its
-    caller does not hold is named behind its caller too, by its last name in the modules that are
-    further out, or by its class.
+    The path of a module is that of its caller and its name in the caller, so a module that two
+    others share has two paths. A module that is not inside its caller also gets the path of its
+    caller, followed by the last part of its name in an outer module, or else by its class.
     """
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class ModuleCalls:
         self._names: dict[nn.Module, dict[nn.Module, str]] = {}
         self._hooks = ExitStack()
         self._thread = 0
-        # The nodes from number starts[i] on were made in places[i].
-        self._starts = [0]
-        self._places = [ROOT]
-        self._seen = 0
+        # Nodes with sequence numbers from _first_nodes[i] on were created in _node_paths[i].
+        self._first_nodes = [0]
+        self._node_paths = [ROOT]
+        self._next_node = 0
 
     def __enter__(self) -> ModuleCalls:
         self._thread = threading.get_ident()
-        self._seen = _autograd._get_sequence_nr()
+        self._next_node = _autograd._get_sequence_nr()
         hooks = nn.modules.module
         for handle in (
             hooks.register_module_forward_pre_hook(self._enter),
@@ -66,38 +66,38 @@ class ModuleCalls:
         self._hooks.close()
 
     def module_path(self) -> str:
-        """The path of the module that runs, or whose gradients do."""
-        place = self._module_path()
+        """The path of the module that is running, forward or backward."""
+        path = self._current_path()
         if threading.get_ident() == self._thread:
-            self._note_nodes(place)
-        return place
+            self._assign_new_nodes(path)
+        return path
 
-    def _module_path(self) -> str:
+    def _current_path(self) -> str:
         caller = self._caller()
         if caller is not None:
             return caller.path
         node: Any = torch._C._current_autograd_node()
         if node is None:
             return ROOT
-        return self._places[bisect_right(self._starts, node._sequence_nr()) - 1]
+        return self._node_paths[bisect_right(self._first_nodes, node._sequence_nr()) - 1]
 
-    def _note_nodes(self, place: str) -> None:
-        """Nodes that were made since the last call belong here."""
-        made = _autograd._get_sequence_nr()
-        if made > self._seen and place != self._places[-1]:
-            self._starts.append(self._seen)
-            self._places.append(place)
-        self._seen = made
+    def _assign_new_nodes(self, path: str) -> None:
+        """Assign nodes created since the last call to this path."""
+        next_node = _autograd._get_sequence_nr()
+        if next_node > self._next_node and path != self._node_paths[-1]:
+            self._first_nodes.append(self._next_node)
+            self._node_paths.append(path)
+        self._next_node = next_node
 
     def _caller(self) -> _Running | None:
-        """The innermost module that runs; None in a backward pass that began further in."""
+        """The innermost running module; None in a backward pass that started inside it."""
         innermost = self._running[-1] if self._running else None
         task = torch._C._current_graph_task_id()
         return innermost if innermost is not None and innermost.graph_task == task else None
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        place = self.module_path()
-        path = self._path_of(module, self._caller(), place)
+        current_path = self.module_path()
+        path = self._path_of(module, self._caller(), current_path)
         self._paths[module][path] = None
         self._running.append(_Running(module, path, torch._C._current_graph_task_id()))
 
@@ -106,15 +106,15 @@ class ModuleCalls:
         if self._running and self._running[-1].module is module:
             self._running.pop()
 
-    def _path_of(self, module: nn.Module, caller: _Running | None, place: str) -> str:
+    def _path_of(self, module: nn.Module, caller: _Running | None, current_path: str) -> str:
         if caller is not None:
             return _joined(caller.path, self._name(module, caller))
         if torch._C._current_graph_task_id() == -1:
             return ROOT
-        # A checkpoint runs it once more, in the backward pass of the part that it was called in.
-        known = list(self._paths[module])
-        nearest = [path for path in known if _is_inside(path, place) or _is_inside(place, path)]
-        return (nearest or known or [place])[-1]
+        # A checkpoint runs the module again, in the backward pass of the part that contains it.
+        earlier = list(self._paths[module])
+        nearest = [path for path in earlier if _are_nested(path, current_path)]
+        return (nearest or earlier or [current_path])[-1]
 
     def _name(self, module: nn.Module, caller: _Running) -> str:
         for name, child in caller.module.named_children():
@@ -136,6 +136,11 @@ class ModuleCalls:
 
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _are_nested(path: str, reference: str) -> bool:
+    """Whether one of two modules is inside the other."""
+    return _is_inside(path, reference) or _is_inside(reference, path)
 
 
 def _is_inside(path: str, outer: str) -> bool:

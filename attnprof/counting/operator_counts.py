@@ -1,4 +1,4 @@
-"""Counts the MACs of every operator that torch dispatches, by module, and tells what it missed."""
+"""Count the MACs of every dispatched operator by module, and list the uncounted ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch.utils._pytree import tree_leaves
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.module_paths import ModuleCalls
-from attnprof.counting.tensor_subclasses import constructors, is_made_of_plain_tensors
+from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors, subclass_constructors
 from attnprof.counting.zero_mac_operators import is_zero_mac
 
 OperatorCallback = Callable[[str, str, "int | None"], None]
-"""Told of an operator: the path of its module, its name, its MACs or None."""
+"""Called for each operator with the path of its module, its name, and its MACs or None."""
 
 OperatorWrapper = Callable[[Any, "tuple[Any, ...]", "dict[str, Any]", Callable[[], Any]], Any]
-"""Runs an operator: given it, its arguments, and what runs it and returns its result."""
+"""Runs an operator: takes it, its arguments, and a function that runs it and returns its result."""
 
 
 @dataclass(slots=True)
@@ -34,8 +34,8 @@ class OperatorTally:
 
     Attributes:
         calls: how often it was called.
-        macs: what it multiplied, all calls together; 0 where `is_counted` is false.
-        is_counted: false where it touched floats and no formula knows it.
+        macs: MACs of all calls together; 0 if `is_counted` is false.
+        is_counted: false if it has floating-point inputs or outputs and no formula.
     """
 
     calls: int = 0
@@ -48,20 +48,20 @@ class OperatorCounts:
     """MACs of one call by module and operator.
 
     Attributes:
-        tallies: by the path of the innermost module, `""` for the one that is called, and the
-            operator's name, such as `aten.addmm`.
+        tallies: by the path of the innermost module (`""` for the root) and the operator's name,
+            such as `aten.addmm`.
     """
 
     tallies: dict[tuple[str, str], OperatorTally] = field(
         default_factory=lambda: defaultdict(OperatorTally)
     )
 
-    def add(self, place: str, name: str, macs: int | None) -> None:
-        """One call of an operator; MACs are None where no formula knows it."""
-        entry = self.tallies[place, name]
-        entry.calls += 1
-        entry.macs += macs or 0
-        entry.is_counted &= macs is not None
+    def add(self, module_path: str, operator: str, macs: int | None) -> None:
+        """Add one call of an operator; `macs` is None if it has no formula."""
+        tally = self.tallies[module_path, operator]
+        tally.calls += 1
+        tally.macs += macs or 0
+        tally.is_counted &= macs is not None
 
     @property
     def macs(self) -> int:
@@ -70,7 +70,7 @@ class OperatorCounts:
 
     @property
     def uncounted(self) -> dict[str, int]:
-        """Calls of the operators that touch floats and have no formula, by name."""
+        """Calls of operators that compute with floats and have no formula, by name."""
         calls: dict[str, int] = defaultdict(int)
         for (_, operator), tally in self.tallies.items():
             if not tally.is_counted:
@@ -82,7 +82,7 @@ class OperatorCounts:
         """MACs of all operators.
 
         Raises:
-            MeasurementError: when one is uncounted: a count with holes is no count.
+            MeasurementError: if one is uncounted, since the sum would be too small.
         """
         if self.uncounted:
             raise MeasurementError(describe_uncounted(self.uncounted))
@@ -90,19 +90,20 @@ class OperatorCounts:
 
 
 def describe_uncounted(uncounted: dict[str, int]) -> str:
-    """Which operators have no formula, in words."""
+    """The message about operators without a formula, given the calls of each."""
     names = ", ".join(
-        f"{name} ({calls} call{'s' * (calls > 1)})" for name, calls in sorted(uncounted.items())
+        f"{name} (1 call)" if calls == 1 else f"{name} ({calls} calls)"
+        for name, calls in sorted(uncounted.items())
     )
-    return f"no MAC formula for {names}: give one with attnprof.register_mac_formula"
+    return f"no MAC formula for {names}: register one with attnprof.register_mac_formula"
 
 
 def count_operators(run: Callable[[], object]) -> OperatorCounts:
     """The operators of one call, on real tensors or, inside a `FakeTensorMode`, on fake ones.
 
-    Functions that `torch.compile` made are counted as they are written, not as compiled; kernels
-    that torch does not dispatch, such as those of a C++ extension without `torch.library`, are not
-    seen, Triton's are.
+    Functions made by `torch.compile` are counted as they are written, not as compiled. Triton
+    kernels are counted. Other kernels that torch does not dispatch, such as those of a C++
+    extension without `torch.library`, are not.
     """
     counts = OperatorCounts()
     with intercept_operators(counts.add):
@@ -116,34 +117,39 @@ def _call_unwrapped(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -
 
 @contextmanager
 def intercept_operators(
-    tell: OperatorCallback, around: OperatorWrapper = _call_unwrapped
+    on_operator: OperatorCallback, around: OperatorWrapper = _call_unwrapped
 ) -> Generator[Callable[[], str]]:
-    """Tell of each operator that runs inside: its place, its name, its MACs or None.
+    """Report each operator that runs inside.
 
-    Yields what tells the path of the module that runs.
+    Args:
+        on_operator: called after each operator.
+        around: runs each operator, including composite ones, which torch dispatches whole in
+            inference mode.
 
-    `around` runs each of them, and those that are made of others, which reach here in inference
-    mode, too.
+    Yields:
+        A function that returns the path of the module that is running.
     """
     with (
         torch.compiler.set_stance("force_eager"),
-        constructors(),
+        subclass_constructors(),
         ModuleCalls() as calls,
-        _triton_launches(lambda name, macs: tell(calls.module_path(), name, macs)),
-        _Dispatch(calls, tell, around),
+        _triton_launches(lambda name, macs: on_operator(calls.module_path(), name, macs)),
+        _Dispatch(calls, on_operator, around),
     ):
         yield calls.module_path
 
 
 class _Dispatch(TorchDispatchMode):
-    """Sees each operator below autograd, with its place in the module tree."""
+    """Intercepts each operator below autograd, with the path of the module that runs."""
 
     supports_higher_order_operators = True
 
-    def __init__(self, calls: ModuleCalls, tell: OperatorCallback, around: OperatorWrapper) -> None:
+    def __init__(
+        self, calls: ModuleCalls, on_operator: OperatorCallback, around: OperatorWrapper
+    ) -> None:
         super().__init__()
         self._calls = calls
-        self._tell = tell
+        self._on_operator = on_operator
         self._around = around
 
     def __torch_dispatch__(
@@ -152,18 +158,18 @@ class _Dispatch(TorchDispatchMode):
         kwargs = kwargs or {}
         if is_made_of_plain_tensors(types):
             return NotImplemented
-        if getattr(func, "namespace", "") == "prim":  # asks a tensor for its device, say
+        if getattr(func, "namespace", "") == "prim":  # queries of a tensor, such as its device
             return func(*args, **kwargs)
         return self._around(func, args, kwargs, lambda: self._run(func, args, kwargs))
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         formula = formula_of(getattr(func, "overloadpacket", func))
         if formula is None and isinstance(func, torch._ops.OpOverload):
-            # What is made of other operators reaches here whole in inference mode.
+            # In inference mode composite operators are dispatched whole: count their parts.
             with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         result = func(*args, **kwargs)
         macs: int | None
         if formula is None:
@@ -173,7 +179,7 @@ class _Dispatch(TorchDispatchMode):
             macs = formula(**arguments_of(func, args, kwargs), result=result)
         else:
             macs = formula(*args, **kwargs, result=result)
-        self._tell(
+        self._on_operator(
             self._calls.module_path(), operator_name(func), None if macs is None else int(macs)
         )
         return result
@@ -184,27 +190,30 @@ def _is_tensor(leaf: object) -> bool:
 
 
 def operator_name(func: Any) -> str:
-    """`aten.addmm`, or the name of a higher-order operator."""
+    """The name without the overload, such as `aten.addmm`; or that of a higher-order operator."""
     return str(getattr(func, "overloadpacket", func))
 
 
 @contextmanager
-def _triton_launches(tell: Callable[[str, int | None], None]) -> Generator[None]:
-    """Tell of each Triton kernel that is launched: torch does not dispatch them."""
+def _triton_launches(on_launch: Callable[[str, int | None], None]) -> Generator[None]:
+    """Report each Triton kernel that is launched, by name with its MACs.
+
+    torch does not dispatch Triton kernels.
+    """
     if importlib.util.find_spec("triton") is None:
         yield
         return
     kernels: Any = importlib.import_module("triton.runtime.jit").JITFunction
     run: Any = kernels.run
 
-    def told(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    def reporting_run(kernel: Any, *args: Any, **kwargs: Any) -> Any:
         formula = formula_of(kernel)
         result = run(kernel, *args, **kwargs)
         macs = None if formula is None else formula(*args, **kwargs, result=result)
-        tell(f"triton.{kernel.__name__}", macs)
+        on_launch(f"triton.{kernel.__name__}", macs)
         return result
 
-    kernels.run = told
+    kernels.run = reporting_run
     try:
         yield
     finally:

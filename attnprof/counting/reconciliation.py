@@ -1,18 +1,17 @@
-"""What a counter sees of a run, span by span, beside what the run multiplies.
+"""Predict what a counter reports for a run by its rule, and name each difference.
 
-A span is one thing that a counter can take note of: the call of a module, of a function by the name
-that callers find it under, or of an operator. For each the counter's rule says what it adds: MACs
-that it means for the products inside, and work that is no MACs. Every product that no span covers
-is not seen, one that two spans cover is counted twice; so the counter's sum follows, each
-difference to the truth by name.
+The rule says what the counter adds for each call that it can observe: the call of a module, of a
+function (by the path under which callers find it) or of an operator. It adds MACs for the products
+inside the call, and work that is not MACs. A product inside no counted call is not counted; one
+inside two counted calls is counted twice. The counter's sum follows, with every difference from the
+operator-level count by name.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,35 +20,36 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from attnprof.counting.call import Call
+from attnprof.counting.call_hooks import idle_hooks, module_hooks, patched_function
 from attnprof.counting.operator_counts import intercept_operators
 
 Kind = Literal["module", "function", "operator"]
 
-_AT_EVERY_PLACE = "shared modules counted at every place"
+_REPEATED_MODULES = "shared modules counted once per occurrence"
 
 _NAMING_FUNCTIONS = {
     "torch.einsum": "einsum",
-    "torch.Tensor.__matmul__": "the operator @",
-    "torch.nn.functional.linear": "linear as a function",
+    "torch.Tensor.__matmul__": "operator @",
+    "torch.nn.functional.linear": "functional.linear",
     "torch.nn.functional.scaled_dot_product_attention": "scaled_dot_product_attention",
 }
-"""Functions that name the products inside which a counter does not see."""
+"""Functions by which products inside them are named if a counter does not count them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallEvent:
-    """One call that a counter can take note of.
+    """One call that a counter can observe.
 
     Attributes:
-        kind: of what.
-        subject: the module; the function's place, such as `torch.matmul`; the operator, all
-            overloads, such as `torch.ops.aten.mm`.
-        args: of the call, by position.
-        kwargs: of the call, by keyword; a module's are not told.
-        output: what it returned.
-        macs: of all products inside, as they were multiplied.
-        is_outermost: false for an operator that another one, such as einsum, is made of.
-        places: at how many places of the tree the module stands that is called, or that calls.
+        kind: what is called.
+        subject: the module; the path of the function, such as `torch.matmul`; the operator with
+            all its overloads, such as `torch.ops.aten.mm`.
+        args: positional arguments.
+        kwargs: keyword arguments; empty for modules, whose hooks do not get them.
+        output: what the call returned.
+        macs: operator-level MACs of all products inside.
+        is_outermost: false for an operator inside another one, such as those inside einsum.
+        occurrences: how often the module that is called, or that calls, occurs in the module tree.
     """
 
     kind: Kind
@@ -59,18 +59,18 @@ class CallEvent:
     output: Any
     macs: int
     is_outermost: bool = True
-    places: int = 1
+    occurrences: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class CounterEntry:
-    """What a counter adds for a span.
+    """What a counter adds for one call.
 
     Attributes:
-        products: MACs that it means for the products inside; None where it means none of them.
-        extras: what else it adds, by name: it is no MACs.
-        misfit: why `products` differs from what is multiplied, where it does.
-        times: how often it adds all this: some count a module at every place where it stands.
+        products: MACs that it adds for the products inside; None if it does not count them.
+        extras: what else it adds that is not MACs, by name.
+        mismatch: why `products` differs from the operator-level MACs, if it does.
+        times: how often it adds all this: some count a module once per occurrence in the tree.
     """
 
     products: int | None = None
@@ -80,16 +80,17 @@ class CounterEntry:
 
 
 CounterRule = Callable[[CallEvent], "CounterEntry | None"]
-"""A counter's rule."""
+"""What a counter adds for a call; None if nothing."""
 
 
 @dataclass(slots=True)
 class Reconciliation:
-    """What a counter must have counted, if its rule is right.
+    """What a counter must report if its rule is right.
 
     Attributes:
-        true_macs: of the run.
-        differences: what the counter adds or leaves out, by name; it counts the sum of all this.
+        true_macs: operator-level MACs of the run.
+        differences: what the counter adds or misses, by name; its count is `true_macs` and all
+            these.
     """
 
     true_macs: int
@@ -101,217 +102,183 @@ class Reconciliation:
         return self.true_macs + self.differences.total()
 
 
-@dataclass(slots=True)
-class _Product:
-    """Products of one operator, and how many spans of the counter cover them."""
-
-    name: str
-    macs: int
-    covers: int = 0
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """Keeps the account while the run goes on."""
-
-    rule: CounterRule
-    products: list[_Product] = field(default_factory=list[_Product])
-    differences: Counter[str] = field(default_factory=Counter[str])
-    functions: list[str] = field(default_factory=list[str])
-
-    def enter(self, sight: CounterEntry | None, since: int, macs: int) -> None:
-        """Take note of what the counter adds for a span that began at product `since`."""
-        if sight is None:
-            return
-        self.differences.update(sight.extras)
-        once = sum(sight.extras.values()) + (sight.products or 0)
-        self.differences[_AT_EVERY_PLACE] += (sight.times - 1) * once
-        if sight.products is None:
-            return
-        for product in self.products[since:]:
-            product.covers += 1
-        self.differences[sight.mismatch] += sight.products - macs
-
-    def macs_since(self, since: int) -> int:
-        return sum(product.macs for product in self.products[since:])
-
-    def result(self) -> Reconciliation:
-        for product in self.products:
-            if product.covers == 0:
-                self.differences[f"{product.name} not seen"] -= product.macs
-            elif product.covers > 1:
-                self.differences["counted twice"] += (product.covers - 1) * product.macs
-        differences = Counter({name: macs for name, macs in self.differences.items() if macs})
-        return Reconciliation(sum(product.macs for product in self.products), differences)
-
-
 def reconcile(
     run: Callable[[], object],
-    sees: CounterRule,
+    rule: CounterRule,
     functions: Iterable[str] = (),
     hooked: Iterable[nn.Module] = (),
 ) -> Reconciliation:
-    """Run, and tell what a counter sees of it.
+    """Run, and predict by a counter's rule what it counts.
 
     Args:
         run: on real tensors, or on fake ones inside `fake_mode`.
-        sees: the counter's rule.
-        functions: the places of functions that the counter replaces, such as `torch.matmul`.
-        hooked: the modules that the counter adds hooks to, as often as it does, as `every_place`
-            lists them: torch's encoder layers, say, then leave their fused operator alone.
+        rule: the counter's rule.
+        functions: paths of the functions that the counter patches, such as `torch.matmul`.
+        hooked: the modules that the counter hooks, as often as it hooks each (`occurrences` lists
+            them once per place in the tree). Hooks matter: torch's encoder layers, for example, do
+            not use their fused operator if there are any.
 
     Raises:
-        MeasurementError: when the run has operators that no formula is known for.
+        MeasurementError: if the run has operators without a MAC formula.
     """
-    ledger = _Ledger(sees)
-    places = Counter(hooked)
-    running: list[int] = []
-    in_operator = False
-
-    def on_operator(func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
-        """Python code of the operator itself, such as that of fake tensors, is no part of it."""
-        nonlocal in_operator
-        outer, in_operator, since = in_operator, True, len(ledger.products)
-        try:
-            output = run()
-        finally:
-            in_operator = outer
-        macs = ledger.macs_since(since)
-        subject = getattr(func, "overloadpacket", func)
-        span = CallEvent("operator", subject, args, kwargs, output, macs, not outer)
-        ledger.enter(sees(span), since, macs)
-        return output
-
-    def tell(place: str, name: str, macs: int | None) -> None:
-        if macs:
-            ledger.products.append(_Product(_name(name, ledger.functions), macs))
-
-    def on_function(place: str, function: Any) -> Callable[..., Any]:
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            if in_operator:
-                return function(*args, **kwargs)
-            since = len(ledger.products)
-            ledger.functions.append(place)
-            try:
-                output = function(*args, **kwargs)
-            finally:
-                ledger.functions.pop()
-            macs = ledger.macs_since(since)
-            span = CallEvent(
-                "function", place, args, kwargs, output, macs, places=running[-1] if running else 1
-            )
-            ledger.enter(sees(span), since, macs)
-            return output
-
-        return replaced
-
+    ledger = _Ledger(rule, Counter(hooked))
     with ExitStack() as stack:
-        stack.enter_context(_module_calls(ledger, places, running))
-        stack.enter_context(_hooks(places))
-        for place in dict.fromkeys([*functions, *_NAMING_FUNCTIONS]):
-            stack.enter_context(_replaced(place, on_function))
-        stack.enter_context(intercept_operators(tell, around=on_operator))
+        stack.enter_context(module_hooks(ledger.before_module, ledger.after_module))
+        stack.enter_context(idle_hooks(ledger.occurrences))
+        for path in dict.fromkeys([*functions, *_NAMING_FUNCTIONS]):
+            stack.enter_context(patched_function(path, ledger.wrap_function))
+        stack.enter_context(intercept_operators(ledger.add_product, around=ledger.run_operator))
         run()
     return ledger.result()
 
 
-def forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) -> None:
-    """The call as most counters run it: forward, in eval mode, without gradients.
+def run_forward(call: Call, without_gradients: Callable[[], Any] = torch.no_grad) -> None:
+    """Run the call as most counters do: forward only, in eval mode, without gradients.
 
     Args:
         call: the call.
-        without_gradients: `torch.inference_mode` leaves operators such as einsum whole.
+        without_gradients: in `torch.inference_mode`, composite operators such as einsum are
+            dispatched as one operator.
     """
     kwargs = tree_map_only(torch.Tensor, torch.Tensor.detach, call.kwargs)
     with without_gradients():
         call.module.eval()(**kwargs)
 
 
-def every_place(root: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a tree as `nn.Module.apply` visits them: once for each of their places."""
+def occurrences(root: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a tree as `nn.Module.apply` visits them: shared ones once per occurrence."""
     yield root
     for child in root.children():
-        yield from every_place(child)
+        yield from occurrences(child)
 
 
-@contextmanager
-def _hooks(modules: Iterable[nn.Module]) -> Generator[None]:
-    """Each module has a hook of its own, which does nothing."""
+@dataclass(slots=True)
+class _Product:
+    """Products of one operator, and how many counted calls they are inside of."""
 
-    def nothing(module: nn.Module, args: Any, output: Any) -> None:
-        return
-
-    handles = [module.register_forward_hook(nothing) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    name: str
+    macs: int
+    times_counted: int = 0
 
 
-@contextmanager
-def _module_calls(
-    ledger: _Ledger, places: Counter[nn.Module], running: list[int]
-) -> Generator[None]:
-    """Spans of modules; `running` has at how many places each of those stands that run."""
-    begun: list[int] = []
+@dataclass(slots=True)
+class _Ledger:
+    """Collects the products of a run and what the counter adds for its calls.
 
-    def before(module: nn.Module, args: Any) -> None:
-        begun.append(len(ledger.products))
-        running.append(places[module] or 1)
+    Attributes:
+        rule: the counter's rule.
+        occurrences: how often each hooked module occurs in the tree.
+        products: those executed so far.
+        differences: those found so far, by name.
+        functions: paths of the patched functions that are running, outermost first.
+        modules: for each running module, outermost first: the number of products before it, and
+            how often it occurs in the tree.
+        is_in_operator: whether an operator is running.
+    """
 
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        since = begun.pop()
-        macs = ledger.macs_since(since)
-        span = CallEvent("module", module, args, {}, output, macs, places=running.pop())
-        ledger.enter(ledger.rule(span), since, macs)
+    rule: CounterRule
+    occurrences: Counter[nn.Module]
+    products: list[_Product] = field(default_factory=list[_Product])
+    differences: Counter[str] = field(default_factory=Counter[str])
+    functions: list[str] = field(default_factory=list[str])
+    modules: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    is_in_operator: bool = False
 
-    handles = (
-        nn.modules.module.register_module_forward_pre_hook(before),
-        nn.modules.module.register_module_forward_hook(after),
-    )
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def add_product(self, module_path: str, operator: str, macs: int | None) -> None:
+        """Add the products of one operator that ran."""
+        if macs:
+            self.products.append(_Product(_product_name(operator, self.functions), macs))
 
-
-@contextmanager
-def _replaced(place: str, replacement: Callable[[str, Any], Any]) -> Generator[None]:
-    """The function at a place such as `torch.Tensor.matmul` is another one inside."""
-    module, _, inner = place.rpartition(".")
-    owner: Any = torch.Tensor if module == "torch.Tensor" else importlib.import_module(module)
-    if not hasattr(owner, inner):
-        yield
-        return
-    own, original = vars(owner).get(inner), getattr(owner, inner)
-
-    def as_it_was(*args: Any, **kwargs: Any) -> Any:
-        """What a class of tensors does for this function, it tells by the function itself."""
-        setattr(owner, inner, original)
+    def run_operator(self, func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+        """Run an operator and enter what the counter adds for it."""
+        is_inner, since = self.is_in_operator, len(self.products)
+        self.is_in_operator = True
         try:
-            return original(*args, **kwargs)
+            output = run()
         finally:
-            setattr(owner, inner, replaced)
+            self.is_in_operator = is_inner
+        operator, macs = getattr(func, "overloadpacket", func), self._macs_since(since)
+        self._enter(
+            CallEvent("operator", operator, args, kwargs, output, macs, is_outermost=not is_inner),
+            since,
+        )
+        return output
 
-    replaced = replacement(place, as_it_was)
-    setattr(owner, inner, replaced)
-    try:
-        yield
-    finally:
-        if own is None:
-            delattr(owner, inner)
-        else:
-            setattr(owner, inner, own)
+    def wrap_function(self, path: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that enters what the counter adds for each of its calls.
+
+        Calls from inside an operator, such as from the Python code of fake tensors, are not
+        entered.
+        """
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if self.is_in_operator:
+                return function(*args, **kwargs)
+            since = len(self.products)
+            self.functions.append(path)
+            try:
+                output = function(*args, **kwargs)
+            finally:
+                self.functions.pop()
+            caller_occurrences = self.modules[-1][1] if self.modules else 1
+            macs = self._macs_since(since)
+            self._enter(
+                CallEvent(
+                    "function", path, args, kwargs, output, macs, occurrences=caller_occurrences
+                ),
+                since,
+            )
+            return output
+
+        return wrapper
+
+    def before_module(self, module: nn.Module, args: Any) -> None:
+        """A hook: the module is about to run."""
+        self.modules.append((len(self.products), self.occurrences[module] or 1))
+
+    def after_module(self, module: nn.Module, args: Any, output: Any) -> None:
+        """A hook: the module has run; enter what the counter adds for it."""
+        since, occurrences = self.modules.pop()
+        macs = self._macs_since(since)
+        self._enter(
+            CallEvent("module", module, args, {}, output, macs, occurrences=occurrences), since
+        )
+
+    def result(self) -> Reconciliation:
+        """All differences of the run, including products counted never or more than once."""
+        differences = Counter(self.differences)
+        for product in self.products:
+            if product.times_counted == 0:
+                differences[f"{product.name} not counted"] -= product.macs
+            elif product.times_counted > 1:
+                differences["counted twice"] += (product.times_counted - 1) * product.macs
+        nonzero = Counter({name: macs for name, macs in differences.items() if macs})
+        return Reconciliation(self._macs_since(0), nonzero)
+
+    def _enter(self, event: CallEvent, since: int) -> None:
+        """Enter what the counter adds for a call that began after `since` products."""
+        entry = self.rule(event)
+        if entry is None:
+            return
+        self.differences.update(entry.extras)
+        added_once = sum(entry.extras.values()) + (entry.products or 0)
+        self.differences[_REPEATED_MODULES] += (entry.times - 1) * added_once
+        if entry.products is None:
+            return
+        for product in self.products[since:]:
+            product.times_counted += 1
+        self.differences[entry.mismatch] += entry.products - event.macs
+
+    def _macs_since(self, since: int) -> int:
+        return sum(product.macs for product in self.products[since:])
 
 
-def _name(operator: str, functions: list[str]) -> str:
-    """What to call products that are not seen: fused attention, the function, the operator."""
+def _product_name(operator: str, functions: list[str]) -> str:
+    """How to name products: fused attention, the function that runs, or the operator."""
     short = operator.rpartition(".")[2]
     if short == "flex_attention":
         return "FlexAttention"
     if "attention" in short:
         return "fused attention"
-    naming = [place for place in functions if place in _NAMING_FUNCTIONS]
+    naming = [path for path in functions if path in _NAMING_FUNCTIONS]
     return _NAMING_FUNCTIONS[naming[-1]] if naming else short

@@ -1,4 +1,4 @@
-"""Tensor subclasses under dispatch modes: those made of plain tensors, and those made by call."""
+"""Tensor subclasses under dispatch modes: wrapper subclasses, and construction of subclasses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NEW = "__new__"
 
 
 def is_made_of_plain_tensors(types: Iterable[type]) -> bool:
-    """Whether an operator's arguments run operators of their own on plain tensors.
+    """Whether arguments of these types compute an operator by other operators on plain tensors.
 
-    Jagged nested tensors and quantised ones do. A mode then returns `NotImplemented`, and is told
-    of the plain operators instead: their shapes are those of what is computed.
+    Jagged nested tensors and quantised tensors do. A mode then returns `NotImplemented` and gets
+    the operators on plain tensors instead, whose shapes are those that are computed with.
     """
     return any(
         not issubclass(kind, FakeTensor) and getattr(kind, _DISPATCH) is not _NO_DISPATCH
@@ -29,33 +29,33 @@ def is_made_of_plain_tensors(types: Iterable[type]) -> bool:
 
 
 @contextmanager
-def constructors() -> Generator[None]:
-    """Subclasses that are made by call, such as `CausalBias`, can be made under a mode.
+def subclass_constructors() -> Generator[None]:
+    """Subclasses that use torch's constructor, such as `CausalBias`, can be created under a mode.
 
-    Their constructor is torch's, which refuses to give the tensor that a mode returned a class. The
-    tensor is made plain, and gets its class afterwards; a fake one, whose class is fixed, is held
-    by one on the meta device.
+    torch's constructor refuses to change the class of a tensor that a mode returned. So a plain
+    tensor is created first and gets its class afterwards. The class of a fake tensor cannot change:
+    it becomes an attribute of a tensor of the subclass on the meta device.
     """
     construct = Tensor.__new__
-    own = vars(Tensor).get(_NEW)
+    defined = vars(Tensor).get(_NEW)
 
-    def plain_first(cls: type[Tensor], *args: Any, **kwargs: Any) -> Any:
+    def construct_plain(cls: type[Tensor], *args: Any, **kwargs: Any) -> Any:
         if cls is Tensor:
             return construct(cls, *args, **kwargs)
-        made = construct(Tensor, *args, **kwargs)
-        if not isinstance(made, FakeTensor):
-            return made.as_subclass(cls)
+        plain = construct(Tensor, *args, **kwargs)
+        if not isinstance(plain, FakeTensor):
+            return plain.as_subclass(cls)
         with no_dispatch():
-            stand_in: Any = torch.empty(made.shape, dtype=made.dtype, device="meta")
-            stand_in = stand_in.as_subclass(cls)
-        stand_in.held_storage = made
-        return stand_in
+            placeholder: Any = torch.empty(plain.shape, dtype=plain.dtype, device="meta")
+            placeholder = placeholder.as_subclass(cls)
+        placeholder.held_storage = plain  # keeps its storage alive
+        return placeholder
 
-    setattr(Tensor, _NEW, plain_first)
+    setattr(Tensor, _NEW, construct_plain)
     try:
         yield
     finally:
-        if own is None:
+        if defined is None:
             delattr(Tensor, _NEW)
         else:
-            setattr(Tensor, _NEW, own)
+            setattr(Tensor, _NEW, defined)

@@ -1,8 +1,8 @@
-"""Operators that multiply no matrices: they have no MACs, and leave no hole in a count.
+"""Operators that multiply no matrices and so have no MACs.
 
-Whether an operator is one is told by torch where it tells: views, pointwise operators and
-reductions carry the mark. The others are named here. What is neither marked nor named nor has a
-formula is uncounted, since it might hide products.
+torch marks views, and tags most pointwise operators and reductions. All others are listed here. An
+operator that is not marked, tagged or listed and has no formula is uncounted, since it may contain
+matrix products.
 """
 
 from __future__ import annotations
@@ -81,37 +81,38 @@ _NAMES: dict[str, str] = {
     "sym_storage_offset _assert_async _assert_scalar _assert_tensor_metadata "
     "_functional_assert_async is_nonzero is_pinned record_stream _has_compatible_shallow_copy_type "
     "_version _nested_tensor_size isfinite isinf isnan isclose",
-    "pointwise, unmarked": "bitwise_not_ clamp_ lerp lerp_ addcmul addcmul_ addcdiv addcdiv_ "
+    "pointwise, untagged": "bitwise_not_ clamp_ lerp lerp_ addcmul addcmul_ addcdiv addcdiv_ "
     "nan_to_num nan_to_num_ cross linalg_cross polar complex view_as_real "
     "view_as_complex gelu_ relu_ mul_ add_ sub_ div_ rsub fmod remainder floor_divide erfinv_ "
     "_amp_foreach_non_finite_check_and_unscale_ _fused_adam_ _fused_adamw_ _fused_sgd_",
 }
-_PRODUCT_FREE = {name for names in _NAMES.values() for name in names.split()}
-_PRODUCT_FREE_NAMESPACES = ("profiler",)
-_MARKS = {
+_ZERO_MAC_NAMES = {name for names in _NAMES.values() for name in names.split()}
+_ZERO_MAC_NAMESPACES = ("profiler",)
+_ZERO_MAC_TAGS = {
     getattr(torch.Tag, name) for name in ("pointwise", "reduction") if hasattr(torch.Tag, name)
 }
 
 
-def is_zero_mac(operator: Any, touched: list[Any]) -> bool:
+def is_zero_mac(operator: Any, tensors: list[Any]) -> bool:
     """Whether a call multiplies no matrices.
 
     Args:
-        operator: as torch dispatches it; a custom one is free only if no float goes in or out.
-        touched: the tensors that go in and come out.
+        operator: as torch dispatches it; a custom one has no MACs only if it has no floating-point
+            inputs or outputs.
+        tensors: its inputs and outputs.
     """
-    if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in touched):
+    if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors):
         return True
     if not isinstance(operator, torch._ops.OpOverload):
         return False
-    if operator.namespace in _PRODUCT_FREE_NAMESPACES:
+    if operator.namespace in _ZERO_MAC_NAMESPACES:
         return True
     if operator.namespace != "aten":
         return False
     name = operator._schema.name.removeprefix("aten::")
     return (
         operator.is_view
-        or name in _PRODUCT_FREE
+        or name in _ZERO_MAC_NAMES
         or name.startswith("_foreach_")
-        or bool(_MARKS.intersection(operator.tags))
+        or bool(_ZERO_MAC_TAGS.intersection(operator.tags))
     )

@@ -1,4 +1,4 @@
-"""Counters against calls made by hand, and against one another where they must agree."""
+"""Counters compared with direct calls of their libraries, and with one another where they agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from attnprof.counting.operator_counts import count_operators
 
 
 def supported(*sizes: tuple[int, int]) -> list[tuple[str, Workload]]:
-    """All kernels but those that are compiled (tests/test_flex.py) on all patterns they take."""
+    """All kernels on all patterns that they support, except those that must be compiled.
+
+    tests/nn/test_flex.py covers the compiled ones.
+    """
     return [
         (name, Workload(pattern, seq_len, 64, batch_size=batch))
         for name in kernels.names()
@@ -44,13 +47,13 @@ def build(request: pytest.FixtureRequest) -> Build:
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "aten"])
-def test_ptflops_says_what_it_says_by_hand(
+def test_ptflops_counts_equal_a_direct_call(
     build: Build, backend: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     counted = counters.find(f"ptflops_{backend}").count(build)
-    assert capfd.readouterr() == ("", ""), "what a counter prints reaches neither stream"
+    assert capfd.readouterr() == ("", ""), "a counter must not print to stdout or stderr"
     call = build()
-    by_hand, _ = get_model_complexity_info(
+    direct, _ = get_model_complexity_info(
         call.module,
         (96, 64),
         as_strings=False,
@@ -58,10 +61,10 @@ def test_ptflops_says_what_it_says_by_hand(
         input_constructor=lambda _: call.kwargs,
         backend=backend,
     )
-    assert counted == by_hand
+    assert counted == direct
 
 
-def test_torch_says_what_it_says_by_hand(build: Build) -> None:
+def test_torch_counts_equal_a_direct_call(build: Build) -> None:
     call = build()
     with FlopCounterMode(display=False) as flops, torch.no_grad():
         call.module(**call.kwargs)
@@ -70,7 +73,7 @@ def test_torch_says_what_it_says_by_hand(build: Build) -> None:
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize(("name", "workload"), LARGER)
-def test_operator_counts_on_fake_tensors_as_on_real_ones(
+def test_operator_counts_on_fake_tensors_equal_those_on_real_ones(
     name: str, workload: Workload, mode: Mode
 ) -> None:
     workload = replace(workload, mode=mode)
@@ -81,7 +84,7 @@ def test_operator_counts_on_fake_tensors_as_on_real_ones(
 
 
 @pytest.mark.parametrize("name", ["bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded"])
-def test_ten_million_tokens_are_counted_without_their_memory(name: str) -> None:
+def test_ten_million_tokens_are_counted_without_allocating_them(name: str) -> None:
     kernel, n = kernels.find(name), 10_000_384
     dense = kernel.pattern_support == "dense"
     pattern = AttentionPattern.dense() if dense else AttentionPattern.sliding(512, 1, (0, 7))
@@ -91,7 +94,7 @@ def test_ten_million_tokens_are_counted_without_their_memory(name: str) -> None:
     assert counts.complete_macs == kernel.executed_macs(workload)
 
 
-def test_every_counter_names_its_own_column() -> None:
+def test_every_counter_has_a_column_of_its_own() -> None:
     quantities = [counters.find(name).quantity for name in counters.names()]
     assert sorted(quantities) == [
         "operator_macs",
@@ -102,7 +105,7 @@ def test_every_counter_names_its_own_column() -> None:
 
 
 @pytest.mark.parametrize("seq_len", [512, 1024])
-def test_tutorial_sees_projections_only(seq_len: int) -> None:
+def test_ptflops_and_torch_count_only_projections_as_in_the_tutorial(seq_len: int) -> None:
     """The tutorial's 905.97 MMac and 1.81 GMac are the projections, without ptflops' bias adds."""
     build = partial(kernels.find("bert-sdpa").build, Workload(AttentionPattern.dense(), seq_len))
     projections = 3 * seq_len * 768**2
@@ -112,7 +115,7 @@ def test_tutorial_sees_projections_only(seq_len: int) -> None:
     assert counters.find("torch").count(build) == projections
 
 
-def test_training_is_counted_forward_and_backward() -> None:
+def test_training_counts_forward_and_backward() -> None:
     build = partial(
         kernels.find("bert-eager").build, Workload(PATTERNS[0], 40, 64, mode="training")
     )
@@ -127,7 +130,7 @@ class Failing(torch.nn.Module):
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "aten"])
-def test_ptflops_giving_up_is_an_error_with_its_reason(
+def test_a_failure_of_ptflops_is_an_error_with_its_reason(
     backend: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from attnprof.counting.counters._ptflops import complexity
@@ -143,12 +146,12 @@ def test_counting_leaves_torch_unpatched(build: Build) -> None:
     for name in counters.names():
         counters.find(name).count(build)
     after = [torch.matmul, torch.bmm, torch.nn.functional.softmax, torch.Tensor.add]
-    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert all(was is now for was, now in zip(before, after, strict=True))
 
 
-def test_shapes_that_depend_on_data_are_counted_for_real() -> None:
+def test_shapes_that_depend_on_data_are_counted_on_real_tensors() -> None:
     class Routed(torch.nn.Module):
-        """Multiplies the tokens whose first number is positive."""
+        """Multiplies the tokens whose first element is positive."""
 
         def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
             chosen = hidden_states[hidden_states[..., 0] > 0]

@@ -1,4 +1,4 @@
-"""What operators allocate inside, beside no tensor, against the allocator's own events."""
+"""Predicted memory inside operators, compared with what the allocator reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attnprof.counting.fake_tensors import fake_mode
 from attnprof.measure.peak_memory import measure_peak_bytes
 
 SCALARS = 64
-"""Bytes of single numbers that kernels put into tensors on their way."""
+"""Bytes of the scalar tensors that kernels allocate."""
 
 
 class Function(nn.Module):
@@ -49,8 +49,8 @@ def call_of(
 
 
 def check(build: Callable[[], Call]) -> int:
-    """The allocator's peak, which the prediction must be, but for single numbers."""
-    build().run()  # what is loaded and cached once is no part of a call
+    """The allocator's peak; the prediction must equal it, except for scalars."""
+    build().run()  # what is loaded and cached once is not part of a call
     measured = measure_peak_bytes(build().run, "cpu")
     with fake_mode():
         predicted = peak_bytes(build().run)
@@ -76,7 +76,7 @@ def test_encoder_layers_hold_all_scores(mode: Any, options: Any, shape: Any) -> 
         assert peak > batch * 4 * n * n * 4
 
 
-def test_the_encoder_layer_of_the_cases() -> None:
+def test_predicted_peak_of_an_encoder_layer() -> None:
     """Queries, keys and values of 1,024 tokens, and their scores: 16.8 MiB."""
     with fake_mode():
         predicted = peak_bytes(call_of(call_part, ((1, 1024, 64),), layer=encoder_layer()).run)
@@ -87,7 +87,7 @@ def test_the_encoder_layer_of_the_cases() -> None:
 @pytest.mark.parametrize("need_weights", [True, False])
 @pytest.mark.parametrize("average", [True, False])
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_multihead_attention(
+def test_predicted_peaks_of_multihead_attention_are_the_measured_ones(
     mode: Any, need_weights: bool, average: bool, batch_first: Any
 ) -> None:
     def attend(layer: Any, x: torch.Tensor) -> Any:
@@ -99,9 +99,9 @@ def test_multihead_attention(
     check(lambda: call_of(attend, ((2, 128, 64),), mode, layer=layer))
 
 
-def test_multihead_attention_of_the_cases() -> None:
-    """512 tokens, batch 2: queries, keys, values, context and projection, scores, their mean."""
-    one, scores = 2 * 512 * 64 * 4, 2 * 4 * 512 * 512 * 4
+def test_predicted_peak_of_multihead_attention() -> None:
+    """512 tokens, batch 2: four tensors like the input, the scores, and their mean over heads."""
+    input_bytes, scores = 2 * 512 * 64 * 4, 2 * 4 * 512 * 512 * 4
 
     def attend(layer: Any, x: torch.Tensor) -> Any:
         return layer(x, x, x)
@@ -111,7 +111,7 @@ def test_multihead_attention_of_the_cases() -> None:
 
     with fake_mode():
         predicted = peak_bytes(call_of(attend, ((2, 512, 64),), layer=layer).run)
-    assert predicted == 4 * one + scores + scores // 4
+    assert predicted == 4 * input_bytes + scores + scores // 4
     assert predicted == pytest.approx(11.0 * 2**20, rel=0.001)
 
 
@@ -125,7 +125,9 @@ def test_multihead_attention_of_the_cases() -> None:
         ((2, 4, 200, 16), (2, 4, 200, 16)),  # the fused operator, backward too
     ],
 )
-def test_scaled_dot_product_attention(mode: Any, is_causal: bool, shape: Any, value: Any) -> None:
+def test_predicted_peaks_of_scaled_dot_product_attention_are_the_measured_ones(
+    mode: Any, is_causal: bool, shape: Any, value: Any
+) -> None:
     def attend(query: Any, key: Any, value: Any) -> Any:
         return functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
 
@@ -135,7 +137,7 @@ def test_scaled_dot_product_attention(mode: Any, is_causal: bool, shape: Any, va
 def test_flex_attention_that_is_not_compiled_holds_all_scores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # What torch compiles around it to check its arguments depends on what ran before.
+    # Whether torch compiles the check of its arguments depends on what ran before.
     monkeypatch.setattr(
         "torch.nn.attention.flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True
     )
@@ -144,7 +146,7 @@ def test_flex_attention_that_is_not_compiled_holds_all_scores(
 
 
 def test_flex_attention_that_would_be_compiled_holds_none() -> None:
-    """What its compiled kernel takes for each thread is not known, and it is no score."""
+    """What the compiled kernel allocates per thread is not known, but it holds no scores."""
     compiled = torch.compile(flex_attention)
 
     def around(query: Any, key: Any, value: Any) -> Any:
@@ -156,7 +158,9 @@ def test_flex_attention_that_would_be_compiled_holds_none() -> None:
         uncompiled = peak_bytes(call_of(flex_attention, shapes).run)
         assert profile_call(call_of(compiled, shapes).run).peak_bytes < 2 * output_bytes
         assert profile_call(call_of(around, shapes).run).peak_bytes > uncompiled > 40 * output_bytes
-        with pytest.raises(MeasurementError, match="what flex_attention allocates inside is not"):
+        with pytest.raises(
+            MeasurementError, match="memory allocated inside flex_attention is not known"
+        ):
             peak_bytes(call_of(compiled, shapes).run)
 
 
@@ -182,8 +186,10 @@ def test_complex_products_conjugate_a_copy() -> None:
         (lambda x: x.bfloat16().mean(-1), ((64, 64),), 1.5),
     ],
 )
-def test_other_operators(function: Any, shapes: Any, times: float) -> None:
-    """`times` the 16 KiB of a tensor are what is in memory at the peak, but for rows."""
+def test_predicted_peaks_of_other_operators_are_the_measured_ones(
+    function: Any, shapes: Any, times: float
+) -> None:
+    """The peak is `times` the 16 KiB of a tensor, plus at most a few rows."""
     assert check(lambda: call_of(function, shapes)) == pytest.approx(times * 2**14, rel=0.05)
 
 
@@ -196,33 +202,33 @@ def test_other_operators(function: Any, shapes: Any, times: float) -> None:
         (lambda: nn.Upsample(scale_factor=2), (2, 8, 16, 16)),
     ],
 )
-def test_what_depends_on_the_machine_is_withheld(mode: Any, part: Any, shape: Any) -> None:
+def test_a_peak_that_depends_on_the_machine_is_an_error(mode: Any, part: Any, shape: Any) -> None:
     with fake_mode(), pytest.raises(MeasurementError, match=r"aten\..* is not known exactly"):
         peak_bytes(call_of(call_part, (shape,), mode, layer=part).run)
 
 
-def test_what_depends_on_the_machine_is_no_matter_where_it_cannot_be_the_peak() -> None:
+def test_memory_that_depends_on_the_machine_is_no_error_if_it_cannot_be_the_peak() -> None:
     def small_before_large(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return conv(x).sum() + x.repeat(64, 1, 1)
 
     check(lambda: call_of(small_before_large, ((1, 16, 64),), conv=lambda: nn.Conv1d(16, 16, 1)))
 
 
-def test_nothing_is_known_of_an_operator_of_the_users() -> None:
-    @torch.library.custom_op("attnprof_tests::unseen", mutates_args=())
-    def unseen(x: torch.Tensor) -> torch.Tensor:
+def test_memory_inside_custom_operators_is_unknown() -> None:
+    @torch.library.custom_op("attnprof_tests::opaque", mutates_args=())
+    def opaque(x: torch.Tensor) -> torch.Tensor:
         return x @ x.mT @ x
 
-    unseen.register_fake(torch.empty_like)
-    with fake_mode(), pytest.raises(MeasurementError, match=r"attnprof_tests\.unseen .*not known"):
-        peak_bytes(call_of(unseen, ((1, 16, 16),)).run)
+    opaque.register_fake(torch.empty_like)
+    with fake_mode(), pytest.raises(MeasurementError, match=r"attnprof_tests\.opaque .*not known"):
+        peak_bytes(call_of(opaque, ((1, 16, 16),)).run)
 
-    class Own(nn.Module):
+    class Custom(nn.Module):
         def forward(self, x: torch.Tensor) -> Any:
-            return torch.ops.attnprof_tests.unseen(x)
+            return torch.ops.attnprof_tests.opaque(x)
 
     with pytest.raises(MeasurementError, match="no law can be told"):
-        attnprof.assert_growth(Own(), lens=[64, 128], peak_bytes="linear", input="x=1,len,8")
+        attnprof.assert_growth(Custom(), lens=[64, 128], peak_bytes="linear", input="x=1,len,8")
 
 
 def test_the_peak_of_the_encoder_layer_is_not_linear() -> None:

@@ -1,4 +1,4 @@
-"""Formulas against definitions of their own: enumerated products, and products done one by one."""
+"""MAC formulas compared with independent definitions that enumerate the products."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ A, B = torch.zeros(2, 3, 5), torch.zeros(2, 5, 7)
     ],
 )
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_products(run: Callable[[], Any], macs: int, guard: Callable[[], Any]) -> None:
+def test_matrix_products(run: Callable[[], Any], macs: int, guard: Callable[[], Any]) -> None:
     with guard():
         assert count_operators(run).complete_macs == macs
 
 
 def _conv_products(conv: Any, inputs: torch.Tensor) -> int:
-    """Products of a convolution without padding, told by ones: each output sums its products."""
+    """MACs of a convolution without padding: of ones, each output is the number of its products."""
     ones = type(conv)(
         conv.in_channels,
         conv.out_channels,
@@ -68,8 +68,8 @@ def test_convolutions_forward_and_backward(kind: Any, groups: int, stride: int) 
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(8, 8), (40, 600), (600, 40), (800, 1100), (1, 7)])
-def test_causal_attention_on_cpu_reads_whole_blocks(queries: int, keys: int) -> None:
-    """Against the loops of the kernel, pair by pair of blocks."""
+def test_causal_attention_on_cpu_multiplies_whole_blocks(queries: int, keys: int) -> None:
+    """Compared with the loops of the kernel over blocks of queries and keys."""
     rows = 256 if queries >= 768 else 64 if queries >= 192 else 32
     pairs = 0
     for first in range(0, queries, rows):
@@ -84,7 +84,7 @@ def test_causal_attention_on_cpu_reads_whole_blocks(queries: int, keys: int) -> 
     assert counted == 2 * 2 * 16 * pairs
 
 
-def test_grouped_queries_have_scores_of_their_own() -> None:
+def test_each_grouped_query_head_has_its_own_scores() -> None:
     query, key = torch.zeros(2, 8, 10, 16), torch.zeros(2, 2, 12, 16)
     with torch.no_grad():
         counted = count_operators(
@@ -93,7 +93,7 @@ def test_grouped_queries_have_scores_of_their_own() -> None:
     assert counted.complete_macs == 2 * (2 * 8 * 10 * 12 * 16)
 
 
-def test_what_has_no_formula_is_listed_until_it_gets_one() -> None:
+def test_operators_without_a_formula_are_listed_until_one_is_registered() -> None:
     @torch.library.custom_op("attnprof_tests::band", mutates_args=())
     def band(query: torch.Tensor, window: int) -> torch.Tensor:
         return query.clone()
@@ -101,11 +101,11 @@ def test_what_has_no_formula_is_listed_until_it_gets_one() -> None:
     band.register_fake(lambda query, window: torch.empty_like(query))
     operator = torch.ops.attnprof_tests.band
 
-    class Own(nn.Module):
+    class Custom(nn.Module):
         def forward(self, query: torch.Tensor) -> Any:
             return operator(operator(query, 4), 4)
 
-    model = nn.Sequential(nn.Linear(5, 5), Own())
+    model = nn.Sequential(nn.Linear(5, 5), Custom())
     counts = count_operators(lambda: model(A))
     assert counts.macs == 2 * 3 * 5 * 5
     assert counts.uncounted == {"attnprof_tests.band": 2}
@@ -116,10 +116,10 @@ def test_what_has_no_formula_is_listed_until_it_gets_one() -> None:
     assert count_operators(lambda: model(A)).complete_macs == 2 * 3 * 5 * 5 + 2 * 30 * 4
     with FakeTensorMode() as fake:
         inputs = fake.from_tensor(A)
-        assert count_operators(lambda: Own()(inputs)).complete_macs == 2 * 30 * 4
+        assert count_operators(lambda: Custom()(inputs)).complete_macs == 2 * 30 * 4
 
 
-def test_one_overload_is_no_target() -> None:
+def test_a_formula_for_a_single_overload_is_refused() -> None:
     with pytest.raises(TypeError, match=r"torch\.ops\.aten\.mm"):
         register_mac_formula(torch.ops.aten.mm.default, lambda **_: 0)
 
@@ -131,14 +131,14 @@ def test_transforms_and_solvers_are_uncounted(run: Callable[[], Any]) -> None:
     assert count_operators(run).uncounted
 
 
-def test_places_are_paths_of_the_innermost_module() -> None:
+def test_operators_belong_to_the_innermost_module() -> None:
     model = nn.Sequential(nn.Linear(5, 4), nn.Sequential(nn.Linear(4, 3)))
     counts = count_operators(lambda: model(A))
-    macs = {place: tally.macs for (place, _), tally in counts.tallies.items() if tally.macs}
+    macs = {path: tally.macs for (path, _), tally in counts.tallies.items() if tally.macs}
     assert macs == {"0": 6 * 5 * 4, "1.0": 6 * 4 * 3}
 
 
-def test_whole_layers_in_one_operator() -> None:
+def test_encoder_layers_that_run_as_one_operator() -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
     inputs = torch.zeros(2, 6, 16)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Which module an operator belongs to, in both passes, against what each module multiplies."""
+"""Which module an operator belongs to, forward and backward, by the MACs of each module."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def linear() -> nn.Linear:
     return nn.Linear(WIDTH, WIDTH, bias=False)
 
 
-def macs_by_place(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
-    """Forward and backward."""
+def macs_by_path(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
+    """MACs of forward and backward pass."""
 
     def run() -> None:
         module(*inputs).sum().backward()
 
     sums: Counter[str] = Counter()
-    for (place, _), tally in count_operators(run).tallies.items():
-        sums[place] += tally.macs
-    return {place: macs for place, macs in sums.items() if macs}
+    for (path, _), tally in count_operators(run).tallies.items():
+        sums[path] += tally.macs
+    return {path: macs for path, macs in sums.items() if macs}
 
 
 def rows(*, needs_gradient: bool = True) -> Tensor:
@@ -44,7 +44,7 @@ def rows(*, needs_gradient: bool = True) -> Tensor:
 @pytest.mark.parametrize("is_fake", [False, True])
 def test_gradients_belong_to_the_module_whose_forward_pass_made_them(is_fake: bool) -> None:
     def macs() -> dict[str, int]:
-        return macs_by_place(nn.Sequential(linear(), linear()), rows())
+        return macs_by_path(nn.Sequential(linear(), linear()), rows())
 
     if is_fake:
         with fake_mode():
@@ -53,12 +53,12 @@ def test_gradients_belong_to_the_module_whose_forward_pass_made_them(is_fake: bo
         assert macs() == {"0": 3 * PRODUCT, "1": 3 * PRODUCT}
 
 
-def test_the_first_layer_of_all_makes_no_gradient_of_its_input() -> None:
-    places = macs_by_place(nn.Sequential(linear(), linear()), rows(needs_gradient=False))
-    assert places == {"0": 2 * PRODUCT, "1": 3 * PRODUCT}
+def test_no_gradient_of_the_model_input_is_counted() -> None:
+    macs = macs_by_path(nn.Sequential(linear(), linear()), rows(needs_gradient=False))
+    assert macs == {"0": 2 * PRODUCT, "1": 3 * PRODUCT}
 
 
-def test_query_key_and_value_take_three_times_their_forward_pass_each() -> None:
+def test_query_key_and_value_cost_three_times_their_forward_pass() -> None:
     config = transformers.BertConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
@@ -66,8 +66,8 @@ def test_query_key_and_value_take_three_times_their_forward_pass_each() -> None:
     model = BertModel(config)
     sums: Counter[str] = Counter()
     counts = count_operators(lambda: model(ids).last_hidden_state.sum().backward())
-    for (place, _), tally in counts.tallies.items():
-        sums[place] += tally.macs
+    for (path, _), tally in counts.tallies.items():
+        sums[path] += tally.macs
     for name in ("query", "key", "value"):
         assert sums[f"encoder.layer.0.attention.self.{name}"] == 3 * 10 * 16**2
     assert sums["encoder.layer.0.intermediate.dense"] == 3 * 10 * 16 * 32
@@ -83,23 +83,23 @@ class Holder(nn.Module):
 
 
 class Shares(nn.Module):
-    """One linear layer, called by two modules that hold it, and by the one that holds them."""
+    """One linear layer, called by two modules that contain it, and by their parent."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.own = linear()
-        self.first = Holder(self.own)
-        self.second = Holder(nn.ModuleList([self.own])[0])
+        self.linear = linear()
+        self.first = Holder(self.linear)
+        self.second = Holder(nn.ModuleList([self.linear])[0])
 
     def forward(self, x: Tensor) -> Any:
-        return self.own(self.second(self.first(self.first(x))))
+        return self.linear(self.second(self.first(self.first(x))))
 
 
-def test_a_module_called_at_several_places_costs_at_each_what_it_does_there() -> None:
-    assert macs_by_place(Shares(), rows()) == {
+def test_a_shared_module_has_one_path_per_caller() -> None:
+    assert macs_by_path(Shares(), rows()) == {
         "first.held": 2 * 3 * PRODUCT,
         "second.held": 3 * PRODUCT,
-        "own": 3 * PRODUCT,
+        "linear": 3 * PRODUCT,
     }
 
 
@@ -109,7 +109,7 @@ class Borrows(nn.Module):
 
 
 class Lends(nn.Module):
-    """A module is called by one that does not hold it; another is held by none."""
+    """One module is called by another that does not contain it; one is contained in none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,8 +121,8 @@ class Lends(nn.Module):
         return self.hidden[0](self.borrows(self.lent, x))
 
 
-def test_a_module_that_its_caller_does_not_hold_is_named_behind_it() -> None:
-    assert macs_by_place(Lends(), rows()) == {
+def test_a_module_outside_its_caller_is_named_after_it() -> None:
+    assert macs_by_path(Lends(), rows()) == {
         "borrows.lent": 3 * PRODUCT,
         "Linear": 3 * PRODUCT,
     }
@@ -139,15 +139,15 @@ class Checkpointed(nn.Module):
         return self.after(x)
 
 
-def test_what_a_checkpoint_runs_again_belongs_where_it_ran_first() -> None:
+def test_recomputation_in_a_checkpoint_belongs_to_the_original_module() -> None:
     again = {"before": 3 * PRODUCT, "inner.held.0": 4 * PRODUCT, "after": 3 * PRODUCT}
-    assert macs_by_place(Checkpointed(True), rows()) == again
-    # Without re-entering, it stops before the last product, whose result nothing needs.
-    assert macs_by_place(Checkpointed(False), rows()) == {**again, "inner.held.0": 3 * PRODUCT}
+    assert macs_by_path(Checkpointed(True), rows()) == again
+    # The non-reentrant variant stops before the last product, whose result is not needed.
+    assert macs_by_path(Checkpointed(False), rows()) == {**again, "inner.held.0": 3 * PRODUCT}
 
 
 class LearnsInside(nn.Module):
-    """A gradient is part of the forward pass, and has one of its own."""
+    """Its forward pass computes a gradient, with a backward pass of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,13 +159,13 @@ class LearnsInside(nn.Module):
         return self.outer(x) @ gradient.detach()
 
 
-def test_a_backward_pass_inside_the_forward_pass_keeps_its_place() -> None:
-    places = macs_by_place(LearnsInside(), rows(needs_gradient=False))
-    # The product with the gradient, and the gradient of its left side.
-    assert places == {"inner": 2 * PRODUCT, "outer": 2 * PRODUCT, "": 2 * PRODUCT}
+def test_a_backward_pass_inside_the_forward_pass_belongs_to_the_same_module() -> None:
+    macs = macs_by_path(LearnsInside(), rows(needs_gradient=False))
+    # The product with the gradient, and the gradient of its left operand.
+    assert macs == {"inner": 2 * PRODUCT, "outer": 2 * PRODUCT, "": 2 * PRODUCT}
 
 
-def test_an_error_that_is_caught_leaves_the_caller_in_place() -> None:
+def test_the_caller_is_still_running_after_a_caught_error() -> None:
     class Fails(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             raise ValueError
@@ -183,11 +183,11 @@ def test_an_error_that_is_caught_leaves_the_caller_in_place() -> None:
 
     with torch.no_grad():
         counts = count_operators(lambda: Catches()(rows()))
-    macs = {place: tally.macs for (place, _), tally in counts.tallies.items() if tally.macs}
+    macs = {path: tally.macs for (path, _), tally in counts.tallies.items() if tally.macs}
     assert macs == {"linear": PRODUCT, "": ROWS**2 * WIDTH}
 
 
-def test_nothing_is_hooked_afterwards() -> None:
+def test_no_hooks_are_left_afterwards() -> None:
     module = Latents()
     hooks = nn.modules.module
     count_operators(lambda: module(torch.randn(1, 5, 64)))

@@ -1,1 +1,1 @@
-"""Memory that single operators allocate inside, which no tensor holds."""
+"""Memory that operators allocate inside, in no tensor that torch dispatches."""

@@ -1,4 +1,4 @@
-"""Memory inside the operators of attention.
+"""Memory inside attention operators.
 
 Sources, in torch's aten/src/ATen/native: cpu/FlashAttentionKernel.cpp, transformers/attention.cpp
 and transformers/transformer.cpp.
@@ -25,14 +25,14 @@ def _fused_on_cpu(query: Tensor, key: Tensor, **_: Any) -> int:
 
 
 def _fused_on_cpu_backward(grad_out: Tensor, query: Tensor, key: Tensor, **_: Any) -> InnerBytes:
-    """It reads the gradient as `(batch, queries, heads, head_dim)` without gaps."""
+    """The gradient must be contiguous as `(batch, queries, heads, head_dim)`, else it is copied."""
     copied = 0 if grad_out.transpose(1, 2).is_contiguous() else bytes_of(grad_out)
     blocks = backward_buffer_bytes(query.shape[2], key.shape[2], dtype_name(query))
     return InnerBytes(copied + blocks, copied + blocks + packed_bytes(query, blocks))
 
 
 def _safe_softmax(self: Tensor, dim: int, **_: Any) -> int:
-    """Which numbers are -inf, and which rows are so throughout, each a byte; and a zero."""
+    """A byte per element (is it -inf?) and per row (is all of it -inf?), and one scalar zero."""
     rows = self.numel() // self.shape[dim] if self.numel() else 0
     return self.numel() + rows + self.itemsize
 
@@ -42,13 +42,14 @@ def _native_attention(
 ) -> InnerBytes | int:
     if not _is_padded_on_cpu(query, key, value):
         return UNKNOWN_BYTES
-    output = bytes_of(query)
-    average = arguments["average_attn_weights"]
-    weights = _scores_bytes(query, key, arguments["num_head"]) if need_weights else 0
-    returned = output + (weights // arguments["num_head"] if average else weights)
+    returned = bytes_of(query)
+    if need_weights:
+        weights = _scores_bytes(query, key, arguments["num_head"])
+        is_averaged = arguments["average_attn_weights"]
+        returned += weights // arguments["num_head"] if is_averaged else weights
     peak = _native_attention_peak(query, key, value, need_weights=need_weights, **arguments)
-    least = peak - (returned if need_weights else output)
-    return InnerBytes(least, least + packed_bytes(query, peak))
+    inside = peak - returned
+    return InnerBytes(inside, inside + packed_bytes(query, peak))
 
 
 def _scores_bytes(query: Tensor, key: Tensor, heads: int) -> int:
@@ -70,21 +71,21 @@ def _native_attention_peak(
     mask: Tensor | None = None,
     **_: Any,
 ) -> int:
-    """The peak of the whole call, outputs included.
+    """Peak bytes of the call, outputs included.
 
-    Queries, keys and values of all heads live to the end; the context takes the queries' place.
-    Scores are normalised in place, or into a second tensor where there is a mask.
+    Tensors are `(batch, seq_len, embed_dim)`. The queries, keys and values of all heads live to the
+    end; the context overwrites the queries. The softmax of the scores is in place, or a second
+    tensor if there is a mask.
     """
     projections = bytes_of(query) + bytes_of(key) + bytes_of(value)
     scores = _scores_bytes(query, key, num_head)
     output = bytes_of(query)
-    joined = 2 * (projections if key is not query else 0)  # of parts that are projected one by one
-    stages = [joined or 2 * projections, 2 * projections, projections + scores]
+    stages = [2 * projections, projections + scores]
     if mask is not None:
         as_bools = 0 if mask.dtype is torch.bool else mask.numel()
         stages.append(projections + 2 * scores + as_bools)
-    kept = scores if need_weights else 0
-    stages.append(projections + kept + 2 * output)
+    returned_scores = scores if need_weights else 0
+    stages.append(projections + returned_scores + 2 * output)
     if need_weights and average_attn_weights:
         stages.append(projections + scores + output + scores // num_head)
     return max(stages)
@@ -98,13 +99,16 @@ def _encoder_layer(
     mask: Tensor | None = None,
     **_: Any,
 ) -> InnerBytes | int:
-    """Attention, and twice a layer norm around the feed-forward, each into a tensor of its own."""
+    """Attention, feed-forward and two layer norms, each with an output tensor of its own.
+
+    `src` is `(batch, seq_len, embed_dim)`.
+    """
     if not _is_padded_on_cpu(src):
         return UNKNOWN_BYTES
-    one = bytes_of(src)
-    rows = src.shape[0] * src.shape[1]
-    statistics = 2 * rows * src.itemsize
-    hidden = rows * ffn_weight_1.shape[0] * src.itemsize
+    src_bytes = bytes_of(src)
+    tokens = src.shape[0] * src.shape[1]
+    statistics = 2 * tokens * src.itemsize
+    hidden = tokens * ffn_weight_1.shape[0] * src.itemsize
     attention = _native_attention_peak(
         src,
         src,
@@ -115,11 +119,11 @@ def _encoder_layer(
         mask=mask,
     )
     if norm_first:
-        stages = [one + attention, 2 * one + statistics, 3 * one + hidden]
+        stages = [src_bytes + attention, 2 * src_bytes + statistics, 3 * src_bytes + hidden]
     else:
-        stages = [attention, 2 * one + hidden, 3 * one + statistics]
-    least = max(stages) - one
-    return InnerBytes(least, least + packed_bytes(src, max(stages) + bytes_of(ffn_weight_1)))
+        stages = [attention, 2 * src_bytes + hidden, 3 * src_bytes + statistics]
+    inside = max(stages) - src_bytes
+    return InnerBytes(inside, inside + packed_bytes(src, max(stages) + bytes_of(ffn_weight_1)))
 
 
 BUFFERS: dict[Any, Formula] = {

@@ -1,4 +1,4 @@
-"""What an operator allocates inside, beside its outputs: exactly, or between bounds."""
+"""Bytes that an operator allocates inside, beside its outputs: exact, or within bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 Formula = Callable[..., "int | InnerBytes"]
-"""Takes the operator's arguments by name and `result`; returns bytes, or bounds of them."""
+"""Takes the operator's arguments by name and `result`; returns bytes, or bounds for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class InnerBytes:
     """The most bytes at one time inside one call of an operator.
 
     Attributes:
-        bytes: that it certainly takes.
-        at_most: that it may take, on some machine or in some version of a library; None where
-            nothing bounds them. Equal to `bytes` where they are known.
+        bytes: lower bound.
+        at_most: upper bound over all CPUs and library versions; None if there is none. Equal to
+            `bytes` if the value is exact.
     """
 
     bytes: int = 0
@@ -32,22 +32,22 @@ UNKNOWN_BYTES = InnerBytes(0, None)
 
 
 def at_most(size: int) -> InnerBytes:
-    """Between nothing and so many bytes."""
+    """Between 0 and `size` bytes."""
     return InnerBytes(0, size)
 
 
 def bytes_of(tensor: Tensor) -> int:
-    """Of the tensor's numbers, each once."""
+    """Bytes of the tensor's elements, as if contiguous."""
     return tensor.numel() * tensor.itemsize
 
 
 def is_on_cpu(tensor: Tensor) -> bool:
-    """Whether the CPU's kernels compute with it."""
+    """Whether the tensor is on the CPU."""
     return tensor.device.type == "cpu"
 
 
 def copies(times: int) -> Formula:
-    """A formula: at most so many copies of all that goes in and out, in float32 or wider."""
+    """A formula: at most `times` copies of all inputs and outputs, in float32 or wider."""
 
     def formula(**arguments: Any) -> InnerBytes:
         tensors = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)]
@@ -56,6 +56,6 @@ def copies(times: int) -> Formula:
     return formula
 
 
-def copy_with_gaps(self: Tensor, **_: Any) -> int:
-    """A formula: the CPU computes on a copy without gaps."""
+def contiguous_copy(self: Tensor, **_: Any) -> int:
+    """A formula: the CPU copies the input if it is not contiguous."""
     return bytes_of(self) if is_on_cpu(self) and not self.is_contiguous() else 0

@@ -1,6 +1,6 @@
-"""What oneDNN's products of half precisions pack their operands into: bounded, not told.
+"""Upper bounds for the buffers into which oneDNN packs operands of half-precision products.
 
-It depends on the CPU's instructions and on the version of the library.
+Their exact size depends on the CPU's instructions and on the version of the library.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from torch import Tensor
 
 from attnprof.core.cpu import cpu_threads, is_any_machine
 
-_THREAD_BYTES = 2**21
-"""The most that a thread was seen to take, rounded up."""
-_TIMES = 3
-"""The most times of what goes in and out that small products were seen to take, rounded up."""
+_BYTES_PER_THREAD = 2**21
+"""The most that one thread was measured to allocate, rounded up."""
+
+_MULTIPLE_OF_OPERANDS = 3
+"""The most that small products were measured to allocate, in multiples of their operands and
+results, rounded up."""
 
 
 def is_packed(tensor: Tensor) -> bool:
-    """Whether oneDNN multiplies it: half precisions, on a CPU that has instructions for them."""
+    """Whether oneDNN packs it: half precision, on a CPU with instructions for that type."""
     if is_any_machine() or tensor.device.type != "cpu" or not torch._C._get_mkldnn_enabled():
         return False
     if tensor.dtype is torch.bfloat16:
@@ -28,12 +30,12 @@ def is_packed(tensor: Tensor) -> bool:
 
 
 def packed_bytes(tensor: Tensor, operand_bytes: int) -> int:
-    """At most so many bytes for products of tensors like this one.
+    """An upper bound for the buffers of products with an operand like `tensor`.
 
     Args:
         tensor: an operand.
-        operand_bytes: of all that goes into one product and comes out.
+        operand_bytes: bytes of the operands and the result of one product.
     """
     if not is_packed(tensor):
         return 0
-    return min(cpu_threads() * _THREAD_BYTES, _TIMES * operand_bytes)
+    return min(cpu_threads() * _BYTES_PER_THREAD, _MULTIPLE_OF_OPERANDS * operand_bytes)

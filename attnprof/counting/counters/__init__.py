@@ -1,6 +1,6 @@
-"""One module for each way of counting MACs.
+"""The counters of `compare`, one module for each way of counting MACs.
 
-A module whose name does not begin with `_` is a counter: it has the attributes of `Counter`. Each
+A module whose name does not begin with `_` is a counter and has the attributes of `Counter`. Each
 count gets a fresh call, since counters leave hooks on modules, and some patch torch while they run.
 """
 
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
     from attnprof.counting.reconciliation import Reconciliation
 
 REFERENCE_COUNTER = "operator"
-"""The counter that the others are compared with: it counts every operator that torch dispatches."""
+"""The counter that others are compared with: it counts every operator that torch dispatches."""
 
 
 class Counter(Protocol):
-    """What a counter module has."""
+    """The attributes of a counter module."""
 
     __name__: str
     quantity: str
-    """The column that the count goes to."""
+    """The column for its counts."""
 
     def count(self, build: Build) -> int:
-        """MACs of one call that `build` makes.
+        """MACs of one call, made by `build`.
 
         Raises:
-            MeasurementError: with the reason, when the counter cannot count it.
+            MeasurementError: if the counter cannot count it; the message is the reason.
         """
         ...
 
     def explain(self, build: Build) -> Reconciliation:
-        """What the counter must have counted, by its rule, each difference to the truth by name."""
+        """What the counter must report by its rule, each difference from the reference by name."""
         ...
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """The counters there are, by the names of their files; none of them is imported."""
+    """The names of all counters, which are those of their files; imports none of them."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(name for name in modules if not name.startswith("_"))
 
 
 @cache
 def find(name: str) -> Counter:
-    """The counter of that name, one of `names`."""
+    """The counter with this name, one of `names`."""
     return cast("Counter", importlib.import_module(f"{__name__}.{name}"))
 
 
 def quantity(name: str) -> str:
-    """The column that the counts of that counter go to, which is not imported."""
+    """The column for the counts of this counter; does not import it."""
     return f"{name}_macs"

@@ -1,4 +1,4 @@
-"""What both backends of ptflops share: the call that a user would make by hand, kept quiet."""
+"""What both backends of ptflops share: the call that a user would make by hand, without output."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from ptflops import get_model_complexity_info
 
 from attnprof.counting.call import Call
-from attnprof.counting.fake_tensors import GaveUpError
+from attnprof.counting.fake_tensors import CounterFailedError
 
 _UNUSED_SHAPE = (1,)
-"""ptflops asks for one, and makes no input of it where it is given a constructor of inputs."""
+"""ptflops requires an input shape, but ignores it if it is given an input constructor."""
 
 
 def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
-    """MACs by `get_model_complexity_info`: of the forward pass, which is all that ptflops runs.
+    """MACs by `get_model_complexity_info`, which runs the forward pass only.
 
     Raises:
-        GaveUpError: where ptflops gives up; it prints why, and that is the message.
+        CounterFailedError: if ptflops fails, with the reason that it prints.
     """
     # ptflops prints warnings and failures to the real stdout, whatever stream it is given.
     printed = io.StringIO()
@@ -40,12 +40,12 @@ def complexity(call: Call, backend: Literal["pytorch", "aten"]) -> int:
             backend=backend,
         )
     if macs is None:
-        raise GaveUpError(_reason(printed.getvalue()))
+        raise CounterFailedError(_reason(printed.getvalue()))
     return int(macs)
 
 
 def _reason(printed: str) -> str:
-    """The exception in what ptflops printed: `<class 'pkg.Error'>: what it says`, in one line."""
-    _, _, told = printed.partition("following exception:")
-    match = re.match(r"\s*<class '(?:\w+\.)*(\w+)'>: *(.*)", told)
-    return f"{match[1]}: {match[2]}".rstrip(": ") if match else "ptflops gave up and said nothing"
+    """The exception that ptflops prints as `<class 'pkg.Error'>: message`, as `Error: message`."""
+    _, _, exception = printed.partition("following exception:")
+    match = re.match(r"\s*<class '(?:\w+\.)*(\w+)'>: *(.*)", exception)
+    return f"{match[1]}: {match[2]}".rstrip(": ") if match else "ptflops failed without a message"

@@ -1,7 +1,7 @@
-"""MACs at operator level: the truth that formulas and other counters are held to.
+"""MACs at operator level: the reference for the formulas and for all other counters.
 
-Every operator that torch dispatches has a formula, is known to multiply no matrices, or makes the
-count an error that names it.
+An operator that torch dispatches either has a formula or is known to multiply no matrices. Any
+other makes the count an error that names it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def count(build: Build) -> int:
     """MACs of every matrix product that the call runs, forward and backward.
 
     Raises:
-        MeasurementError: when the call runs operators that no formula is known for.
+        MeasurementError: if the call runs operators without a MAC formula.
     """
     return on_fake_tensors(build, _count)
 
@@ -28,5 +28,5 @@ def _count(call: Call) -> int:
 
 
 def explain(build: Build) -> Reconciliation:
-    """It sees all of the whole call."""
+    """It counts everything, so there are no differences."""
     return Reconciliation(count(build))

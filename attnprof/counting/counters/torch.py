@@ -1,4 +1,4 @@
-"""torch's own `FlopCounterMode` as it comes, in MACs."""
+"""torch's `FlopCounterMode`, unmodified, converted to MACs."""
 
 from __future__ import annotations
 
@@ -19,42 +19,44 @@ def count(build: Build) -> int:
     return on_fake_tensors(build, _count)
 
 
-class _WholeCall:
-    """Takes the place of torch's tracker of modules, whose hooks some modules do not stand.
+class _RootModule:
+    """Replaces torch's module tracker, whose hooks fail on some modules.
 
-    Its sum over modules has no part in the sum of all. Source: torch/utils/module_tracker.py.
+    Everything is counted as part of the root; the total does not depend on the tracker. Source:
+    torch/utils/module_tracker.py.
     """
 
     parents = frozenset({"Global"})
 
     def __enter__(self) -> None:
-        """Begins nothing."""
+        """Do nothing."""
 
     def __exit__(self, *error: object) -> None:
-        """Ends nothing."""
+        """Do nothing."""
 
 
 def _count(call: Call) -> int:
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = cast("Any", _WholeCall())
+    counter.mod_tracker = cast("Any", _RootModule())
     with counter:
         call.run()
     return counter.get_total_flops() // 2
 
 
 def explain(build: Build) -> Reconciliation:
-    """What it sees of the whole call."""
-    return on_fake_tensors(build, lambda call: reconcile(call.run, _sees))
+    """What it counts of the call, forward and backward."""
+    return on_fake_tensors(build, lambda call: reconcile(call.run, _rule))
 
 
-def _sees(span: CallEvent) -> CounterEntry | None:
+def _rule(event: CallEvent) -> CounterEntry | None:
     """Source: torch/utils/flop_counter.py."""
-    if span.kind != "operator" or span.subject not in flop_registry:
+    if event.kind != "operator" or event.subject not in flop_registry:
         return None
-    if "attention" not in str(span.subject):
-        return CounterEntry(span.macs)
-    is_backward = str(span.subject).endswith("backward")
-    query, key, value = (tensor.shape for tensor in span.args[is_backward : is_backward + 3])
+    if "attention" not in str(event.subject):
+        return CounterEntry(event.macs)
+    is_backward = str(event.subject).endswith("backward")
+    first = 1 if is_backward else 0  # the gradient of the output comes before the query
+    query, key, value = (tensor.shape for tensor in event.args[first : first + 3])
     scores = math.prod(query) * key[-2]
     context = scores // query[-1] * value[-1]
     macs = 3 * scores + 2 * context if is_backward else scores + context

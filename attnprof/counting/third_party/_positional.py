@@ -1,4 +1,4 @@
-"""What peers take: a module and tensors by position."""
+"""What third-party counters take: a module, and tensors as positional arguments."""
 
 from __future__ import annotations
 
@@ -13,46 +13,53 @@ from attnprof.counting.fake_tensors import on_fake_tensors
 from attnprof.counting.reconciliation import (
     CounterRule,
     Reconciliation,
-    every_place,
-    forward,
+    occurrences,
     reconcile,
+    run_forward,
 )
 
 
 class Positional(nn.Module):
-    """A module that takes the tensors among its arguments by position, and has the others.
+    """A module that takes tensors by position; all other arguments are fixed.
 
     Args:
         module: the module.
-        kwargs: of its `forward`.
+        kwargs: keyword arguments of its `forward`.
     """
 
     def __init__(self, module: nn.Module, kwargs: Mapping[str, Any]) -> None:
         super().__init__()
         self.module = module
-        self._rest = {k: v for k, v in kwargs.items() if not isinstance(v, torch.Tensor)}
-        self._names = [name for name in kwargs if name not in self._rest]
+        self._fixed = {k: v for k, v in kwargs.items() if not isinstance(v, torch.Tensor)}
+        self._names = [name for name in kwargs if name not in self._fixed]
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        """Calls it."""
-        return self.module(**dict(zip(self._names, tensors, strict=True)), **self._rest)
+        """What the module returns for these tensors, in the order of `kwargs`."""
+        return self.module(**dict(zip(self._names, tensors, strict=True)), **self._fixed)
 
 
 def positional(call: Call) -> tuple[Positional, tuple[torch.Tensor, ...]]:
-    """The call's module in eval mode, and its tensors in their order."""
+    """The call's module in eval mode, and its tensors in order."""
     module = Positional(call.module, call.kwargs)
     module.eval()
     return module, tuple(v for v in call.kwargs.values() if isinstance(v, torch.Tensor))
 
 
-def account_of(
-    build: Build, sees: CounterRule, functions: tuple[str, ...] = (), *, as_traced: bool = False
+def explain_forward(
+    build: Build, rule: CounterRule, functions: tuple[str, ...] = (), *, as_traced: bool = False
 ) -> Reconciliation:
-    """What a peer sees of the call's forward pass; `as_traced`, operators made of others whole."""
+    """What a tool counts of the call's forward pass.
+
+    Args:
+        build: makes the call.
+        rule: what the tool adds for each call inside.
+        functions: paths of the functions that the tool patches.
+        as_traced: whether composite operators such as einsum stay single operators.
+    """
     mode = torch.inference_mode if as_traced else torch.no_grad
     return on_fake_tensors(
         build,
         lambda call: reconcile(
-            lambda: forward(call, mode), sees, functions, every_place(call.module)
+            lambda: run_forward(call, mode), rule, functions, occurrences(call.module)
         ),
     )

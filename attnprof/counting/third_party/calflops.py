@@ -1,4 +1,4 @@
-"""calflops: replaces torch's functions; of those of einsum it keeps no MACs."""
+"""calflops: patches torch's functions; for einsum it reports FLOPs but no MACs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from attnprof.counting.call import Build
 from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
-from attnprof.counting.third_party._positional import account_of, positional
+from attnprof.counting.third_party._positional import explain_forward, positional
 
 quantity = "calflops"
 
@@ -16,8 +16,8 @@ _FUNCTIONAL = "torch.nn.functional."
 _CONVOLUTIONS = tuple(
     f"{_FUNCTIONAL}conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)
 )
-_PRODUCTS = ("torch.matmul", "torch.Tensor.matmul")
-_WITH_ADDITION = ("torch.addmm", "torch.Tensor.addmm", "torch.baddbmm")
+_MATMULS = ("torch.matmul", "torch.Tensor.matmul")
+_MATMULS_WITH_BIAS = ("torch.addmm", "torch.Tensor.addmm", "torch.baddbmm")
 
 
 def count(build: Build) -> int:
@@ -33,30 +33,30 @@ def count(build: Build) -> int:
 
 
 def explain(build: Build) -> Reconciliation:
-    """What it sees of the call's forward pass."""
-    functions = (f"{_FUNCTIONAL}linear", *_CONVOLUTIONS, *_PRODUCTS, *_WITH_ADDITION)
-    return account_of(build, _sees, functions)
+    """What it counts of the call's forward pass."""
+    functions = (f"{_FUNCTIONAL}linear", *_CONVOLUTIONS, *_MATMULS, *_MATMULS_WITH_BIAS)
+    return explain_forward(build, _rule, functions)
 
 
-def _sees(span: CallEvent) -> CounterEntry | None:
-    """Source: calflops/pytorch_ops.py; what it counts as FLOPs alone is none of this."""
-    if span.kind != "function":
+def _rule(event: CallEvent) -> CounterEntry | None:
+    """Source: calflops/pytorch_ops.py. What it counts only as FLOPs is left out."""
+    if event.kind != "function":
         return None
-    sight = _sees_once(span)
-    # It sums up over the places of the module that calls the function.
-    return None if sight is None else replace(sight, times=span.places)
+    entry = _function_rule(event)
+    # It adds up the occurrences of the module that calls the function.
+    return None if entry is None else replace(entry, times=event.occurrences)
 
 
-def _sees_once(span: CallEvent) -> CounterEntry | None:
-    operands = [*span.args, *span.kwargs.values()]
-    if span.subject == f"{_FUNCTIONAL}linear":
+def _function_rule(event: CallEvent) -> CounterEntry | None:
+    operands = [*event.args, *event.kwargs.values()]
+    if event.subject == f"{_FUNCTIONAL}linear":
         return CounterEntry(operands[0].numel() * operands[1].shape[0])
-    if span.subject in _PRODUCTS:
+    if event.subject in _MATMULS:
         return CounterEntry(operands[0].numel() * operands[1].shape[-1])
-    if span.subject in _WITH_ADDITION:
+    if event.subject in _MATMULS_WITH_BIAS:
         return CounterEntry(operands[1].numel() * operands[2].shape[-1])
-    if span.subject in _CONVOLUTIONS:
-        # It multiplies the groups' filters by the channels of all of them.
-        groups = span.kwargs.get("groups", 1)
-        return CounterEntry(span.macs, mismatch="groups of convolutions") if groups == 1 else None
+    if event.subject in _CONVOLUTIONS:
+        # It multiplies the filters of each group by the channels of all groups.
+        groups = event.kwargs.get("groups", 1)
+        return CounterEntry(event.macs, mismatch="groups of convolutions") if groups == 1 else None
     return None

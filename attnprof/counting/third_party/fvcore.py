@@ -1,4 +1,4 @@
-"""fvcore: traces by `torch.jit` and counts the operators that it knows, as they are written."""
+"""fvcore: traces with `torch.jit` and counts the operators that it knows, before decomposition."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from attnprof.counting.call import Build
 from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
-from attnprof.counting.third_party._positional import account_of, positional
+from attnprof.counting.third_party._positional import explain_forward, positional
 
 quantity = "fvcore"
 
 _aten = torch.ops.aten
 
-_EXACT = ("abc,abd->acd", "abc,adc->adb")
+_EXACT_EQUATIONS = ("abc,abd->acd", "abc,adc->adb")
+"""Einsum equations for which it has formulas; for all others it asks numpy."""
 
 
 def count(build: Build) -> int:
@@ -32,53 +33,68 @@ def count(build: Build) -> int:
 
 
 def explain(build: Build) -> Reconciliation:
-    """What it sees of the call's forward pass."""
-    return account_of(build, _sees, as_traced=True)
+    """What it counts of the call's forward pass."""
+    return explain_forward(build, _rule, as_traced=True)
 
 
-def _sees(span: CallEvent) -> CounterEntry | None:
+def _rule(event: CallEvent) -> CounterEntry | None:
     """Source: fvcore/nn/jit_handles.py."""
-    if span.kind != "operator":
+    if event.kind != "operator":
         return None
-    operator, args = span.subject, span.args
-    if operator is _aten.convolution:  # the trace has it inside those of one dimension or another
-        spread = (args[0] if args[6] else span.output).shape[2:]
-        return CounterEntry(args[0].shape[0] * args[1].numel() * math.prod(spread))
-    if not span.is_outermost:
+    # Convolutions are not outermost: the trace has them inside conv1d, conv2d and so on.
+    if event.subject is _aten.convolution:
+        return _convolution_rule(event)
+    if not event.is_outermost:
         return None
+    if event.subject is _aten.einsum:
+        return _einsum_rule(event)
+    if event.subject in (_aten.layer_norm, _aten.group_norm):
+        per_element = 4 if event.args[2] is None else 5
+        return CounterEntry(extras={"normalisation": per_element * event.args[0].numel()})
+    return _matmul_rule(event)
+
+
+def _matmul_rule(event: CallEvent) -> CounterEntry | None:
+    operator, args = event.subject, event.args
     if operator is _aten.linear:
         return CounterEntry(args[0].numel() * args[1].shape[0])
     if operator in (_aten.mm, _aten.bmm, _aten.matmul):
         return CounterEntry(args[0].numel() * args[1].shape[-1])
     if operator is _aten.addmm:
         return CounterEntry(args[1].numel() * args[2].shape[1])
-    if operator is _aten.einsum:
-        macs = _einsum_macs(*args)
-        if not span.macs:  # over a dimension of size 1 it multiplies number by number
-            return CounterEntry(extras={"elementwise work": macs})
-        return CounterEntry(macs, mismatch="einsum rounded to four digits")
-    if operator in (_aten.layer_norm, _aten.group_norm):
-        times = 4 if args[2] is None else 5
-        return CounterEntry(extras={"normalisation": times * args[0].numel()})
     return None
 
 
+def _convolution_rule(event: CallEvent) -> CounterEntry:
+    inputs, weight, is_transposed = event.args[0], event.args[1], event.args[6]
+    positions = (inputs if is_transposed else event.output).shape[2:]
+    return CounterEntry(inputs.shape[0] * weight.numel() * math.prod(positions))
+
+
+def _einsum_rule(event: CallEvent) -> CounterEntry:
+    macs = _einsum_macs(*event.args)
+    if not event.macs:  # if the summed dimension has size 1, torch multiplies elementwise
+        return CounterEntry(extras={"elementwise work": macs})
+    return CounterEntry(macs, mismatch="einsum rounded to four digits")
+
+
 def _einsum_macs(equation: str, operands: Sequence[Tensor], *_: Any) -> int:
-    """Read off numpy's report of the contraction, which prints four digits of the FLOPs."""
-    renamed = _renamed(equation)
+    """Half of the FLOPs in numpy's report of the contraction, which has four digits."""
+    renamed = _alphabetical(equation)
     inputs, _arrow, output = renamed.partition("->")
     sizes: dict[str, int] = {}
     for letters, operand in zip(inputs.split(","), operands, strict=True):
         sizes |= dict(zip(letters, operand.shape, strict=True))
     macs = math.prod(sizes.values())
-    if renamed in _EXACT:
+    if renamed in _EXACT_EQUATIONS:
         return macs
-    flops = macs * (len(operands) - 1 + (set(sizes) != set(output)))
-    return math.floor(float(f"{flops:.3e}") / 2)
+    sums_over_an_axis = set(sizes) != set(output)
+    factor = len(operands) if sums_over_an_axis else len(operands) - 1
+    return math.floor(float(f"{macs * factor:.3e}") / 2)
 
 
-def _renamed(equation: str) -> str:
-    """The equation with its letters in the order of the alphabet, as fvcore compares it."""
+def _alphabetical(equation: str) -> str:
+    """The equation with its letters renamed in alphabetical order, as fvcore compares it."""
     letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
     names = {letter: chr(ord("a") + index) for index, letter in enumerate(letters)}
     return "".join(names.get(sign, sign) for sign in equation.replace(" ", ""))

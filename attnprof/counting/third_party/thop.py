@@ -1,4 +1,4 @@
-"""thop: hooks on the modules whose kinds it knows; functions it does not see."""
+"""thop: hooks the module classes that it knows; it does not count functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from attnprof.counting.call import Build
 from attnprof.counting.reconciliation import CallEvent, CounterEntry, Reconciliation
-from attnprof.counting.third_party._positional import account_of, positional
+from attnprof.counting.third_party._positional import explain_forward, positional
 
 quantity = "thop"
 
@@ -33,7 +33,7 @@ _NORMS = (
 
 
 def count(build: Build) -> int:
-    """MACs as `thop.profile` says."""
+    """MACs as `thop.profile` reports them."""
     import thop
 
     module, tensors = positional(build())
@@ -42,33 +42,32 @@ def count(build: Build) -> int:
 
 
 def explain(build: Build) -> Reconciliation:
-    """What it sees of the call's forward pass."""
-    return account_of(build, _sees)
+    """What it counts of the call's forward pass."""
+    return explain_forward(build, _rule)
 
 
-def _sees(span: CallEvent) -> CounterEntry | None:
+def _rule(event: CallEvent) -> CounterEntry | None:
     """Source: thop/profile.py and thop/vision/basic_hooks.py."""
-    if span.kind != "module":
+    if event.kind != "module":
         return None
-    sight = _sees_once(span)
-    # It hooks a module once for every place where it stands, and sums up over the places.
-    return None if sight is None else replace(sight, times=span.places**2)
+    entry = _module_rule(event)
+    # It hooks a module once per occurrence, and then adds up the occurrences.
+    return None if entry is None else replace(entry, times=event.occurrences**2)
 
 
-def _sees_once(span: CallEvent) -> CounterEntry | None:
-    module, kind = span.subject, type(span.subject)
+def _module_rule(event: CallEvent) -> CounterEntry | None:
+    module, kind = event.subject, type(event.subject)
     if kind is nn.Linear:
-        return CounterEntry(module.in_features * span.output.numel())
+        return CounterEntry(module.in_features * event.output.numel())
     if kind in _CONVOLUTIONS:
-        filters = span.args[0].shape[1] // module.groups * module.weight[0, 0].numel()
-        return CounterEntry(span.output.numel() * filters)
+        filters = event.args[0].shape[1] // module.groups * module.weight[0, 0].numel()
+        return CounterEntry(event.output.numel() * filters)
     if kind in _NORMS:
         is_affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
-        return CounterEntry(
-            extras={"normalisation": (4 if is_affine else 2) * span.args[0].numel()}
-        )
+        per_element = 4 if is_affine else 2
+        return CounterEntry(extras={"normalisation": per_element * event.args[0].numel()})
     if kind is nn.Softmax:
-        numbers = span.args[0].numel()
-        rows = numbers // span.args[0].shape[module.dim]
-        return CounterEntry(extras={"softmax": 3 * numbers - rows})
+        elements = event.args[0].numel()
+        rows = elements // event.args[0].shape[module.dim]
+        return CounterEntry(extras={"softmax": 3 * elements - rows})
     return None
