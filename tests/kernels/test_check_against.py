@@ -55,7 +55,7 @@ def test_what_agrees_is_measured(kernel: str, reference: str, dtype: str, mode: 
     [
         ("unscaled", "dense", "is right: off by "),
         ("unwritten", "dense", "output is nan at index (0, 23, 0)"),
-        ("cut", "dense", "output is (1, 23, 32) where the reference's is (1, 24, 32)"),
+        ("cut", "dense", "output has shape (1, 23, 32), the reference (1, 24, 32)"),
         ("Net", "by_half_its_weights", "is right: off by "),
     ],
 )
@@ -72,7 +72,7 @@ def test_what_differs_is_wrong(kernel: str, reference: str, words: str, dtype: s
     ("kernel", "reference", "words"),
     [
         ("dense", "broken", "reference checked:broken: RuntimeError: it broke"),
-        ("Net", "OtherNet", "its weights are not those of what is checked: inner.bias"),
+        ("Net", "OtherNet", "its weights are not those of the checked module: inner.bias"),
         ("Net", "fused", "reference checked:fused: "),
     ],
 )
@@ -111,8 +111,8 @@ def test_on_resume_a_wrong_row_stands_for_the_same_reference_alone(tmp_path: Pat
         ("checked:fussed", "checked has no fussed; did you mean fused?"),
         ("no_such:thing", "cannot be imported"),
         ("checked:number", "is int; name a function"),
-        ("fused", "as pkg.mod:name"),
-        ("config.json", "as pkg.mod:name"),
+        ("fused", "such as pkg.mod:name"),
+        ("config.json", "such as pkg.mod:name"),
         ("fatal_import:thing", "when it was imported"),
     ],
 )

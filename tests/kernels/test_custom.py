@@ -252,9 +252,9 @@ def test_returning_nothing_is_told_in_its_row(own: Path) -> None:
         ("no_such_module:Net", "", "No module named"),
         ("plain.json", '{"a": 1}', "model_type"),
         ("unknown.json", '{"model_type": "lama"}', "did you mean llama"),
-        ("truncated.json", '{"model_type":', "no JSON"),
+        ("truncated.json", '{"model_type":', "not valid JSON"),
         ("huge.json", " " * 11_000_000, "MiB"),
-        ("missing.json", "", "there is no file"),
+        ("missing.json", "", "no such file"),
     ],
 )
 def test_bad_targets_are_refused_in_one_line(own: Path, name: str, text: str, said: str) -> None:

@@ -108,7 +108,7 @@ def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_it
 
 
 def test_a_peak_that_fake_tensors_do_not_tell_is_withheld_with_the_reason() -> None:
-    with pytest.raises(MeasurementError, match=r"what it allocates is not known: it does not run"):
+    with pytest.raises(MeasurementError, match=r"its peak memory is not known: it does not run"):
         kernels.find("hard_modules:Padded").peak_bytes(workload(128))
 
 

@@ -51,7 +51,9 @@ def test_an_undecided_layout_is_said_to_be_assumed() -> None:
         _estimate(f"layouts:{name}", len=48)[0]
         for name in ("Folding", "Folding(x=len,batch,hidden)")
     )
-    assert "its inputs are taken as batch,len" in row.detail
+    assert (
+        "inputs assumed to be batch,len,…: the module does not show which comes first" in row.detail
+    )
     assert "--input x=len,batch,hidden" in row.detail
     assert described.detail == ""
 
@@ -65,7 +67,7 @@ def test_arguments_by_position_and_builtins_are_counted() -> None:
     assert _estimate(attention, len=128)[0].integer("executed_macs") == 2 * 128 * 128 * HIDDEN
     with pytest.raises(UsageError, match="--input other="):
         _estimate("torch:matmul", len=128)
-    with pytest.raises(UsageError, match="takes no othr; did you mean other"):
+    with pytest.raises(UsageError, match="has no argument othr; did you mean other"):
         _estimate("torch:matmul(input=len,hidden;othr=hidden,len)", len=128)
 
 
@@ -80,5 +82,5 @@ def test_arguments_by_position_and_builtins_are_counted() -> None:
 )
 def test_options_without_effect_are_named(kernel: str, said: str) -> None:
     (row,) = _estimate(kernel, len=32, batch_size=4)
-    assert row.detail.startswith(f"no effect on it: {said}" if said else "")
+    assert row.detail.startswith(f"no effect: {said}" if said else "")
     assert bool(row.detail) == bool(said)

@@ -159,5 +159,5 @@ def test_a_router_that_asks_for_numbers_is_counted_in_a_real_run(tmp_path: Path)
     routers = 2 * n * WIDTH * 4
     experts = 2 * 3 * n * WIDTH * FEED_FORWARD
     assert target.executed_macs(workload(n)) == LAYERS * (heads + routers + experts)
-    with pytest.raises(MeasurementError, match="what it allocates depends on data"):
+    with pytest.raises(MeasurementError, match="its peak memory depends on data"):
         target.peak_bytes(workload(n))

@@ -65,7 +65,7 @@ def _accumulator_bytes(workload: Workload) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GlobalRows:
-    """Bytes of the global tokens' own attention to all tokens; 0 without global tokens.
+    """Bytes of the global tokens' attention to all tokens; 0 without global tokens.
 
     Attributes:
         forward: peak while it is computed.

@@ -69,7 +69,7 @@ class _Tensors:
         band_and_global: the same with a column for each global token.
         float_band: the probabilities of both, in float32 whatever the type.
         float_bands: probabilities before and after masking; scores of a lower precision, unless
-            joined with those of global tokens, are converted in a tensor of their own.
+            joined with those of global tokens, are converted in a separate tensor.
         diagonal_mask: the mask of the band, for one head.
         padded_probs: probabilities in chunks of half a window, padded to be shifted.
         cut_probs: the same, shifted and cut to one and a half windows.

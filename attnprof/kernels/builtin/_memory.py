@@ -79,7 +79,7 @@ def stack_peak_bytes(
     @cache
     def layer_memory(layer: AttentionPattern, index: int) -> LayerMemory:
         attention = attention_memory(workload, layer, index)
-        return whole_layer(workload, attention) if workload.scope == "layer" else attention
+        return encoder_layer_memory(workload, attention) if workload.scope == "layer" else attention
 
     layers = [layer_memory(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
     if workload.mode == "inference":
@@ -108,7 +108,7 @@ def _training_peak_bytes(layers: list[LayerMemory], activation: int) -> int:
     return peak
 
 
-def whole_layer(workload: Workload, attention: LayerMemory) -> LayerMemory:
+def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMemory:
     """Memory of an `EncoderLayer` around an attention.
 
     The moments of the backward pass, from the top: layer norm; the feed-forward's outer product;
