@@ -26,7 +26,7 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
 
     | moment | alive at the same time, beside query, key and value |
     |---|---|
-    | `chunked_attention_scores` | scores of chunks, and the same padded by one column |
+    | `diagonal_chunked_attention_scores` | scores of chunks, and the same padded by one column |
     | `diagonal_attention_scores` | padded scores, and the band they are copied into |
     | softmax | band with global columns, mask of the band, probabilities in float32 |
     | context | band with global columns, its mask, padded values and probabilities, and a copy |
@@ -37,9 +37,9 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
     | moment | alive at the same time |
     |---|---|
     | context | gradients of the chunked values and of the probabilities |
-    | `_chunk` of the values | their gradient in chunks and folded back, indices of both |
+    | `chunked_value` | its gradient in chunks and folded back, indices of both |
     | softmax | probabilities, their gradient and that of the scores |
-    | `_chunk` of the scores | the band folded back into chunks |
+    | `_chunk` | the band's gradient folded back into chunks of scores |
     | projections | see `projection_backward_bytes` |
 
     Args:
@@ -208,7 +208,11 @@ class _GlobalTensors:
 
 
 def _copies_inputs(workload: Workload, index: int) -> bool:
-    """Whether projections copy their input: attentions write in the copy's layout for the next."""
+    """Whether projections save a transposed copy of their input.
+
+    They do with several sequences, except in a layer that reads the output of the attention below:
+    that is in this layout already.
+    """
     return workload.batch_size > 1 and (index == 0 or workload.scope == "layer")
 
 
