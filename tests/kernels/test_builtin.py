@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from builtin_kernels import right_everywhere, supported
+from builtin_kernels import correct_everywhere, supported
 from torch.utils._python_dispatch import TorchDispatchMode
 from workloads import HEADS, HIDDEN, PATTERNS, WORKLOADS, sliding
 
@@ -176,7 +176,7 @@ def test_same_workload_gives_same_output(kernel: kernels.Kernel) -> None:
         40,
         HIDDEN,
     )
-    workload = right_everywhere(kernel, workload)
+    workload = correct_everywhere(kernel, workload)
     state = torch.random.get_rng_state()
     outputs = [kernel.build(workload).run() for _ in range(2)]
     assert torch.equal(*outputs)
@@ -186,7 +186,7 @@ def test_same_workload_gives_same_output(kernel: kernels.Kernel) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_output_has_the_requested_type_and_is_finite(kernel: kernels.Kernel, dtype: Any) -> None:
     pattern = sliding(8, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
-    workload = right_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
+    workload = correct_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
     if kernel.unsupported_reason(workload) is not None:
         pytest.skip(str(kernel.unsupported_reason(workload)))
     output = kernel.build(workload).run()
