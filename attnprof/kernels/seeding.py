@@ -1,4 +1,4 @@
-"""Where modules and inputs are made: the workload's type and device, and one seed."""
+"""Contexts in which modules and inputs are made: the workload's type and device, and one seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEED = 20200410
 
 @contextmanager
 def seeded_defaults(workload: Workload) -> Generator[None]:
-    """Parameters made inside have the workload's type and device from the start."""
+    """Make tensors in the workload's type and on its device, from one seed; restored at the end."""
     import torch
 
     dtype = torch.get_default_dtype()
@@ -27,7 +27,7 @@ def seeded_defaults(workload: Workload) -> Generator[None]:
 
 @contextmanager
 def seeded_everywhere() -> Generator[None]:
-    """Random numbers of torch, numpy and Python are the same each time; afterwards as before."""
+    """Seed torch on CPU, numpy and Python inside this context; restores their states."""
     import random
 
     import numpy as np

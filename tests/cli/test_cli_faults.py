@@ -231,7 +231,7 @@ BAD = [
     (("--csv", "a", "--json", "a"), "--json a: is what csv is written to"),
     (
         ("--kernel", "torch.nn:Identity", "--input", "input=batch,len,hidden/5"),
-        "--input input=batch,len,hidden/5: hidden/5 is no whole number where hidden is 768",
+        "--input input=batch,len,hidden/5: hidden/5 is not a whole number where hidden is 768",
     ),
 ]
 
@@ -291,4 +291,4 @@ def test_a_package_in_src_that_is_not_installed_gets_a_hint(folder: Path) -> Non
     words = ["estimate", "--kernel", "mine.model:Net", *SMALL, "--no-isolation"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert "it lies in src: set PYTHONPATH=src, or pip install -e ." in result.stderr
+    assert "it is in src: set PYTHONPATH=src, or pip install -e ." in result.stderr

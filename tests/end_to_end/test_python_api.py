@@ -18,7 +18,7 @@ from attnprof.core import formulas
 from attnprof.core.errors import UsageError
 
 SMALL: dict[str, Any] = {"hidden_size": HIDDEN, "num_heads": HEADS}
-HERE = "costed in this process, as other processes cannot import it by a name"
+HERE = "runs in this process: other processes cannot import it by name"
 
 
 class Net(nn.Module):

@@ -1,4 +1,4 @@
-"""Things of a user's own, and references for them: some agree, some do not."""
+"""Custom kernels and references for them: some agree, some do not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Net(nn.Module):
 
 
 class SlowNet(Net):
-    """The same by other operations, after its weights were made in another order."""
+    """The same with other operations, and weights created in another order."""
 
     def __init__(self, hidden_size: int) -> None:
         nn.Module.__init__(self)

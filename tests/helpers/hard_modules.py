@@ -1,4 +1,4 @@
-"""Modules that are hard to count: by how they hand on tensors, or by what fake tensors refuse."""
+"""Modules that are hard to count: unusual tensors, or operations that fake tensors reject."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 64
 
 
 class Latents(nn.Module):
-    """A view of a parameter is handed to a submodule."""
+    """A view of a parameter is passed to a submodule."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Padded(nn.Module):
 
 
 class LowerRight(nn.Module):
-    """A subclass of tensors that is made by its constructor."""
+    """A tensor subclass that is created by its constructor."""
 
     def forward(self, x: Tensor) -> Tensor:
         query, key = x[:, None, x.shape[1] // 2 :], x[:, None]
@@ -46,7 +46,7 @@ class LowerRight(nn.Module):
 
 
 class UpperLeft(nn.Module):
-    """Such a bias means nothing but `is_causal`."""
+    """This bias is equivalent to `is_causal`."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, None]
@@ -68,7 +68,7 @@ class Jagged(nn.Module):
 
 @torch.library.custom_op("hard_modules::scores", mutates_args=())
 def scores(q: Tensor, k: Tensor) -> Tensor:
-    """No fake implementation tells its shape."""
+    """The operator has no fake implementation."""
     return q @ k.transpose(-1, -2)
 
 
@@ -78,7 +78,7 @@ class CustomOperator(nn.Module):
 
 
 class NeedsNumpy(nn.Module):
-    """Leaves torch in between."""
+    """Converts to numpy and back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class NeedsNumpy(nn.Module):
 
 
 class TooShort(nn.Module):
-    """Wrong at any length, on fake tensors and on real ones."""
+    """Fails at any length, on fake tensors and on real ones."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ x[:, : x.shape[1] - 1]
@@ -104,14 +104,14 @@ def _flex(x: Tensor, mask_mod: object) -> Tensor:
 
 
 class CausalWindow(nn.Module):
-    """Of FlexAttention: 100 keys, the query's own the last."""
+    """FlexAttention with a causal window of 100 keys, the query's among them."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _flex(x, lambda b, h, i, j: (i >= j) & (i - j < 100))
 
 
 class Documents(nn.Module):
-    """Of 300 tokens each, by a tensor that the mask function holds."""
+    """Documents of 300 tokens each, by a tensor that the mask function reads."""
 
     def forward(self, x: Tensor) -> Tensor:
         document = torch.arange(x.shape[1], device=x.device) // 300
@@ -119,7 +119,7 @@ class Documents(nn.Module):
 
 
 class DocumentsByContent(nn.Module):
-    """One document up to the first token whose first number is above all before, and another."""
+    """Two documents, divided at a token that depends on the content."""
 
     def forward(self, x: Tensor) -> Tensor:
         document = torch.arange(x.shape[1]) >= x[0, :, 0].argmax() // 200 * 200 + 100

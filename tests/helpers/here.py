@@ -1,7 +1,6 @@
-"""Estimates of one's own modules in the process of the tests, which has imported torch already.
+"""Estimates of custom kernels in the process of the tests, which has imported torch already.
 
-That the answers are the same in processes of their own is tested in `test_apart` and
-`test_cli_faults`.
+That the results are the same in worker processes is tested in `test_proxy` and `test_cli_faults`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Modules and functions whose inputs lie in different orders, and factories of them."""
+"""Modules and functions with inputs of different layouts, and factories of them."""
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ def fixed():
 
 
 class Sequence(nn.Module):
-    """Holds a layer that takes the length first, and leaves its input as it is."""
+    """Contains a layer that takes the length first, and passes its input unchanged."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class Tokens(Sequence):
 
 
 class Folding(Sequence):
-    """Gives the layer neither layout."""
+    """Passes an input of neither layout to the layer."""
 
     def forward(self, x):
         return self.encoder(x.flatten(0, 1)[None])

@@ -1,4 +1,4 @@
-"""Every kernel in the folder against the mask, the operators of a run, and the allocator."""
+"""Every built-in kernel against the enumerated mask and the operators of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from builtin_kernels import right_everywhere, supported
+from builtin_kernels import correct_everywhere, supported
 from torch.utils._python_dispatch import TorchDispatchMode
 from workloads import HEADS, HIDDEN, PATTERNS, WORKLOADS, sliding
 
@@ -46,8 +46,8 @@ class ProductCounter(TorchDispatchMode):
 
 def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
     if kernel.needs_compilation:
-        # torch dispatches nothing of a compiled function; tests/test_flex.py holds its blocks to
-        # those that torch finds among all pairs
+        # torch dispatches no operators of a compiled function; tests/nn/test_flex.py compares its
+        # blocks with those that torch finds among all pairs
         return operator.count(lambda: kernel.build(workload))
     with ProductCounter() as counter:
         kernel.build(workload).run()
@@ -57,7 +57,7 @@ def executed_by_operators(kernel: kernels.Kernel, workload: Workload) -> int:
 def reference_layer(
     state: dict[str, torch.Tensor], hidden: torch.Tensor, layer: AttentionPattern
 ) -> torch.Tensor:
-    """Dense attention under the enumerated mask; global rows by their own projections."""
+    """Dense attention under the enumerated mask; global rows with separate projections."""
 
     def project(name: str) -> torch.Tensor:
         rows = hidden @ state[f"{name}.weight"].T + state[f"{name}.bias"]
@@ -80,7 +80,7 @@ def reference_layer(
 def reference_whole_layer(
     state: dict[str, torch.Tensor], hidden: torch.Tensor, layer: AttentionPattern
 ) -> torch.Tensor:
-    """The attention above, and what BERT's paper and code have around it, written out."""
+    """The attention above, and the rest of a layer as in BERT's paper and code, written out."""
 
     def linear(name: str, rows: torch.Tensor) -> torch.Tensor:
         return rows @ state[f"{name}.dense.weight"].T + state[f"{name}.dense.bias"]
@@ -107,16 +107,16 @@ def reference(module: torch.nn.Module, hidden: torch.Tensor, workload: Workload)
     hidden = hidden.detach().double()
     for index, layer in enumerate(workload.layers):
         prefix = f"layers.{index}." if len(workload.layers) > 1 else ""
-        own = {name.removeprefix(prefix): value for name, value in state.items()}
+        layer_state = {name.removeprefix(prefix): value for name, value in state.items()}
         of_scope = reference_whole_layer if workload.scope == "layer" else reference_layer
-        hidden = of_scope(own, hidden, layer)
+        hidden = of_scope(layer_state, hidden, layer)
     return hidden
 
 
 on_all_workloads = pytest.mark.parametrize(("kernel", "workload"), supported(WORKLOADS))
 
 
-def test_kernel_is_named_as_its_file_and_takes_something(kernel: kernels.Kernel) -> None:
+def test_kernel_is_named_as_its_file_and_supports_some_pattern(kernel: kernels.Kernel) -> None:
     assert kernel.name in kernels.names()
     assert any(
         kernel.unsupported_reason(Workload(pattern, 96, HIDDEN)) is None for pattern in PATTERNS
@@ -142,7 +142,7 @@ def test_executed_macs_equal_the_operators_of_a_real_run(
 
 
 @on_all_workloads
-def test_parameters_and_held_bytes_are_the_modules(
+def test_parameters_and_static_bytes_are_those_of_the_module(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
     call = kernel.build(workload)
@@ -152,12 +152,12 @@ def test_parameters_and_held_bytes_are_the_modules(
         *call.module.buffers(),
         *(value for value in call.kwargs.values() if isinstance(value, torch.Tensor)),
     ]
-    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    assert kernel.static_bytes(workload) == pytest.approx(held, rel=0.02)
+    static_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert kernel.static_bytes(workload) == pytest.approx(static_bytes, rel=0.02)
 
 
 @on_all_workloads
-def test_training_leaves_gradients_of_all_that_is_used(
+def test_training_leaves_gradients_of_all_parameters_in_use(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
     call = kernel.build(workload)
@@ -170,23 +170,23 @@ def test_training_leaves_gradients_of_all_that_is_used(
         assert (parameter.grad is not None) == expected, name
 
 
-def test_same_workload_gives_same_numbers(kernel: kernels.Kernel) -> None:
+def test_same_workload_gives_same_output(kernel: kernels.Kernel) -> None:
     workload = Workload(
         sliding(8) if kernel.pattern_support == "pattern" else AttentionPattern.dense(HEADS),
         40,
         HIDDEN,
     )
-    workload = right_everywhere(kernel, workload)
+    workload = correct_everywhere(kernel, workload)
     state = torch.random.get_rng_state()
     outputs = [kernel.build(workload).run() for _ in range(2)]
     assert torch.equal(*outputs)
-    assert torch.equal(state, torch.random.get_rng_state()), "the caller's random state is kept"
+    assert torch.equal(state, torch.random.get_rng_state()), "the caller's random state changed"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
-def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> None:
+def test_output_has_the_requested_type_and_is_finite(kernel: kernels.Kernel, dtype: Any) -> None:
     pattern = sliding(8, positions=(0,)) if kernel.pattern_support == "pattern" else PATTERNS[0]
-    workload = right_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
+    workload = correct_everywhere(kernel, Workload(pattern, 40, HIDDEN, dtype=dtype))
     if kernel.unsupported_reason(workload) is not None:
         pytest.skip(str(kernel.unsupported_reason(workload)))
     output = kernel.build(workload).run()
@@ -202,22 +202,26 @@ def test_other_types_are_built_in_them(kernel: kernels.Kernel, dtype: Any) -> No
         ("longformer-hf", PATTERNS[0], "not dense"),
         ("longformer-hf", sliding(8, dilation=2), "no dilation"),
         ("longformer-hf", sliding(2), "window of 2"),
-        ("longformer-hf", AttentionStack(layers=(sliding(48), sliding(64))), "no multiple"),
+        (
+            "longformer-hf",
+            AttentionStack(layers=(sliding(48), sliding(64))),
+            "not a multiple of window 48",
+        ),
         ("longformer-masked", PATTERNS[0], "not dense"),
         ("longformer-banded", PATTERNS[0], "not dense"),
         ("longformer-flex", PATTERNS[0], "not dense"),
     ],
 )
-def test_refusals_say_why(
+def test_unsupported_reason_says_why(
     name: str, pattern: AttentionPattern | AttentionStack, reason: str
 ) -> None:
-    refusal = kernels.find(name).unsupported_reason(Workload(pattern, 96, HIDDEN))
-    assert refusal is not None
-    assert reason in refusal
+    message = kernels.find(name).unsupported_reason(Workload(pattern, 96, HIDDEN))
+    assert message is not None
+    assert reason in message
 
 
 def test_transformers_still_fails_with_a_window_of_two() -> None:
-    """The refusal above is true: should transformers mend it, this says so."""
+    """The reason above holds: fails once transformers has fixed it."""
     kernel = kernels.find("longformer-hf")
     with pytest.raises(RuntimeError):
         kernel.build(Workload(sliding(2), 96, HIDDEN)).run()
@@ -234,7 +238,7 @@ def test_hugging_face_pads_to_the_window(seq_len: int, padded: int) -> None:
 @pytest.mark.parametrize(
     ("positions", "macs"), [((), 12_683_575_296), ((0,), 17_528_586_240)], ids=["none", "one"]
 )
-def test_hugging_face_example_of_the_design(positions: tuple[int, ...], macs: int) -> None:
+def test_hugging_face_macs_of_two_known_cases(positions: tuple[int, ...], macs: int) -> None:
     workload = Workload(AttentionPattern.sliding(512, 1, positions), 4096)
     assert kernels.find("longformer-hf").executed_macs(workload) == macs
 

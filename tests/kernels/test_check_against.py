@@ -1,4 +1,4 @@
-"""`--check-against`: what is the user's own against a reference of theirs."""
+"""`--check-against`: a custom kernel against a reference of the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+def importable_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
@@ -42,7 +42,9 @@ def compare(kernel: str, reference: str, **options: Any) -> ResultTable:
         ("make_slow", "Net"),
     ],
 )
-def test_what_agrees_is_measured(kernel: str, reference: str, dtype: str, mode: str) -> None:
+def test_a_kernel_that_agrees_is_measured(
+    kernel: str, reference: str, dtype: str, mode: str
+) -> None:
     (row,) = compare(kernel, reference, dtype=dtype, mode=mode, no_time=True).rows
     assert row.status == "ok"
     assert "output is" not in row.detail
@@ -55,11 +57,13 @@ def test_what_agrees_is_measured(kernel: str, reference: str, dtype: str, mode: 
     [
         ("unscaled", "dense", "is expected: off by "),
         ("unwritten", "dense", "output is nan at index (0, 23, 0)"),
-        ("cut", "dense", "output is (1, 23, 32) where the reference's is (1, 24, 32)"),
+        ("cut", "dense", "output has shape (1, 23, 32), the reference (1, 24, 32)"),
         ("Net", "by_half_its_weights", "is expected: off by "),
     ],
 )
-def test_what_differs_is_wrong(kernel: str, reference: str, words: str, dtype: str) -> None:
+def test_a_kernel_that_differs_is_wrong(
+    kernel: str, reference: str, words: str, dtype: str
+) -> None:
     table = compare(kernel, reference, dtype=dtype)
     (row,) = table.rows
     assert row.status == "wrong"
@@ -72,11 +76,11 @@ def test_what_differs_is_wrong(kernel: str, reference: str, words: str, dtype: s
     ("kernel", "reference", "words"),
     [
         ("dense", "broken", "reference checked:broken: RuntimeError: it broke"),
-        ("Net", "OtherNet", "its weights are not those of what is checked: inner.bias"),
+        ("Net", "OtherNet", "its weights are not those of the checked module: inner.bias"),
         ("Net", "fused", "reference checked:fused: "),
     ],
 )
-def test_a_reference_that_cannot_be_had_is_an_error(
+def test_a_reference_that_cannot_be_called_is_an_error(
     kernel: str, reference: str, words: str
 ) -> None:
     (row,) = compare(kernel, reference).rows
@@ -85,19 +89,19 @@ def test_a_reference_that_cannot_be_had_is_an_error(
     assert row.detail.endswith("while its output was checked")
 
 
-def test_built_in_kernels_beside_it_are_checked_by_their_pattern() -> None:
+def test_built_in_kernels_are_still_checked_against_their_pattern() -> None:
     table = attnprof.compare(
         kernel=["bert-sdpa", "checked:unscaled"], check_against="checked:dense", **OPTIONS
     )
     assert [row.status for row in table.rows] == ["ok", "wrong"]
 
 
-def test_in_a_process_of_its_own_too() -> None:
+def test_the_check_works_in_worker_processes() -> None:
     (row,) = compare("unwritten", "fused", no_isolation=False).rows
     assert (row.status, "output is nan at index" in row.detail) == ("wrong", True)
 
 
-def test_on_resume_a_wrong_row_stands_for_the_same_reference_alone(tmp_path: Path) -> None:
+def test_on_resume_a_wrong_row_is_reused_only_for_the_same_reference(tmp_path: Path) -> None:
     options = {"json": str(tmp_path / "a.json"), "no_time": True}
     assert compare("unscaled", "dense", **options).rows[0].status == "wrong"
     options["resume"] = True
@@ -111,12 +115,12 @@ def test_on_resume_a_wrong_row_stands_for_the_same_reference_alone(tmp_path: Pat
         ("checked:fussed", "checked has no fussed; did you mean fused?"),
         ("no_such:thing", "cannot be imported"),
         ("checked:number", "is int; name a function"),
-        ("fused", "as pkg.mod:name"),
-        ("config.json", "as pkg.mod:name"),
+        ("fused", "such as pkg.mod:name"),
+        ("config.json", "such as pkg.mod:name"),
         ("fatal_import:thing", "when it was imported"),
     ],
 )
-def test_bad_names_are_refused_before_any_work(reference: str, words: str) -> None:
+def test_bad_references_are_usage_errors(reference: str, words: str) -> None:
     is_fatal = reference.startswith("fatal")  # to the process that imports it
     with pytest.raises(UsageError, match="check_against") as raised:
         attnprof.compare(
@@ -127,7 +131,7 @@ def test_bad_names_are_refused_before_any_work(reference: str, words: str) -> No
     assert words in str(raised.value)
 
 
-def test_it_is_for_the_users_own_alone() -> None:
+def test_it_requires_a_custom_kernel() -> None:
     words = ["--len", "24", "--check-against", "checked:dense", "--kernel", *kernels.names()[:2]]
     done = CliRunner().invoke(app, ["compare", *words])
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""What of a Hugging Face config is counted: its towers, its attention, and what is left out."""
+"""Which parts of a Hugging Face config are counted, and which are left out with a note."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _config(tmp_path: Path, **values: Any) -> str:
 _LLAMA = {"model_type": "llama", **_SIZES}
 
 
-def test_a_head_that_is_left_out_is_said_to_be(tmp_path: Path) -> None:
+def test_a_head_that_is_left_out_is_noted(tmp_path: Path) -> None:
     name = _config(tmp_path, **_LLAMA, architectures=["LlamaForCausalLM"])
     (row,) = estimate(kernel=name, len=32).rows
     assert row.detail == (
@@ -45,7 +45,7 @@ def test_a_head_that_is_left_out_is_said_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
-def test_own_attention_implementations_are_taken_and_others_left_out(
+def test_transformers_attention_implementations_are_used_and_others_left_out(
     tmp_path: Path, key: str
 ) -> None:
     """Eager attention holds its scores and probabilities, fused attention neither."""
@@ -56,7 +56,7 @@ def test_own_attention_implementations_are_taken_and_others_left_out(
         folder.mkdir()
         name = _config(folder, **_LLAMA, **({key: value} if value else {}))
         target = custom.find(name)
-        if value != "flex_attention":  # what its compiled kernel takes for a thread is not known
+        if value != "flex_attention":  # the buffers of its compiled kernel are not known
             peaks[value] = target.peak_bytes(workload)
         module = target.build(workload).module
         chosen = module.config._attn_implementation
@@ -83,7 +83,7 @@ def test_positions_belong_to_the_part_that_takes_the_input(tmp_path: Path) -> No
     assert "positions for 77 tokens" in too_long.detail
 
 
-def test_frames_are_no_positions_of_a_decoder(tmp_path: Path) -> None:
+def test_frames_of_sound_are_not_positions_of_the_decoder(tmp_path: Path) -> None:
     name = _config(
         tmp_path,
         model_type="whisper",
@@ -118,19 +118,19 @@ def _in_both_modes(kernel: str, seq_len: int) -> list[int | None]:
     return [row.integer("executed_macs") for row in rows]
 
 
-def test_an_image_asks_for_no_gradient_in_training(tmp_path: Path) -> None:
-    """By formula: what makes patches has the gradient of its weights alone."""
+def test_an_image_requires_no_gradient_in_training(tmp_path: Path) -> None:
+    """By formula: the patch embedding computes only the gradient of its weights."""
     name = _config(tmp_path, model_type="vit", **_SIZES, image_size=32, patch_size=8)
     forward, training = _in_both_modes(f"{name}(pixel_values=batch,3,32,32)", 16)
     patches, pooler = 16 * 3 * 8 * 8 * HIDDEN, HIDDEN**2
     assert forward == patches + pooler + LAYERS * (17 * _LAYER + 2 * 17**2 * HIDDEN)
-    # Fused attention goes backward in five products and not four; the pooler does not.
+    # Fused attention's backward has five products, not four; the pooler has no backward pass.
     recomputed = LAYERS * 17**2 * HIDDEN
     assert training == 3 * forward - patches - 2 * pooler + recomputed
 
 
-def test_a_model_of_sound_is_trained(tmp_path: Path) -> None:
-    """It asks for the gradient of its input itself, which must be none of another's already."""
+def test_a_model_of_sound_can_be_trained(tmp_path: Path) -> None:
+    """It calls `requires_grad_` on its input, which must therefore be a leaf."""
     sound = {"conv_dim": [32], "conv_kernel": [10], "conv_stride": [5], "layerdrop": 0.0}
     positions = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
     name = _config(

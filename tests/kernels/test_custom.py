@@ -1,4 +1,4 @@
-"""The user's own modules and configs: counted against closed forms, and refused in one line."""
+"""Custom modules and configs: counts against closed forms, errors in one line."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _folder(name: str, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_models_of_many_kinds_are_counted_as_they_are(name: str, tmp_path: Path) -> None:
+def test_models_of_many_kinds_are_counted(name: str, tmp_path: Path) -> None:
     table = attnprof.compare(
         kernel=_folder(name, tmp_path),
         len=[96, 128],
         no_time=True,
         device="cpu",
-        no_isolation=name != "bert",  # one of them shows that it makes no difference
+        no_isolation=name != "bert",  # one in a worker process is enough
     )
     for row in table.rows:
         assert row.status == "ok"
@@ -142,7 +142,7 @@ def test_counts_equal_closed_forms(name: str, macs: Any, tmp_path: Path) -> None
     assert [row.integer("executed_macs") for row in table.rows] == [macs(100), macs(256)]
 
 
-def test_part_of_a_model(tmp_path: Path) -> None:
+def test_a_part_of_a_model_is_counted(tmp_path: Path) -> None:
     part = _folder("bert", tmp_path) + "/config.json::encoder.layer.0.attention"
     (row,) = estimate(kernel=part, len=128).rows
     assert row.integer("executed_macs") == 4 * 128 * HIDDEN**2 + 2 * 128**2 * HIDDEN
@@ -187,10 +187,10 @@ number = 3
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "own_module.py").write_text(MODULE, encoding="utf-8")
+def module_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "custom_module.py").write_text(MODULE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+    monkeypatch.delitem(sys.modules, "custom_module", raising=False)
     return tmp_path
 
 
@@ -199,75 +199,77 @@ def _estimate(kernel: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["Net", "instance", "factory"])
-def test_modules_of_ones_own(own: Path, name: str) -> None:
-    rows = _estimate(f"own_module:{name}", len=[100, 200])
+def test_custom_modules_are_counted(module_folder: Path, name: str) -> None:
+    rows = _estimate(f"custom_module:{name}", len=[100, 200])
     counted = [row.integer("executed_macs") for row in rows]
     assert counted == [n * 64 * 64 + n * n * 64 for n in (100, 200)]
 
 
-def test_function_of_the_length(own: Path) -> None:
-    rows = _estimate("own_module:call", len=[100, 200])
+def test_a_factory_of_the_length_is_counted(module_folder: Path) -> None:
+    rows = _estimate("custom_module:call", len=[100, 200])
     assert [row.integer("executed_macs") for row in rows] == [100 * 100 * 8, 200 * 200 * 8]
 
 
-def test_inputs_are_described(own: Path) -> None:
-    (row,) = _estimate("own_module:TwoInputs(sizes=hidden,hidden*2)", len=100)
+def test_described_inputs_are_used(module_folder: Path) -> None:
+    (row,) = _estimate("custom_module:TwoInputs(sizes=hidden,hidden*2)", len=100)
     assert row.integer("executed_macs") == 100 * 64 * 128
 
 
-def test_ones_own_has_no_scope(own: Path) -> None:
-    both = ["own_module:Net", "bert-sdpa"]
+def test_custom_kernels_have_no_scope(module_folder: Path) -> None:
+    both = ["custom_module:Net", "bert-sdpa"]
     rows = estimate(
         kernel=both, scope="stack", len=100, hidden_size=64, num_heads=4, window=[8, 16]
     ).rows
     assert [(row.kernel, row.workload.scope) for row in rows] == [
-        ("own_module:Net", "attention"),
+        ("custom_module:Net", "attention"),
         ("bert-sdpa", "layer"),
     ]
     with pytest.raises(UsageError, match="what is your own is costed as it is") as raised:
-        _estimate("own_module:Net", len=100, scope="layer")
+        _estimate("custom_module:Net", len=100, scope="layer")
     assert raised.value.argument == "scope"
 
 
-def test_one_length_fails_and_the_others_go_on(own: Path) -> None:
-    good, bad = _estimate("own_module:OfHundreds", len=[200, 256])
+def test_one_length_fails_and_the_others_go_on(module_folder: Path) -> None:
+    good, bad = _estimate("custom_module:OfHundreds", len=[200, 256])
     assert good.status == "ok"
     assert good.integer("executed_macs") == 2 * 100 * 100 * 64
     assert bad.status == "error"
     assert "is invalid for input of size" in " ".join(bad.details)
 
 
-def test_returning_nothing_is_told_in_its_row(own: Path) -> None:
-    (row,) = _estimate("own_module:Nothing", len=64)
+def test_returning_nothing_is_reported_in_its_row(module_folder: Path) -> None:
+    (row,) = _estimate("custom_module:Nothing", len=64)
     assert row.status == "error"
     assert "returns no tensor" in " ".join(row.details)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "words"),
     [
-        ("own_module:TwoInputs", "", "--input sizes="),
-        ("own_module:number", "", "is int"),
-        ("own_module:Nett", "", "did you mean Net"),
+        ("custom_module:TwoInputs", "", "--input sizes="),
+        ("custom_module:number", "", "is int"),
+        ("custom_module:Nett", "", "did you mean Net"),
         ("no_such_module:Net", "", "No module named"),
         ("plain.json", '{"a": 1}', "model_type"),
         ("unknown.json", '{"model_type": "lama"}', "did you mean llama"),
-        ("truncated.json", '{"model_type":', "no JSON"),
+        ("truncated.json", '{"model_type":', "not valid JSON"),
         ("huge.json", " " * 11_000_000, "MiB"),
-        ("missing.json", "", "there is no file"),
+        ("missing.json", "", "no such file"),
     ],
 )
-def test_bad_targets_are_refused_in_one_line(own: Path, name: str, text: str, said: str) -> None:
+def test_bad_targets_are_refused_in_one_line(
+    module_folder: Path, name: str, text: str, words: str
+) -> None:
     if text:
-        (own / name).write_text(text, encoding="utf-8")
+        (module_folder / name).write_text(text, encoding="utf-8")
     result = CliRunner().invoke(app, ["estimate", "--kernel", name, "--len", "64"])
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
-    assert said in message
+    assert words in message
     assert "--kernel" in message
 
 
-def test_unknown_part_says_what_is_near(tmp_path: Path) -> None:
+def test_an_unknown_part_suggests_a_similar_name(tmp_path: Path) -> None:
     name = _folder("bert", tmp_path) + "::encoder.layer.0.atention"
     with pytest.raises(UsageError, match="did you mean attention"):
         estimate(kernel=name, len=64)

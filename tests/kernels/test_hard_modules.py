@@ -1,4 +1,4 @@
-"""Counts of modules that fake tensors do not run, or not alike, against formulas by hand."""
+"""Modules that do not run on fake tensors, or not in the same way, against formulas by hand."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_macs_are_those_by_hand(name: str, n: int, batch_size: int, by_hand: int
 
 
 @pytest.mark.parametrize("name", ["Latents", "LowerRight"])
-def test_every_counter_counts_them(name: str) -> None:
+def test_counters_agree_on_hard_modules(name: str) -> None:
     """Torch's own tracker of modules raises on the first."""
     kernel = kernels.find(f"hard_modules:{name}")
     counted = {
@@ -95,7 +95,7 @@ def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_it
     assert row.status == "ok"
     assert row.integer("executed_macs") is None
     assert "no MAC formula for hard_modules.scores (1 call)" in row.detail
-    assert "There was no fake impl registered" in row.detail  # why its peak is not known
+    assert "There was no fake impl registered" in row.detail  # why its peak is unknown
     attnprof.register_mac_formula(
         torch.ops.hard_modules.scores, lambda q, k, **_: q.numel() * k.shape[-2]
     )
@@ -107,18 +107,18 @@ def test_a_custom_operator_without_fake_implementation_is_named_or_counted_by_it
     assert operator_macs == 2 * 128 * 128 * WIDTH
 
 
-def test_a_peak_that_fake_tensors_do_not_tell_is_withheld_with_the_reason() -> None:
-    with pytest.raises(MeasurementError, match=r"what it allocates is not known: it does not run"):
+def test_a_peak_that_is_unknown_on_fake_tensors_raises_the_reason() -> None:
+    with pytest.raises(MeasurementError, match=r"its peak memory is not known: it does not run"):
         kernels.find("hard_modules:Padded").peak_bytes(workload(128))
 
 
-def test_what_is_wrong_for_real_too_says_its_own_error() -> None:
+def test_a_module_that_fails_in_a_real_run_too_raises_its_error() -> None:
     with pytest.raises(RuntimeError, match=r"\[1, 64\] but got: \[1, 127\]"):
         macs("TooShort", 128)
 
 
-def test_what_ran_on_fake_tensors_is_not_run_for_real_where_it_fails() -> None:
-    """A table of positions ends somewhere: longer lengths are wrong, not worth a real run."""
+def test_a_module_that_ran_on_fake_tensors_gets_no_real_run_at_a_failing_length() -> None:
+    """A table of positions is finite: longer lengths are errors, a real run would not help."""
     built: list[bool] = []
 
     class Ends(nn.Module):
@@ -141,8 +141,8 @@ def test_what_ran_on_fake_tensors_is_not_run_for_real_where_it_fails() -> None:
     assert not any(built)
 
 
-def test_lstm_takes_twice_its_forward_pass_to_go_backward() -> None:
-    """By one operator in float32 on oneDNN; by those of each step in float64."""
+def test_backward_pass_of_an_lstm_takes_twice_its_forward_pass() -> None:
+    """One operator in float32 on oneDNN; operators of each step in float64."""
 
     def counted(dtype: torch.dtype) -> int:
         lstm = nn.LSTM(WIDTH, 32, batch_first=True).to(dtype)
@@ -192,7 +192,7 @@ def test_a_block_mask_that_depends_on_content_is_counted_in_a_real_run() -> None
     assert macs("DocumentsByContent", n) == 2 * WIDTH * pairs
 
 
-def test_nested_sequences_are_counted_without_their_padding_in_training_alone_with_it() -> None:
+def test_padding_of_nested_sequences_is_counted_only_in_training() -> None:
     """In training torch does not drop padding."""
     trained = kernels.find("hard_modules:Padded").executed_macs(
         replace(workload(128), mode="training")

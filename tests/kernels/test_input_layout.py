@@ -1,4 +1,4 @@
-"""Which order the inputs of modules are in, how they are called, and what has no effect on them."""
+"""The order of dimensions of inputs, how modules are called, and options without effect."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _LAYER = 4 * HIDDEN**2 + 2 * HIDDEN * FEED_FORWARD
         ("attention", 4 * HIDDEN**2),
     ],
 )
-def test_the_sequence_is_where_the_module_takes_it(name: str, per_token: int) -> None:
-    """By formula: a layout taken wrongly attends to 2 sequences of 2 instead of 48 tokens each."""
+def test_the_sequence_dimension_is_that_of_the_module(name: str, per_token: int) -> None:
+    """By formula: with the wrong layout, there would be 48 sequences of 2 tokens."""
     (row,) = _estimate(f"layouts:{name}", len=48, batch_size=2)
     assert row.integer("executed_macs") == 2 * (48 * per_token + 2 * 48**2 * HIDDEN)
     assert row.detail == ""
@@ -46,17 +46,19 @@ def test_a_recurrent_layer_steps_through_the_length() -> None:
     assert kernel.build(workload).kwargs["input"].shape == (24, 2, HIDDEN)
 
 
-def test_an_undecided_layout_is_said_to_be_assumed() -> None:
+def test_an_assumed_layout_is_noted() -> None:
     row, described = (
         _estimate(f"layouts:{name}", len=48)[0]
         for name in ("Folding", "Folding(x=len,batch,hidden)")
     )
-    assert "its inputs are taken as batch,len" in row.detail
+    assert (
+        "inputs assumed to be batch,len,…: the module does not show which comes first" in row.detail
+    )
     assert "--input x=len,batch,hidden" in row.detail
     assert described.detail == ""
 
 
-def test_arguments_by_position_and_builtins_are_counted() -> None:
+def test_builtins_and_positional_arguments_are_counted() -> None:
     (scores,) = _estimate("layouts:scores", len=128)
     assert scores.integer("executed_macs") == 128 * 128 * HIDDEN
     (product,) = _estimate("torch:matmul(input=len,hidden;other=hidden,len)", len=128)
@@ -65,12 +67,12 @@ def test_arguments_by_position_and_builtins_are_counted() -> None:
     assert _estimate(attention, len=128)[0].integer("executed_macs") == 2 * 128 * 128 * HIDDEN
     with pytest.raises(UsageError, match="--input other="):
         _estimate("torch:matmul", len=128)
-    with pytest.raises(UsageError, match="takes no othr; did you mean other"):
+    with pytest.raises(UsageError, match="has no argument othr; did you mean other"):
         _estimate("torch:matmul(input=len,hidden;othr=hidden,len)", len=128)
 
 
 @pytest.mark.parametrize(
-    ("kernel", "said"),
+    ("kernel", "options"),
     [
         ("layouts:call", "--batch-size 4, --hidden-size 64, --num-heads 4 ("),
         ("layouts:fixed", "--len 32, --batch-size 4, --hidden-size 64, --num-heads 4 ("),
@@ -78,7 +80,7 @@ def test_arguments_by_position_and_builtins_are_counted() -> None:
         ("layouts:Transposing", ""),
     ],
 )
-def test_options_without_effect_are_named(kernel: str, said: str) -> None:
+def test_options_without_effect_are_named(kernel: str, options: str) -> None:
     (row,) = _estimate(kernel, len=32, batch_size=4)
-    assert row.detail.startswith(f"no effect on it: {said}" if said else "")
-    assert bool(row.detail) == bool(said)
+    assert row.detail.startswith(f"no effect: {options}" if options else "")
+    assert bool(row.detail) == bool(options)

@@ -1,4 +1,4 @@
-"""One model of each kind that was counted wrong or not at all, by hand or against a real run."""
+"""Models of kinds that are hard to count, by hand or against a real run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def workload(n: int, **other: Any) -> Workload:
 
 
 def _blocks(n: int) -> int:
-    """Pairs of 256 queries each and whole blocks of 512 keys as far as these see."""
+    """Pairs of 256 queries each and the blocks of 512 keys that they attend to."""
     pairs = 0
     for first in range(0, n, 256):
         last = min(first + 256, n)
@@ -95,7 +95,7 @@ def _feed_forward(n: int) -> int:
     return 2 * n * WIDTH * FEED_FORWARD
 
 
-def test_a_mask_that_hides_nothing_is_left_out_as_in_a_real_run(tmp_path: Path) -> None:
+def test_a_mask_that_hides_nothing_is_dropped_as_in_a_real_run(tmp_path: Path) -> None:
     n, target = 1100, target_of("biogpt", tmp_path)
     layer = 4 * n * WIDTH**2 + 2 * _blocks(n) * WIDTH + _feed_forward(n)
     assert target.executed_macs(workload(n)) == LAYERS * layer == 294_817_792
@@ -125,7 +125,9 @@ def test_experts_multiply_what_the_router_sends_in_every_type(dtype: Any, tmp_pa
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("kind", ["bart", "deberta-v2", "mamba2", "mixtral"])
-def test_fake_tensors_tell_what_a_real_run_multiplies(kind: str, mode: Any, tmp_path: Path) -> None:
+def test_counts_on_fake_tensors_equal_those_of_a_real_run(
+    kind: str, mode: Any, tmp_path: Path
+) -> None:
     case, target = workload(600, mode=mode), target_of(kind, tmp_path)
     real = count_operators(target.build(case).run).complete_macs
     with fake_mode():
@@ -146,18 +148,18 @@ def test_depthwise_convolutions_go_backward_at_twice_their_cost(tmp_path: Path) 
     assert sums["aten.convolution_backward"] == 2 * forward
 
 
-def test_fourier_transforms_stay_named(tmp_path: Path) -> None:
+def test_fourier_transforms_are_reported_as_uncounted(tmp_path: Path) -> None:
     with fake_mode():
         counts = count_operators(target_of("fnet", tmp_path).build(workload(64)).run)
     assert set(counts.uncounted) == {"aten._fft_c2c"}
 
 
-def test_a_router_that_asks_for_numbers_is_counted_in_a_real_run(tmp_path: Path) -> None:
-    """Each token takes two experts of four: for queries and outputs of its heads, and behind."""
+def test_a_router_that_depends_on_values_is_counted_in_a_real_run(tmp_path: Path) -> None:
+    """Each token uses two experts of four: for queries and outputs of its heads, and afterwards."""
     n, narrow, target = 128, 32, target_of("jetmoe", tmp_path)
     heads = 2 * 2 * n * WIDTH * narrow + n * WIDTH * 2 * narrow + 2 * n * n * WIDTH
     routers = 2 * n * WIDTH * 4
     experts = 2 * 3 * n * WIDTH * FEED_FORWARD
     assert target.executed_macs(workload(n)) == LAYERS * (heads + routers + experts)
-    with pytest.raises(MeasurementError, match="what it allocates depends on data"):
+    with pytest.raises(MeasurementError, match="its peak memory depends on data"):
         target.peak_bytes(workload(n))

@@ -1,4 +1,4 @@
-"""Every kernel in the folder against the mask, the operators of a run, and the allocator."""
+"""Predicted peak memory of every built-in kernel against the allocator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.measure.peak_memory import measure_peak_bytes
 
-# Peaks: shapes in which one tensor or another decides, several widths of heads among them.
+# Shapes in which different tensors decide the peak, with several head widths.
 PEAKS = [
     Workload(pattern, seq_len, hidden, batch_size=batch, dtype=dtype, mode=mode)
     for pattern, hidden in (
@@ -60,8 +60,8 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
             assert followed == pytest.approx(measured, rel=0.01)
 
 
-# The same as whole layers, and lengths and depths as they are used.
-WHOLE = [
+# The same as encoder layers, and lengths and depths as in practice.
+ENCODER_LAYERS = [
     replace(workload, scope="layer")
     for workload in PEAKS[::3]  # each of length, type and mode with some of the patterns
     if workload.dtype == "float32" or workload.seq_len == 64
@@ -77,8 +77,8 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize(("kernel", "workload"), supported(WHOLE, compiled=2))
-def test_predicted_peak_of_whole_layers_is_within_one_per_cent_of_the_allocators(
+@pytest.mark.parametrize(("kernel", "workload"), supported(ENCODER_LAYERS, compiled=2))
+def test_predicted_peak_of_encoder_layers_is_within_one_per_cent_of_the_allocators(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
     with torch.backends.mkldnn.flags(enabled=workload.dtype == "float32"):
@@ -88,7 +88,9 @@ def test_predicted_peak_of_whole_layers_is_within_one_per_cent_of_the_allocators
 
 @pytest.mark.parametrize("name", ["bert-sdpa", "longformer-masked", "longformer-banded"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_predicted_peak_has_what_fused_attention_repacks_on_this_cpu(name: str, dtype: Any) -> None:
+def test_predicted_peak_includes_what_fused_attention_repacks_on_this_cpu(
+    name: str, dtype: Any
+) -> None:
     kernel = kernels.find(name)
     pattern = AttentionPattern.sliding(512)
     workload = Workload(

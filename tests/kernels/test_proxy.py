@@ -1,4 +1,4 @@
-"""What is the user's own, asked in a process of its own: the answers are those of this process."""
+"""Custom kernels in worker processes: they return the same as in this process."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def apart(server: ForkServer) -> Iterator[custom.TargetProxies]:
-    with custom.custom_kernels_in(server, SECONDS) as apart:
-        yield apart
+def proxies(server: ForkServer) -> Iterator[custom.TargetProxies]:
+    with custom.custom_kernels_in(server, SECONDS) as proxies:
+        yield proxies
 
 
 def workload(kernel: str, seq_len: int = 64):
@@ -39,69 +39,67 @@ def workload(kernel: str, seq_len: int = 64):
 
 
 @pytest.mark.parametrize("name", ["mixers:Dense", "mixers:Linear"])
-def test_answers_are_those_of_this_process(server: ForkServer, name: str) -> None:
+def test_results_equal_those_of_this_process(server: ForkServer, name: str) -> None:
     here = kernels.find(name)
     assert isinstance(here, Target)
-    asked = workload(name)
+    case = workload(name)
     with custom.custom_kernels_in(server, SECONDS):
         there = kernels.find(name)
         assert isinstance(there, TargetProxy)
-        assert workload(name) == asked
-        for what in (
+        assert workload(name) == case
+        for method in (
             "parameters",
             "static_bytes",
             "executed_macs",
             "peak_bytes",
             "unsupported_reason",
         ):
-            assert getattr(there, what)(asked) == getattr(here, what)(asked), what
+            assert getattr(there, method)(case) == getattr(here, method)(case), method
         assert there.source_digest() == here.source_digest() != ""
     assert kernels.find(name) is here
 
 
-@pytest.mark.usefixtures("apart")
-def test_what_kills_on_import_is_told_by_its_rows_and_this_process_lives() -> None:
-    asked = workload("fatal_import:Net")
+@pytest.mark.usefixtures("proxies")
+def test_a_crash_on_import_is_reported_in_its_rows_and_this_process_survives() -> None:
+    case = workload("fatal_import:Net")
     with pytest.raises(FailedError, match="killed by SIGSEGV when it was imported"):
-        kernels.find("fatal_import:Net").executed_macs(asked)
+        kernels.find("fatal_import:Net").executed_macs(case)
     assert "fatal_import" not in sys.modules
 
 
-@pytest.mark.usefixtures("apart")
+@pytest.mark.usefixtures("proxies")
 @pytest.mark.parametrize("name", ["fatal:Nope", "nowhere:Net", "mixers:", "mixers:__doc__"])
-def test_what_cannot_be_used_is_refused_as_in_this_process(name: str) -> None:
+def test_unusable_kernels_are_usage_errors_as_in_this_process(name: str) -> None:
     with pytest.raises(UsageError, match="kernel"):
         workload(name)
 
 
-def test_lengths_that_kill_hang_or_leave_cost_their_own_answer_only(
-    apart: custom.TargetProxies,
+def test_lengths_that_crash_hang_or_exit_do_not_affect_the_others(
+    proxies: custom.TargetProxies,
 ) -> None:
-    asked = workload("fatal:Late")
+    case = workload("fatal:Late")
     late = kernels.find("fatal:Late")
     for seq_len, status, words, max_seconds in (
         (200, "error", "SystemExit: 3", SECONDS),
         (300, "error", "killed by SIGKILL", SECONDS),
         (150, "timeout", "took more than 1 s", 1.0),
     ):
-        apart.max_seconds = max_seconds
+        proxies.max_seconds = max_seconds
         with pytest.raises(FailedError, match=words) as raised:
-            late.executed_macs(asked.at(seq_len))
+            late.executed_macs(case.at(seq_len))
         assert raised.value.status == status
-    apart.max_seconds = SECONDS
-    assert late.executed_macs(asked.at(100)) == 100 * 64 * 64
+    proxies.max_seconds = SECONDS
+    assert late.executed_macs(case.at(100)) == 100 * 64 * 64
 
 
-def test_answers_are_asked_for_once(
-    apart: custom.TargetProxies, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = workload("mixers:Dense")
+def test_results_are_cached(proxies: custom.TargetProxies, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = workload("mixers:Dense")
     kernel = kernels.find("mixers:Dense")
-    first = kernel.executed_macs(asked)
+    first = kernel.executed_macs(case)
     kernel.close()  # type: ignore[union-attr]
 
     def fails() -> None:
-        raise AssertionError("another process was asked")
+        raise AssertionError("another process was started")
 
-    monkeypatch.setattr(apart.workers, "worker", fails)
-    assert kernel.executed_macs(asked) == first
+    monkeypatch.setattr(proxies.workers, "worker", fails)
+    assert kernel.executed_macs(case) == first

@@ -21,7 +21,7 @@ from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward
 
 
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    """The queries make room for the output in inference; a run of tiles needs little more."""
+    """Memory of one attention; in inference, the output overwrites the queries tile by tile."""
     n = workload.seq_len
     activation, weight = activation_bytes(workload, n), weight_bytes(workload)
     accumulated = activation // workload.dtype_bytes * _accumulator_bytes(workload)
@@ -65,13 +65,13 @@ def _accumulator_bytes(workload: Workload) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GlobalRows:
-    """Bytes of what global tokens read.
+    """Bytes of the global tokens' attention to all tokens; 0 without global tokens.
 
     Attributes:
-        forward: the most while it is computed.
-        output: of it.
+        forward: peak while it is computed.
+        output: its output, `(batch, global tokens, hidden)`.
         saved: what it leaves for the backward pass, the output included.
-        backward: the most while its gradients are made, beside three activations and weights.
+        backward: peak while its gradients are computed, beside three activations and weights.
     """
 
     forward: int = 0
@@ -81,6 +81,7 @@ class _GlobalRows:
 
     @classmethod
     def of(cls, workload: Workload, layer: AttentionPattern) -> _GlobalRows:
+        """Sizes for one layer: the projections absorbed where that multiplies less."""
         g = len(layer.global_positions)
         if g == 0:
             return cls()
@@ -104,10 +105,12 @@ class _GlobalRows:
 
     @classmethod
     def _absorbed(cls, workload: Workload, rows: int, g: int) -> _GlobalRows:
+        """Keys and values not projected: queries and contexts are, once for each head."""
         size, b = workload.dtype_bytes, workload.batch_size
         scores = b * workload.num_heads * g * workload.seq_len
         wide = rows * workload.num_heads
-        weights = scores * (4 + (size if size != 4 else 0))
+        # probabilities in float32, and a copy in any other type
+        weights = scores * 4 + (scores * size if size != 4 else 0)
         activation = activation_bytes(workload, workload.seq_len)
         weight = weight_bytes(workload)
         return cls(

@@ -1,4 +1,4 @@
-"""What the two kernels of transformers' `BertSelfAttention` share.
+"""Costs and construction of transformers' `BertSelfAttention`, shared by `bert-eager` and -sdpa.
 
 Source: transformers, models/bert/modeling_bert.py, class BertSelfAttention.
 """
@@ -12,7 +12,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
-from attnprof.kernels.builtin._memory import activation_bytes
+from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
 PROJECTIONS = 3
 
@@ -31,23 +31,21 @@ def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
         config._attn_implementation = implementation
         return BertSelfAttention(config)
 
-    return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
+    return build_call(workload, workload.seq_len, make_layer)
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Dense attention only."""
+    """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
     return None
 
 
 def parameters(workload: Workload) -> int:
-    """Three projections a layer."""
+    """Parameters of three projections per layer."""
     return formulas.parameters(workload, len(workload.layers) * PROJECTIONS)
 
 
 def static_bytes(workload: Workload) -> int:
-    """Parameters and hidden states."""
-    return parameters(workload) * workload.dtype_bytes + activation_bytes(
-        workload, workload.seq_len
-    )
+    """Bytes of parameters and hidden states."""
+    return parameter_and_input_bytes(workload, parameters(workload))

@@ -1,4 +1,4 @@
-"""What all kernels share when they build a call."""
+"""How built-in kernels build a call: seeded weights, hidden states, padding."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ if TYPE_CHECKING:
     from attnprof.core.pattern import AttentionPattern
 
 
+def no_padding(workload: Workload) -> int:
+    """1, the `padding_multiple` of kernels that compute exactly `seq_len` tokens."""
+    return 1
+
+
 def build_call(
     workload: Workload,
     seq_len: int,
     make_layer: Callable[[int, AttentionPattern], nn.Module],
-    make_kwargs: Callable[[torch.Tensor], dict[str, Any]],
+    make_kwargs: Callable[[torch.Tensor], dict[str, Any]] | None = None,
 ) -> Call:
     """A call with seeded weights and normally distributed inputs.
 
     Args:
         workload: the call to build.
-        seq_len: the length to compute, padding included; what is padded is zeros.
-        make_layer: makes the attention of the layer of that index and pattern; what else the
-            workload's scope has is built around it.
-        make_kwargs: further keyword arguments, made from `hidden_states`
-            `(batch, seq_len, hidden)`.
+        seq_len: the length to compute, padding included; padding tokens are zeros.
+        make_layer: makes the attention of the layer with that index and pattern; in scope `layer`,
+            the rest of the layer is built around it.
+        make_kwargs: makes further keyword arguments from `hidden_states`
+            `(batch, seq_len, hidden)`; None where there are none.
     """
     import torch
 
@@ -50,5 +55,7 @@ def build_call(
             workload.batch_size, workload.seq_len, workload.hidden_size
         )
         hidden_states.requires_grad_(workload.mode == "training")
-        kwargs = {"hidden_states": hidden_states, **make_kwargs(hidden_states)}
+        kwargs: dict[str, Any] = {"hidden_states": hidden_states}
+        if make_kwargs is not None:
+            kwargs |= make_kwargs(hidden_states)
     return Call(module=module, kwargs=kwargs, mode=workload.mode)

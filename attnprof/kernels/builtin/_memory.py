@@ -1,4 +1,4 @@
-"""Peak memory of a stack from what its attentions take."""
+"""Predicted peak memory of a stack of layers, from the memory of each attention."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class LayerMemory:
     """Bytes that one attention, or one layer, allocates above what was live when it began.
 
-    Going backward, neither its output nor the gradient of that is counted: who holds them depends
-    on what is around it.
+    The backward fields count neither the output nor its gradient: who holds them depends on what
+    surrounds the layer.
 
     Attributes:
-        forward: the most at one time in the forward pass, the output included.
-        saved: what is left after it for the backward pass, the output included.
-        output_backward: the most at one time while the gradient of the output is read.
-        attention_backward: the most after that, before the projections go backward.
-        projection_backward: the most while they do.
-        output_is_saved: whether the output is kept as long as its gradient is read.
-        gradients: of the parameters, left after the backward pass.
+        forward: peak of the forward pass, the output included.
+        saved: bytes left after the forward pass for the backward pass, the output included.
+        output_backward: peak while the gradient of the output is read.
+        attention_backward: peak after that, before the backward pass of the projections.
+        projection_backward: peak of the backward pass of the projections.
+        output_is_saved: whether the output stays alive as long as its gradient is read.
+        gradients: bytes of the parameters' gradients, left after the backward pass.
     """
 
     forward: int
@@ -39,6 +39,10 @@ class LayerMemory:
     projection_backward: int = 0
     output_is_saved: bool = False
     gradients: int = 0
+
+    def output_bytes(self, activation: int) -> int:
+        """Bytes of the output's gradient, and of the output where it is saved."""
+        return 2 * activation if self.output_is_saved else activation
 
 
 def activation_bytes(workload: Workload, seq_len: int) -> int:
@@ -51,76 +55,92 @@ def weight_bytes(workload: Workload) -> int:
     return workload.hidden_size * (workload.hidden_size + 1) * workload.dtype_bytes
 
 
+def parameter_and_input_bytes(workload: Workload, parameters: int) -> int:
+    """Bytes of that many parameters and of the hidden states, `(batch, seq_len, hidden)`."""
+    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.seq_len)
+
+
 def stack_peak_bytes(
     workload: Workload,
-    seq_len: int,
     attention_memory: Callable[[Workload, AttentionPattern, int], LayerMemory],
 ) -> int:
-    """The peak of the layers in sequence.
+    """Peak bytes of the layers in sequence.
 
-    In inference a layer runs while the output of the one below it lives. In training everything
-    saved by the layers below lives too, and, on the way back, the gradients of those above.
+    In inference, the output of the layer below is alive while a layer runs. In training, all that
+    the layers below saved is alive too and, in the backward pass, the gradients of those above.
 
     Args:
-        workload: the call.
-        seq_len: the length to compute, padding included.
-        attention_memory: of the attention of a pattern, in the layer of that index; all above the
-            bottom are alike.
+        workload: the call, at the length that is computed (padding included).
+        attention_memory: memory of the attention with a pattern in the layer of an index; called
+            with index 0 for the bottom layer and 1 for all above it.
     """
-    activation = activation_bytes(workload, seq_len)
+    activation = activation_bytes(workload, workload.seq_len)
 
     @cache
-    def of_layer(layer: AttentionPattern, index: int) -> LayerMemory:
+    def layer_memory(layer: AttentionPattern, index: int) -> LayerMemory:
         attention = attention_memory(workload, layer, index)
-        return whole_layer(workload, seq_len, attention) if workload.scope == "layer" else attention
+        return encoder_layer_memory(workload, attention) if workload.scope == "layer" else attention
 
-    layers = [of_layer(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
+    layers = [layer_memory(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
     if workload.mode == "inference":
-        return max(layer.forward + activation * (i > 0) for i, layer in enumerate(layers))
-    below, peak = 0, 0
-    above = sum(layer.gradients for layer in layers)
+        above_bottom = [activation + layer.forward for layer in layers[1:]]
+        return max([layers[0].forward, *above_bottom])
+    return _training_peak_bytes(layers, activation)
+
+
+def _training_peak_bytes(layers: list[LayerMemory], activation: int) -> int:
+    """Peak over the forward and the backward pass of each layer, bottom to top."""
+    top = len(layers) - 1
+    # The caller holds the output of the stack and its gradient: those of the top layer.
+    caller = 2 * activation
+    saved_below, peak = 0, 0
+    gradients_above = sum(layer.gradients for layer in layers)
     for i, layer in enumerate(layers):
-        above -= layer.gradients
-        # The caller holds the output of the stack and its gradient: those of the top.
-        held = 2 * activation
-        own = activation * (1 + layer.output_is_saved) * (i < len(layers) - 1)
+        gradients_above -= layer.gradients
+        output = 0 if i == top else layer.output_bytes(activation)
         backward = max(
-            own + layer.output_backward, layer.attention_backward, layer.projection_backward
+            output + layer.output_backward, layer.attention_backward, layer.projection_backward
         )
-        peak = max(peak, below + layer.forward, below + above + held + backward)
-        below += layer.saved
+        peak = max(
+            peak, saved_below + layer.forward, saved_below + gradients_above + caller + backward
+        )
+        saved_below += layer.saved
     return peak
 
 
-def whole_layer(workload: Workload, seq_len: int, attention: LayerMemory) -> LayerMemory:
-    """What a layer allocates around its attention; the moments are those of `EncoderLayer`."""
-    activation = activation_bytes(workload, seq_len)
-    wide = activation // workload.hidden_size * workload.intermediate_size
-    statistics = 2 * workload.batch_size * seq_len * workload.dtype_bytes
+def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMemory:
+    """Memory of an `EncoderLayer` around an attention.
+
+    The moments of the backward pass, from the top: layer norm; the feed-forward's outer product;
+    its GELU and inner product; the output projection; the attention; the projections.
+    """
+    n, size, width = workload.seq_len, workload.dtype_bytes, workload.hidden_size
+    activation = activation_bytes(workload, n)
+    inner = activation // width * workload.intermediate_size
+    statistics = 2 * workload.batch_size * n * size
     if workload.mode == "inference":
-        # what the feed-forward reads, and its inner activation before and after GELU
-        return LayerMemory(forward=max(attention.forward, activation + 2 * wide))
-    size, width = workload.dtype_bytes, workload.hidden_size
+        # the feed-forward's input, and its inner activation before and after GELU
+        return LayerMemory(forward=max(attention.forward, activation + 2 * inner))
     parameters = formulas.rest_of_layer_parameters(workload) * size
     outer_weight = (width * workload.intermediate_size + 3 * width) * size
     inner_weight = workload.intermediate_size * (width + 1) * size
-    # the sum that each layer norm reads, and what the first of them wrote
+    # the input of each layer norm, and the output of the first
     saved_inside = attention.saved + 2 * activation + statistics
-    saved = saved_inside + 2 * wide + activation + statistics
-    # The residual's share of the input's gradient lives while the attention goes backward.
-    behind = activation + parameters
+    saved = saved_inside + 2 * inner + activation + statistics
+    # The residual's share of the input's gradient is alive in the attention's backward pass.
+    residual = activation + parameters
     return LayerMemory(
         forward=max(attention.forward, saved + activation),
         saved=saved + activation,
         output_backward=saved + activation,
         attention_backward=max(
             # gradients of the sum and of the inner activation after GELU; then before it as well
-            saved_inside + 3 * wide + activation + outer_weight,
-            saved_inside + wide + 2 * activation + outer_weight + inner_weight,
+            saved_inside + 3 * inner + activation + outer_weight,
+            saved_inside + inner + 2 * activation + outer_weight + inner_weight,
             # the output projection
-            attention.saved + activation + behind,
-            activation * (1 + attention.output_is_saved) + attention.output_backward + behind,
-            attention.attention_backward + behind,
+            attention.saved + activation + residual,
+            attention.output_bytes(activation) + attention.output_backward + residual,
+            attention.attention_backward + residual,
         ),
         projection_backward=attention.projection_backward + parameters,
         gradients=attention.gradients + parameters,
@@ -128,24 +148,30 @@ def whole_layer(workload: Workload, seq_len: int, attention: LayerMemory) -> Lay
 
 
 def has_residual(workload: Workload) -> bool:
-    """Whether the attention's input has another reader, which is the first to go backward."""
+    """Whether a residual connection reads the attention's input too; it goes backward first."""
     return workload.scope == "layer"
 
 
 def projection_backward_bytes(
     activation: int, weight: int, projections: int = 3, *, has_residual: bool
 ) -> int:
-    """The most at one time while the gradients of the last three of some projections are made.
+    """Peak bytes while the gradients of the last three of some projections are computed.
 
-    They begin with the gradients of query, key and value (3 activations). Two projections in, their
-    two contributions to the input's gradient are summed into a third tensor; at the third, the
-    first three are one. Six projections, those of global tokens first, begin with three weights
-    more and one contribution; so they do where a residual has left one.
+    They begin with the gradients of query, key and value (3 activations). After two projections,
+    their two contributions to the input's gradient are summed into a third tensor; at the third,
+    the first three are one. Six projections, those of global tokens first, begin with three more
+    weight gradients and one contribution; so they do where a residual has left one.
+
+    Args:
+        activation: bytes of one `(batch, seq_len, hidden)` tensor.
+        weight: bytes of one projection.
+        projections: 3, or 6 where tokens are global.
+        has_residual: whether a residual has left a contribution to the input's gradient.
     """
-    before = projections - 3
-    begun = has_residual or before > 0
+    earlier = projections - 3
+    contributions = 1 if has_residual or earlier > 0 else 0
     return max(
-        (4 + begun) * activation + (before + 2 - begun) * weight,
+        (4 + contributions) * activation + (earlier + 2 - contributions) * weight,
         3 * activation + projections * weight,
     )
 
@@ -158,10 +184,10 @@ def flash_cpu_forward_bytes(workload: Workload, queries: int, keys: int) -> int:
 
 
 def flash_cpu_backward_bytes(workload: Workload, queries: int, keys: int) -> int:
-    """Buffers inside its backward pass."""
+    """Buffers inside the backward pass of fused attention on CPU."""
     return backward_buffer_bytes(queries, keys, workload.dtype)
 
 
 def log_sum_exp_bytes(workload: Workload, queries: int) -> int:
-    """Bytes of the statistics that fused attention keeps, `(batch, heads, queries)`."""
+    """Bytes of the log-sum-exp that fused attention saves, `(batch, heads, queries)`."""
     return workload.batch_size * workload.num_heads * queries * max(4, workload.dtype_bytes)

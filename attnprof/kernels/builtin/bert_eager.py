@@ -1,4 +1,4 @@
-"""transformers' `BertSelfAttention` as written out: n^2 scores a head are a tensor."""
+"""transformers' `BertSelfAttention` under `eager`: n^2 scores per head are materialised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
-from attnprof.kernels.builtin._bert import parameters, static_bytes, unsupported_reason
+from attnprof.kernels.builtin._build import no_padding
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -19,22 +19,6 @@ from attnprof.kernels.builtin._memory import (
     weight_bytes,
 )
 
-__all__ = [
-    "build",
-    "executed_macs",
-    "has_float32_softmax",
-    "name",
-    "needs_compilation",
-    "padding_multiple",
-    "parameters",
-    "pattern_support",
-    "peak_bytes",
-    "ptflops_misses",
-    "static_bytes",
-    "summary",
-    "unsupported_reason",
-]
-
 name = "bert-eager"
 summary = "dense; transformers' BertSelfAttention, scores materialised"
 pattern_support: Literal["dense", "pattern"] = "dense"
@@ -42,45 +26,47 @@ ptflops_misses = ""
 needs_compilation = False
 has_float32_softmax = False
 
+unsupported_reason = _bert.unsupported_reason
+padding_multiple = no_padding
+parameters = _bert.parameters
+static_bytes = _bert.static_bytes
+
 
 def build(workload: Workload) -> Call:
     """`BertSelfAttention` under `eager`."""
     return _bert.build(workload, "eager")
 
 
-def padding_multiple(workload: Workload) -> int:
-    """Pads nothing."""
-    return 1
-
-
 def executed_macs(workload: Workload) -> int:
-    """What dense attention needs, and nothing more: 3 b n D^2 + 2 b n^2 D a layer."""
+    """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
     return formulas.useful_macs(workload)
 
 
 def peak_bytes(workload: Workload) -> int:
-    """About two tensors of scores, three in training."""
-    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+    """Peak bytes: about two tensors of scores, three in training."""
+    return stack_peak_bytes(workload, _layer_memory)
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    """Memory of one attention; the comments name the tensors alive at each moment."""
     activation = activation_bytes(workload, workload.seq_len)
     scores = workload.batch_size * workload.num_heads * workload.seq_len**2 * workload.dtype_bytes
     weight = weight_bytes(workload)
     # `matmul` folds batch and heads into one dimension; with several of both it has to copy.
     copies = workload.batch_size > 1 and workload.num_heads > 1
+    saves_copies = copies and workload.mode == "training"
     forward = max(
         # query, key, value; the scores, scaled or turned into probabilities: old and new
-        (5 if copies and workload.mode == "training" else 3) * activation + 2 * scores,
+        (5 if saves_copies else 3) * activation + 2 * scores,
         # probabilities; the context and its transpose, or a copy of the values
-        (7 if copies and workload.mode == "training" else 5) * activation + scores,
+        (7 if saves_copies else 5) * activation + scores,
     )
     return LayerMemory(
         forward=forward,
         # query, key, value, output; probabilities
         saved=4 * activation + scores,
-        # query, key, value and its gradient, and the output's in a layout that `bmm` takes; the
-        # probabilities and their gradient
+        # query, key, value and its gradient, the output's gradient in the layout that `bmm` needs;
+        # the probabilities and their gradient
         output_backward=(5 if copies else 4) * activation + 2 * scores,
         attention_backward=max(
             # query, key, gradient of value; probabilities, their gradient and that of the scores

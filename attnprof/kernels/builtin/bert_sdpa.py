@@ -1,4 +1,4 @@
-"""transformers' `BertSelfAttention` on torch's fused attention: no tensor of n^2 numbers."""
+"""transformers' `BertSelfAttention` under `sdpa`, fused attention: no tensor of n^2 scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
-from attnprof.kernels.builtin._bert import parameters, static_bytes, unsupported_reason
+from attnprof.kernels.builtin._build import no_padding
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -22,22 +22,6 @@ from attnprof.kernels.builtin._memory import (
     weight_bytes,
 )
 
-__all__ = [
-    "build",
-    "executed_macs",
-    "has_float32_softmax",
-    "name",
-    "needs_compilation",
-    "padding_multiple",
-    "parameters",
-    "pattern_support",
-    "peak_bytes",
-    "ptflops_misses",
-    "static_bytes",
-    "summary",
-    "unsupported_reason",
-]
-
 name = "bert-sdpa"
 summary = "dense; transformers' BertSelfAttention on torch's fused attention"
 pattern_support: Literal["dense", "pattern"] = "dense"
@@ -45,19 +29,19 @@ ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
 has_float32_softmax = False
 
+unsupported_reason = _bert.unsupported_reason
+padding_multiple = no_padding
+parameters = _bert.parameters
+static_bytes = _bert.static_bytes
+
 
 def build(workload: Workload) -> Call:
     """`BertSelfAttention` under `sdpa`."""
     return _bert.build(workload, "sdpa")
 
 
-def padding_multiple(workload: Workload) -> int:
-    """Pads nothing."""
-    return 1
-
-
 def executed_macs(workload: Workload) -> int:
-    """What dense attention needs; the fused backward multiplies the scores once more."""
+    """The useful MACs of dense attention; the fused backward also recomputes the scores."""
     useful = formulas.useful_macs(workload)
     if workload.mode == "inference":
         return useful
@@ -66,11 +50,12 @@ def executed_macs(workload: Workload) -> int:
 
 
 def peak_bytes(workload: Workload) -> int:
-    """Query, key, value and output, and the buffers inside the fused operator."""
-    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+    """Peak bytes: query, key, value and output, and the buffers inside the fused operator."""
+    return stack_peak_bytes(workload, _layer_memory)
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
+    """Memory of one attention; the comments name the tensors alive at each moment."""
     n = workload.seq_len
     activation = activation_bytes(workload, n)
     weight = weight_bytes(workload)

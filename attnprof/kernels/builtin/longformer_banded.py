@@ -1,4 +1,4 @@
-"""attnprof's own: `attnprof.LongformerSelfAttention`, every sparse pattern in linear time."""
+"""attnprof's `LongformerSelfAttention`: every sparse pattern in linear time and memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
-from attnprof.kernels.builtin._build import build_call
-from attnprof.kernels.builtin._memory import activation_bytes, stack_peak_bytes
+from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
+from attnprof.kernels.builtin._products import (
+    FUSED_BACKWARD_PRODUCTS,
+    FUSED_FORWARD_PRODUCTS,
+    fused_products,
+    pass_factor,
+)
 from attnprof.nn.banded.tiling import (
     TileSizes,
     fused_backward_tile_sizes,
@@ -31,26 +37,20 @@ ptflops_misses = "fused attention"
 needs_compilation = False
 has_float32_softmax = False
 
+padding_multiple = no_padding
+
 _PROJECTIONS = 6
-_FORWARD_PRODUCTS = 2
-_BACKWARD_PRODUCTS = 5
-"""The scores once more, and the gradients of weights, values, queries and keys."""
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Every sparse pattern."""
+    """Supports every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
     return None
 
 
-def padding_multiple(workload: Workload) -> int:
-    """Pads nothing."""
-    return 1
-
-
 def parameters(workload: Workload) -> int:
-    """Six projections a layer, as transformers' class has them."""
+    """Parameters of six projections per layer, as in transformers' class."""
     return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
 
 
@@ -70,7 +70,7 @@ def build(workload: Workload) -> Call:
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
         attention = LongformerSelfAttention(config, index, dilation=layer.dilation)
-        attention.ignores_hooks = True  # here they are a counter's
+        attention.ignores_hooks = True  # the only hooks here are a counter's
         return attention
 
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
@@ -80,68 +80,62 @@ def build(workload: Workload) -> Call:
 
 
 def executed_macs(workload: Workload) -> int:
-    """Projections, tiles of the band, global columns, and the global rows."""
+    """MACs of projections, tiles of the band, global columns and global rows."""
     return sum(
         count * _layer_macs(workload, layer) for layer, count in Counter(workload.layers).items()
     )
 
 
 def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
-    training = workload.mode == "training"
-    plain = formulas.TRAINING_FACTOR if training else 1
-    n, width = workload.seq_len, workload.hidden_size
-    band = _FORWARD_PRODUCTS * _scores(workload, layer, _forward_cut(workload, layer))
-    if training:
-        band += _BACKWARD_PRODUCTS * _scores(workload, layer, _backward_cut(workload, layer))
-    projections = plain * 3 * n * width**2
+    n, width, factor = workload.seq_len, workload.hidden_size, pass_factor(workload)
+    band = FUSED_FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
+    if workload.mode == "training":
+        band += FUSED_BACKWARD_PRODUCTS * _scores(workload, layer, _backward_tiles(workload, layer))
+    projections = factor * 3 * n * width**2
     attention = workload.batch_size * (
         projections + band * workload.head_dim + _global_rows_macs(workload, layer)
     )
-    return attention + plain * formulas.rest_of_layer_macs(workload)
+    return attention + factor * formulas.rest_of_layer_macs(workload)
 
 
-def _scores(workload: Workload, layer: AttentionPattern, cut: TileSizes) -> int:
-    """Scores of one sequence, masked ones included: in tiles, and of the global columns."""
+def _scores(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
+    """Scores of one sequence, masked ones included, in tiles and in global columns."""
     in_tiles = sum(
-        heads * scores(workload.seq_len, layer.window or 0, dilation, cut)
+        heads * scores(workload.seq_len, layer.window or 0, dilation, tiles)
         for dilation, heads in Counter(layer.dilation).items()
     )
     return in_tiles + workload.num_heads * workload.seq_len * len(layer.global_positions)
 
 
-def _forward_cut(workload: Workload, layer: AttentionPattern) -> TileSizes:
+def _forward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
     if workload.device == "cpu":
         return fused_forward_tile_sizes(workload.dtype_bytes)
     return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
-def _backward_cut(workload: Workload, layer: AttentionPattern) -> TileSizes:
+def _backward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
     if workload.device == "cpu":
         return fused_backward_tile_sizes(workload.dtype_bytes, layer.window or 0)
     return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
 def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """Of one sequence: the queries' projection, and keys and values projected or absorbed."""
+    """MACs of one sequence: the queries' projection, and keys and values projected or absorbed."""
     n, width, g = workload.seq_len, workload.hidden_size, len(layer.global_positions)
     if g == 0:
         return 0
-    training = workload.mode == "training"
-    plain = formulas.TRAINING_FACTOR if training else 1
-    queries = plain * g * width**2
+    factor = pass_factor(workload)
+    queries = factor * g * width**2
     if should_absorb_projection(n, width, workload.num_heads, g):
-        return queries + plain * absorbed_global_macs(n, width, workload.num_heads, g)
-    fused = _FORWARD_PRODUCTS + (_BACKWARD_PRODUCTS if training else 0)
-    return queries + plain * 2 * n * width**2 + fused * g * n * width
+        return queries + factor * absorbed_global_macs(n, width, workload.num_heads, g)
+    return queries + factor * 2 * n * width**2 + fused_products(workload) * g * n * width
 
 
 def static_bytes(workload: Workload) -> int:
-    """Parameters and hidden states."""
-    return parameters(workload) * workload.dtype_bytes + activation_bytes(
-        workload, workload.seq_len
-    )
+    """Bytes of parameters and hidden states."""
+    return parameter_and_input_bytes(workload, parameters(workload))
 
 
 def peak_bytes(workload: Workload) -> int:
-    """Query, key and value, in inference with the output in the place of the query."""
-    return stack_peak_bytes(workload, workload.seq_len, layer_memory)
+    """Peak bytes: query, key and value; in inference the output overwrites the query."""
+    return stack_peak_bytes(workload, layer_memory)

@@ -12,14 +12,16 @@ from attnprof.core.cpu import cpu_threads
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
     flash_cpu_forward_bytes,
     log_sum_exp_bytes,
+    parameter_and_input_bytes,
     stack_peak_bytes,
 )
+from attnprof.kernels.builtin._products import fused_products, pass_factor, projections_of
 from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
@@ -29,85 +31,69 @@ ptflops_misses = ""
 needs_compilation = True
 has_float32_softmax = False
 
-_FORWARD_PRODUCTS = 2
-_BACKWARD_PRODUCTS = 5
+padding_multiple = no_padding
+
 _COMPILERS = ("g++", "clang++", "c++")
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Every sparse pattern; on CPU inference alone, and where a C++ compiler is at hand."""
+    """Supports every sparse pattern; on CPU only inference, and only with a C++ compiler."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
     if workload.dtype == "float64":
         return "FlexAttention has no float64"
     if workload.device == "cuda":
         if importlib.util.find_spec("triton") is None:
-            return "FlexAttention on CUDA is compiled by triton, which is not installed"
+            return "FlexAttention on CUDA needs triton, which is not installed"
         return None
     if workload.mode == "training":
         return "FlexAttention has no backward pass on CPU"
     compilers = (os.environ.get("CXX", ""), *_COMPILERS)
     if not any(shutil.which(compiler) for compiler in compilers):
-        return "FlexAttention on CPU is compiled by a C++ compiler, and none was found"
+        return "FlexAttention on CPU needs a C++ compiler, and none was found"
     return None
 
 
-def padding_multiple(workload: Workload) -> int:
-    """Pads nothing: blocks at the end are smaller."""
-    return 1
-
-
 def build(workload: Workload) -> Call:
-    """Projections and FlexAttention; it is compiled when the call first runs."""
+    """Projections and FlexAttention, which the first run of the call compiles."""
     from attnprof.nn.flex import FlexSelfAttention
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
         return FlexSelfAttention(workload.hidden_size, layer, workload.seq_len)
 
-    return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
-
-
-def _projections_of(layer: AttentionPattern) -> int:
-    return 6 if layer.global_positions else 3
+    return build_call(workload, workload.seq_len, make_layer)
 
 
 def parameters(workload: Workload) -> int:
-    """Three projections a layer, six where there are global tokens."""
-    projections = sum(_projections_of(layer) for layer in workload.layers)
+    """Parameters of three projections per layer, six where there are global tokens."""
+    projections = sum(projections_of(layer) for layer in workload.layers)
     return formulas.parameters(workload, projections)
 
 
 def executed_macs(workload: Workload) -> int:
-    """Whole blocks of 128 by 128 scores wherever the pattern reads a pair, and global rows."""
-    training = workload.mode == "training"
-    plain = formulas.TRAINING_FACTOR if training else 1
-    fused = _FORWARD_PRODUCTS + (_BACKWARD_PRODUCTS if training else 0)
+    """MACs of projections, of all 128 by 128 blocks with an attended pair, and of global rows."""
     macs = 0
     for layer in workload.layers:
         scores = block_scores(layer, workload.seq_len) * workload.head_dim
         scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
-        macs += plain * formulas.weight_macs(workload, layer)
-        macs += fused * workload.batch_size * scores
+        macs += pass_factor(workload) * formulas.weight_macs(workload, layer)
+        macs += fused_products(workload) * workload.batch_size * scores
     return macs
 
 
 def static_bytes(workload: Workload) -> int:
-    """Parameters, hidden states, and the block masks: 32-bit numbers, of keys and of queries."""
+    """Bytes of parameters, hidden states and block masks: 32-bit indices, by query and by key."""
     blocks = -(-workload.seq_len // BLOCK)
     block_masks = sum(
         4 * 4 * blocks * (blocks + 1) * (layer.num_heads if len(set(layer.dilation)) > 1 else 1)
         for layer in workload.layers
     )
-    return (
-        parameters(workload) * workload.dtype_bytes
-        + activation_bytes(workload, workload.seq_len)
-        + block_masks
-    )
+    return parameter_and_input_bytes(workload, parameters(workload)) + block_masks
 
 
 def peak_bytes(workload: Workload) -> int:
-    """Query, key, value and output; on CPU two of the first in another layout, and buffers."""
-    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+    """Peak bytes: query, key, value, output; on CPU also two copies in another layout, buffers."""
+    return stack_peak_bytes(workload, _layer_memory)
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -120,7 +106,7 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
 
 
 def _compiled_buffer_bytes(workload: Workload) -> int:
-    """Of each thread: a block of scores with statistics and outputs, and blocks of inputs."""
+    """Buffers of all threads: a block of scores, statistics and outputs, and blocks of inputs."""
     size, head_dim, block = workload.dtype_bytes, workload.head_dim, min(BLOCK, workload.seq_len)
     per_thread = 4 * block * (block + 2 + head_dim) + size * block * (block + 2 * head_dim)
     return cpu_threads() * per_thread

@@ -1,14 +1,15 @@
-"""Dense fused attention under the pattern's mask: sparse in name only, and shown as such."""
+"""Dense fused attention under the pattern's mask: quadratic, whatever the pattern."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
-from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -16,10 +17,12 @@ from attnprof.kernels.builtin._memory import (
     flash_cpu_forward_bytes,
     has_residual,
     log_sum_exp_bytes,
+    parameter_and_input_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
     weight_bytes,
 )
+from attnprof.kernels.builtin._products import fused_products, pass_factor, projections_of
 
 if TYPE_CHECKING:
     import torch
@@ -31,19 +34,16 @@ ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
 has_float32_softmax = False
 
-_MASK_ROWS_AT_A_TIME = 256
+padding_multiple = no_padding
+
+_MASK_ROWS_PER_STEP = 256
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Every sparse pattern."""
+    """Supports every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a pattern under a mask, not dense attention"
     return None
-
-
-def padding_multiple(workload: Workload) -> int:
-    """Pads nothing."""
-    return 1
 
 
 def build(workload: Workload) -> Call:
@@ -58,11 +58,11 @@ def build(workload: Workload) -> Call:
             layer.global_positions,
         )
 
-    return build_call(workload, workload.seq_len, make_layer, lambda hidden_states: {})
+    return build_call(workload, workload.seq_len, make_layer)
 
 
 def _mask(layer: AttentionPattern, seq_len: int) -> torch.Tensor:
-    """Bool `(heads or 1, seq_len, seq_len)`; heads that read alike share one mask."""
+    """Bool `(heads or 1, seq_len, seq_len)`; one mask where all heads have the same dilation."""
     import torch
 
     from attnprof.counting.fake_tensors import is_fake_mode
@@ -74,99 +74,159 @@ def _mask(layer: AttentionPattern, seq_len: int) -> torch.Tensor:
     mask = torch.empty(layer.num_heads, seq_len, seq_len, dtype=torch.bool)
     if is_fake_mode():
         return mask
-    for start in range(0, seq_len, _MASK_ROWS_AT_A_TIME):
-        stop = min(start + _MASK_ROWS_AT_A_TIME, seq_len)
+    for start in range(0, seq_len, _MASK_ROWS_PER_STEP):
+        stop = min(start + _MASK_ROWS_PER_STEP, seq_len)
         mask[:, start:stop] = torch.tensor(layer.mask_rows(seq_len, start, stop))
     return mask
 
 
 def _masks_of(layer: AttentionPattern) -> int:
+    """Masks of a layer: one, or one per head where dilations differ."""
     return 1 if len(set(layer.dilation)) == 1 else layer.num_heads
 
 
 def parameters(workload: Workload) -> int:
-    """Three projections a layer, six where there are global tokens."""
-    projections = sum(_projections_of(layer) for layer in workload.layers)
+    """Parameters of three projections per layer, six where there are global tokens."""
+    projections = sum(projections_of(layer) for layer in workload.layers)
     return formulas.parameters(workload, projections)
 
 
-def _projections_of(layer: AttentionPattern) -> int:
-    return 6 if layer.global_positions else 3
-
-
 def executed_macs(workload: Workload) -> int:
-    """All n^2 pairs whatever the mask lets through, then the global rows once more.
-
-    Fused attention's backward multiplies the scores once more: 7 products for the forward's 2.
-    """
+    """MACs of projections, of all n^2 pairs whatever the mask, and of the global rows once more."""
     n, batch, width = workload.seq_len, workload.batch_size, workload.hidden_size
     weights = sum(formulas.weight_macs(workload, layer) for layer in workload.layers)
-    attention = sum(
-        2 * batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
+    product = sum(
+        batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
     )
-    if workload.mode == "inference":
-        return weights + attention
-    return formulas.TRAINING_FACTOR * weights + attention * 7 // 2
+    return pass_factor(workload) * weights + fused_products(workload) * product
 
 
 def static_bytes(workload: Workload) -> int:
-    """Parameters, hidden states and the boolean masks."""
+    """Bytes of parameters, hidden states and the boolean masks."""
     masks = sum(_masks_of(layer) * workload.seq_len**2 for layer in workload.layers)
-    return (
-        parameters(workload) * workload.dtype_bytes
-        + activation_bytes(workload, workload.seq_len)
-        + masks
-    )
+    return parameter_and_input_bytes(workload, parameters(workload)) + masks
 
 
 def peak_bytes(workload: Workload) -> int:
-    """Query, key, value and output, and the mask turned into numbers."""
-    return stack_peak_bytes(workload, workload.seq_len, _layer_memory)
+    """Peak bytes: query, key, value and output, and the mask converted to numbers."""
+    return stack_peak_bytes(workload, _layer_memory)
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    n, g = workload.seq_len, len(layer.global_positions)
-    activation = activation_bytes(workload, n)
-    weight = weight_bytes(workload)
-    on_cpu = workload.device == "cpu"
-    numeric_mask = _masks_of(layer) * n * n * workload.dtype_bytes
-    statistics = log_sum_exp_bytes(workload, n)
-    fused = flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics
-    fused_back = flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics
-    global_rows = activation_bytes(workload, g) if g else 0
-    fused_rows = flash_cpu_forward_bytes(workload, g, n) if g and on_cpu else 0
-    global_forward = 2 * (activation + global_rows) + fused_rows if g else 0
-    forward = 4 * activation + numeric_mask + fused
-    gradients = _projections_of(layer) * weight
+    """Memory of one attention, as the largest of these moments.
+
+    | moment | alive at the same time |
+    |---|---|
+    | window, forward | query, key, value, output; numeric mask; buffers of fused attention |
+    | global rows, forward | their input, query and two outputs, keys and values; buffers |
+    | global rows, backward | all that is saved, a copy of the gradient, gradients of keys, values |
+    | window, backward | query, key, value and their gradients; numeric mask; buffers |
+    | projections, backward | see `projection_backward_bytes` |
+    """
+    tensors = _Tensors.of(workload, layer)
     if workload.mode == "inference":
-        return LayerMemory(forward=max(forward, activation + global_forward))
-    # the rows' input, query and output, their keys and values, and a second output
-    saved_by_globals = (3 * activation + 3 * global_rows) if g else 0
-    saved = 4 * activation + numeric_mask + statistics + saved_by_globals
-    # query, key, value and their gradients
-    window = 6 * activation + numeric_mask + statistics + fused_back
-    # With globals it reads a copy of the output's gradient, without their rows, and keeps an output
-    # without those. They have left three gradients of weights and one of the input, which is one
-    # with a residual's.
-    of_globals = (3 - has_residual(workload)) * activation + 3 * weight
-    rows_back = flash_cpu_backward_bytes(workload, g, n) if g and on_cpu else 0
-    return LayerMemory(
-        forward=max(forward, saved + fused_rows),
-        saved=saved,
-        output_backward=0 if g else window,
-        attention_backward=max(
-            # the copy and the gradients of key and value in the globals' branch
-            saved + 2 * activation + 2 * global_rows + rows_back,
-            window + of_globals,
+        return _inference_memory(tensors)
+    return _training_memory(workload, layer, tensors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tensors:
+    """Bytes of one attention's tensors; those of global rows are 0 without global tokens.
+
+    Attributes:
+        activation: one `(batch, seq_len, hidden)` tensor.
+        weight: one projection.
+        numeric_mask: the mask in the workload's type.
+        log_sum_exp: what fused attention saves beside its output.
+        fused: buffers of fused attention and its log-sum-exp.
+        fused_backward: buffers of its backward pass.
+        global_rows: one `(batch, global tokens, hidden)` tensor.
+        fused_rows: as `fused`, of the global rows.
+        fused_rows_backward: as `fused_backward`, of the global rows.
+    """
+
+    activation: int
+    weight: int
+    numeric_mask: int
+    log_sum_exp: int
+    fused: int
+    fused_backward: int
+    global_rows: int
+    fused_rows: int
+    fused_rows_backward: int
+
+    @classmethod
+    def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
+        """Sizes for one layer of the workload."""
+        n, g = workload.seq_len, len(layer.global_positions)
+        log_sum_exp = log_sum_exp_bytes(workload, n)
+        on_cpu = workload.device == "cpu"
+        on_cpu_with_globals = on_cpu and g > 0
+        return cls(
+            activation=activation_bytes(workload, n),
+            weight=weight_bytes(workload),
+            numeric_mask=_masks_of(layer) * n * n * workload.dtype_bytes,
+            log_sum_exp=log_sum_exp,
+            fused=flash_cpu_forward_bytes(workload, n, n) if on_cpu else log_sum_exp,
+            fused_backward=flash_cpu_backward_bytes(workload, n, n) if on_cpu else log_sum_exp,
+            global_rows=activation_bytes(workload, g),
+            fused_rows=flash_cpu_forward_bytes(workload, g, n) if on_cpu_with_globals else 0,
+            fused_rows_backward=(
+                flash_cpu_backward_bytes(workload, g, n) if on_cpu_with_globals else 0
+            ),
         )
-        if g
-        else 0,
+
+    @property
+    def window_forward(self) -> int:
+        """The peak of the forward pass before the global rows."""
+        return 4 * self.activation + self.numeric_mask + self.fused
+
+
+def _inference_memory(tensors: _Tensors) -> LayerMemory:
+    """Nothing is saved: the peak of the window, or of the global rows beside its output."""
+    global_rows = 2 * (tensors.activation + tensors.global_rows) + tensors.fused_rows
+    return LayerMemory(forward=max(tensors.window_forward, tensors.activation + global_rows))
+
+
+def _training_memory(workload: Workload, layer: AttentionPattern, tensors: _Tensors) -> LayerMemory:
+    """The peaks of both passes, and what is saved between them."""
+    t, has_globals = tensors, bool(layer.global_positions)
+    projections = projections_of(layer)
+    saved = 4 * t.activation + t.numeric_mask + t.log_sum_exp
+    if has_globals:
+        # the rows' input, query and output, their keys and values, and a second output
+        saved += 3 * t.activation + 3 * t.global_rows
+    # query, key, value and their gradients
+    window = 6 * t.activation + t.numeric_mask + t.log_sum_exp + t.fused_backward
+    return LayerMemory(
+        forward=max(t.window_forward, saved + t.fused_rows),
+        saved=saved,
+        output_backward=0 if has_globals else window,
+        attention_backward=_backward_peak(workload, t, saved, window) if has_globals else 0,
         projection_backward=projection_backward_bytes(
-            activation,
-            weight,
-            _projections_of(layer),
-            has_residual=has_residual(workload),
+            t.activation, t.weight, projections, has_residual=has_residual(workload)
         ),
         output_is_saved=True,
-        gradients=gradients,
+        gradients=projections * t.weight,
+    )
+
+
+def _backward_peak(workload: Workload, t: _Tensors, saved: int, window: int) -> int:
+    """Peak of the backward pass before the projections, with global tokens.
+
+    The window reads a copy of the output's gradient without the global rows, and keeps an output
+    without them. The global rows, which go first, leave the gradients of three projections and one
+    of the input; where a residual has left one already, it is added to that.
+
+    Args:
+        workload: the call.
+        t: sizes of tensors.
+        saved: bytes that the forward pass saved.
+        window: peak of the window's backward pass by itself.
+    """
+    activations_beside = 2 if has_residual(workload) else 3
+    return max(
+        # the copy, and the gradients of the global rows' keys and values
+        saved + 2 * t.activation + 2 * t.global_rows + t.fused_rows_backward,
+        window + activations_beside * t.activation + 3 * t.weight,
     )

@@ -1,4 +1,4 @@
-"""What a callable of the user's own is given: inputs as they were described, or by their names."""
+"""Arguments of custom kernels: inputs as described, or guessed from their names."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from attnprof.kernels.custom.inputs import InputSpec, ids, states
 from attnprof.kernels.custom.modules import required, signature_of
 
 IDS = ("input_ids", "tokens", "ids")
-"""Names of inputs that are tokens."""
+"""Names of inputs that are token ids."""
 
 STATES = ("hidden_states", "x", "inputs", "input", "src", "query", "key", "value")
 """Names of inputs that are hidden states."""
 
-
-NO_SIGNATURE = "has no signature to be read: wrap it in a function whose arguments have names"
+NO_SIGNATURE = "has no readable signature: wrap it in a function with named arguments"
 
 
 class Arguments:
-    """The inputs of one target.
+    """The inputs of one custom kernel.
 
     Args:
-        name: of the target, which errors name.
-        described: what was said of inputs.
+        name: its reference, for errors.
+        described: descriptions of its inputs.
     """
 
     def __init__(self, name: str, described: tuple[InputSpec, ...]) -> None:
@@ -37,35 +36,40 @@ class Arguments:
         self.described = {spec.name: spec for spec in described}
 
     def specs(self, function: Any, layout: Callable[[], Layout]) -> list[InputSpec]:
-        """Inputs as described, and by their names those that `function` needs beside them.
+        """All inputs that were described or are required, the latter guessed from their names.
 
         Args:
             function: takes them.
             layout: finds the order of their dimensions, where it was not described.
 
         Raises:
-            UsageError: when an input is needed that is neither described nor known by its name.
+            UsageError: when a required input is neither described nor has a known name.
         """
         try:
             parameters = signature_of(function)
         except (TypeError, ValueError):
             raise UsageError("kernel", self._name, NO_SIGNATURE) from None
         self._check_names(parameters)
-        # Arguments that go by position keep the order of the signature.
+        # Arguments that are passed by position keep the order of the signature.
         order = list(parameters)
-        wanted = sorted(
+        names = sorted(
             {*required(parameters), *self.described},
             key=lambda name: order.index(name) if name in order else len(order),
         )
-        if not wanted:
+        if not names:
             raise UsageError(
                 "kernel",
                 self._name,
-                "its arguments do not tell what it takes: describe them with --input NAME=DIMS",
+                "its signature does not show its inputs: describe them with --input NAME=DIMS",
             )
-        return [self._spec(name, layout) for name in wanted]
+        return [self._spec(name, layout) for name in names]
 
     def _check_names(self, parameters: Mapping[str, inspect.Parameter]) -> None:
+        """Check that every described input is a parameter.
+
+        Raises:
+            UsageError: when one is not; suggests a similar name.
+        """
         takes_any = any(
             p.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
             for p in parameters.values()
@@ -73,7 +77,7 @@ class Arguments:
         for name in self.described:
             if name not in parameters and not takes_any:
                 raise UsageError(
-                    "kernel", self._name, f"takes no {name}; {suggest(name, parameters)}"
+                    "kernel", self._name, f"has no argument {name}; {suggest(name, parameters)}"
                 )
 
     def _spec(self, name: str, layout: Callable[[], Layout]) -> InputSpec:
@@ -92,13 +96,13 @@ class Arguments:
 
 
 def tensors(specs: list[InputSpec], function: Any, workload: Workload) -> dict[str, Any]:
-    """The inputs of a call, by name."""
-    high = _vocabulary(function)
+    """The inputs of a call, by name, with shapes and types as described."""
+    high = _vocabulary_size(function)
     return {spec.name: spec.tensor(workload, high) for spec in specs}
 
 
-def _vocabulary(function: Any) -> int:
-    """Tokens below this number are in every table of embeddings."""
+def _vocabulary_size(function: Any) -> int:
+    """The size of the smallest embedding table: token ids below it are valid in all; else 2."""
     modules = function.modules() if isinstance(function, nn.Module) else ()
     sizes = [module.num_embeddings for module in modules if isinstance(module, nn.Embedding)]
     return min(sizes, default=2)

@@ -1,4 +1,4 @@
-"""Reads a Hugging Face `config.json`; whatever in it names code to fetch is left out."""
+"""Reads a Hugging Face `config.json`, without what names code to download."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from attnprof.kernels.custom.reference import Reference
 
 MAX_CONFIG_BYTES = 10 * 2**20
 _FILE = "config.json"
-_CODE_FROM_ELSEWHERE = ("auto_map", "custom_pipelines")
-"""What names code in a repository; left out, so that none is ever fetched or run."""
+_REMOTE_CODE_KEYS = ("auto_map", "custom_pipelines")
+"""Keys that name code in a repository; removed, so that none is ever downloaded or run."""
 
 _IMPLEMENTATIONS: dict[str, tuple[str, ...]] = {
     "attn_implementation": ("eager", "sdpa", "flex_attention"),
     "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
 }
-"""What a config may choose between, and the choices whose code is transformers' own."""
+"""Settings that choose an implementation, with the choices whose code is part of transformers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A config as it was read.
+    """A parsed config.
 
     Attributes:
-        path: of the file.
-        config_class: transformers' class of its type.
-        values: what it says, without what names code to fetch.
-        architecture: the class that it names, such as `LlamaForCausalLM`; empty where it names
-            none.
-        notes: the implementations that it names and that are left out, in words.
+        path: the file.
+        config_class: transformers' class for its `model_type`.
+        values: its content, without keys that name code to download.
+        architecture: the model class that it names, such as `LlamaForCausalLM`; empty where it
+            names none.
+        notes: a sentence for each implementation that it names and that is left out.
     """
 
     path: Path
@@ -49,52 +49,61 @@ def read_config(reference: Reference) -> ConfigFile:
     """The config that a reference names.
 
     Raises:
-        UsageError: for a file that cannot be read, that is no config, or whose type transformers
-            does not know.
+        UsageError: when the file cannot be read, is not a config, or has a `model_type` that
+            transformers does not have.
     """
     path, values = _path(reference), _read(reference)
     config_class = _config_class(reference.name, values)
-    left_out: dict[str, None] = {}
-    _strip(values, left_out)
+    notes = tuple(dict.fromkeys(_remove_foreign_code(values)))
+    return ConfigFile(path, config_class, values, _architecture(values), notes)
+
+
+def _architecture(values: dict[str, Any]) -> str:
+    """The first model class that a config names; empty where it names none."""
     architectures = values.get("architectures")
-    named = cast("list[object]", architectures) if isinstance(architectures, list) else []
-    architecture = named[0] if named and isinstance(named[0], str) else ""
-    return ConfigFile(path, config_class, values, architecture, tuple(left_out))
+    names = cast("list[object]", architectures) if isinstance(architectures, list) else []
+    return names[0] if names and isinstance(names[0], str) else ""
 
 
 def _path(reference: Reference) -> Path:
-    path = Path(reference.place)
+    """The config's path, where the reference names it or its folder."""
+    path = Path(reference.location)
     return path / _FILE if path.is_dir() else path
 
 
 def _read(reference: Reference) -> dict[str, Any]:
-    """The config's values.
+    """The content of the config.
 
     Raises:
-        UsageError: for a file that cannot be read, or that is none.
+        UsageError: when the file cannot be read or is not a JSON object.
     """
     path, name = _path(reference), reference.name
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_CONFIG_BYTES:
             size, limit = format_bytes(size_bytes), format_bytes(MAX_CONFIG_BYTES)
-            raise UsageError("kernel", name, f"{path} has {size}: a config has {limit} at most")
+            raise UsageError("kernel", name, f"{path} is {size}; a config may be at most {limit}")
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError("kernel", name, f"there is no file {path}") from None
+        raise UsageError("kernel", name, f"no such file: {path}") from None
     except OSError as error:
         raise UsageError("kernel", name, f"{path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("kernel", name, f"{path} is no JSON: {error}") from error
+        raise UsageError("kernel", name, f"{path} is not valid JSON: {error}") from error
     if not isinstance(values, dict):
-        raise UsageError("kernel", name, f"{path} is no config: an object with model_type is one")
+        expected = "is not a config: expected a JSON object with model_type"
+        raise UsageError("kernel", name, f"{path} {expected}")
     return cast("dict[str, Any]", values)
 
 
 def _config_class(name: str, values: dict[str, Any]) -> Any:
-    """The class of the config's type."""
+    """Transformers' class for the config's `model_type`.
+
+    Raises:
+        UsageError: when transformers has none; suggests a similar name.
+    """
     from transformers import CONFIG_MAPPING
 
     kind = values.get("model_type")
@@ -105,44 +114,51 @@ def _config_class(name: str, values: dict[str, Any]) -> Any:
             raise UsageError(
                 "kernel",
                 name,
-                f"its type {kind} needs code from its repository, which attnprof never runs",
+                f"its model_type {kind} needs code from its repository, which attnprof never runs",
             )
         close = difflib.get_close_matches(kind, list(CONFIG_MAPPING.keys()), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError("kernel", name, f"transformers knows no model_type {kind}{hint}")
+        raise UsageError("kernel", name, f"transformers has no model_type {kind}{hint}")
     return CONFIG_MAPPING[kind]
 
 
-def _strip(values: dict[str, Any], left_out: dict[str, None]) -> None:
-    """Take out what would fetch code, here and in the configs of parts."""
-    for key in _CODE_FROM_ELSEWHERE:
+def _remove_foreign_code(values: dict[str, Any]) -> list[str]:
+    """Remove what would download code, here and in the configs of parts.
+
+    Returns:
+        A note for each implementation that was removed.
+    """
+    notes: list[str] = []
+    for key in _REMOTE_CODE_KEYS:
         values.pop(key, None)
-    for name, own in _IMPLEMENTATIONS.items():
+    for name, choices in _IMPLEMENTATIONS.items():
         for key in (f"_{name}_internal", f"_{name}", name):
             value = values.pop(key, None)
-            chosen = _own(value, own)
-            if chosen:
-                values[name] = chosen
-            for foreign in _words(value):
-                if foreign not in own:
-                    left_out[f"{name} {foreign} is left out: its code is not transformers' own"] = (
-                        None
-                    )
+            kept = _choices_kept(value, choices)
+            if kept:
+                values[name] = kept
+            notes += [
+                f"{name} {removed} is left out: its code is not part of transformers"
+                for removed in _names_in(value)
+                if removed not in choices
+            ]
     for value in values.values():
         if isinstance(value, dict):
-            _strip(cast("dict[str, Any]", value), left_out)
+            notes += _remove_foreign_code(cast("dict[str, Any]", value))
+    return notes
 
 
-def _own(value: object, own: tuple[str, ...]) -> object:
-    """The choices that are transformers' own; one for each part where the value is an object."""
+def _choices_kept(value: object, choices: tuple[str, ...]) -> object:
+    """The value where it is one of the choices; of an object, its parts where they are."""
     if isinstance(value, dict):
         parts = cast("Mapping[str, object]", value).items()
-        return {part: chosen for part, one in parts if (chosen := _own(one, own))}
-    return value if isinstance(value, str) and value in own else None
+        return {part: kept for part, choice in parts if (kept := _choices_kept(choice, choices))}
+    return value if isinstance(value, str) and value in choices else None
 
 
-def _words(value: object) -> list[str]:
-    """What a value names, in all parts."""
+def _names_in(value: object) -> list[str]:
+    """The implementations that a value names, those of parts included."""
     if isinstance(value, dict):
-        return [w for one in cast("Mapping[str, object]", value).values() for w in _words(one)]
+        parts = cast("Mapping[str, object]", value).values()
+        return [name for part in parts for name in _names_in(part)]
     return [] if value is None else [str(value)[:100]]

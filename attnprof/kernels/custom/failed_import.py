@@ -1,58 +1,43 @@
-"""What ended its process when it was imported: each of its rows says so, and the others go on."""
+"""A custom kernel that ended its process when it was imported; other kernels are still measured."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from attnprof.core.errors import FailedError
-from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.kernels.custom.traits import CustomKernelTraits
 
 
-class FailedTarget:
-    """A kernel of the user's own that cannot be asked anything.
+class FailedTarget(CustomKernelTraits):
+    """A custom kernel that could not be imported: all its costs raise, so that its rows say why.
 
     Args:
-        name: how the user names it.
+        name: its reference.
         failure: how its import ended.
 
     Attributes:
-        failure: as given.
+        failure: as passed.
     """
-
-    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
-    ptflops_misses: str = ""
-    needs_compilation: bool = False
-    has_float32_softmax: bool = False
 
     def __init__(self, name: str, failure: FailedError) -> None:
         self.name: str = name
         self.summary: str = name
         self.failure = failure
 
-    def adapt_workload(self, workload: Workload) -> Workload:
-        """The workload that its row tells of."""
-        pattern = AttentionPattern.dense(workload.num_heads)
-        return replace(workload, pattern=pattern, scope="attention")
-
     def check(self, workload: Workload) -> None:
-        """Its rows tell what is wrong."""
+        """Does nothing: its rows say what is wrong."""
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
-        """Nothing but how its import ended, which its row says."""
+        """Empty: its rows say how the import ended."""
         return ()
 
     def source_digest(self) -> str:
         """Empty: its file is not known."""
         return ""
 
-    def padding_multiple(self, workload: Workload) -> int:
-        """Pads nothing."""
-        return 1
-
     def _fail(self, workload: Workload) -> NoReturn:
-        """Tell how its import ended.
+        """Raise how its import ended.
 
         Raises:
             FailedError: always.

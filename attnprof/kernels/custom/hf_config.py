@@ -1,10 +1,10 @@
-"""A Hugging Face `config.json`: its model with random weights, or a part of it, offline."""
+"""A Hugging Face `config.json`: its model with random weights, or a part of it, built offline."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +28,20 @@ from attnprof.kernels.seeding import SEED, seeded_defaults
 
 
 class ConfigTarget(Target):
-    """A model of transformers by its config, or a part of it with what the model hands it."""
+    """A transformers model by its config, or a part of it with the arguments it receives there.
+
+    Args:
+        reference: the config, the part, and descriptions of inputs.
+
+    Raises:
+        UsageError: when the config cannot be read, the model not be built, the part does not exist,
+            or an input is unknown.
+    """
 
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference.name, "")
         self._part = reference.inner
-        self._specs = {spec.name: spec for spec in reference.inputs}
+        self._described = {spec.name: spec for spec in reference.inputs}
         self._file = read_config(reference)
         outline = self._outline()
         self._positions = position_tables(outline)
@@ -41,101 +49,106 @@ class ConfigTarget(Target):
             _find_part(self.name, outline, self._part)
         self._text_config: Any = outline.config.get_text_config()
         self._check_inputs(outline)
-        self._given = {spec.name: spec for spec in self._inputs(outline)}
+        self._inputs = {spec.name: spec for spec in self._input_specs(outline)}
         kind = type(outline).__name__
-        self._without = "" if self._part else _left_out(self._file.architecture, kind)
-        self.summary = f"transformers' {kind}" + f", its {self._part}" * bool(self._part)
+        self._left_out = "" if self._part else _left_out(self._file.architecture, kind)
+        self.summary = f"transformers' {kind}" + (f", its {self._part}" if self._part else "")
 
     def adapt_workload(self, workload: Workload) -> Workload:
-        """The workload in the model's own width and heads, where it tells them."""
+        """The workload with the model's width and heads, where its config has them."""
         hidden_size = getattr(self._text_config, "hidden_size", None)
         num_heads = getattr(self._text_config, "num_attention_heads", None)
-        workload_of_config = super().adapt_workload(workload)
+        adapted = super().adapt_workload(workload)
         if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
-            return workload_of_config
+            return adapted
         if hidden_size % num_heads:
-            return workload_of_config
+            return adapted
         pattern = AttentionPattern.dense(num_heads)
-        return replace(workload_of_config, pattern=pattern, hidden_size=hidden_size)
+        return replace(adapted, pattern=pattern, hidden_size=hidden_size)
 
     def unsupported_reason(self, workload: Workload) -> str | None:
-        """Tables of positions end somewhere."""
-        room = exceeded(self._positions, self._given, workload)
-        if room is not None:
-            return f"config has positions for {room:,} tokens"
+        """Why it cannot run the workload, such as too few position embeddings; None if it can."""
+        max_tokens = exceeded(self._positions, self._inputs, workload)
+        if max_tokens is not None:
+            return f"config has positions for {max_tokens:,} tokens"
         return super().unsupported_reason(workload)
 
     def build(self, workload: Workload) -> Call:
-        """The model, or a part of it with the arguments that it has in a run of the model."""
-        with seeded_defaults(workload), _without_numbers_where_fake():
+        """The model, or a part of it with the arguments that it receives in a run of the model."""
+        with seeded_defaults(workload), _uninitialized_if_fake():
             model = self._model(getattr(torch, workload.dtype))
             model.train(workload.mode == "training")
             torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
-            kwargs = {spec.name: _input(spec, workload) for spec in self._given.values()}
+            kwargs = {spec.name: _input(spec, workload) for spec in self._inputs.values()}
         if not self._part:
             return Call(module=model, kwargs=kwargs, mode=workload.mode)
         part = model.get_submodule(self._part)
         with torch.set_grad_enabled(workload.mode == "training"):
-            kwargs = _captured(self.name, model, part, kwargs)
+            kwargs = _captured_arguments(self.name, model, part, kwargs)
         return Call(module=part, kwargs=kwargs, mode=workload.mode)
 
     def build_bytes(self, workload: Workload) -> int:
-        """All of the model, which is built for a part too."""
-        with fake_mode(), seeded_defaults(workload), _without_numbers_where_fake():
+        """Bytes of the complete model's parameters: it is built for a part too."""
+        with fake_mode(), seeded_defaults(workload), _uninitialized_if_fake():
             model = self._model(getattr(torch, workload.dtype))
             return sum(p.numel() * p.element_size() for p in model.parameters())
 
     def source_path(self) -> Path:
-        """The config."""
+        """The path of the config."""
         return self._file.path
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
-        """What of the config is not counted."""
-        return tuple(filter(None, [self._without, *self._file.notes]))
+        """What the config names that is not counted."""
+        return tuple(filter(None, [self._left_out, *self._file.notes]))
 
     def _model(self, dtype: torch.dtype) -> nn.Module:
         from transformers import AutoModel
 
         config = self._file.config_class.from_dict(copy.deepcopy(self._file.values))
-        # Repeated calls must not lengthen a cache that a part was handed.
+        # Repeated calls must not lengthen a cache that a part received.
         config.get_text_config().use_cache = False
         config.use_cache = False
         return AutoModel.from_config(config, dtype=dtype)
 
     def _outline(self) -> Any:
-        """The model without numbers.
+        """The model on fake tensors.
 
         Raises:
             UsageError: when transformers cannot build it.
         """
         try:
-            with fake_mode(), _without_numbers_where_fake():
+            with fake_mode(), _uninitialized_if_fake():
                 return self._model(torch.float32)
         except Exception as error:
-            said = " ".join(str(error).split())
+            message = " ".join(str(error).split())
             raise UsageError(
                 "kernel",
                 self.name,
-                f"transformers cannot build it: {type(error).__name__}: {said[:300]}",
+                f"transformers cannot build it: {type(error).__name__}: {message[:300]}",
             ) from error
 
     def _check_inputs(self, outline: Any) -> None:
+        """Check the described inputs, and that the main one is described unless it is token ids.
+
+        Raises:
+            UsageError: when the model has no such argument, or its main input is not described.
+        """
         parameters = inspect.signature(outline.forward).parameters
-        for name in self._specs:
+        for name in self._described:
             if name not in parameters:
                 raise UsageError(
-                    "kernel", self.name, f"takes no {name}; {suggest(name, parameters)}"
+                    "kernel", self.name, f"has no argument {name}; {suggest(name, parameters)}"
                 )
         main = outline.main_input_name
-        if main != "input_ids" and main not in self._specs:
+        if main != "input_ids" and main not in self._described:
             raise UsageError(
                 "kernel",
                 self.name,
                 f"its argument {main} is unknown: describe it with --input {main}=DIMS",
             )
 
-    def _inputs(self, model: Any) -> list[InputSpec]:
-        """Tokens, none of them padding, and what was described."""
+    def _input_specs(self, model: Any) -> list[InputSpec]:
+        """The inputs of the model: token ids, never the padding token, and those described."""
         names = [model.main_input_name]
         if model.config.is_encoder_decoder:
             names.append("decoder_input_ids")
@@ -143,9 +156,9 @@ class ConfigTarget(Target):
             name: ids(name)
             for name in names
             if name.endswith("input_ids")
-            and name.replace("input_ids", "inputs_embeds") not in self._specs
+            and name.replace("input_ids", "inputs_embeds") not in self._described
         }
-        specs |= self._specs
+        specs |= self._described
         vocabulary = getattr(self._text_config, "vocab_size", None) or 2
         padding = getattr(self._text_config, "pad_token_id", None)
         return [
@@ -157,22 +170,22 @@ class ConfigTarget(Target):
 
 
 def _input(spec: InputSpec, workload: Workload) -> torch.Tensor:
-    """One input; images and sound ask for no gradient, as they do not when a model is trained."""
+    """One input; images and sound require no gradient, as when a model is trained."""
     tensor = spec.tensor(workload)
     is_of_layers = spec.name.endswith(("embeds", "states", "outputs"))
     return tensor if is_of_layers or not tensor.requires_grad else tensor.detach()
 
 
 def _left_out(architecture: str, kind: str) -> str:
-    """What the class that a config names has beside the model that is counted, in words."""
+    """A note on what the class that a config names has beside the model that is counted."""
     if not architecture or architecture == kind:
         return ""
     return f"counted as {kind}: what {architecture} has on top, such as its head, is left out"
 
 
 @contextmanager
-def _without_numbers_where_fake() -> Generator[None]:
-    """Fake weights have no numbers to be drawn, and some models look at what they drew."""
+def _uninitialized_if_fake() -> Generator[None]:
+    """Skip initialisation in a fake mode: some models read the weights that they have drawn."""
     from transformers.initialization import no_init_weights
 
     with no_init_weights() if is_fake_mode() else nullcontext():
@@ -182,47 +195,65 @@ def _without_numbers_where_fake() -> Generator[None]:
 def _find_part(name: str, model: nn.Module, path: str) -> None:
     """Check that the model has the part.
 
+    Args:
+        name: the reference, for errors.
+        model: the model.
+        path: names of modules, separated by dots.
+
     Raises:
-        UsageError: when it has not; says what is near where the path ends.
+        UsageError: when it has not; suggests a similar name of the first that does not exist.
     """
-    here, walked = model, type(model).__name__
+    module, module_name = model, type(model).__name__
     for step in path.split("."):
-        children = dict(here.named_children())
+        children = dict(module.named_children())
         if step not in children:
-            words = suggest(step, children) if children else "it has no parts"
-            raise UsageError("kernel", name, f"{walked} has no part {step or '(nothing)'}; {words}")
-        here, walked = children[step], step
+            hint = suggest(step, children) if children else "it has no parts"
+            raise UsageError(
+                "kernel", name, f"{module_name} has no part {step or '(empty)'}; {hint}"
+            )
+        module, module_name = children[step], step
 
 
-class _Captured(Exception):  # noqa: N818 # it is no error: the part has been reached
-    """Ends a run of the model where the part begins."""
+class _PartReached(Exception):  # noqa: N818 # not an error: it ends a run that has its answer
+    """Ends a run of the model where the part is called."""
 
 
-def _captured(
+def _captured_arguments(
     name: str, model: nn.Module, part: nn.Module, inputs: dict[str, Any]
 ) -> dict[str, Any]:
-    """The arguments that the model calls a part with, by keyword."""
+    """The arguments with which the model calls a part, by keyword.
+
+    Args:
+        name: the reference, for errors.
+        model: the model.
+        part: a module of it.
+        inputs: arguments of the model.
+
+    Raises:
+        UsageError: when the model does not call the part.
+    """
     captured: dict[str, Any] = {}
 
-    def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def capture(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         bound = inspect.signature(part.forward).bind(*args, **kwargs)
         for key, value in bound.arguments.items():
             kind = bound.signature.parameters[key].kind
             captured.update(value if kind is inspect.Parameter.VAR_KEYWORD else {key: value})
-        raise _Captured
+        raise _PartReached
 
-    handle = part.register_forward_pre_hook(catch, with_kwargs=True)
+    handle = part.register_forward_pre_hook(capture, with_kwargs=True)
     try:
         model(**inputs)
-    except _Captured:
+    except _PartReached:
         pass
     else:
         raise UsageError("kernel", name, "the model does not call this part")
     finally:
         handle.remove()
 
-    def leaf(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.detach().requires_grad_(tensor.requires_grad)
+    return {key: tree_map_only(torch.Tensor, _leaf, value) for key, value in captured.items()}
 
-    detach: Callable[[Any], Any] = lambda value: tree_map_only(torch.Tensor, leaf, value)  # noqa: E731
-    return {key: detach(value) for key, value in captured.items()}
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without the history of its gradient."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)

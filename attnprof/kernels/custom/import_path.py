@@ -1,4 +1,4 @@
-"""Names by which other processes can import an object that is at hand in this one."""
+"""Names by which other processes can import an object of this one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from importlib.machinery import PathFinder
 def importable_name(thing: object) -> str:
     """`pkg.mod:name` of a class or a function; empty where other processes cannot import it so.
 
-    What was defined in a script that runs, in a notebook or inside a function has no such name, and
-    neither has an object that was made.
+    What was defined in the running script, in a notebook or inside a function has no such name, and
+    neither has an instance.
     """
-    place, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-    if not (isinstance(place, str) and isinstance(path, str)) or place == "__main__":
+    module, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not (isinstance(module, str) and isinstance(path, str)) or module == "__main__":
         return ""
-    if not all(word.isidentifier() for word in (*place.split("."), *path.split("."))):
+    if not all(word.isidentifier() for word in (*module.split("."), *path.split("."))):
         return ""
-    found: object = sys.modules.get(place)
+    imported: object = sys.modules.get(module)
     for word in path.split("."):
-        found = getattr(found, word, None)
-    if found is not thing or PathFinder.find_spec(place.partition(".")[0], None) is None:
+        imported = getattr(imported, word, None)
+    if imported is not thing or PathFinder.find_spec(module.partition(".")[0], None) is None:
         return ""
-    return f"{place}:{path}"
+    return f"{module}:{path}"

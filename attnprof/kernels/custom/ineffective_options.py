@@ -1,4 +1,4 @@
-"""Which options change nothing about something of the user's own, to be said in its row."""
+"""Which options have no effect on a custom kernel, for a note in its row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZES = {
     "heads": ("num_heads",),
     "head_dim": ("hidden_size", "num_heads"),
 }
-"""What of a workload the sizes in descriptions of inputs depend on."""
+"""Attributes of the workload that a size in a description of inputs depends on."""
 
 _OPTIONS = {
     "seq_len": "--len",
@@ -22,36 +22,37 @@ _OPTIONS = {
     "hidden_size": "--hidden-size",
     "num_heads": "--num-heads",
 }
-_USUAL = {"batch_size": 1, "hidden_size": 768, "num_heads": 12}
-"""Values that nobody has to have asked for."""
+_DEFAULTS = {"batch_size": 1, "hidden_size": 768, "num_heads": 12}
+"""Values that the user need not have passed."""
 
 
-def sizes_of(names: Iterable[str]) -> set[str]:
-    """What of a workload a factory depends on that takes sizes of it."""
-    taken = set(names)
-    return taken | ({"hidden_size", "num_heads"} if "head_dim" in taken else set())
+def dependencies_of(names: Iterable[str]) -> set[str]:
+    """Attributes of the workload that a factory depends on which takes sizes of these names."""
+    sizes = set(names)
+    return sizes | {"hidden_size", "num_heads"} if "head_dim" in sizes else sizes
 
 
-def no_effect(workload: Workload, taken: set[str], specs: list[InputSpec] | None) -> str:
-    """Which options change nothing, and why; empty where each does something.
+def no_effect(workload: Workload, used: set[str], specs: list[InputSpec] | None) -> str:
+    """Which options have no effect, and why; empty where each has one.
 
     Args:
-        workload: as the options have it.
-        taken: what of it the constructor or the factory takes.
-        specs: of the inputs; None where the factory makes them itself. The width and the heads of
-            a module are its own business: of these only the batch is told.
+        workload: as the options describe it.
+        used: its attributes that the constructor or the factory uses.
+        specs: descriptions of the inputs, or None where the factory makes them itself. Where they
+            are described, only the batch size is reported: a module may fix its width and heads.
     """
     if specs is None:
-        told, reason = list(_OPTIONS), "its factory makes the inputs itself, and takes no such size"
+        reported = list(_OPTIONS)
+        reason = "its factory makes its own inputs and takes no such size"
     else:
-        told, reason = ["batch_size"], "none of its inputs is described by batch"
+        reported, reason = ["batch_size"], "none of its inputs is described with batch"
         words = {d.size for spec in specs for d in spec.dimensions if isinstance(d.size, str)}
-        taken = taken.union(*(_SIZES[word] for word in words))
-    idle = [
+        used = used.union(*(_SIZES[word] for word in words))
+    ineffective = [
         f"{_OPTIONS[size]} {getattr(workload, size)}"
-        for size in told
-        if size not in taken and getattr(workload, size) != _USUAL.get(size)
+        for size in reported
+        if size not in used and getattr(workload, size) != _DEFAULTS.get(size)
     ]
-    if not idle:
+    if not ineffective:
         return ""
-    return f"no effect on it: {', '.join(idle)} ({reason})"
+    return f"no effect: {', '.join(ineffective)} ({reason})"

@@ -1,8 +1,8 @@
 """Which dimension of a module's inputs comes first, the batch or the length.
 
-Torch's own layers say it by `batch_first`, which is off by default. A module that holds layers
-which take the length first may transpose for them or not: it is run without numbers up to the first
-of them, whose input shows.
+Torch's layers declare it with `batch_first`, which is off by default. A module that contains layers
+which take the length first may or may not transpose for them: it is run on fake tensors up to the
+first of these layers, and the shape of that layer's input decides.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _WRAPPERS = (
     nn.TransformerDecoderLayer,
     nn.TransformerDecoder,
 )
-"""Layers of torch that hand their input to a `MultiheadAttention` as it is, without an attribute
-`batch_first` of their own."""
+"""Torch layers that pass their input unchanged to a `MultiheadAttention` and have no attribute
+`batch_first` themselves."""
 
 ASSUMED = (
-    "its inputs are taken as batch,len,…: whether the length comes first cannot be told; if it "
-    "does, describe them, as with --input x=len,batch,hidden"
+    "inputs assumed to be batch,len,…: the module does not show which comes first; if the length "
+    "does, describe them, such as --input x=len,batch,hidden"
 )
-"""What is said where nothing decided it."""
+"""The note where nothing in the module decides it."""
 
 Run = Callable[[Workload, bool], tuple[nn.Module, Callable[[], object]]]
-"""Makes a module and what runs it, for a workload and inputs whose batch comes first, or not."""
+"""Makes a module and what runs it, from a workload and whether the inputs' batch comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,71 +55,82 @@ def find_layout(function: object, workload: Workload, run: Run) -> Layout:
     """The layout of the inputs of a callable.
 
     Args:
-        function: whose inputs they are.
-        workload: the call, of which another batch size is tried.
-        run: makes the callable anew as a module, and runs it.
+        function: takes the inputs.
+        workload: the call; the module is run with another batch size.
+        run: makes the callable again as a module, and what runs it.
     """
     if not isinstance(function, nn.Module):
         return Layout()
-    told = _told(function)
-    if told is not None:
-        return Layout(told)
-    if all(_told(part) is not False for part in function.modules()):
+    declared = _declared_batch_first(function)
+    if declared is not None:
+        return Layout(declared)
+    if all(_declared_batch_first(part) is not False for part in function.modules()):
         return Layout()
-    # A batch size of its own cannot be mistaken for the length.
+    # A batch size unlike the length, so that a shape shows which is which.
     batch_size = next(size for size in (3, 5) if size != workload.seq_len)
-    tried = replace(workload, batch_size=batch_size)
+    probed = replace(workload, batch_size=batch_size)
     for is_batch_first in (True, False):
-        fits = _fits(run, tried, is_batch_first=is_batch_first)
-        if fits is not None:
-            return Layout(is_batch_first == fits)
+        matches = _matches_layer(run, probed, is_batch_first=is_batch_first)
+        if matches is not None:
+            return Layout(is_batch_first == matches)
     return Layout(is_assumed=True)
 
 
-def _told(module: nn.Module) -> bool | None:
-    """Whether a module says that its batch comes first; None where it says nothing."""
-    own = getattr(module, "batch_first", None)
-    if isinstance(own, bool):
-        return own
+def _declared_batch_first(module: nn.Module) -> bool | None:
+    """Whether a module declares that its batch comes first; None where it declares nothing."""
+    declared = getattr(module, "batch_first", None)
+    if isinstance(declared, bool):
+        return declared
     if type(module) in _WRAPPERS:
         attentions = (m for m in module.modules() if isinstance(m, nn.MultiheadAttention))
         return next((bool(attention.batch_first) for attention in attentions), None)
     return None
 
 
-class _Reached(Exception):  # noqa: N818 # it is no error: the layer that tells has been reached
-    """Ends a run at the first layer that says which dimension it takes for the sequence."""
+class _LayerReached(Exception):  # noqa: N818 # not an error: it ends a run that has its answer
+    """Ends a run at the first layer that declares its layout.
 
-    def __init__(self, fits: bool | None) -> None:
+    Attributes:
+        matches: whether its input has that layout; None where its shape has neither.
+    """
+
+    def __init__(self, matches: bool | None) -> None:
         super().__init__()
-        self.fits = fits
+        self.matches = matches
 
 
-def _fits(run: Run, workload: Workload, *, is_batch_first: bool) -> bool | None:
-    """Whether the first layer that says its layout gets its input so; None where none gets one."""
+def _matches_layer(run: Run, workload: Workload, *, is_batch_first: bool) -> bool | None:
+    """Whether the first layer with a declared layout gets an input of it; None if none is reached.
+
+    Args:
+        run: makes the module and what runs it.
+        workload: the call, on fake tensors.
+        is_batch_first: the layout of the module's inputs.
+    """
     with nullcontext() if is_fake_mode() else fake_mode(), torch.no_grad():
         try:
             module, call = run(workload, is_batch_first)
             for part in module.modules():
-                told = _told(part)
-                if told is not None:
-                    part.register_forward_pre_hook(_hook(workload, told), with_kwargs=True)
+                declared = _declared_batch_first(part)
+                if declared is not None:
+                    part.register_forward_pre_hook(_hook(workload, declared), with_kwargs=True)
             call()
-        except _Reached as reached:
-            return reached.fits
-        except Exception:  # it is the user's code, and need not take this layout
+        except _LayerReached as reached:
+            return reached.matches
+        except Exception:  # user code, which may fail with this layout
             return None
     return None
 
 
 def _hook(workload: Workload, is_batch_first: bool) -> Callable[..., None]:
+    """A hook that ends the run, with whether the input has the layer's layout."""
     sizes = (workload.batch_size, workload.seq_len)
 
-    def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def compare_shape(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         shape = tuple(tensors[0].shape[:2]) if tensors else ()
         if is_batch_first:
-            raise _Reached({sizes: True, sizes[::-1]: False}.get(shape))
-        raise _Reached({sizes[::-1]: True, sizes: False}.get(shape))
+            raise _LayerReached({sizes: True, sizes[::-1]: False}.get(shape))
+        raise _LayerReached({sizes[::-1]: True, sizes: False}.get(shape))
 
-    return look
+    return compare_shape

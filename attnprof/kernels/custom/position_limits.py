@@ -1,4 +1,4 @@
-"""How many tokens a model has positions for, part by part: that of the text, of the decoder."""
+"""How many tokens a transformers model has positions for: its encoder, its decoder."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from attnprof.core.workload import Workload
 from attnprof.kernels.custom.inputs import InputSpec
 
 _OF_TOKENS = ("input_ids", "inputs_embeds")
-_DECODER = "decoder_"
-_ON_A_PAGE = re.compile(r"[xyhw]_position")
-"""Places of words on a page, as in LayoutLM, which the length does not move."""
+_DECODER_PREFIX = "decoder_"
+_PAGE_COORDINATE = re.compile(r"[xyhw]_position")
+"""Tables of coordinates of words on a page, as in LayoutLM: no limit on the length."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionTable:
-    """A table of absolute positions.
+    """A table of absolute position embeddings.
 
     Attributes:
-        tokens: that it has room for.
-        is_of_decoder: whether they are those of a decoder beside an encoder.
+        tokens: the longest sequence that it has positions for.
+        is_of_decoder: whether it belongs to the decoder of an encoder-decoder model.
     """
 
     tokens: int
@@ -32,9 +32,9 @@ class PositionTable:
 
 
 def position_tables(model: Any) -> tuple[PositionTable, ...]:
-    """The tables of the parts of a transformers model that take tokens.
+    """The position tables of those parts of a transformers model that take tokens.
 
-    Images and sound have tables too: what does not fit there fails by itself in transformers.
+    Not those for images and sound: transformers itself raises where these are too short.
     """
     tables: list[PositionTable] = []
     inputs: dict[str, str] = {}
@@ -42,15 +42,15 @@ def position_tables(model: Any) -> tuple[PositionTable, ...]:
         above, _, leaf = path.rpartition(".")
         inputs[path] = getattr(module, "main_input_name", inputs.get(above, _OF_TOKENS[0]))
         is_table = isinstance(module, nn.Embedding) and ("position" in leaf or leaf == "wpe")
-        if not is_table or _ON_A_PAGE.match(leaf) or inputs[path] not in _OF_TOKENS:
+        if not is_table or _PAGE_COORDINATE.match(leaf) or inputs[path] not in _OF_TOKENS:
             continue
         in_decoder = model.config.is_encoder_decoder and "decoder" in path.split(".")
-        tables.append(PositionTable(_room(module), in_decoder))
+        tables.append(PositionTable(_max_tokens(module), in_decoder))
     return tuple(tables)
 
 
-def _room(table: nn.Embedding) -> int:
-    """Positions are counted from behind the padding's, or from a fixed offset."""
+def _max_tokens(table: nn.Embedding) -> int:
+    """Its rows after the padding row, or after a fixed offset, where positions start."""
     padding = -1 if table.padding_idx is None else table.padding_idx
     return table.num_embeddings - int(getattr(table, "offset", padding + 1))
 
@@ -58,9 +58,15 @@ def _room(table: nn.Embedding) -> int:
 def exceeded(
     tables: Iterable[PositionTable], inputs: Mapping[str, InputSpec], workload: Workload
 ) -> int | None:
-    """The room of a table that the workload's tokens do not fit into; None where all do."""
+    """The tokens of the first table that is too short for the workload; None where none is.
+
+    Args:
+        tables: position tables of the model.
+        inputs: descriptions of its inputs, by name.
+        workload: the call.
+    """
     for table in tables:
-        prefix = _DECODER * table.is_of_decoder
+        prefix = _DECODER_PREFIX if table.is_of_decoder else ""
         for name in _OF_TOKENS:
             spec = inputs.get(f"{prefix}{name}")
             if spec and len(spec.dimensions) > 1 and spec.dimensions[1].at(workload) > table.tokens:

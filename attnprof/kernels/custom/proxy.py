@@ -1,9 +1,9 @@
-"""What is the user's own, asked in a process of its own: whatever it does there, this one lives."""
+"""Custom kernels whose methods run in worker processes: a crash there harms nothing here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from attnprof.core.errors import FailedError
 from attnprof.core.workload import Workload
@@ -14,20 +14,21 @@ from attnprof.isolation.workers import Worker, Workers
 from attnprof.kernels.custom.failed_import import FailedTarget
 from attnprof.kernels.custom.reference import parse_reference
 from attnprof.kernels.custom.target import Work
+from attnprof.kernels.custom.traits import CustomKernelTraits
 
 _T = TypeVar("_T")
 
 
 class TargetProxies:
-    """Where things of the user's own are asked.
+    """Custom kernels in worker processes, one process for each.
 
     Args:
-        workers: make their processes, one for each thing.
-        max_seconds: for one answer.
-        shares_imports: whether what one of them imports is imported for the others, too.
+        workers: make the processes.
+        max_seconds: time limit of one reply.
+        shares_imports: whether packages that one worker imports are imported for later ones too.
 
     Attributes:
-        max_seconds: as given; what is asked later may have less.
+        max_seconds: as passed; later requests may have a lower limit.
     """
 
     def __init__(
@@ -39,10 +40,10 @@ class TargetProxies:
         self._targets: dict[str, TargetProxy | FailedTarget] = {}
 
     def find(self, name: str) -> TargetProxy | FailedTarget:
-        """What a reference names.
+        """The custom kernel that a reference names.
 
         Raises:
-            UsageError: when there is no such thing, or it cannot be used.
+            UsageError: when there is no such object or config, or it cannot be used.
         """
         if name not in self._targets:
             try:
@@ -58,45 +59,43 @@ class TargetProxies:
                 target.close()
 
 
-class TargetProxy:
-    """A kernel of the user's own, whose methods run in a process of its own.
+class TargetProxy(CustomKernelTraits):
+    """A custom kernel whose methods run in a worker process.
 
-    What they return and raise is remembered. Where the process is lost, the next question has
-    another.
+    What they return or raise is cached. After the process died, the next request starts another.
+
+    Args:
+        name: its reference.
+        proxies: make the process and hold its time limit.
 
     Raises:
-        UsageError: when there is no such thing, or it cannot be used.
-        FailedError: when it ends its process when it is imported.
+        UsageError: when there is no such object or config, or it cannot be used.
+        FailedError: when importing it ends its process.
     """
 
-    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
-    ptflops_misses: str = ""
-    needs_compilation: bool = False
-    has_float32_softmax: bool = False
-
-    def __init__(self, name: str, apart: TargetProxies) -> None:
+    def __init__(self, name: str, proxies: TargetProxies) -> None:
         parse_reference(name)
         self.name: str = name
         self.summary: str = name
-        self._apart = apart
+        self._proxies = proxies
         self._worker: Worker | None = None
-        self._known: dict[tuple[str, Workload | None], Outcome] = {}
+        self._outcomes: dict[tuple[str, Workload | None], Outcome] = {}
         self._request("name", None)
 
     def build(self, workload: Workload) -> Call:
-        """Cannot be had from another process.
+        """Not possible: a call does not cross processes.
 
         Raises:
             TypeError: always.
         """
-        raise TypeError("what runs apart is not built here")
+        raise TypeError("a custom kernel in a worker process cannot be built in this one")
 
     def adapt_workload(self, workload: Workload) -> Workload:
         """The workload that it runs."""
         return self._request("adapt_workload", workload)
 
     def check(self, workload: Workload) -> None:
-        """Build it once without numbers; what fails at this length alone is told in its row.
+        """Build it once on fake tensors; failures at this length only are reported in its row.
 
         Raises:
             UsageError: when it cannot be used at any length.
@@ -108,19 +107,15 @@ class TargetProxy:
         self._share_imports()
 
     def unsupported_reason(self, workload: Workload) -> str | None:
-        """Why it cannot take the workload, None if it can."""
+        """Why it cannot run the workload, None if it can."""
         return self._request("unsupported_reason", workload)
-
-    def padding_multiple(self, workload: Workload) -> int:
-        """Pads nothing."""
-        return 1
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
         """What to know about its costs: what was assumed, left out, or has no effect."""
         return self._request("notes", workload)
 
     def parameters(self, workload: Workload) -> int:
-        """Parameters of the module."""
+        """Number of parameters of the module."""
         return self._request("parameters", workload)
 
     def static_bytes(self, workload: Workload) -> int:
@@ -140,14 +135,14 @@ class TargetProxy:
         return self._request("peak_bytes", workload)
 
     def source_digest(self) -> str:
-        """Of the file that it is from; empty where there is none."""
+        """SHA-256 of the file that defines it; empty where there is none."""
         return self._request("source_digest", None)
 
     def run(self, function: Callable[..., _T], *args: Any) -> _T:
-        """What a function of a module returns in its process; it is called anew each time.
+        """What a module's function returns in the worker process; not cached.
 
         Raises:
-            AttnprofError: what it raises, or a `FailedError`.
+            AttnprofError: what the function raises, or a `FailedError`.
         """
         return self._outcome(function, *args).result
 
@@ -158,35 +153,38 @@ class TargetProxy:
         self._worker = None
 
     def _share_imports(self) -> None:
-        """What it imports of installed packages, all further processes have from the start."""
-        if self._apart.shares_imports and self._worker is not None:
-            limit = self._apart.max_seconds
-            known = self._apart.workers.run(installed_modules, max_seconds=limit).value or []
-            here = self._worker.call(installed_modules, max_seconds=limit).value or []
-            self._apart.workers.preload([name for name in here if name not in set(known)])
+        """Have later workers import in advance the installed packages that this one imported."""
+        if not self._proxies.shares_imports or self._worker is None:
+            return
+        limit, workers = self._proxies.max_seconds, self._proxies.workers
+        preloaded = workers.run(installed_modules, max_seconds=limit).value or []
+        imported = self._worker.call(installed_modules, max_seconds=limit).value or []
+        workers.preload([name for name in imported if name not in set(preloaded)])
 
-    def _request(self, what: str, workload: Workload | None) -> Any:
-        key = (what, workload)
-        if key not in self._known:
+    def _request(self, attribute: str, workload: Workload | None) -> Any:
+        """The cached reply for an attribute, or for a method called with a workload."""
+        key = (attribute, workload)
+        if key not in self._outcomes:
             arguments: Sequence[Workload] = () if workload is None else (workload,)
-            self._known[key] = self._outcome(_answer_request, self.name, what, *arguments)
-        return self._known[key].result
+            self._outcomes[key] = self._outcome(_answer_request, self.name, attribute, *arguments)
+        return self._outcomes[key].result
 
     def _outcome(self, function: Callable[..., Any], *args: Any) -> Outcome:
+        """How a function ended in the worker process, which is started first where needed."""
         if self._worker is None:
-            self._worker = self._apart.workers.worker()
-        outcome = self._worker.call(function, *args, max_seconds=self._apart.max_seconds)
+            self._worker = self._proxies.workers.worker()
+        outcome = self._worker.call(function, *args, max_seconds=self._proxies.max_seconds)
         if outcome.worker_died:
             self.close()
         return outcome
 
 
-def _answer_request(name: str, what: str, *arguments: Workload) -> Any:
-    """What an attribute of a target is, or what its method returns, in the process of this call."""
+def _answer_request(name: str, attribute: str, *arguments: Workload) -> Any:
+    """In the worker: an attribute of a custom kernel, or what its method returns."""
     from attnprof.kernels import custom
 
     target = custom.find(name)
     if isinstance(target, FailedTarget):
         raise target.failure
-    found = getattr(target, what)
-    return found(*arguments) if callable(found) else found
+    value = getattr(target, attribute)
+    return value(*arguments) if callable(value) else value

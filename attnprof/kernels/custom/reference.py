@@ -1,4 +1,4 @@
-"""Reads how a user names what to cost; needs no torch."""
+"""Parses references to custom kernels; needs no torch."""
 
 from __future__ import annotations
 
@@ -17,79 +17,81 @@ _PART = "::"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A thing of the user's, as named.
+    """A parsed reference.
 
     Attributes:
-        name: the whole text.
+        name: the text as the user wrote it.
         kind: an object in a Python module, or a model by its config.
-        place: the module, or the path of the config or of its folder.
-        inner: the name in the module, or the part of the model; empty for all of a model.
-        inputs: what was said of its inputs.
+        location: the module, or the path of the config or of its folder.
+        inner: the name in the module, or the part of the model; empty for a complete model.
+        inputs: descriptions of its inputs.
     """
 
     name: str
     kind: Literal["python", "config"]
-    place: str
+    location: str
     inner: str
     inputs: tuple[InputSpec, ...]
 
 
 def is_reference(name: str) -> bool:
-    """Whether a name is one of the user's own things, and no kernel's."""
+    """Whether a name refers to a custom kernel: has a colon or a slash, or is a config's path."""
     base, _ = _without_inputs(name)
     return ":" in base or "/" in base or base.endswith(".json") or Path(base).is_dir()
 
 
 def parse_reference(name: str) -> Reference:
-    """What a name refers to; that it exists is not checked.
+    """The parts of a reference; whether they exist is not checked.
 
     Raises:
-        UsageError: for a name that is none.
+        UsageError: when the name is not a reference, or describes an input twice or wrongly.
     """
     base, _ = _without_inputs(name)
     inputs = inputs_of(name)
     _check_once(inputs, "kernel")
     path, has_part, part = base.partition(_PART)
     if has_part and not part:
-        raise UsageError("kernel", name, f"name a part behind {_PART}")
+        raise UsageError("kernel", name, f"name a part of the model after {_PART}")
     if has_part or path.endswith(".json") or Path(path).is_dir():
         return Reference(name, "config", path, part, inputs)
     match = _OBJECT.fullmatch(base)
     if match:
         return Reference(name, "python", match[1], match[2], inputs)
     if ":" in base:
-        raise UsageError("kernel", name, "name a module and what is in it, as pkg.mod:Net")
-    raise UsageError("kernel", name, "there is no such folder")
+        raise UsageError(
+            "kernel", name, "name a Python module and an object in it, such as pkg.mod:Net"
+        )
+    raise UsageError("kernel", name, "no such folder")
 
 
 def inputs_of(name: str) -> tuple[InputSpec, ...]:
-    """What a name says of its inputs.
+    """The descriptions of inputs in a reference.
 
     Raises:
-        UsageError: for words that describe none.
+        UsageError: when one of them is not a description.
     """
     return tuple(parse_input(word, "kernel") for word in _without_inputs(name)[1])
 
 
 def with_inputs(name: str, words: Iterable[str]) -> str:
-    """The name with further inputs, each as `NAME=DIMS`; said again, an input is replaced.
+    """The reference with further inputs, each as `NAME=DIMS`; they replace those of the same name.
 
     Raises:
-        UsageError: for a word that describes no input.
+        UsageError: when one of them is not a description.
     """
-    given = {parse_input(word, "input").name: word for word in words}
-    base, own = _without_inputs(name)
-    specs = {parse_input(word, "kernel").name: word for word in own} | given
+    added = {parse_input(word, "input").name: word for word in words}
+    base, described = _without_inputs(name)
+    specs = {parse_input(word, "kernel").name: word for word in described} | added
     return f"{base}({';'.join(specs.values())})" if specs else base
 
 
 def split_names(text: str) -> list[str]:
-    """The names in a list with commas; those inside parentheses belong to a name."""
+    """The names in a comma-separated list; commas inside parentheses belong to a name."""
     return [name.strip() for name in re.split(r",(?![^()]*\))", text)]
 
 
 def _without_inputs(name: str) -> tuple[str, list[str]]:
-    """The name itself, and the descriptions in its parentheses."""
+    """The reference without its parentheses, and the descriptions in these."""
     if not name.endswith(")") or "(" not in name:
         return name, []
     base, _, described = name[:-1].partition("(")
@@ -97,6 +99,11 @@ def _without_inputs(name: str) -> tuple[str, list[str]]:
 
 
 def _check_once(inputs: tuple[InputSpec, ...], argument: str) -> None:
+    """Check that no input is described twice.
+
+    Raises:
+        UsageError: when one is.
+    """
     names = [spec.name for spec in inputs]
     for name in names:
         if names.count(name) > 1:

@@ -1,4 +1,4 @@
-"""What the user's own things have in common once they can be built: their costs are counted."""
+"""Custom kernels that can be built in this process; their costs are counted, not in closed form."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from attnprof.core.errors import MeasurementError, UncountedError, code_under_test
-from attnprof.core.pattern import AttentionPattern
+from attnprof.core.errors import MeasurementError, UncountedError, UsageError, code_under_test
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.isolation.system_memory import available_bytes
+from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
     from attnprof.counting.operator_counts import OperatorCounts
 
-_MACS_OF_AN_OPERATOR = 2**22
-"""A real run of so many MACs is as much work as one operator more."""
+_MACS_PER_OPERATOR = 2**22
+"""MACs of a real run that take as much work as running one more operator on fake tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What lives as long as a call can be repeated.
+    """What is alive as long as a call can be repeated.
 
     Attributes:
-        parameters: how many there are.
-        static_bytes: of parameters, buffers and inputs.
+        parameters: number of parameters.
+        static_bytes: bytes of parameters, buffers and inputs.
     """
 
     parameters: int
@@ -42,9 +42,9 @@ class Work:
     """What it takes to count one call.
 
     Attributes:
-        operators: that it runs; what multiplies for real counts for more of them.
-        seconds: of the processor.
-        is_real: whether it is a real run, as its shapes depend on data.
+        operators: operators that it runs; MACs of a real run count as more of them.
+        seconds: processor time.
+        is_real: whether it is a run on real tensors, because shapes depend on data.
     """
 
     operators: int
@@ -52,56 +52,40 @@ class Work:
     is_real: bool
 
 
-class Target(ABC):
-    """A kernel of the user's own; its costs come from a run on fake tensors, once each.
+class Target(CustomKernelTraits, ABC):
+    """A custom kernel; its costs come from a run on fake tensors, once for each workload.
 
     Attributes:
-        name: how the user names it, inputs included.
-        summary: what it is.
+        name: its reference, descriptions of inputs included.
+        summary: what it is, in words.
     """
-
-    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
-    ptflops_misses: str = ""
-    needs_compilation: bool = False
-    has_float32_softmax: bool = False
 
     def __init__(self, name: str, summary: str) -> None:
         self.name: str = name
         self.summary: str = summary
-        self._known: dict[tuple[str, Workload], Any] = {}
-        self._fake: set[tuple[str, str]] = set()
-        self._taken: dict[tuple[str, Workload], tuple[float, bool]] = {}
+        self._results: dict[tuple[str, Workload], Any] = {}
+        self._ran_on_fake: set[tuple[str, str]] = set()
+        self._effort: dict[tuple[str, Workload], tuple[float, bool]] = {}
 
     @abstractmethod
     def build(self, workload: Workload) -> Call:
         """A fresh module with seeded random inputs, of fake tensors inside a fake mode."""
 
-    def adapt_workload(self, workload: Workload) -> Workload:
-        """The workload that it runs: whatever pattern and scope are, it is as it is."""
-        pattern = AttentionPattern.dense(workload.num_heads)
-        return replace(workload, pattern=pattern, scope="attention")
-
     def unsupported_reason(self, workload: Workload) -> str | None:
-        """Why it cannot take the workload, None if it can."""
+        """Why it cannot run the workload, None if it can."""
         if workload.device == "cuda":
             import torch
 
             if not torch.cuda.is_available():
-                return "what it costs on cuda is counted on a machine with CUDA"
+                return "costs on cuda can only be counted on a machine with CUDA"
         return None
 
-    def padding_multiple(self, workload: Workload) -> int:
-        """Pads nothing."""
-        return 1
-
     def check(self, workload: Workload) -> None:
-        """Build it once without numbers; what fails at this length alone is told in its row.
+        """Build it once on fake tensors; failures at this length only are reported in its row.
 
         Raises:
             UsageError: when it cannot be used at any length.
         """
-        from attnprof.core.errors import UsageError
-
         if self.unsupported_reason(workload) is not None:
             return
         try:
@@ -116,7 +100,7 @@ class Target(ABC):
         return ()
 
     def parameters(self, workload: Workload) -> int:
-        """Parameters of the module."""
+        """Number of parameters of the module."""
         return self._footprint(workload).parameters
 
     def static_bytes(self, workload: Workload) -> int:
@@ -127,7 +111,7 @@ class Target(ABC):
         """MACs of all operators of one call.
 
         Raises:
-            UncountedError: when it runs operators that no formula is known for.
+            UncountedError: when it runs operators without a known formula.
         """
         from attnprof.counting.operator_counts import describe_uncounted
 
@@ -139,11 +123,11 @@ class Target(ABC):
     def work_of_counting(self, workload: Workload) -> Work:
         """What counting its MACs takes."""
         counts = self._counts(workload)
-        calls = sum(tally.calls for tally in counts.tallies.values())
-        seconds, is_real = self._taken["macs", workload]
+        operators = sum(tally.calls for tally in counts.tallies.values())
+        seconds, is_real = self._effort["macs", workload]
         if is_real:
-            calls += counts.macs // _MACS_OF_AN_OPERATOR
-        return Work(calls, seconds, is_real)
+            operators += counts.macs // _MACS_PER_OPERATOR
+        return Work(operators, seconds, is_real)
 
     def peak_bytes(self, workload: Workload) -> int:
         """The most bytes that a call allocates at one time, followed on fake tensors.
@@ -158,41 +142,41 @@ class Target(ABC):
             return on_fake_tensors_alone(
                 lambda: self.build(workload),
                 lambda call: peak_bytes(call.run),
-                unknown="what it allocates",
+                unknown="its peak memory",
             )
 
-        self._observe(workload)
-        return self._remembered("peak", workload, followed)
+        self._profile(workload)
+        return self._cached("peak", workload, followed)
 
     def build_bytes(self, workload: Workload) -> int:
-        """Bytes of all that is built to make the call, counted without building it."""
+        """Bytes of everything that is built to make the call, counted without building it."""
         from attnprof.counting.fake_tensors import fake_mode
 
         with fake_mode():
             return _footprint(self.build(workload)).static_bytes
 
     def source_digest(self) -> str:
-        """Of the file that it is from, to tell whether that has changed; empty without one."""
+        """SHA-256 of the file that defines it; empty where there is none."""
         path = self.source_path()
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
     @abstractmethod
     def source_path(self) -> Path | None:
-        """The file that it is from."""
+        """The file that defines it; None where there is none."""
 
     def _counts(self, workload: Workload) -> OperatorCounts:
         from attnprof.counting.operator_counts import count_operators
 
-        self._observe(workload)
+        self._profile(workload)
         return self._measured_once("macs", workload, lambda call: count_operators(call.run))
 
-    def _observe(self, workload: Workload) -> None:
-        """Count operators and follow memory in one run, where one will do for both.
+    def _profile(self, workload: Workload) -> None:
+        """Count operators and follow memory in one run, in inference.
 
-        In training, what tells the places of gradients holds on to tensors; and what fails is told
-        by the run that it fails in.
+        Not in training: there, attributing gradients to modules keeps tensors alive. Nothing is
+        raised: what fails here fails again in the run that needs it, and is reported by that.
         """
-        if ("macs", workload) in self._known or workload.mode == "training":
+        if ("macs", workload) in self._results or workload.mode == "training":
             return
         from attnprof.counting.call_profile import profile_call
         from attnprof.counting.fake_tensors import fake_mode
@@ -201,72 +185,80 @@ class Target(ABC):
         try:
             with code_under_test(), fake_mode():
                 call = self.build(workload)
-                holdings = _footprint(call)
-                observed = profile_call(call.run)
+                footprint = _footprint(call)
+                profile = profile_call(call.run)
         except Exception:
             return
-        self._taken["macs", workload] = (time.process_time() - begun, False)
-        self._fake |= {("macs", workload.mode), ("holdings", workload.mode)}
-        self._known["holdings", workload] = holdings
-        self._known["macs", workload] = observed.counts
-        self._known["peak", workload] = (
-            MeasurementError(observed.unknown_peak)
-            if observed.unknown_peak
-            else observed.peak_bytes
+        self._effort["macs", workload] = (time.process_time() - begun, False)
+        self._ran_on_fake |= {("macs", workload.mode), ("footprint", workload.mode)}
+        self._results["footprint", workload] = footprint
+        self._results["macs", workload] = profile.counts
+        self._results["peak", workload] = (
+            MeasurementError(profile.unknown_peak) if profile.unknown_peak else profile.peak_bytes
         )
 
     def _footprint(self, workload: Workload) -> Footprint:
-        return self._measured_once("holdings", workload, _footprint)
+        return self._measured_once("footprint", workload, _footprint)
 
-    def _measured_once(self, what: str, workload: Workload, measure: Callable[[Call], Any]) -> Any:
+    def _measured_once(
+        self, quantity: str, workload: Workload, measure: Callable[[Call], Any]
+    ) -> Any:
+        """A cached quantity of a call, measured on fake tensors or, where these fail, on real ones.
+
+        Args:
+            quantity: the key under which it is cached.
+            workload: the call to build.
+            measure: measures it.
+        """
         from attnprof.counting.fake_tensors import is_fake_mode, on_fake_tensors
 
         is_real = True
 
-        def noted(call: Call) -> Any:
+        def measure_noting_mode(call: Call) -> Any:
             nonlocal is_real
-            taken = measure(call)
+            result = measure(call)
             if is_fake_mode():
                 is_real = False
-                self._fake.add((what, workload.mode))
-            return taken
+                self._ran_on_fake.add((quantity, workload.mode))
+            return result
 
         def measured() -> Any:
             begun = time.process_time()
-            taken = on_fake_tensors(
+            result = on_fake_tensors(
                 lambda: self.build(workload),
-                noted,
-                lambda error: self._check_real(what, workload, error),
+                measure_noting_mode,
+                lambda error: self._check_real_run(quantity, workload, error),
             )
-            self._taken[what, workload] = (time.process_time() - begun, is_real)
-            return taken
+            self._effort[quantity, workload] = (time.process_time() - begun, is_real)
+            return result
 
-        return self._remembered(what, workload, measured)
+        return self._cached(quantity, workload, measured)
 
-    def _remembered(self, what: str, workload: Workload, take: Callable[[], Any]) -> Any:
-        """What `take` returns; what it raises is raised anew each time."""
-        key = (what, workload)
-        if key not in self._known:
+    def _cached(self, quantity: str, workload: Workload, compute: Callable[[], Any]) -> Any:
+        """What `compute` returns; what it raises is cached too, and raised each time."""
+        key = (quantity, workload)
+        if key not in self._results:
             try:
                 with code_under_test():
-                    self._known[key] = take()
+                    self._results[key] = compute()
             except Exception as error:
-                self._known[key] = error
-        known = self._known[key]
-        if isinstance(known, Exception):
-            raise known
-        return known
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _check_real(self, what: str, workload: Workload, error: Exception) -> None:
-        """Whether to measure it on real tensors, after `error` on fake ones.
+    def _check_real_run(self, quantity: str, workload: Workload, error: Exception) -> None:
+        """Return if the quantity may be measured on real tensors, after `error` on fake ones.
 
         Raises:
-            MeasurementError: when there is no room for it.
+            Exception: `error` itself, where a real run would fail in the same way.
+            MeasurementError: when there is not enough memory for a real run.
         """
         from attnprof.counting.fake_tensors import needs_real_values, why_not_fake
 
-        if not needs_real_values(error) and (what, workload.mode) in self._fake:
-            raise error  # at other lengths it ran: it is the length that is wrong
+        if not needs_real_values(error) and (quantity, workload.mode) in self._ran_on_fake:
+            raise error  # it ran at other lengths: this length is wrong
         try:
             needed = self.build_bytes(workload)
         except Exception:
@@ -274,12 +266,13 @@ class Target(ABC):
         available = available_bytes(workload.device)
         if needed > available:
             raise MeasurementError(
-                f"{why_not_fake(error)}, so it is run to be counted, which needs "
-                f"{format_bytes(needed)}, {format_bytes(available)} available"
+                f"{why_not_fake(error)}, so counting needs a real run: "
+                f"{format_bytes(needed)} needed, {format_bytes(available)} available"
             )
 
 
 def _footprint(call: Call) -> Footprint:
+    """The footprint of a built call; storages that tensors share count once."""
     import torch
     from torch.utils._pytree import tree_leaves
 

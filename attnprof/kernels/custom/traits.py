@@ -1,0 +1,27 @@
+"""What all custom kernels have in common with one another, whichever process they run in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.workload import Workload
+
+
+class CustomKernelTraits:
+    """The attributes of `Kernel` that are the same for every custom kernel."""
+
+    pattern_support: Literal["dense", "pattern", "custom"] = "custom"
+    ptflops_misses: str = ""
+    needs_compilation: bool = False
+    has_float32_softmax: bool = False
+
+    def padding_multiple(self, workload: Workload) -> int:
+        """1: attnprof passes inputs of exactly `seq_len` tokens."""
+        return 1
+
+    def adapt_workload(self, workload: Workload) -> Workload:
+        """The workload that it runs: no pattern and no scope of attnprof's apply to it."""
+        pattern = AttentionPattern.dense(workload.num_heads)
+        return replace(workload, pattern=pattern, scope="attention")
