@@ -1,4 +1,4 @@
-"""Writes files so that a reader sees the old one or the new one, whatever happens meanwhile."""
+"""Atomic file replacement, and locks that exclude other processes."""
 
 from __future__ import annotations
 
@@ -49,6 +49,25 @@ def replace_file(path: Path, content: bytes) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def lock_exclusively(descriptor: int, *, waits: bool) -> None:
+    """Take the exclusive lock of an open file or folder, held until the descriptor is closed.
+
+    Does nothing on systems without such locks (Windows).
+
+    Args:
+        descriptor: of the file or folder.
+        waits: whether to wait for another process that holds the lock.
+
+    Raises:
+        BlockingIOError: when another process holds it and `waits` is false.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def line(seq_len: int, *, at: float, power: float, width: float) -> MeasuredRati
 def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: float) -> None:
     ratios = [line(n, at=at, power=power, width=width) for n in (512, 1024)]
     measured = interpolate_crossover(ratios)
-    assert measured.crossing == Crossover("less" if power > 0 else "more", 512, 1024)
+    assert measured.crossover == Crossover("less" if power > 0 else "more", 512, 1024)
     assert measured.length == pytest.approx(at)
     # The lines through the ends of the intervals are 1 where the length is a factor off.
     factor = width ** (1 / abs(power))
@@ -198,7 +198,7 @@ def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossover)
     measured = interpolate_crossover(
         [MeasuredRatio(n, r, r, r) for n, r in zip((10, 20, 40), ratios, strict=True)]
     )
-    assert measured.crossing == expected
+    assert measured.crossover == expected
     assert (measured.length is None) == (expected.before == 0)
 
 

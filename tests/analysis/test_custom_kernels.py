@@ -112,7 +112,7 @@ def test_a_window_that_the_lengths_do_not_reach_is_seen_beyond() -> None:
     assert finding.law is not None
     assert (finding.growth.law, finding.law.name) == ("n²", "n")
     table = table_of("mixers:Windowed", lengths=[512, 2048])
-    (line,) = dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
+    (line,) = dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
     assert "That holds to 2,048 tokens, not at long lengths: there as n, told by" in line
 
 
@@ -257,14 +257,14 @@ def test_other_shapes_are_not_compared() -> None:
 
 def test_one_pair_is_one_sentence() -> None:
     found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
-    (line,) = dict(describe_findings(found))["From which length it pays"]
+    (line,) = dict(describe_findings(found))["Crossover lengths"]
     assert line.startswith("mixers:Dense against mixers:Linear: more MACs from ")
     assert line.count(".") == 1 + line.count("x as")
 
 
 def test_equal_costs_are_said_to_be_equal() -> None:
     found = findings.find(table_of("mixers:Chunked", "mixers:Linear", lengths=[64, 128]))
-    (line,) = dict(describe_findings(found))["From which length it pays"]
+    (line,) = dict(describe_findings(found))["Crossover lengths"]
     assert "as many MACs at all of these lengths;" in line
 
 

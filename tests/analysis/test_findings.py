@@ -39,7 +39,7 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
 
 
 def growth_lines(table: ResultTable) -> list[str]:
-    return dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
+    return dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
 
 
 def test_growth_in_tiles_is_told_by_doublings() -> None:
@@ -116,7 +116,7 @@ def with_ratios(
 
 
 def verdict_lines(table: ResultTable) -> list[str]:
-    return dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+    return dict(describe_findings(findings.find(table)))["Speed relative to bert-sdpa"]
 
 
 def test_verdicts_are_told_with_what_would_decide_them() -> None:
@@ -130,7 +130,7 @@ def test_verdicts_are_told_with_what_would_decide_them() -> None:
         "3.10)."
     )
     assert 40 * (np.log(1.04 / 0.98) / np.log(1.04 / 1.01)) ** 2 == pytest.approx(160, rel=0.05)
-    assert "**Faster or slower than bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
+    assert "**Speed relative to bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
 
 
 def test_what_no_rounds_would_decide_is_told_to_be_too_close() -> None:
@@ -159,7 +159,7 @@ def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
 
 
 def pay_sentence(table: ResultTable) -> str:
-    return dict(describe_findings(findings.find(table)))["From which length it pays"][-1]
+    return dict(describe_findings(findings.find(table)))["Crossover lengths"][-1]
 
 
 def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
@@ -211,7 +211,7 @@ def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
     (case,) = read_cases({"len": 512, "kernel": "bert-sdpa", "mode": "training"}, "cpu")
     table = ResultTable(estimate([case]))
     table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
-    (line,) = dict(describe_findings(findings.find(table)))["What ptflops counted"]
+    (line,) = dict(describe_findings(findings.find(table)))["ptflops coverage"]
     assert line.endswith("forward and backward: it counts the forward pass only.")
 
 
@@ -222,7 +222,7 @@ def test_what_ptflops_missed_is_said_with_its_growth() -> None:
             bert_eager=[1_312_948_224, 3_437_494_272, 33_228_324_864],
         )
     )
-    lines = dict(describe_findings(findings.find(table)))["What ptflops counted"]
+    lines = dict(describe_findings(findings.find(table)))["ptflops coverage"]
     assert lines == [
         (
             "bert-eager, pytorch backend: 100.6 % of the MACs executed at 4,096 tokens; the "
@@ -242,7 +242,7 @@ def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_show
     for row in list(table.rows):
         if row.workload.seq_len in (512, 4096) and "time_ns" in row.values:
             table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail=reason))
-    lines = dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+    lines = dict(describe_findings(findings.find(table)))["Speed relative to bert-sdpa"]
     assert lines == [f"longformer-hf: at 512 and 4,096 {reason}."]
     assert any(reason in note for note in describe_notes(table))
     row = next(row for row in table.rows if row.kernel == "longformer-hf")
@@ -259,4 +259,4 @@ def test_without_a_reference_nothing_is_said_of_verdicts() -> None:
     for row in list(table.rows):
         if row.kernel == "longformer-hf":
             table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail="not measurable now"))
-    assert "Faster or slower than bert-sdpa" not in dict(describe_findings(findings.find(table)))
+    assert "Speed relative to bert-sdpa" not in dict(describe_findings(findings.find(table)))

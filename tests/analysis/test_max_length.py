@@ -57,7 +57,7 @@ def test_the_longest_that_fits_where_nothing_or_everything_does_or_it_is_not_kno
 
 def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() -> None:
     table = compared()
-    heading = "What fits in memory here"
+    heading = "Maximum length in available memory"
     assert heading not in dict(describe_findings(findings.find(table)))
     table.available_bytes = 2**30
     (line,) = dict(describe_findings(findings.find(table)))[heading]

@@ -189,7 +189,7 @@ def test_an_estimate_on_a_machine_tells_time_and_what_fits(
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096}, "cpu")
     macs = kernels.find("bert-sdpa").executed_macs(case.workload)
     assert f"≈ {format_long_duration(round(0.02 * macs))}" in told.output
-    assert "What fits in memory here\n  bert-sdpa: up to " in told.output
+    assert "Maximum length in available memory\n  bert-sdpa: up to " in told.output
     assert "tokens in 1.00 GiB, ≈ " in told.output
     row = attnprof.estimate(kernel="bert-sdpa", len=4096, machine="machine.json").rows[0]
     assert row.values["predicted_time_ns"] == pytest.approx(0.02 * macs, rel=1e-4)

@@ -116,11 +116,11 @@ def test_compare_writes_every_format(tmp_path: Path) -> None:
     assert [row["kernel"] for row in rows] == [row["kernel"] for row in document["rows"]]
     assert {row["status"] for row in rows} == {"ok"}
     assert document["environment"]["packages"]["ptflops"]
-    assert "From which length it pays" in Path(paths["markdown"]).read_text()
+    assert "Crossover lengths" in Path(paths["markdown"]).read_text()
     assert Path(paths["png"]).read_bytes().startswith(b"\x89PNG")
     for row in rows:
         assert row["operator_macs"] == row["executed_macs"]
-    assert "What ptflops counted" in done.stdout
+    assert "ptflops coverage" in done.stdout
     assert done.stderr.splitlines() == [f"written: {path}" for path in paths.values()]
 
 

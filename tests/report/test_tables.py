@@ -11,7 +11,8 @@ from attnprof.core.records import CASE, Record
 from attnprof.options import read_cases
 from attnprof.report.columns import ESTIMATE_COLUMNS
 from attnprof.report.markdown import render_markdown
-from attnprof.report.summary import describe_notes, describe_setting
+from attnprof.report.setting import describe_setting
+from attnprof.report.summary import describe_notes
 
 
 def test_labels_say_only_what_differs() -> None:
@@ -119,4 +120,4 @@ def test_markdown_is_a_table_with_findings() -> None:
     assert len(table) == 2 + 9
     assert len({line.count("|") for line in table}) == 1
     assert "| 4,096 | longformer-hf | 15.22 G | 17.53 G |" in text
-    assert "**From which length it pays**" in text
+    assert "**Crossover lengths**" in text
