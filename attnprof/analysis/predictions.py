@@ -148,7 +148,7 @@ class _Work:
         return TimePrediction(
             time,
             f"time predicted without a run in {workload.dtype}, {workload.mode}: assumes that the "
-            f"kernel reaches {format_share(LOWEST_EFFICIENCY, 1)} to {format_share(1, 1)} of the "
+            f"kernel reaches {format_share(LOWEST_EFFICIENCY, 1, digits=0)} to {format_share(1, 1, digits=0)} of the "
             "machine's throughput",
         )
 

@@ -35,6 +35,9 @@ _LAWS = {
 _MIN_SHARE = 0.05
 """A constant below this part of a linear cost is not reported."""
 
+_SMALLEST_SHARE = 0.0005
+"""Terms below this part of any cost are not reported: they would round to 0.0 %."""
+
 _MIN_EXPONENT_GAP = 0.05
 """Exponents of counted and executed MACs closer than this are not reported."""
 
@@ -106,7 +109,11 @@ def _growth_text(finding: GrowthFinding) -> str:
 
 def _shares_text(growth: Growth, seq_len: int) -> str:
     """What each term contributes at a length; empty where the leading term is nearly all of it."""
-    shares = growth.shares(seq_len)
+    shares = {
+        name: share
+        for name, share in growth.shares(seq_len).items()
+        if abs(share) >= _SMALLEST_SHARE
+    }
     lesser = list(shares.values())[1:]
     if not lesser or (growth.law != "n²" and max(map(abs, lesser)) < _MIN_SHARE):
         return ""

@@ -50,7 +50,7 @@ def test_growth_in_tiles_is_told_by_doublings() -> None:
     assert finding.law.name == "n"
     longest = f"{finding.law.longer:,}"
     assert growth_lines(table) == [
-        f"longformer-banded: as n, told by doublings up to {longest} tokens; no exact polynomial."
+        f"longformer-banded: grows linearly (n), checked up to {longest} tokens; no exact polynomial."
     ]
 
 
@@ -58,8 +58,8 @@ def test_the_share_of_each_term_is_said() -> None:
     n, width = 4096, 768
     dense = 100 * 2 * width * n * n / (3 * n * width**2 + 2 * width * n * n)
     assert growth_lines(measured())[0] == (
-        f"bert-eager, bert-sdpa: as n²: {dense:.1f} % n² and {100 - dense:.1f} % n at "
-        "4,096 tokens; n² overtakes n from 1,153 on."
+        f"bert-eager, bert-sdpa: grows quadratically (n²): {dense:.1f} % n² and {100 - dense:.1f} % n "
+        "at 4,096 tokens; the n² term dominates from 1,153 tokens."
     )
 
 
@@ -125,9 +125,8 @@ def test_verdicts_are_told_with_what_would_decide_them() -> None:
     table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1), 4096: (2.85, 2.6, 3.1)})
     (line,) = verdict_lines(table)
     assert line == (
-        "longformer-hf: slower at 512 (0.82x, 0.80 to 0.84), undecided at 1,024 (1.04x, 0.98 to "
-        "1.10: about 160 rounds would decide, --max-seconds 5), faster at 4,096 (2.85x, 2.60 to "
-        "3.10)."
+        "longformer-hf: slower at 512 (0.82x, 0.80 to 0.84); undecided at 1,024 (1.04x, 0.98 to "
+        "1.10), needs about 160 rounds (--max-seconds 5); faster at 4,096 (2.85x, 2.60 to 3.10)."
     )
     assert 40 * (np.log(1.04 / 0.98) / np.log(1.04 / 1.01)) ** 2 == pytest.approx(160, rel=0.05)
     assert "**Speed relative to bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
@@ -136,8 +135,8 @@ def test_verdicts_are_told_with_what_would_decide_them() -> None:
 def test_what_no_rounds_would_decide_is_told_to_be_too_close() -> None:
     close, noisy = (1.002, 0.986, 1.014), (1.0, 0.2, 5.0)
     (line,) = verdict_lines(with_ratios({512: close, 1024: noisy}))
-    assert "undecided at 512 (1.00x, 0.99 to 1.01: too close: less than 1 % apart)" in line
-    assert "more than 10,000 rounds would decide, so quieten the machine" in line
+    assert "undecided at 512 (1.00x, 0.99 to 1.01), too close to call: less than 1 % apart;" in line
+    assert "needs more than 10,000 rounds: reduce background load." in line
     (line,) = verdict_lines(with_ratios({512: close}, rounds=None))
     assert line == "longformer-hf: undecided at 512 (1.00x, 0.99 to 1.01)."
 
@@ -166,44 +165,53 @@ def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
     # As n^-1: 2x at 1,024 and 0.5x at 4,096 is 1x at 2,048; 10 % more or less moves it as much.
     table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
     assert (
-        "less time from about 2,000 tokens on (99 % interval 1,900 to 2,300, between the measured "
-        "1,024 and 4,096; 0.50x as long at 4,096)" in pay_sentence(table)
+        "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between 1,024 "
+        "and 4,096; 0.50x the time at 4,096)." in pay_sentence(table)
     )
 
 
 def test_an_interval_that_leaves_the_measured_lengths_is_said_to_be_open() -> None:
     # The upper ends are 1.155 and 0.77: 1 after 0.355 of the way, 1,024 x 4^0.355.
     table = against_sdpa([4.0, 1.05, 0.7], factor=1.1)
-    assert "99 % interval up to 1,700, open below, between the measured 1,024 and 4,096" in (
-        pay_sentence(table)
+    assert (
+        "(99 % interval up to 1,700, lower bound unknown, interpolated between 1,024 and 4,096;"
+        in pay_sentence(table)
     )
 
 
 def test_more_time_from_a_length_on_is_said_too() -> None:
     table = against_sdpa([0.5, 0.5, 2.0], factor=1.01)
-    assert "more time from about 2,050 tokens on" in pay_sentence(table)
+    assert "slower from about 2,050 tokens (" in pay_sentence(table)
 
 
 def test_no_crossing_is_said_in_words() -> None:
     sentence = pay_sentence(against_sdpa([4.0, 3.0, 2.0]))
-    assert "no less memory (predicted) within these lengths (9.22x as much at 4,096)" in sentence
-    assert "no less time within these lengths (2.00x as long at 4,096)" in sentence
+    assert "more memory (predicted) at every length tested (9.2x at 4,096)" in sentence
+    assert "slower at every length tested (2.0x at 4,096)" in sentence
 
 
 def test_noise_is_no_crossing() -> None:
     assert (
-        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x as long)"
+        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x)"
         in pay_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
     )
 
 
 def test_padding_is_said_with_the_growth() -> None:
-    n, width, window = 4096, 768, 512
-    constant = -100 * width * window**2 / (n * (5 * width**2 + width * (3.5 * window + 4)))
-    assert -1.5 < constant < -1
     assert growth_lines(measured())[-1] == (
-        "longformer-hf: as n, in steps of 512 tokens (padding): 101.1 % n and −1.1 % constant at "
-        "4,096 tokens; no n² term."
+        "longformer-hf: grows linearly (n), padded to multiples of 512 tokens."
+    )
+
+
+def test_a_constant_is_reported_only_where_it_is_a_part_of_a_linear_cost() -> None:
+    # At 512 tokens the constant of longformer-hf is 100 * 512 / 6,448 % of the linear term.
+    n, width, window = 512, 768, 512
+    linear = n * (5 * width**2 + width * (3.5 * window + 4))
+    constant = -100 * width * window**2 / (linear - width * window**2)
+    (line,) = growth_lines(attnprof.estimate(len=n, kernel="longformer-hf"))
+    assert line == (
+        "longformer-hf: grows linearly (n), padded to multiples of 512 tokens: "
+        f"{100 - constant:.1f} % n and −{-constant:.1f} % constant at 512 tokens."
     )
 
 
@@ -212,7 +220,7 @@ def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
     table = ResultTable(estimate([case]))
     table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
     (line,) = dict(describe_findings(findings.find(table)))["ptflops coverage"]
-    assert line.endswith("forward and backward: it counts the forward pass only.")
+    assert line.endswith("(forward and backward); the backward pass is not counted.")
 
 
 def test_what_ptflops_missed_is_said_with_its_growth() -> None:
@@ -225,13 +233,13 @@ def test_what_ptflops_missed_is_said_with_its_growth() -> None:
     lines = dict(describe_findings(findings.find(table)))["ptflops coverage"]
     assert lines == [
         (
-            "bert-eager, pytorch backend: 100.6 % of the MACs executed at 4,096 tokens; the "
-            "surplus is bias and elementwise work, which is no MACs."
+            "bert-eager, pytorch backend: 100.6 % of the executed MACs at 4,096 tokens; the "
+            "surplus is bias and elementwise operations, which are not MACs."
         ),
         (
-            "bert-sdpa, pytorch backend: 22.0 % of the MACs executed at 4,096 tokens, 25.76 GMac "
-            "short: it sees no MACs in scaled_dot_product_attention. From 1,024 to 4,096 tokens "
-            "its count grows as n^1.00, the MACs as n^1.64."
+            "bert-sdpa, pytorch backend: 22.0 % of the executed MACs at 4,096 tokens; misses 25.8 "
+            "GMac: scaled_dot_product_attention is not counted. From 1,024 to 4,096 tokens its "
+            "count grows as n^1.00, the executed MACs as n^1.64."
         ),
     ]
 

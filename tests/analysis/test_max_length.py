@@ -64,8 +64,8 @@ def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() ->
     (finding,) = findings.find(table).max_lengths
     assert finding.time is not None
     assert line == (
-        f"bert-eager: up to {finding.longest:,} tokens in 1.00 GiB, "
-        f"≈ {format_long_duration(finding.time.time_ns)} predicted "
+        f"bert-eager: up to {finding.longest:,} tokens in 1.00 GiB; "
+        f"predicted time ≈ {format_long_duration(finding.time.time_ns)} "
         f"({format_long_duration(finding.time.low_ns)} to "
         f"{format_long_duration(finding.time.high_ns)})."
     )
@@ -76,7 +76,7 @@ def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() ->
     assert f"**{heading}**" in render_markdown(table, COMPARE_COLUMNS)
     table.available_bytes = 1000
     assert dict(describe_findings(findings.find(table)))[heading] == [
-        "bert-eager: nothing fits in 1000 B."
+        "bert-eager: no length fits in 1000 B."
     ]
 
 

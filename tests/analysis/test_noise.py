@@ -49,19 +49,19 @@ def test_grades_follow_pairs_and_half_of_single_times(
 
 def test_meaning_has_the_numbers_and_the_rounds_that_they_ask_for() -> None:
     singles, pairs = diagnose(NOISY, None).meaning
-    assert "a band of 12 %" in singles
-    assert "150 % or more above" in singles
-    assert "a band of 8.0 %" in pairs
-    assert "92 rounds make a 99 % interval of ±2 %" in pairs
+    assert "interquartile range 12 %" in singles
+    assert "at least 150 % above" in singles
+    assert "interquartile range 8.0 %" in pairs
+    assert "92 rounds give a 99 % interval of ±2 %" in pairs
 
 
 @pytest.mark.parametrize(
     ("seen", "remedy"),
     [
-        ({"cores_used_by_others": 1.3}, "other processes used 1.3 of 2 cores: stop them"),
+        ({"cores_used_by_others": 1.3}, "other processes used 1.3 of 2 cores: close them"),
         ({"stolen_share": 0.08}, "the hypervisor took 8.0 % of the time"),
-        ({"threads": 4}, "4 threads on 2 cores: --threads 2"),
-        ({"quota_cores": 1.5}, "the container may use 1.5 cores: --threads 1"),
+        ({"threads": 4}, "4 threads on 2 cores: use --threads 2"),
+        ({"quota_cores": 1.5}, "the container may use 1.5 cores: use --threads 1"),
         ({"physical_cores": 1}, "2 threads share 1 physical core: --threads 1"),
         ({"governor": "powersave"}, "governor is powersave"),
         ({"on_battery": True}, "runs on battery"),
@@ -76,7 +76,7 @@ def test_each_remedy_follows_from_what_was_seen(seen: dict[str, Any], remedy: st
 def test_no_remedy_without_evidence_nor_on_a_quiet_machine() -> None:
     harmless = replace(IDLE, governor="performance", on_battery=False, stolen_share=0.0)
     assert diagnose(NOISY, harmless).remedies == (
-        "nothing that was looked at explains it; longer budgets (--max-seconds) help",
+        "no cause found; raise --max-seconds to average the noise out",
     )
     quiet = Noise(single_spread=0.01, paired_spread=0.01)
     assert diagnose(quiet, replace(IDLE, cores_used_by_others=2.0)).remedies == ()

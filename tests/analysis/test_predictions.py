@@ -138,7 +138,7 @@ def test_a_machines_samples_tell_and_its_rates_do_where_there_are_none() -> None
         assert time.low_ns == pytest.approx(least, rel=1e-6)
         assert time.high_ns == pytest.approx(least / LOWEST_EFFICIENCY, rel=1e-6)
         assert time.time_ns == pytest.approx(least / math.sqrt(LOWEST_EFFICIENCY), rel=1e-6)
-        assert "machine's rates" in note
+        assert "machine's throughput" in note
 
 
 def test_times_that_others_disturbed_tell_nothing_where_there_are_calm_ones() -> None:
@@ -190,7 +190,7 @@ def test_an_estimate_on_a_machine_tells_time_and_what_fits(
     macs = kernels.find("bert-sdpa").executed_macs(case.workload)
     assert f"≈ {format_long_duration(round(0.02 * macs))}" in told.output
     assert "Maximum length in available memory\n  bert-sdpa: up to " in told.output
-    assert "tokens in 1.00 GiB, ≈ " in told.output
+    assert "tokens in 1.00 GiB; predicted time ≈ " in told.output
     row = attnprof.estimate(kernel="bert-sdpa", len=4096, machine="machine.json").rows[0]
     assert row.values["predicted_time_ns"] == pytest.approx(0.02 * macs, rel=1e-4)
 
@@ -210,7 +210,7 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
     path.write_text(json.dumps({"document": dataclasses.asdict(stored)}))
     code = (
         "import json; from pathlib import Path\n"
-        "import attnprof; from attnprof import machine as m, findings\n"
+        "import attnprof; from attnprof.core import machine as m; from attnprof.analysis import findings\n"
         "from attnprof.analysis.time_model import Sample\n"
         f"d = json.loads(Path({str(path)!r}).read_text())['document']\n"
         "d['rates'], d['noise'] = m.Rates(**d['rates']), m.Noise(**d['noise'])\n"
@@ -219,7 +219,7 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
         "m.read_machine = lambda path: m.Machine(**d)\n"
         "table = attnprof.estimate(len=[512, 4096], machine='m.json')\n"
         "assert all('predicted_time_ns' in row.values for row in table.rows)\n"
-        "assert len(findings.find(table).fits) == 4"
+        "assert len(findings.find(table).max_lengths) == 4"
     )
     assert loaded_by(code) == set()
 

@@ -153,7 +153,7 @@ def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
     done = attnprof("compare", *QUICK, *FEW, "--len", "64", COLUMNS="40")
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
-    for heading in ("useful", "executed", "aten saw", "operator", "predicted", "memory"):
+    for heading in ("useful", "executed", "aten cov.", "operator", "predicted", "memory"):
         assert heading in done.stdout
 
 

@@ -92,7 +92,7 @@ def test_a_half_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
 def test_a_half_first_line_is_no_journal_yet(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"attnprof_jour')
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="has other content"):
         journal(path)
     path.write_text('{"attnprof_journal": 1, "mach')
     write(path, record(cases()[0], "peak_bytes"))
@@ -102,7 +102,7 @@ def test_a_half_first_line_is_no_journal_yet(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is(tmp_path: Path) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"), record(case, CASE, None))
-    with pytest.raises(UsageError, match="1 rows of a run that was cut off; go on with --resume"):
+    with pytest.raises(UsageError, match="1 rows of an interrupted run; continue it with --resume"):
         journal(path, is_resumed=False)
     assert quantities(path)[0] == ["operator_macs"]
     one = journal(path)
@@ -117,7 +117,7 @@ def test_a_file_of_someone_elses_stays_whole(tmp_path: Path, content: str) -> No
     path = tmp_path / "a.jsonl"
     path.write_text(content)
     for is_resumed in (True, False):
-        with pytest.raises(UsageError, match="something else; move it"):
+        with pytest.raises(UsageError, match="has other content; move it"):
             journal(path, is_resumed=is_resumed)
     assert path.read_text() == content
 
@@ -167,7 +167,9 @@ def check_damage(path: Path, damaged: bytes) -> None:
     path.write_bytes(b"\n".join([*lines[:2], damaged, *lines[3:]]))
     again = journal(path)
     assert again.damage == [3]
-    assert again.damage_message == f"{path}: damaged line 3 skipped; what it had is taken again"
+    assert (
+        again.damage_message == f"{path}: damaged line 3 skipped; what is missing is measured again"
+    )
     assert [each.quantity for each in again.resumable(cases(), WANTED)[one]] == [
         "params",
         "peak_bytes",

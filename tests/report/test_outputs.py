@@ -81,14 +81,14 @@ def test_stdout_gets_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> No
 def test_paths_that_cannot_be_written_are_refused_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cases = {
-        str(tmp_path / "missing" / "x.csv"): "there is no folder",
+        str(tmp_path / "missing" / "x.csv"): "does not exist",
         str(tmp_path): "is a folder",
-        str(tmp_path / "file" / "x.csv"): "there is no folder",
+        str(tmp_path / "file" / "x.csv"): "does not exist",
     }
     for path, message in cases.items():
         with pytest.raises(UsageError, match=message):
             outputs(csv=path)
-    with pytest.raises(UsageError, match="is what csv is written to"):
+    with pytest.raises(UsageError, match="already used by --csv"):
         outputs(csv=str(tmp_path / "a"), json=str(tmp_path / "a"))
     assert names_in(tmp_path) == ["file"]
 
