@@ -28,7 +28,7 @@ _MOST_OPERATORS = 2048
 _ALL_OPERATORS = 8 * _MOST_OPERATORS
 
 _MOST_COUNTS = 24
-"""All counts of a series may take `_ALL_OPERATORS`, or so many times those of the longest length."""
+"""All counts of a series may take `_ALL_OPERATORS`, or so many times the longest length's."""
 
 _Points = tuple[tuple[int, int], ...]
 
@@ -78,7 +78,7 @@ class EmpiricalCosts:
         self._growth: dict[Predicted, EmpiricalGrowth | None] = {}
 
     def count(self, resource: Predicted, seq_len: int) -> int | None:
-        """The cost; None where the kernel does not run, or where counting takes too many operators."""
+        """The cost; None where the kernel does not run, or where counting exceeds the budget."""
         key = (resource, seq_len)
         if key not in self._known:
             self._known[key] = self._count(resource, seq_len)
@@ -140,7 +140,7 @@ class EmpiricalCosts:
 
 @contextmanager
 def _silent() -> Generator[None]:
-    """Discards what user code prints and torch logs: failures are already reported in their rows."""
+    """Discards what user code prints and torch logs: the rows already report failures."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

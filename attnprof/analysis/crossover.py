@@ -135,7 +135,7 @@ def search_crossover(
     Raises:
         ValueError: when the costs cannot be counted at the last of `lengths`.
     """
-    sides = [side_at(length) for length in lengths]
+    sides: list[Side | None] = [side_at(length) for length in lengths]
     side = sides[-1]
     if side is None:
         raise ValueError(f"the costs at {lengths[-1]} tokens cannot be counted")

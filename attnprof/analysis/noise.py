@@ -204,8 +204,8 @@ def _remedy_for_stolen_time(seen: Conditions) -> str:
     if seen.stolen_share is None or seen.stolen_share <= STOLEN_PART:
         return ""
     return (
-        f"the hypervisor took {format_percent(seen.stolen_share)} of the time: raise --max-seconds; "
-        "nothing else helps on this machine"
+        f"the hypervisor took {format_percent(seen.stolen_share)} of the time: raise "
+        "--max-seconds; nothing else helps on this machine"
     )
 
 

@@ -145,11 +145,11 @@ class _Work:
             macs_per_s=macs_per_s,
             bytes_per_s=bytes_per_s,
         )
+        low, high = (format_share(part, 1, digits=0) for part in (LOWEST_EFFICIENCY, 1))
         return TimePrediction(
             time,
             f"time predicted without a run in {workload.dtype}, {workload.mode}: assumes that the "
-            f"kernel reaches {format_share(LOWEST_EFFICIENCY, 1, digits=0)} to {format_share(1, 1, digits=0)} of the "
-            "machine's throughput",
+            f"kernel reaches {low} to {high} of the machine's throughput",
         )
 
 

@@ -121,7 +121,11 @@ def _plot(axes: Axes, panel: Panel, series: Series, index: int) -> list[Point]:
     counted = points_of(series, panel.counted) if panel.counted else []
     predicted = predicted_points(series, panel)
     style = _style(index)
-    hollow = style | {"linestyle": _ESTIMATE_DASH, "markerfacecolor": "white", "linewidth": 1.1}
+    hollow: dict[str, Any] = style | {
+        "linestyle": _ESTIMATE_DASH,
+        "markerfacecolor": "white",
+        "linewidth": 1.1,
+    }
     if points:
         axes.plot(*_columns(points), linewidth=1.8, markersize=5.5, **style)
     if predicted:

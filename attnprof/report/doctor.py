@@ -139,8 +139,8 @@ def _background_load(machine: Machine) -> tuple[str, ...]:
         return ()
     names, used = _listed(machine.disturbed), max(machine.disturbed.values())
     sentence = (
-        f"other processes used up to {used:.1f} cores while these were timed: {names}; close them "
-        "and rerun attnprof doctor"
+        f"other processes used up to {used:.1f} cores; close them and rerun attnprof doctor to "
+        f"measure these again: {names}"
     )
     return (sentence,)
 

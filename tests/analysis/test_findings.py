@@ -50,7 +50,10 @@ def test_growth_in_tiles_is_told_by_doublings() -> None:
     assert finding.law.name == "n"
     longest = f"{finding.law.longer:,}"
     assert growth_lines(table) == [
-        f"longformer-banded: grows linearly (n), checked up to {longest} tokens; no exact polynomial."
+        (
+            f"longformer-banded: grows linearly (n), checked up to {longest} tokens; "
+            "no exact polynomial."
+        )
     ]
 
 
@@ -58,8 +61,8 @@ def test_the_share_of_each_term_is_said() -> None:
     n, width = 4096, 768
     dense = 100 * 2 * width * n * n / (3 * n * width**2 + 2 * width * n * n)
     assert growth_lines(measured())[0] == (
-        f"bert-eager, bert-sdpa: grows quadratically (n²): {dense:.1f} % n² and {100 - dense:.1f} % n "
-        "at 4,096 tokens; the n² term dominates from 1,153 tokens."
+        f"bert-eager, bert-sdpa: grows quadratically (n²): {dense:.1f} % n² and "
+        f"{100 - dense:.1f} % n at 4,096 tokens; the n² term dominates from 1,153 tokens."
     )
 
 
@@ -165,8 +168,8 @@ def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
     # As n^-1: 2x at 1,024 and 0.5x at 4,096 is 1x at 2,048; 10 % more or less moves it as much.
     table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
     assert (
-        "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between 1,024 "
-        "and 4,096; 0.50x the time at 4,096)." in pay_sentence(table)
+        "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between "
+        "1,024 and 4,096; 0.50x the time at 4,096)." in pay_sentence(table)
     )
 
 

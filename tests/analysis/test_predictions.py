@@ -210,7 +210,8 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
     path.write_text(json.dumps({"document": dataclasses.asdict(stored)}))
     code = (
         "import json; from pathlib import Path\n"
-        "import attnprof; from attnprof.core import machine as m; from attnprof.analysis import findings\n"
+        "import attnprof; from attnprof.core import machine as m\n"
+        "from attnprof.analysis import findings\n"
         "from attnprof.analysis.time_model import Sample\n"
         f"d = json.loads(Path({str(path)!r}).read_text())['document']\n"
         "d['rates'], d['noise'] = m.Rates(**d['rates']), m.Noise(**d['noise'])\n"
