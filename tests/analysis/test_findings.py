@@ -1,4 +1,4 @@
-"""What tables say in words and pictures, on literal results."""
+"""Findings of literal results, and the sentences that report them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def growth_lines(table: ResultTable) -> list[str]:
     return dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
 
 
-def test_growth_in_tiles_is_told_by_doublings() -> None:
+def test_growth_in_tiles_is_checked_at_doublings() -> None:
     table = attnprof.estimate(len=2050, dilation="1x10:4x2", kernel="longformer-banded")
     (finding,) = findings.find(table).growth
     assert finding.growth is None
@@ -57,7 +57,7 @@ def test_growth_in_tiles_is_told_by_doublings() -> None:
     ]
 
 
-def test_the_share_of_each_term_is_said() -> None:
+def test_the_share_of_each_term_of_a_quadratic_is_reported() -> None:
     n, width = 4096, 768
     dense = 100 * 2 * width * n * n / (3 * n * width**2 + 2 * width * n * n)
     assert growth_lines(measured())[0] == (
@@ -122,7 +122,7 @@ def verdict_lines(table: ResultTable) -> list[str]:
     return dict(describe_findings(findings.find(table)))["Speed relative to bert-sdpa"]
 
 
-def test_verdicts_are_told_with_what_would_decide_them() -> None:
+def test_undecided_verdicts_name_the_rounds_that_would_decide_them() -> None:
     # At 1,024 the low end is 6 % below the median, and 1.01 is 3 % below it: twice as wide as it
     # may be takes four times as many rounds, of 30 ms each.
     table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1), 4096: (2.85, 2.6, 3.1)})
@@ -135,7 +135,7 @@ def test_verdicts_are_told_with_what_would_decide_them() -> None:
     assert "**Speed relative to bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
 
 
-def test_what_no_rounds_would_decide_is_told_to_be_too_close() -> None:
+def test_verdicts_that_no_rounds_would_decide_are_too_close_to_call() -> None:
     close, noisy = (1.002, 0.986, 1.014), (1.0, 0.2, 5.0)
     (line,) = verdict_lines(with_ratios({512: close, 1024: noisy}))
     assert "undecided at 512 (1.00x, 0.99 to 1.01), too close to call: less than 1 % apart;" in line
@@ -151,7 +151,7 @@ def test_undecided_speeds_are_marked_in_the_table() -> None:
     assert speeds[:2] == ["0.82x", "~1.04x"]
 
 
-def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
+def test_json_has_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
     table = with_ratios({512: (0.8, 0.75, 0.85)})
     rows = json.loads(table.to_json())["rows"]
     (row,) = (row for row in rows if (row["kernel"], row["seq_len"]) == ("longformer-hf", 512))
@@ -160,7 +160,7 @@ def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
     assert table.to_csv().splitlines()[0] == ",".join(COLUMNS)
 
 
-def pay_sentence(table: ResultTable) -> str:
+def crossover_sentence(table: ResultTable) -> str:
     return dict(describe_findings(findings.find(table)))["Crossover lengths"][-1]
 
 
@@ -169,26 +169,26 @@ def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
     table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
     assert (
         "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between "
-        "1,024 and 4,096; 0.50x the time at 4,096)." in pay_sentence(table)
+        "1,024 and 4,096; 0.50x the time at 4,096)." in crossover_sentence(table)
     )
 
 
-def test_an_interval_that_leaves_the_measured_lengths_is_said_to_be_open() -> None:
+def test_an_interval_beyond_the_measured_lengths_has_an_unknown_bound() -> None:
     # The upper ends are 1.155 and 0.77: 1 after 0.355 of the way, 1,024 x 4^0.355.
     table = against_sdpa([4.0, 1.05, 0.7], factor=1.1)
     assert (
         "(99 % interval up to 1,700, lower bound unknown, interpolated between 1,024 and 4,096;"
-        in pay_sentence(table)
+        in crossover_sentence(table)
     )
 
 
-def test_more_time_from_a_length_on_is_said_too() -> None:
+def test_becoming_slower_from_a_length_is_reported_too() -> None:
     table = against_sdpa([0.5, 0.5, 2.0], factor=1.01)
-    assert "slower from about 2,050 tokens (" in pay_sentence(table)
+    assert "slower from about 2,050 tokens (" in crossover_sentence(table)
 
 
-def test_no_crossing_is_said_in_words() -> None:
-    sentence = pay_sentence(against_sdpa([4.0, 3.0, 2.0]))
+def test_a_series_without_a_crossover_is_compared_at_every_length() -> None:
+    sentence = crossover_sentence(against_sdpa([4.0, 3.0, 2.0]))
     assert "more memory (predicted) at every length tested (9.2x at 4,096)" in sentence
     assert "slower at every length tested (2.0x at 4,096)" in sentence
 
@@ -196,11 +196,11 @@ def test_no_crossing_is_said_in_words() -> None:
 def test_noise_is_no_crossing() -> None:
     assert (
         "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x)"
-        in pay_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
+        in crossover_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
     )
 
 
-def test_padding_is_said_with_the_growth() -> None:
+def test_padding_is_reported_with_the_growth() -> None:
     assert growth_lines(measured())[-1] == (
         "longformer-hf: grows linearly (n), padded to multiples of 512 tokens."
     )
@@ -218,7 +218,7 @@ def test_a_constant_is_reported_only_where_it_is_a_part_of_a_linear_cost() -> No
     )
 
 
-def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
+def test_in_training_the_backward_pass_is_reported_as_not_counted() -> None:
     (case,) = read_cases({"len": 512, "kernel": "bert-sdpa", "mode": "training"}, "cpu")
     table = ResultTable(estimate([case]))
     table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
@@ -226,7 +226,7 @@ def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
     assert line.endswith("(forward and backward); the backward pass is not counted.")
 
 
-def test_what_ptflops_missed_is_said_with_its_growth() -> None:
+def test_operators_that_ptflops_misses_are_reported_with_the_growth() -> None:
     table = measured(
         ptflops_pytorch_macs=times(
             bert_sdpa=[907_149_312, 1_814_298_624, 7_257_194_496],
@@ -247,7 +247,7 @@ def test_what_ptflops_missed_is_said_with_its_growth() -> None:
     ]
 
 
-def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_shown() -> None:
+def test_a_withheld_verdict_is_reported_with_its_reason_and_no_speed_is_shown() -> None:
     reason = "not measurable now: other processes used 1.0 of 2 cores; close them"
     table = measured(time_ns=times(bert_sdpa=[1e6, 2e6, 4e6], longformer_hf=[2e6, 4e6, 5e6]))
     for row in list(table.rows):
@@ -265,7 +265,7 @@ def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_show
     assert row.withheld == ""
 
 
-def test_without_a_reference_nothing_is_said_of_verdicts() -> None:
+def test_without_a_reference_there_are_no_verdicts() -> None:
     table = measured(time_ns=times(longformer_hf=[2e6, 4e6, 5e6]))
     for row in list(table.rows):
         if row.kernel == "longformer-hf":

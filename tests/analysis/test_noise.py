@@ -1,4 +1,4 @@
-"""The doctor: what it measures, what it says of it, and the file that it leaves."""
+"""Grades of noise, their meaning and the remedies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnprof.core.machine import (
 )
 
 
-def test_rounds_that_are_called_enough_are_enough() -> None:
+def test_the_rounds_needed_are_enough() -> None:
     # Medians of that many ratios of a normal distribution, by simulation.
     spread, precision, draw = 0.08, 0.02, random.Random(0)
     rounds = rounds_needed(spread, precision)
@@ -47,7 +47,7 @@ def test_grades_follow_pairs_and_half_of_single_times(
     assert diagnose(Noise(single_spread=single, paired_spread=paired), IDLE).grade == grade
 
 
-def test_meaning_has_the_numbers_and_the_rounds_that_they_ask_for() -> None:
+def test_meaning_has_the_spreads_and_the_rounds_that_they_need() -> None:
     singles, pairs = diagnose(NOISY, None).meaning
     assert "interquartile range 12 %" in singles
     assert "at least 150 % above" in singles
@@ -67,7 +67,9 @@ def test_meaning_has_the_numbers_and_the_rounds_that_they_ask_for() -> None:
         ({"on_battery": True}, "runs on battery"),
     ],
 )
-def test_each_remedy_follows_from_what_was_seen(seen: dict[str, Any], remedy: str) -> None:
+def test_each_remedy_follows_from_the_observed_conditions(
+    seen: dict[str, Any], remedy: str
+) -> None:
     found = diagnose(NOISY, replace(IDLE, **seen)).remedies
     assert len(found) == 1
     assert remedy in found[0]

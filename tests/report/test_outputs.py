@@ -71,7 +71,7 @@ def test_devices_are_written_and_not_replaced() -> None:
         outputs(csv="/dev/full").save(table())
 
 
-def test_stdout_gets_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_gets_the_requested_format(capsys: pytest.CaptureFixture[str]) -> None:
     writer = outputs(csv="-")
     assert writer.takes_stdout
     writer.save(table())
@@ -109,7 +109,7 @@ def test_an_empty_path_is_refused_and_dev_stdout_is_a_dash() -> None:
     assert outputs(csv="/dev/stdout").takes_stdout
 
 
-def test_only_what_was_written_last_is_told_as_written(
+def test_only_files_of_the_last_save_are_reported_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv_file, json_file = str(tmp_path / "a.csv"), str(tmp_path / "a.json")
