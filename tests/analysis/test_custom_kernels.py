@@ -193,44 +193,44 @@ def macs(name: str, workload: Workload) -> int:
 def test_crossings_are_those_of_the_search_through_every_length(name: str, reference: str) -> None:
     lengths = [20, 160]
     found = findings.find(table_of(name, reference, lengths=lengths))
-    pay = next(finding for finding in found.crossovers if finding.resource == "MACs")
-    assert {pay.label, pay.reference} == {name, reference}
-    (case, *_) = read_cases({"len": 160, "kernel": pay.label, **SMALL}, "cpu")
+    finding = next(finding for finding in found.crossovers if finding.resource == "MACs")
+    assert {finding.label, finding.reference} == {name, reference}
+    (case, *_) = read_cases({"len": 160, "kernel": finding.label, **SMALL}, "cpu")
     one, other = (
         {n: macs(which, case.workload.at(n)) for n in range(1, 161)}
-        for which in (pay.label, pay.reference)
+        for which in (finding.label, finding.reference)
     )
     sides = {n: side_of(one[n], other[n]) for n in one}
     before = max((n for n in sides if sides[n] != sides[160]), default=0)
     expected = Crossover(sides[160], before, before + 1)
-    if before < lengths[0] and pay.crossover.before == 0:
+    if before < lengths[0] and finding.crossover.before == 0:
         # Where no polynomial reaches below the lengths given, these are all that is reported.
         expected = Crossover(expected.side, 0, lengths[0])
-    assert pay.crossover == expected
-    assert pay.ratio == pytest.approx(one[160] / other[160])
+    assert finding.crossover == expected
+    assert finding.ratio == pytest.approx(one[160] / other[160])
 
 
 def test_predicted_memory_is_compared_too() -> None:
     found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
-    (pay,) = (finding for finding in found.crossovers if finding.resource == "memory")
-    before, first = pay.crossover.before, pay.crossover.first
+    (finding,) = (finding for finding in found.crossovers if finding.resource == "memory")
+    before, first = finding.crossover.before, finding.crossover.first
     (case, *_) = read_cases({"len": 400, "kernel": "mixers:Dense", **SMALL}, "cpu")
     if before:
         at = [
             side_of(
                 *(
                     kernels.find(k).peak_bytes(case.workload.at(n))
-                    for k in (pay.label, pay.reference)
+                    for k in (finding.label, finding.reference)
                 )
             )
             for n in (before, first)
         ]
-        assert at[1] == pay.crossover.side != at[0]
+        assert at[1] == finding.crossover.side != at[0]
         assert first == before + 1
 
 
-def labels_of(pays: tuple[CrossoverFinding, ...]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((finding.label, finding.reference) for finding in pays))
+def labels_of(crossovers: tuple[CrossoverFinding, ...]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((finding.label, finding.reference) for finding in crossovers))
 
 
 def test_pairs_are_the_sensible_ones() -> None:

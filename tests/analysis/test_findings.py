@@ -70,11 +70,11 @@ def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
     (case,) = read_cases({"len": 4096, "kernel": "longformer-hf"}, "cpu")
     sparse, dense = attnprof.kernels.find("longformer-hf"), attnprof.kernels.find("bert-sdpa")
 
-    def pays(n: int) -> bool:
+    def is_cheaper(n: int) -> bool:
         workload = case.workload.at(n)
         return sparse.executed_macs(workload) < dense.executed_macs(workload.densified())
 
-    expected = max(n for n in range(1, 4097) if not pays(n)) + 1
+    expected = max(n for n in range(1, 4097) if not is_cheaper(n)) + 1
     (finding,) = (
         finding
         for finding in findings.find(measured()).crossovers

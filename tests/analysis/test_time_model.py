@@ -1,4 +1,4 @@
-"""Predicted times against times that follow the model; what fits against a search through all."""
+"""Predicted times against times that follow the model, with and without noise."""
 
 from __future__ import annotations
 
