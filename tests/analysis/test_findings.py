@@ -182,6 +182,15 @@ def test_an_interval_beyond_the_measured_lengths_has_an_unknown_bound() -> None:
     )
 
 
+def test_a_crossover_without_bounds_could_lie_anywhere_between_the_measured_lengths() -> None:
+    # 1.05 and 0.95 are each within 10 % of 1: 1 after 0.487 of the way, 512 x 2^0.487 = 718.
+    table = against_sdpa([1.05, 0.95, 0.5], factor=1.1)
+    assert (
+        "; faster from about 700 tokens (could lie anywhere between 512 and 1,024; 0.50x the time "
+        "at 4,096)." in crossover_sentence(table)
+    )
+
+
 def test_becoming_slower_from_a_length_is_reported_too() -> None:
     table = against_sdpa([0.5, 0.5, 2.0], factor=1.01)
     assert "slower from about 2,050 tokens (" in crossover_sentence(table)
