@@ -1,38 +1,41 @@
-"""What to cost: reads option values into cases before any work starts."""
+"""Reads option values into cases, before any work starts."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
+from attnprof.core.option_values import (
+    EMPTY_VALUE,
+    Dilations,
+    Values,
+    read_dilations,
+    read_whole_number,
+    split_values,
+)
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
-from attnprof.core.presets import find_model
-from attnprof.core.units import parse_lengths, parse_whole_number
+from attnprof.core.presets import ModelShape, find_model
+from attnprof.core.units import parse_lengths
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
+from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
 from attnprof.kernels.custom.reference import inputs_of, split_names
-
-Values = int | str | Sequence[int | str]
-"""What an option takes from Python: a value as on the command line, an int, or several of them."""
-
-Dilations = Values | tuple[int, ...] | Sequence[int | str | tuple[int, ...]]
-"""A tuple of ints is one value: a stride for each head."""
 
 DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
-"""What `scope` takes: `stack` is whole layers, as many as the model has."""
+"""Values of `scope`: `stack` is whole layers, as many as the model has."""
 
 MAX_SECONDS = 10**8
-"""No longer time can be waited for: three years."""
+"""Three years, the longest time that an option accepts."""
 
 DEVICES = ("auto", "cpu", "cuda")
-"""What `device` takes."""
+"""Values of `device`."""
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
@@ -44,7 +47,7 @@ MAX_THREADS = 4096
 
 
 class GridOptions(TypedDict, total=False):
-    """The options that say what to cost; each is optional, None is its default."""
+    """The options that select kernels and workloads; each is optional, None is its default."""
 
     len: Values | None
     window: Values | None
@@ -63,51 +66,33 @@ class GridOptions(TypedDict, total=False):
 
 
 def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
-    """Every kernel at every length, sparse ones with every pattern, in ascending lengths.
+    """Every kernel at every length, sparse kernels with every pattern, in ascending lengths.
 
-    A kernel that computes dense attention gets one case at each length, whatever the patterns; so
-    does what is the user's own, which is built once without numbers to see whether it can be.
+    A kernel that computes dense attention gets one case for each length, whatever the patterns. A
+    custom kernel gets one for each workload that differs after it is adapted to the kernel; it is
+    built once on fake tensors to check that it can be built.
+
+    Args:
+        options: as in Python or on the command line; None is a default.
+        device: where the cases run.
 
     Raises:
-        UsageError: for the first value that cannot be used, by the name of its option.
+        UsageError: for the first value that cannot be used, with the name of its option.
     """
-    model = find_model(options.get("model") or DEFAULT_MODEL)
-    num_heads = read_whole_number(options, "num_heads", model.num_heads)
-    if num_heads > MAX_REPEATS:
-        raise UsageError("num_heads", num_heads, f"a layer has at most {MAX_REPEATS:,} heads")
-    hidden_size = read_whole_number(options, "hidden_size", model.hidden_size)
-    batch_size = read_whole_number(options, "batch_size", 1)
-    if hidden_size % num_heads:
-        is_width_named = options.get("num_heads") is None
-        raise (
-            UsageError("hidden_size", hidden_size, f"no multiple of {num_heads} heads")
-            if is_width_named
-            else UsageError("num_heads", num_heads, f"does not divide hidden_size {hidden_size}")
-        )
-    # A model's dilations go with its own layers and heads.
-    own_layers = options.get("window") is None and options.get("num_heads") is None
-    lengths = sorted(
-        {n for word in _split_values(options, "len", DEFAULT_LENGTHS) for n in parse_lengths(word)}
-    )
+    shape = _read_shape(options)
+    lengths = _read_lengths(options)
     names = read_kernel_names(options)
-    scope = _scope(options, names)
-    chosen = [(name, kernels.find(name)) for name in names]
-    patterns = _patterns(
-        windows=_split_values(options, "window", (model.window,)),
-        dilations=_dilations(options, model.dilation if own_layers else "1", num_heads),
-        global_tokens=_split_values(options, "global_tokens", (model.global_tokens,)),
-        num_heads=num_heads,
-        num_layers=model.num_layers if scope == "stack" else 1,
-        shortest=lengths[0],
-    )
+    scope = _read_scope(options, names)
+    selected = [(name, kernels.find(name)) for name in names]
+    patterns = _read_patterns(options, shape, scope, shortest=lengths[0])
     cases: dict[Case, None] = {}
     for seq_len in lengths:
         workloads = [
             Workload(
                 pattern,
                 seq_len,
-                hidden_size=hidden_size,
-                batch_size=batch_size,
+                hidden_size=shape.hidden_size,
+                batch_size=shape.batch_size,
                 dtype=cast("DType", options.get("dtype") or "float32"),
                 device=device,
                 mode=cast("Mode", options.get("mode") or "inference"),
@@ -115,23 +100,85 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
             )
             for pattern in patterns
         ]
-        dense = list(dict.fromkeys(workload.densified() for workload in workloads))
-        for name, kernel in chosen:
-            fitting = dense if kernel.pattern_support == "dense" else workloads
-            if is_target(kernel):
-                fitting = dict.fromkeys(kernel.adapt_workload(workload) for workload in workloads)
-            for workload in fitting:
+        for name, kernel in selected:
+            for workload in _workloads_of(kernel, workloads):
                 cases[Case(name, workload)] = None
-    for kernel_name, case in {case.kernel: case for case in reversed(cases)}.items():
-        kernel = kernels.find(kernel_name)
-        if is_target(kernel):
-            _check_sizes(kernel_name, [one.workload for one in cases if one.kernel == kernel_name])
-            kernel.check(case.workload)
+    _check_custom_kernels(tuple(cases))
     return tuple(cases)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The model that the options name, with the sizes that they replace."""
+
+    model: ModelShape
+    num_heads: int
+    hidden_size: int
+    batch_size: int
+
+
+def _read_shape(options: GridOptions) -> _Shape:
+    model = find_model(options.get("model") or DEFAULT_MODEL)
+    num_heads = read_whole_number(options, "num_heads", model.num_heads)
+    if num_heads > MAX_REPEATS:
+        raise UsageError("num_heads", num_heads, f"must be at most {MAX_REPEATS:,}")
+    hidden_size = read_whole_number(options, "hidden_size", model.hidden_size)
+    batch_size = read_whole_number(options, "batch_size", 1)
+    if hidden_size % num_heads:
+        if options.get("num_heads") is None:
+            expected = f"must be a multiple of {num_heads} (heads)"
+            raise UsageError("hidden_size", hidden_size, expected)
+        raise UsageError("num_heads", num_heads, f"must divide hidden_size {hidden_size}")
+    return _Shape(model, num_heads, hidden_size, batch_size)
+
+
+def _read_lengths(options: GridOptions) -> list[int]:
+    """The lengths in tokens, ascending, each once."""
+    words = split_values(options, "len", DEFAULT_LENGTHS)
+    return sorted({length for word in words for length in parse_lengths(word)})
+
+
+def _read_patterns(options: GridOptions, shape: _Shape, scope: str, shortest: int) -> list[Pattern]:
+    model = shape.model
+    # A model's dilations belong to its own layers and heads.
+    is_models_own = options.get("window") is None and options.get("num_heads") is None
+    return _patterns(
+        windows=split_values(options, "window", (model.window,)),
+        dilations=read_dilations(
+            options, model.dilation if is_models_own else "1", shape.num_heads
+        ),
+        global_tokens=split_values(options, "global_tokens", (model.global_tokens,)),
+        num_heads=shape.num_heads,
+        num_layers=model.num_layers if scope == "stack" else 1,
+        shortest=shortest,
+    )
+
+
+def _workloads_of(kernel: Kernel, workloads: Sequence[Workload]) -> Iterable[Workload]:
+    """The workloads of one length as a kernel runs them, each once."""
+    if is_target(kernel):
+        return dict.fromkeys(kernel.adapt_workload(workload) for workload in workloads)
+    if kernel.pattern_support == "dense":
+        return dict.fromkeys(workload.densified() for workload in workloads)
+    return workloads
+
+
+def _check_custom_kernels(cases: Sequence[Case]) -> None:
+    """Check the input sizes of each custom kernel, and build it once at its first workload."""
+    first = {case.kernel: case for case in reversed(cases)}
+    for name, case in first.items():
+        kernel = kernels.find(name)
+        if is_target(kernel):
+            _check_sizes(name, [case.workload for case in cases if case.kernel == name])
+            kernel.check(case.workload)
+
+
 def _check_sizes(kernel: str, workloads: Sequence[Workload]) -> None:
-    """Refuse a described input that has no whole sizes in any of the workloads."""
+    """Refuse an `--input` that has no whole sizes in any of the workloads.
+
+    Raises:
+        UsageError: for the first such input, with the reason at the first workload.
+    """
     for spec in inputs_of(kernel):
         for dimension in spec.dimensions:
             refusals = [dimension.refusal(workload) for workload in workloads]
@@ -140,10 +187,10 @@ def _check_sizes(kernel: str, workloads: Sequence[Workload]) -> None:
 
 
 def read_device_name(options: Mapping[str, object]) -> str:
-    """The device as it was named, `auto` by default; whether there is one is not asked.
+    """The name of the device, `auto` by default; does not check that there is one.
 
     Raises:
-        UsageError: for a name that is none.
+        UsageError: for a name that is not in `DEVICES`.
     """
     name = options.get("device") or "auto"
     if name not in DEVICES:
@@ -152,26 +199,39 @@ def read_device_name(options: Mapping[str, object]) -> str:
 
 
 def reject_unknown_options(options: Mapping[str, object], known: type) -> None:
-    """Refuse options that a command does not have, and what is no text where text is needed.
+    """Refuse options that a command does not have, and values that must be strings and are not.
+
+    Args:
+        options: by name.
+        known: the TypedDict of the command's options.
 
     Raises:
-        UsageError: for the first of them; of a name that is unknown, says what is near.
+        UsageError: for the first of them; suggests a similar name for an unknown one.
     """
     names = known.__annotations__.keys()
     for name, value in options.items():
         if name not in names:
-            raise UsageError(name, value, f"there is no such option; {suggest(name, names)}")
+            raise UsageError(name, value, f"unknown option; {suggest(name, names)}")
         is_text = isinstance(value, str) or (name in _PATHS and isinstance(value, os.PathLike))
         if name in (*_TEXT_OPTIONS, *_PATHS) and value is not None and not is_text:
-            expected = "the path of a file" if name in _PATHS else "a name, as on the command line"
+            expected = (
+                "must be a file path"
+                if name in _PATHS
+                else "must be a string, as on the command line"
+            )
             raise UsageError(name, f"of type {type(value).__name__}", expected)
 
 
 def read_seconds(name: str, value: object, default: float) -> float:
-    """A positive number of seconds, from a number or its text, for the option of that name.
+    """A positive number of seconds, from a number or its text.
+
+    Args:
+        name: the option.
+        value: its value; None is `default`.
+        default: seconds.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for anything else, and for more than `MAX_SECONDS`.
     """
     text = str(default) if value is None else str(value)
     try:
@@ -179,60 +239,38 @@ def read_seconds(name: str, value: object, default: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(name, value, f"a positive number of seconds, at most {MAX_SECONDS:,}")
+        expected = f"must be a positive number of seconds, at most {MAX_SECONDS:,}"
+        raise UsageError(name, value, expected)
     return seconds
 
 
-def read_whole_number(options: Mapping[str, object], name: str, default: int) -> int:
-    """A positive whole number, from an int or its text.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    value = options.get(name)
-    if value is None:
-        return default
-    number = parse_whole_number(_text(value), name, _text(value), "a positive whole number")
-    if number < 1:
-        raise UsageError(name, value, "a positive whole number")
-    return number
-
-
-def _text(value: object) -> str:
-    """A value as text; Python writes no integer of thousands of digits."""
-    try:
-        return str(value) or "(nothing)"
-    except ValueError:
-        return f"of {math.ceil(cast('int', value).bit_length() * math.log10(2)):,} digits"
-
-
 def read_threads(options: Mapping[str, object]) -> int | None:
-    """How many threads the CPU is to compute with; None for torch's own choice.
+    """The number of CPU threads; None for torch's own choice.
 
     Raises:
-        UsageError: for what is no such number.
+        UsageError: for anything but a whole number from 1 to `MAX_THREADS`.
     """
     if options.get("threads") is None:
         return None
     threads = read_whole_number(options, "threads", 1)
     if threads > MAX_THREADS:
-        raise UsageError("threads", threads, f"a whole number from 1 to {MAX_THREADS:,}")
+        raise UsageError("threads", threads, f"must be a whole number from 1 to {MAX_THREADS:,}")
     return threads
 
 
 def read_kernel_names(options: GridOptions) -> list[str]:
-    """The kernels, each once; what is said of inputs becomes part of the user's own names.
+    """The names of the kernels, each once; `--input` becomes part of the names of custom kernels.
 
     Raises:
-        UsageError: for words that name none.
+        UsageError: for an empty name, and for `--input` without a custom kernel.
     """
-    names = _split_values(
+    names = split_values(
         {"kernel": _named(options.get("kernel"))}, "kernel", DEFAULT_KERNELS, split_names
     )
-    described = _split_values(options, "input", (), lambda text: [text])
+    described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
-            "input", described[0], "only what is your own takes inputs, as --kernel pkg.mod:Net"
+            "input", described[0], "applies to custom kernels only, as --kernel pkg.mod:Net"
         )
     return list(
         dict.fromkeys(
@@ -241,76 +279,28 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     )
 
 
-def _scope(options: GridOptions, names: Iterable[str]) -> str:
+def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
     """One of `SCOPES`."""
     scope = options.get("scope")
     if scope is None:
         return SCOPES[0]
     if scope not in SCOPES:
-        raise UsageError("scope", scope or "(nothing)", suggest(scope, SCOPES))
+        raise UsageError("scope", scope or EMPTY_VALUE, suggest(scope, SCOPES))
     if all(kernels.is_custom(name) for name in names):
         raise UsageError(
-            "scope", scope, "only built-in kernels have one; what is your own is costed as it is"
+            "scope", scope, "applies to built-in kernels only; a custom kernel is costed as it is"
         )
     return scope
 
 
-def _split_values(
-    options: Mapping[str, object],
-    name: str,
-    default: Iterable[int | str],
-    split: Callable[[str], list[str]] = lambda text: [part.strip() for part in text.split(",")],
-) -> list[str]:
-    """The values of one option as words, lists with commas taken apart."""
-    values = options.get(name)
-    if values is None:
-        return [str(value) for value in default]
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        values = (values,)
-    words: list[str] = []
-    for value in cast("Iterable[object]", values):
-        parts = split(str(value) if isinstance(value, str) else _text(value))
-        if "" in parts:
-            raise UsageError(name, value or "(nothing)", "has an empty value")
-        words += parts
-    if not words:
-        raise UsageError(name, "(nothing)", "needs one value or more")
-    return words
-
-
 def _named(values: object) -> object:
-    """Kernels by their names, objects among them by what stands for them."""
+    """Kernels by their names; objects are registered and replaced by the names that they get."""
     if values is None or isinstance(values, str):
         return values
-    # Modules such as nn.Sequential have members, too.
-    several = isinstance(values, Iterable) and not callable(values)
-    things = cast("Iterable[object]", values) if several else (values,)
-    return [thing if isinstance(thing, str) else name_of(thing) for thing in things]
-
-
-def _dilations(options: GridOptions, default: str, num_heads: int) -> list[str]:
-    """The values of `dilation` as words; a tuple of strides is one of them."""
-    values = options.get("dilation")
-    if isinstance(values, tuple) and not any(isinstance(value, str | tuple) for value in values):
-        values = [cast("tuple[int, ...]", values)]
-    elif isinstance(values, list):
-        several = cast("list[object]", values)
-        is_flat = not any(isinstance(value, str | tuple) for value in several)
-        if is_flat and len(several) == num_heads > 1:
-            raise UsageError(
-                "dilation",
-                values,
-                "a tuple has a stride for each head, and a list of text such as ['1', '2'] has "
-                "several values to compare",
-            )
-    if isinstance(values, list | tuple):
-        values = [
-            ":".join(map(str, cast("tuple[int, ...]", value)))
-            if isinstance(value, tuple)
-            else value
-            for value in cast("list[object]", values)
-        ]
-    return _split_values({"dilation": values}, "dilation", (default,))
+    # Modules such as nn.Sequential are iterable, too.
+    are_several = isinstance(values, Iterable) and not callable(values)
+    chosen = cast("Iterable[object]", values) if are_several else (values,)
+    return [kernel if isinstance(kernel, str) else name_of(kernel) for kernel in chosen]
 
 
 def _patterns(
@@ -324,7 +314,12 @@ def _patterns(
 ) -> list[Pattern]:
     """Every window with every dilation and every set of global positions.
 
-    A window that names one layer is that of `num_layers` alike; one that names several, of those.
+    A window of one layer stands for `num_layers` equal layers; a window such as `32:64:128` names
+    its layers itself.
+
+    Raises:
+        UsageError: for a value that cannot be parsed, and for a global position that is not in a
+            sequence of `shortest` tokens.
     """
     positions = [parse_global_tokens(text) for text in global_tokens]
     for text, chosen in zip(global_tokens, positions, strict=True):
@@ -332,7 +327,7 @@ def _patterns(
             raise UsageError(
                 "global_tokens",
                 text,
-                f"position {chosen[-1]} lies outside the shortest length, {shortest:,} tokens",
+                f"position {chosen[-1]} is outside the shortest length, {shortest:,} tokens",
             )
     patterns: list[Pattern] = []
     for window in windows:

@@ -1,4 +1,4 @@
-"""What an audit found: counts beside the truth, each difference by name."""
+"""The result of an audit: counts beside the reference, each difference by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnprof.analysis.uncounted import uncounted_records
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
 from attnprof.core.workload import Case
 
@@ -32,12 +33,13 @@ class AuditRow:
 
     Attributes:
         case: kernel and workload.
-        counter: `operator` is the truth, `formula` the closed form of what the kernel executes,
-            `useful` that of what its pattern needs; else a counter or a peer.
-        true_macs: what is multiplied.
-        counted_macs: what the counter says; None where it failed.
-        differences: what it adds to the truth or leaves out, by name, in MACs.
-        failure: how it failed, empty where it did not.
+        counter: `operator` is the reference, counted operator by operator; `formula` the closed
+            form of what the kernel executes; `useful` that of what its pattern needs; else the
+            name of a counter or of a third-party tool.
+        true_macs: the MACs of the reference.
+        counted_macs: what the counter reports, in MACs; None where it failed.
+        differences: what it adds to the reference or leaves out, by name, in MACs.
+        failure: how it failed; empty where it did not.
     """
 
     case: Case
@@ -49,14 +51,14 @@ class AuditRow:
 
     @property
     def residual_macs(self) -> int | None:
-        """What no difference explains: 0, or attnprof does not understand the count."""
+        """MACs that no difference explains; not 0 where attnprof does not understand the count."""
         if self.counted_macs is None:
             return None
         return self.counted_macs - self.true_macs - sum(self.differences.values())
 
     @property
     def share(self) -> float | None:
-        """What it counts, as a part of the truth."""
+        """The counted MACs as a part of the reference; None where one of them is missing."""
         if self.counted_macs is None or not self.true_macs:
             return None
         return self.counted_macs / self.true_macs
@@ -64,7 +66,14 @@ class AuditRow:
 
 @dataclass(slots=True)
 class AuditTable:
-    """Rows of every case; cases that have no truth, with the reason; peers that are not there."""
+    """Rows of every case, and what could not be audited.
+
+    Attributes:
+        rows: one for each counter and case.
+        refusals: cases that their kernel does not support, with the reason.
+        failures: cases without a reference count, with the reason.
+        missing_peers: third-party tools that are not installed.
+    """
 
     rows: list[AuditRow] = field(default_factory=list[AuditRow])
     refusals: list[tuple[Case, str]] = field(default_factory=list["tuple[Case, str]"])
@@ -73,7 +82,7 @@ class AuditTable:
 
     @property
     def unexplained(self) -> list[AuditRow]:
-        """Rows whose count is not explained down to 0."""
+        """Rows with MACs that no difference explains."""
         return [row for row in self.rows if row.residual_macs]
 
     def to_csv(self) -> str:
@@ -82,9 +91,7 @@ class AuditTable:
 
         text = io.StringIO()
         records = [
-            {**record, "differences": "; ".join(f"{k}={v:+d}" for k, v in differences.items())}
-            for record in map(_as_record, self.rows)
-            for differences in [record["differences"]]
+            {**_as_record(row), "differences": _listed_differences(row)} for row in self.rows
         ]
         pd.DataFrame(records, columns=list(_COLUMNS), dtype=object).to_csv(
             text, index=False, lineterminator="\n"
@@ -92,20 +99,18 @@ class AuditTable:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """The rows, the cases without any, and the peers that are not installed."""
-        without = {
-            name: [
-                {"kernel": case.kernel, "seq_len": case.workload.seq_len, "reason": reason}
-                for case, reason in cases
-            ]
-            for name, cases in (("unsupported", self.refusals), ("failures", self.failures))
-        }
+        """The rows, the cases without any, and the third-party tools that are not installed."""
         document = {
             "rows": [_as_record(row) for row in self.rows],
-            **without,
+            "unsupported": uncounted_records(self.refusals),
+            "failures": uncounted_records(self.failures),
             "missing_peers": list(self.missing_peers),
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _listed_differences(row: AuditRow) -> str:
+    return "; ".join(f"{name}={macs:+d}" for name, macs in row.differences.items())
 
 
 def _as_record(row: AuditRow) -> dict[str, Any]:

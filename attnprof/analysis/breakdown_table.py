@@ -6,6 +6,7 @@ import io
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from attnprof.analysis.uncounted import uncounted_records
 from attnprof.core.workload import Case
 
 By = Literal["module", "operator"]
@@ -13,16 +14,16 @@ By = Literal["module", "operator"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One module with all inside it, or one operator wherever it runs.
+    """One module with all its submodules, or one operator wherever it runs.
 
     Attributes:
         kernel: name of the kernel.
         seq_len: tokens.
         by: `module` or `operator`.
-        part: the module's path, empty for the whole, or the operator's name.
-        calls: of operators, in the part.
-        macs: of the part; None where one of its operators has no formula.
-        share: of the MACs of the whole, 0 to 1; None where these are not known.
+        part: the module's path, empty for the root module, or the operator's name.
+        calls: operator calls in the part.
+        macs: MACs of the part; None where one of its operators has no formula.
+        share: `macs` as a part of those of the whole call, 0 to 1; None where these are not known.
         growth: the exponent k of MACs ~ n^k from the length before; None at the first length.
     """
 
@@ -44,7 +45,7 @@ class Breakdown:
     failures: list[tuple[Case, str]]
 
     def to_csv(self) -> str:
-        """One row for each part; empty where there is no value."""
+        """One row for each part; a cell is empty where there is no value."""
         import pandas as pd
 
         text = io.StringIO()
@@ -57,9 +58,8 @@ class Breakdown:
         """The parts and the failures."""
         import json
 
-        failures = [
-            {"kernel": case.kernel, "seq_len": case.workload.seq_len, "reason": reason}
-            for case, reason in self.failures
-        ]
-        parts = [asdict(part) for part in self.parts]
-        return json.dumps({"parts": parts, "failures": failures}, indent=2) + "\n"
+        document = {
+            "parts": [asdict(part) for part in self.parts],
+            "failures": uncounted_records(self.failures),
+        }
+        return json.dumps(document, indent=2) + "\n"

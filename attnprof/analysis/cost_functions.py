@@ -1,4 +1,4 @@
-"""Costs of a series as functions of length: in closed form, or counted as far as that goes."""
+"""Costs of a series as functions of length: in closed form, or counted within a budget."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from attnprof.kernels.custom import CustomKernel, is_target, reply_deadline
 from attnprof.kernels.custom.target import Work
 
 Predicted = Literal["MACs", "memory"]
-"""The costs that are known without measuring."""
+"""The costs that are known without timing or measuring memory."""
 
 QUANTITIES: dict[Predicted, str] = {"MACs": "executed_macs", "memory": "predicted_peak_bytes"}
 
 _MOST_OPERATORS = 2048
-"""That one count may take, or twice as many as the longest length asked for."""
+"""Operators of one count, or twice as many as at the longest length of the table."""
 
 _ALL_OPERATORS = 8 * _MOST_OPERATORS
 
 _MOST_COUNTS = 24
-"""All counts of a series may take `_ALL_OPERATORS`, or as many as so many of the longest length."""
+"""All counts of a series may take `_ALL_OPERATORS`, or so many times the longest length's."""
 
 _Points = tuple[tuple[int, int], ...]
 
 
 def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
-    """Closed forms of a built-in kernel; constant below the last global position."""
+    """Closed forms of a built-in kernel; constant at lengths that lack the last global position."""
     kernel, workload = series.kernel, series.workload
     shortest = 1 + max(layer.last_position for layer in workload.layers)
 
@@ -49,13 +49,13 @@ def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
 
 
 class EmpiricalCosts:
-    """Costs of the user's own, each counted once where it runs, within a budget of operators.
+    """Costs of a custom kernel, each counted at most once, within a budget of operators.
 
     Args:
-        kernel: the user's own.
+        kernel: the custom kernel.
         workload: the call, at the longest length of the table.
-        counted: (length, cost) in ascending lengths, as they are in the table. What has to be run
-            for real to be counted is not run at lengths beyond those.
+        counted: (length, cost) of the table, in ascending lengths. A kernel that can be counted
+            only by real runs is not run at longer lengths.
     """
 
     def __init__(
@@ -72,20 +72,20 @@ class EmpiricalCosts:
             for resource, points in counted.items()
             for length, cost in points
         }
-        self._asked = max((length for _, length in self._known), default=0)
+        self._longest = max((length for _, length in self._known), default=0)
         self._works: dict[int, Work] = {}
         self._spent = 0
         self._growth: dict[Predicted, EmpiricalGrowth | None] = {}
 
     def count(self, resource: Predicted, seq_len: int) -> int | None:
-        """The cost; None where it does not run, or where counting it takes too many operators."""
+        """The cost; None where the kernel does not run, or where counting exceeds the budget."""
         key = (resource, seq_len)
         if key not in self._known:
             self._known[key] = self._count(resource, seq_len)
         return self._known[key]
 
     def growth(self, resource: Predicted) -> EmpiricalGrowth | None:
-        """How the cost grows; None where it was counted at too few lengths to tell."""
+        """How the cost grows; None where it was counted at fewer than two lengths."""
         if resource not in self._growth:
             lengths = [length for length, _ in self._counted[resource]]
             self._growth[resource] = (
@@ -102,7 +102,7 @@ class EmpiricalCosts:
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
         if seq_len < 1:
             return None
-        take = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
+        measure = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
         workload = self._workload.at(seq_len)
         try:
             with _silent(), reply_deadline(ANSWER_SECONDS):
@@ -110,10 +110,10 @@ class EmpiricalCosts:
                     seq_len
                 ):
                     return None
-                cost = take(workload)
+                cost = measure(workload)
                 self._spent += self._work(seq_len).operators
                 return cost
-        except Exception:  # it is the user's code, and need not run at every length
+        except Exception:  # user code, which need not run at every length
             return None
 
     def _work(self, seq_len: int) -> Work:
@@ -122,9 +122,9 @@ class EmpiricalCosts:
         return self._works[seq_len]
 
     def _is_in_reach(self, seq_len: int) -> bool:
-        """Whether counting at a length takes no more work than may be spent on it."""
-        at_longest = self._work(self._asked)
-        if seq_len > self._asked and at_longest.is_real:
+        """Whether counting at a length stays within the budget."""
+        at_longest = self._work(self._longest)
+        if seq_len > self._longest and at_longest.is_real:
             return False
         for n, _ in (point for points in self._counted.values() for point in points):
             self._work(n)
@@ -140,7 +140,7 @@ class EmpiricalCosts:
 
 @contextmanager
 def _silent() -> Generator[None]:
-    """What the user's code prints and torch logs, where it fails, was told with its own row."""
+    """Discards what user code prints and torch logs: the rows already report failures."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -152,7 +152,7 @@ def _silent() -> Generator[None]:
 
 
 def counted_costs(series: Series) -> EmpiricalCosts:
-    """The costs of a series of the user's own; counts are kept from one call to the next."""
+    """The costs of a series of a custom kernel; counts are cached between calls."""
     macs, memory = (tuple(series.points(quantity)) for quantity in QUANTITIES.values())
     assert is_target(series.kernel)
     return _counted_costs(series.kernel, series.workload, macs, memory)

@@ -1,4 +1,4 @@
-"""From which length on one cost is below another, or above it."""
+"""The length from which one cost stays below or above another."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from attnprof.core.bisection import bisect_last
 from attnprof.core.growth.polynomial import Cost
 
 Side = Literal["less", "equal", "more"]
-"""What one cost is of another."""
+"""Where a cost is, compared with a reference."""
 
 RIPPLE = 64
-"""Steps that ripples of tiles are narrower than."""
+"""Steps of padding: tiles make costs ripple, with ripples narrower than this."""
 
 _DENSE_PROBES = 64
+"""The first steps, each of which is probed."""
 
 _MOST_RIPPLES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Crossover:
-    """From where on one cost keeps the side of another that it has at the longest length.
+    """The length from which one cost keeps the side that it has at the longest length.
 
     Attributes:
         side: at the longest length.
-        before: the longest length at which the side was seen to be another; 0 where there is none.
-        first: a length from which on the side stays; `before` + 1 where it is known exactly.
+        before: the longest length known to be on another side; 0 if there is none.
+        first: a length from which the side stays; `before` + 1 where it is known exactly.
     """
 
     side: Side
@@ -45,15 +46,21 @@ def side_of(cost: float | Fraction, reference: float | Fraction) -> Side:
 def solve_crossover(
     cost: Cost, reference: Cost, longest: int, step: int = 1, ripple: int = RIPPLE
 ) -> Crossover:
-    """Where a cost crosses another for good, up to `longest`.
+    """The last crossover of two costs that are known at every length.
 
-    `step` is the multiple to which `cost` pads its lengths, 1 if it pads none: inside a step `cost`
-    is constant and `reference` must not fall. Where the two differ by a function that is concave in
-    the steps, or convex where the cost ends up above, as of a linear and a quadratic cost, the
-    answer is exact; so it is with ripples upon that, as tiles make them, none of them wider than
-    `ripple` steps. Wider ones than usual, as of costs that are padded unlike, are looked for at the
-    longest lengths too. A few lengths far from there, at which tiles change and the sides meet
-    once more, may be passed over.
+    Args:
+        cost: by length in tokens. Inside a padding step it is constant.
+        reference: the cost to compare with. Inside a step it must not decrease.
+        longest: the longest length of the search; the side there is the one that is looked for.
+        step: the multiple of tokens that `cost` pads lengths to; 1 without padding.
+        ripple: the width in steps of the widest ripples, such as those of tiles.
+
+    Returns:
+        The exact crossover where the difference of the two costs is concave in the steps, or convex
+        and `cost` ends up above, as for a linear and a quadratic cost; ripples of up to `ripple`
+        steps on top of that do not matter. Ripples wider than `RIPPLE`, as of costs that pad
+        differently, are also searched for at the longest lengths. What may be missed: a few
+        shorter lengths at which the tiling changes and the sides meet once more.
     """
     side = side_of(cost(longest), reference(longest))
 
@@ -70,29 +77,37 @@ def solve_crossover(
     def holds_in(index: int) -> bool:
         return all(holds(length) for length in ends(index)[decisive])
 
-    steps = -(-longest // step)
-    probes = {*range(min(steps, _DENSE_PROBES)), *_geometric(steps), steps - 1}
-    if ripple > RIPPLE:
-        probes |= {*range(max(0, steps - ripple), steps)}
-    probes = sorted(probes)
-    failing = next((i for i in reversed(probes) if not holds_in(i)), None)
+    failing = _last_failing_step(holds_in, -(-longest // step), ripple)
     if failing is None:
         return Crossover(side, 0, 1)
-    after = next((i for i in probes if i > failing), None)
-    if after is not None:
-        failing = _first_after(failing, after, holds_in) - 1
-    for _ in range(_MOST_RIPPLES):
-        rippled = range(min(failing + ripple, steps - 1), failing, -1)
-        later = next((i for i in rippled if not holds_in(i)), None)
-        if later is None:
-            break
-        failing = later
     begin, end = ends(failing)
     first = _first_after(begin, end, holds) if holds(end) else end + 1
     return Crossover(side, first - 1, first)
 
 
+def _last_failing_step(holds_in: Callable[[int], bool], steps: int, ripple: int) -> int | None:
+    """The last of `steps` in which the side of the longest length does not hold; None if none."""
+    numbers = {*range(min(steps, _DENSE_PROBES)), *_geometric(steps), steps - 1}
+    if ripple > RIPPLE:
+        numbers |= {*range(max(0, steps - ripple), steps)}
+    probes = sorted(numbers)
+    failing = next((step for step in reversed(probes) if not holds_in(step)), None)
+    if failing is None:
+        return None
+    after = next((step for step in probes if step > failing), None)
+    if after is not None:
+        failing = _first_after(failing, after, holds_in) - 1
+    for _ in range(_MOST_RIPPLES):
+        rippled = range(min(failing + ripple, steps - 1), failing, -1)
+        later = next((step for step in rippled if not holds_in(step)), None)
+        if later is None:
+            break
+        failing = later
+    return failing
+
+
 def _geometric(stop: int) -> list[int]:
+    """Numbers below `stop`, each about an eighth larger than the one before."""
     probes = [1]
     while probes[-1] < stop:
         probes.append(probes[-1] + max(1, probes[-1] // 8))
@@ -100,7 +115,7 @@ def _geometric(stop: int) -> list[int]:
 
 
 def _first_after(failing: int, holding: int, holds: Callable[[int], bool]) -> int:
-    """The smallest value after `failing` at which `holds` is true, it being true at `holding`."""
+    """The smallest value after `failing` at which `holds` is true; it is true at `holding`."""
     last = bisect_last(lambda value: not holds(value), failing, holding)
     assert last is not None
     return last + 1
@@ -109,43 +124,63 @@ def _first_after(failing: int, holding: int, holds: Callable[[int], bool]) -> in
 def search_crossover(
     side_at: Callable[[int], Side | None], lengths: Sequence[int], guess: Crossover | None = None
 ) -> Crossover:
-    """Where two costs cross that have to be counted, at few lengths.
+    """The last crossover of two costs that have to be counted, at as few lengths as possible.
 
     Args:
-        side_at: the side at a length; None where one of them cannot be counted.
-        lengths: ascending, at which they can; the search is between them.
-        guess: what polynomials tell, taken where counts at its two lengths confirm it.
+        side_at: the side at a length; None where one of the costs cannot be counted.
+        lengths: ascending lengths at which both can; the search is between them.
+        guess: the crossover of fitted polynomials; returned if counts at its two lengths confirm
+            it.
 
     Raises:
-        ValueError: when they cannot be counted at the last of `lengths`.
+        ValueError: when the costs cannot be counted at the last of `lengths`.
     """
     sides: list[Side | None] = [side_at(length) for length in lengths]
     side = sides[-1]
     if side is None:
         raise ValueError(f"the costs at {lengths[-1]} tokens cannot be counted")
-    others = [index for index, other in enumerate(sides) if other != side]
-    before, first = (lengths[others[-1]], lengths[others[-1] + 1]) if others else (0, lengths[0])
+    before, first = _bracket(lengths, sides)
     # Equal costs have no first length: where padding meets, they part again before the next.
-    if guess and side != "equal" and guess.before >= before:
-        low, high = side_at(guess.before) if guess.before else None, side_at(guess.first)
-        if high == side and low not in (side, None):
-            return Crossover(side, guess.before, guess.first)
+    if guess and side != "equal" and guess.before >= before and _confirms(side_at, side, guess):
+        return Crossover(side, guess.before, guess.first)
     if not before or side == "equal":
         return Crossover(side, before, first)
-    # Some modules take multiples of a block only: those first, then whatever runs between.
-    for unit in (math.gcd(*lengths), 1):
+    return _narrowed(side_at, Crossover(side, before, first), math.gcd(*lengths))
+
+
+def _bracket(lengths: Sequence[int], sides: Sequence[Side | None]) -> tuple[int, int]:
+    """The last length on another side than the last of all, and the length after it."""
+    differing = [index for index, side in enumerate(sides) if side != sides[-1]]
+    return (lengths[differing[-1]], lengths[differing[-1] + 1]) if differing else (0, lengths[0])
+
+
+def _confirms(side_at: Callable[[int], Side | None], side: Side, guess: Crossover) -> bool:
+    """Whether the sides at the two lengths of a guess are those of a crossover to `side`."""
+    low = side_at(guess.before) if guess.before else None
+    return side_at(guess.first) == side and low not in (side, None)
+
+
+def _narrowed(
+    side_at: Callable[[int], Side | None], bracket: Crossover, multiple: int
+) -> Crossover:
+    """The crossover by bisection, as far as the costs can be counted.
+
+    Some modules accept only multiples of a block: those lengths come first, then the ones between.
+    """
+    before, first = bracket.before, bracket.first
+    for unit in (multiple, 1):
         while first - before > unit:
             middle = (before // unit + first // unit) // 2 * unit
-            found = side_at(middle)
-            if found is None:
+            side = side_at(middle)
+            if side is None:
                 break
-            before, first = (before, middle) if found == side else (middle, first)
-    return Crossover(side, before, first)
+            before, first = (before, middle) if side == bracket.side else (middle, first)
+    return Crossover(bracket.side, before, first)
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRatio:
-    """A cost in units of another, as measured at one length, with its interval."""
+    """A measured cost divided by the reference's at one length, with its confidence interval."""
 
     seq_len: int
     median: float
@@ -155,36 +190,36 @@ class MeasuredRatio:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCrossover:
-    """Where a measured ratio falls below 1 for good, or rises above it.
+    """The length from which a measured ratio stays below 1, or above it.
 
     Attributes:
-        crossing: the measured lengths on its both sides.
-        length: solved between them; None where all measured lengths are on one side.
-        low: the shortest length that the ratios' intervals allow; None where they allow even the
+        crossover: the measured lengths before and after it.
+        length: interpolated between them; None where all measured lengths are on one side.
+        low: the shortest length that the ratios' intervals allow; None if that is not above the
             measured length before.
-        high: the longest that they allow; None where they allow even the measured length after.
+        high: the longest that they allow; None if that is not below the measured length after.
     """
 
-    crossing: Crossover
+    crossover: Crossover
     length: float | None
     low: float | None
     high: float | None
 
 
 def interpolate_crossover(ratios: Sequence[MeasuredRatio]) -> MeasuredCrossover:
-    """Solve for a ratio of 1, its logarithm being linear in that of the length between two.
+    """Where the ratio is 1, interpolated between two lengths with log(ratio) linear in log(length).
 
     Args:
         ratios: one or more, in ascending lengths.
     """
     side: Side = "less" if ratios[-1].median < 1 else "more"
-    others = [i for i, ratio in enumerate(ratios) if (ratio.median < 1) != (side == "less")]
-    if not others:
+    differing = [i for i, ratio in enumerate(ratios) if (ratio.median < 1) != (side == "less")]
+    if not differing:
         return MeasuredCrossover(Crossover(side, 0, ratios[0].seq_len), None, None, None)
-    before, after = ratios[others[-1]], ratios[others[-1] + 1]
+    before, after = ratios[differing[-1]], ratios[differing[-1] + 1]
 
     def crossed(start: float, end: float) -> float | None:
-        """Where the line through two ratios is 1; None where it is not between them."""
+        """The length at which the line through two ratios is 1; None if not between them."""
         if (start - 1) * (end - 1) > 0 or start == end:
             return None
         part = math.log(start) / math.log(start / end)

@@ -1,4 +1,4 @@
-"""Predicted time of cases: from the lengths of their series that ran, or from a stored machine."""
+"""Predicted times of cases, from other lengths of their series or from a machine profile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from attnprof.kernels import Kernel
 
 @dataclass(frozen=True, slots=True)
 class TimePrediction:
-    """A predicted time, and what it stands on where that is less than runs of the same kernel."""
+    """A predicted time, with a note where it is based on less than runs of the same series."""
 
     time: PredictedTime
     note: str = ""
@@ -43,20 +43,20 @@ class TimePrediction:
 def predicted_records(
     case: Case, samples: Sequence[Sample], machine: Machine | None = None
 ) -> list[Record]:
-    """The records of a case's predicted time; none where nothing tells it.
+    """The records of a case's predicted time; none where there is nothing to predict it from.
 
     Args:
-        case: what was not run.
-        samples: of the same series: the same kernel, and the same workload but for the length.
-        machine: what else is known of times, used where there are no samples.
+        case: the case that was not run.
+        samples: of the same series: the same kernel on the same workload at other lengths.
+        machine: the machine profile to use where there are no samples.
     """
-    forecast = predict_case(case, samples, machine)
-    if forecast is None:
+    prediction = predict_case(case, samples, machine)
+    if prediction is None:
         return []
     values = {
-        PREDICTED_TIME: forecast.time.time_ns,
-        PREDICTED_TIME_LOW: forecast.time.low_ns,
-        PREDICTED_TIME_HIGH: forecast.time.high_ns,
+        PREDICTED_TIME: prediction.time.time_ns,
+        PREDICTED_TIME_LOW: prediction.time.low_ns,
+        PREDICTED_TIME_HIGH: prediction.time.high_ns,
     }
     return [
         Record(
@@ -64,14 +64,14 @@ def predicted_records(
             case.workload,
             quantity,
             value,
-            detail=forecast.note if quantity == PREDICTED_TIME else "",
+            detail=prediction.note if quantity == PREDICTED_TIME else "",
         )
         for quantity, value in values.items()
     ]
 
 
 def with_predictions(records: Iterable[Record], machine: Machine) -> Iterator[Record]:
-    """The records of an estimate, each case that a kernel takes with its time on a machine."""
+    """The records of an estimate; each supported case gets its predicted time on a machine."""
     for record in records:
         if record.quantity == CASE and record.status == "ok":
             yield from predicted_records(Case(record.kernel, record.workload), (), machine)
@@ -81,32 +81,41 @@ def with_predictions(records: Iterable[Record], machine: Machine) -> Iterator[Re
 def predict_case(
     case: Case, samples: Sequence[Sample], machine: Machine | None = None
 ) -> TimePrediction | None:
-    """The time of a case, by what is nearest to it: its series, its kernel, the device's rates."""
+    """The time of a case from the closest evidence: its series, its kernel, the device's rates.
+
+    Args:
+        case: the case to predict.
+        samples: of the same series.
+        machine: the machine profile to use where there are no samples.
+
+    Returns:
+        None where there is nothing to predict it from, or where the work of the call is not known.
+    """
     kernel, workload = kernels.find(case.kernel), case.workload
-    # What is the user's own may have no count at this length, or may not run.
+    # A custom kernel may have no count at this length, or may not run.
     with suppress(AttnprofError, RuntimeError, ValueError, TypeError):
         work = _Work(
             workload, kernel.executed_macs(workload), kernels.moved_bytes(kernel, workload)
         )
-        forecast = work.predicted(samples)
-        if forecast is not None or machine is None or machine.device != workload.device:
-            return forecast
+        prediction = work.from_samples(samples)
+        if prediction is not None or machine is None or machine.device != workload.device:
+            return prediction
         return work.from_machine(machine, case.kernel)
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What a call does."""
+    """The work of one call."""
 
     workload: Workload
     executed_macs: int
     moved_bytes: int
 
-    def predicted(
+    def from_samples(
         self, samples: Sequence[Sample], error: float = 0.0, note: str = ""
     ) -> TimePrediction | None:
-        """From samples of the kernel, with an interval wider by an error of theirs."""
+        """From samples of the kernel, with the interval widened by their relative error."""
         time = predict_time(
             samples,
             seq_len=self.workload.seq_len,
@@ -116,45 +125,44 @@ class _Work:
         return None if time is None else TimePrediction(widen_interval(time, error), note)
 
     def from_machine(self, machine: Machine, name: str) -> TimePrediction | None:
-        """From a machine's samples of the kernel, else from its rates."""
-        here = self.workload
-        alike = [one for one in machine.samples_of(name) if one.mode == here.mode]
-        exact = [one for one in alike if (one.dtype, one.scope) == (here.dtype, here.scope)]
-        if exact:
-            return self.predicted([one.sample for one in exact])
-        rate, copied = (
-            machine.rates.matmul_macs_per_s.get(here.dtype),
-            machine.rates.copy_bytes_per_s,
-        )
-        if not rate or not copied:
+        """From a machine's samples of the kernel in the same mode, else from its rates."""
+        workload = self.workload
+        samples = [s for s in machine.samples_of(name) if s.mode == workload.mode]
+        same_dtype = [s for s in samples if (s.dtype, s.scope) == (workload.dtype, workload.scope)]
+        if same_dtype:
+            return self.from_samples([s.sample for s in same_dtype])
+        macs_per_s = machine.rates.matmul_macs_per_s.get(workload.dtype)
+        bytes_per_s = machine.rates.copy_bytes_per_s
+        if not macs_per_s or not bytes_per_s:
             return None
-        borrowed = [one for one in (_in_dtype(one, machine, here) for one in alike) if one]
-        if borrowed:
-            return self.predicted(borrowed, CROSS_DTYPE_ERROR, _borrowed_note(alike))
+        converted = [_in_dtype(s, machine, workload) for s in samples]
+        usable = [sample for sample in converted if sample]
+        if usable:
+            return self.from_samples(usable, CROSS_DTYPE_ERROR, _cross_dtype_note(samples))
         time = predict_from_rates(
             executed_macs=self.executed_macs,
             moved_bytes=self.moved_bytes,
-            macs_per_s=rate,
-            bytes_per_s=copied,
+            macs_per_s=macs_per_s,
+            bytes_per_s=bytes_per_s,
         )
+        low, high = (format_share(part, 1, digits=0) for part in (LOWEST_EFFICIENCY, 1))
         return TimePrediction(
             time,
-            f"its time is predicted without a run in {here.dtype} and {here.mode}: the kernel is "
-            f"taken to reach between {format_share(LOWEST_EFFICIENCY, 1)} and "
-            f"{format_share(1, 1)} of the machine's rates",
+            f"time predicted without a run in {workload.dtype}, {workload.mode}: assumes that the "
+            f"kernel reaches {low} to {high} of the machine's throughput",
         )
 
 
-def _in_dtype(one: KernelSample, machine: Machine, workload: Workload) -> Sample | None:
-    """A sample as it would be in the workload's dtype, at the same share of the machine's rates."""
-    rates = machine.rates.matmul_macs_per_s
-    own, wanted = rates.get(one.dtype), rates.get(workload.dtype)
-    sample, copied = one.sample, machine.rates.copy_bytes_per_s
-    if not own or not wanted or not copied:
+def _in_dtype(measured: KernelSample, machine: Machine, workload: Workload) -> Sample | None:
+    """A sample converted to the workload's dtype, at the same share of the machine's rates."""
+    macs_per_s = machine.rates.matmul_macs_per_s
+    own_rate, rate = macs_per_s.get(measured.dtype), macs_per_s.get(workload.dtype)
+    sample, bytes_per_s = measured.sample, machine.rates.copy_bytes_per_s
+    if not own_rate or not rate or not bytes_per_s:
         return None
-    moved = sample.moved_bytes * DTYPE_BYTES[workload.dtype] // DTYPE_BYTES[one.dtype]
-    factor = roofline_ns(sample.executed_macs, moved, wanted, copied) / roofline_ns(
-        sample.executed_macs, sample.moved_bytes, own, copied
+    moved = sample.moved_bytes * DTYPE_BYTES[workload.dtype] // DTYPE_BYTES[measured.dtype]
+    factor = roofline_ns(sample.executed_macs, moved, rate, bytes_per_s) / roofline_ns(
+        sample.executed_macs, sample.moved_bytes, own_rate, bytes_per_s
     )
     return replace(
         sample,
@@ -165,30 +173,32 @@ def _in_dtype(one: KernelSample, machine: Machine, workload: Workload) -> Sample
     )
 
 
-def _borrowed_note(alike: Sequence[KernelSample]) -> str:
-    dtypes = " and ".join(dict.fromkeys(one.dtype for one in alike))
-    scopes = " and ".join(dict.fromkeys(one.scope for one in alike))
-    return f"its time is predicted from runs in {dtypes} (scope {scopes})"
+def _cross_dtype_note(samples: Sequence[KernelSample]) -> str:
+    dtypes = " and ".join(dict.fromkeys(sample.dtype for sample in samples))
+    scopes = " and ".join(dict.fromkeys(sample.scope for sample in samples))
+    return f"time predicted from runs in {dtypes} (scope {scopes})"
 
 
 def samples_of(
     records: Iterable[Record], case: Case, *, are_calm: bool = False
 ) -> tuple[Sample, ...]:
-    """What ran of a case's series, at whatever length, from the records that there are.
+    """The measured times of a case's series, at whatever length, from records.
 
     Args:
         records: of any cases.
-        case: whose series it is.
-        are_calm: whether times that something else disturbed are left out even where there are no
-            others.
+        case: a case of the series.
+        are_calm: whether to leave out disturbed times even where there are no others.
+
+    Returns:
+        The undisturbed samples; without any, the disturbed ones, unless `are_calm`.
     """
-    found: dict[Workload, dict[str, Value]] = {}
+    values_of: dict[Workload, dict[str, Value]] = {}
     for record in records:
         if record.kernel == case.kernel and record.value is not None:
-            found.setdefault(record.workload, {})[record.quantity] = record.value
+            values_of.setdefault(record.workload, {})[record.quantity] = record.value
     samples = [
         (sample, bool(values.get(WITHHELD)))
-        for workload, values in found.items()
+        for workload, values in values_of.items()
         if _is_of_series(workload, case.workload)
         and (sample := sample_from(case.kernel, workload, values)) is not None
     ]
@@ -197,12 +207,13 @@ def samples_of(
 
 
 def _is_of_series(workload: Workload, other: Workload) -> bool:
+    """Whether two workloads differ in their length only."""
     longest = max(workload.seq_len, other.seq_len)
     return workload.at(longest) == other.at(longest)
 
 
 def sample_from(name: str, workload: Workload, values: Mapping[str, Value]) -> Sample | None:
-    """A sample from what was recorded of one case; None where it was not timed or counted."""
+    """A sample from the recorded values of one case; None unless it was timed and counted."""
     kernel: Kernel = kernels.find(name)
     if "time_ns" not in values or "executed_macs" not in values:
         return None

@@ -1,4 +1,4 @@
-"""Rows of one kernel and pattern over length: what a line of a chart or of a table's group is."""
+"""Rows of one kernel and pattern over length: one line of a chart, one label of a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Series:
     """One kernel on one pattern, in ascending lengths.
 
     Attributes:
-        label: the kernel's name, and what sets this pattern off from others in the table.
+        label: the kernel's name, and whatever distinguishes this pattern from others in the table.
         rows: one for each length.
     """
 
@@ -48,19 +48,19 @@ class Series:
         return self.rows[-1].workload
 
     @property
-    def is_own(self) -> bool:
-        """Whether the kernel is the user's own."""
+    def is_custom(self) -> bool:
+        """Whether the kernel is a custom one: a module or a config of the user."""
         return kernels.is_custom(self.rows[0].kernel)
 
     @property
     def is_supported(self) -> bool:
-        """Whether the kernel takes the pattern; what is the user's own, some of the lengths."""
-        if self.is_own:
+        """Whether the kernel supports the pattern; a custom kernel, at least one of the lengths."""
+        if self.is_custom:
             return any(row.status != "unsupported" for row in self.rows)
         return self.kernel.unsupported_reason(self.workload) is None
 
     def points(self, quantity: str) -> list[tuple[int, int]]:
-        """(length, value) where there is a value."""
+        """(length, value) for each row that has a value."""
         values = ((row.workload.seq_len, row.integer(quantity)) for row in self.rows)
         return [(length, value) for length, value in values if value is not None]
 
@@ -68,7 +68,7 @@ class Series:
 def series_of(table: ResultTable) -> list[Series]:
     """The table's rows by kernel and pattern, in the order of their first rows.
 
-    Rows whose output is wrong are left out: nothing follows from what they cost.
+    Rows whose output is wrong are left out: their costs say nothing.
     """
     label_of = labels(table)
     longest = max((row.workload.seq_len for row in table.rows), default=1)
@@ -84,20 +84,24 @@ def series_of(table: ResultTable) -> list[Series]:
 
 
 def labels(table: ResultTable) -> Callable[[Row], str]:
-    """Names rows by their kernel, and by whatever of the pattern differs among its rows."""
-    seen: dict[str, list[set[str]]] = {}
+    """A function that names a row by its kernel and by what of the pattern differs among its rows.
+
+    Returns:
+        From a row of the table to a label such as `longformer-hf window 64`.
+    """
+    values_of: dict[str, list[set[str]]] = {}
     for row in table.rows:
-        values = seen.setdefault(row.kernel, [set() for _ in _PARTS])
+        values = values_of.setdefault(row.kernel, [set() for _ in _PARTS])
         for known, (_, read) in zip(values, _PARTS, strict=True):
             known.add(read(row.workload))
 
     def label(row: Row) -> str:
         differing = [
             f"{name} {read(row.workload)}"
-            for known, (name, read) in zip(seen[row.kernel], _PARTS, strict=True)
+            for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
             if len(known) > 1
         ]
-        # The windows of a stack already say how many layers there are.
+        # The windows of a stack already show how many layers there are.
         if len(differing) > 1 and differing[-1].startswith("layers"):
             differing.pop()
         return " ".join([row.kernel, *differing])

@@ -110,6 +110,7 @@ def audit(
 
     [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
     """
+    from attnprof.analysis.uncounted import uncounted_messages
     from attnprof.cli.console import echo_err, print_uncropped, progress
     from attnprof.report.audit import describe_missing_peers, render_audit
 
@@ -117,8 +118,8 @@ def audit(
         result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
         print_uncropped(render_audit(result))
-    for case, reason in [*result.refusals, *result.failures]:
-        echo_err(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    for message in uncounted_messages([*result.refusals, *result.failures]):
+        echo_err(message)
     if result.missing_peers and not no_peers:
         echo_err(describe_missing_peers(result))
     for path in request.outputs.written:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import typer
 
 from attnprof.analysis.breakdown_table import Breakdown
+from attnprof.analysis.uncounted import uncounted_messages
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
@@ -82,8 +83,8 @@ def breakdown(
         result, exit_code = run_and_save(request.run)
     if not request.outputs.takes_stdout:
         print_uncropped(render_breakdown(result))
-    for case, reason in result.failures:
-        echo_err(f"{case.kernel} at {case.workload.seq_len:,}: {reason}")
+    for message in uncounted_messages(result.failures):
+        echo_err(message)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)

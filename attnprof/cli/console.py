@@ -14,12 +14,8 @@ from rich.text import Text
 from attnprof.analysis import findings
 from attnprof.report import streams
 from attnprof.report.columns import WIDE, Column
-from attnprof.report.summary import (
-    describe_findings,
-    describe_notes,
-    describe_setting,
-    describe_subject,
-)
+from attnprof.report.setting import describe_setting, describe_subject
+from attnprof.report.summary import describe_findings, describe_notes
 from attnprof.report.terminal_table import render_table
 
 if TYPE_CHECKING:

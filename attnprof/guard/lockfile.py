@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from attnprof.core.files import replace_file
+from attnprof.core.files import lock_exclusively, replace_file
 from attnprof.core.growth.laws import parse_law
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.guard.contract import GROWING, ConfigurationError, PartKind
@@ -167,15 +167,16 @@ def _read_or_none(path: Path) -> dict[str, Entry] | None:
 
 @contextmanager
 def _exclusive_lock(folder: Path) -> Generator[None]:
-    """Others that change a lock in this folder wait; where the system has no such locks, not."""
-    try:
-        import fcntl
-    except ImportError:
+    """Makes other processes wait that change a lock in this folder.
+
+    Without effect on systems that have no file locks.
+    """
+    if os.name == "nt":  # a folder cannot be opened there
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_exclusively(descriptor, waits=True)
         yield
     finally:
         os.close(descriptor)

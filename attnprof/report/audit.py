@@ -1,4 +1,4 @@
-"""Counts beside the truth, and what sets them off from it, in a terminal and in Markdown."""
+"""Counts beside the reference, with their named differences, in a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from attnprof.analysis.audit_table import AuditRow, AuditTable
-from attnprof.core.notation import (
-    format_dilation,
-    format_global_tokens,
-    format_window,
-    shorten_positions,
-)
 from attnprof.core.result_table import describe_extent
 from attnprof.core.units import format_count
 from attnprof.core.workload import Workload
+from attnprof.report.columns import EMPTY
+from attnprof.report.markdown_row import format_row
+from attnprof.report.setting import describe_pattern, describe_shape
 
-_LETTERS_IN_A_TERMINAL, _LETTERS_IN_MARKDOWN = 45, 110
+_TERMINAL_LETTERS, _MARKDOWN_LETTERS = 45, 110
+"""Longest text of a failure."""
+
 _NAMES = {
-    "operator": "operators: the truth",
+    "operator": "operator-level reference",
     "formula": "closed form, executed",
     "useful": "closed form, useful",
     "ptflops_pytorch": "ptflops, pytorch",
@@ -36,7 +35,7 @@ _UNEXPLAINED = "unexplained"
 
 
 def render_audit(audit: AuditTable) -> Group:
-    """For each case its counters; beneath a count what it adds and leaves out, exact MACs."""
+    """For each case its counters; below a count the exact MACs that it adds or leaves out."""
     width = max((len(line) for row in audit.rows for line, _, _ in _lines(row)), default=0)
     setting, label = _setting(audit.rows)
     parts: list[RenderableType] = [Text(setting, "dim")]
@@ -47,7 +46,7 @@ def render_audit(audit: AuditTable) -> Group:
         table.add_column(no_wrap=True, min_width=width)
         table.add_column(justify="right", no_wrap=True, min_width=_MACS_WIDTH)
         table.add_column(justify="right", no_wrap=True, min_width=_SHARE_WIDTH)
-        table.add_row("", Text("MACs counted", "dim"), Text("of truth", "dim"))
+        table.add_row("", Text("MACs counted", "dim"), Text("of reference", "dim"))
         for row in rows:
             for index, (line, macs, share) in enumerate(_lines(row)):
                 is_unexplained = line.strip() == _UNEXPLAINED
@@ -59,25 +58,25 @@ def render_audit(audit: AuditTable) -> Group:
 
 
 def _lines(row: AuditRow) -> list[tuple[str, str, str]]:
-    """The counter with its count and its share of the truth; then what explains it."""
+    """The counter with its count and its share of the reference; then its differences."""
     if row.counted_macs is None:
         return [
-            (f"  {_name(row)}", "–", ""),
-            (f"    {_shortened(row.failure, _LETTERS_IN_A_TERMINAL)}", "", ""),
+            (f"  {_name(row)}", EMPTY, ""),
+            (f"    {_shortened(row.failure, _TERMINAL_LETTERS)}", "", ""),
         ]
     first = (f"  {_name(row)}", format_count(row.counted_macs), _share(row))
     return [first, *((f"    {name}", _signed(macs), "") for name, macs in _differences(row))]
 
 
 def _differences(row: AuditRow) -> list[tuple[str, int]]:
-    named = [*row.differences.items()]
-    return [*named, (_UNEXPLAINED, row.residual_macs)] if row.residual_macs else named
+    explained = [*row.differences.items()]
+    return [*explained, (_UNEXPLAINED, row.residual_macs)] if row.residual_macs else explained
 
 
 def _setting(rows: Sequence[AuditRow]) -> tuple[str, Callable[[AuditRow], str]]:
-    """What all rows share, in a line; and what names a row's case beside its length."""
+    """The shape and pattern that all rows share, and a function that names a row's case."""
     workloads = [row.case.workload for row in rows]
-    shared = " and ".join(dict.fromkeys(map(_shape, workloads)))
+    shared = " and ".join(dict.fromkeys(map(_shape_and_mode, workloads)))
     patterns = dict.fromkeys(text for text in map(_pattern, workloads) if text)
     if len(patterns) == 1:
         shared += f"; {next(iter(patterns))}"
@@ -91,18 +90,13 @@ def _setting(rows: Sequence[AuditRow]) -> tuple[str, Callable[[AuditRow], str]]:
 
 
 def _pattern(workload: Workload) -> str:
-    parts = (
-        ("window", format_window(workload.pattern)),
-        ("dilation", format_dilation(workload.pattern)),
-        ("global tokens", shorten_positions(format_global_tokens(workload.pattern))),
-    )
-    return ", ".join(f"{name} {value}" for name, value in parts if value)
+    return describe_pattern([workload])
 
 
-def _shape(workload: Workload) -> str:
+def _shape_and_mode(workload: Workload) -> str:
     return (
-        f"hidden {workload.hidden_size}, {workload.num_heads} heads, batch {workload.batch_size}, "
-        f"{workload.dtype}, {workload.mode}"
+        f"{describe_shape(workload)}, batch {workload.batch_size}, {workload.dtype}, "
+        f"{workload.mode}"
     )
 
 
@@ -111,7 +105,7 @@ def _name(row: AuditRow) -> str:
 
 
 def _share(row: AuditRow) -> str:
-    return "–" if row.share is None else f"{100 * row.share:.1f} %"
+    return EMPTY if row.share is None else f"{100 * row.share:.1f} %"
 
 
 def _signed(macs: int) -> str:
@@ -119,18 +113,18 @@ def _signed(macs: int) -> str:
 
 
 def _shortened(failure: str, letters: int) -> str:
-    """A failure's first words: the other files tell it whole."""
+    """The first words of a failure; CSV and JSON have all of it."""
     return failure if len(failure) <= letters else f"{failure[:letters].rsplit(' ', 1)[0]} …"
 
 
 def describe_missing_peers(audit: AuditTable) -> str:
-    """Which other tools could be asked, and how to get them."""
+    """Which third-party tools were not run because they are not installed, with the remedy."""
     names = ", ".join(audit.missing_peers)
-    return f"not installed, so not asked: {names}; pip install 'attnprof[audit]'"
+    return f"not installed, so not run: {names}; pip install 'attnprof[audit]'"
 
 
 def render_audit_markdown(audit: AuditTable) -> str:
-    """For each length a table of shares, counters by kernels, and what explains them."""
+    """For each length a table of shares, counters by kernels; then the names of differences."""
     setting, label = _setting(audit.rows)
     lines = [f"{setting}.", ""]
     rows = sorted(audit.rows, key=lambda row: row.case.workload.seq_len)
@@ -148,30 +142,27 @@ def _matrix(heading: str, rows: list[AuditRow], label: Callable[[AuditRow], str]
         cell = row.failure.partition(":")[0] if row.counted_macs is None else shown
         by_counter.setdefault(_name(row), {})[label(row)] = cell
     return [
-        _line([heading, *cases]),
-        _line(["---", *["---:"] * len(cases)]),
+        format_row([heading, *cases]),
+        format_row(["---", *["---:"] * len(cases)]),
         *(
-            _line([name, *(cells.get(case, "") for case in cases)])
+            format_row([name, *(cells.get(case, "") for case in cases)])
             for name, cells in by_counter.items()
         ),
     ]
 
 
 def _explanations(rows: list[AuditRow]) -> list[tuple[str, str]]:
-    """For each counter the names of its differences over all cases, then how it fails."""
+    """For each counter the names of its differences over all cases, then its failures."""
     differences: dict[str, dict[str, None]] = {}
     failures: dict[str, dict[str, None]] = {}
     for row in rows:
-        named = differences.setdefault(_name(row), {})
-        named.update(dict.fromkeys(name for name, _ in _differences(row)))
+        names = differences.setdefault(_name(row), {})
+        names.update(dict.fromkeys(name for name, _ in _differences(row)))
         if row.failure:
-            failure = _shortened(row.failure, _LETTERS_IN_MARKDOWN)
+            failure = _shortened(row.failure, _MARKDOWN_LETTERS)
             failures.setdefault(_name(row), {})[failure] = None
     texts = {
-        name: "; ".join([*named, *failures.get(name, {})]) for name, named in differences.items()
+        counter: "; ".join([*names, *failures.get(counter, {})])
+        for counter, names in differences.items()
     }
-    return [(name, text) for name, text in texts.items() if text]
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return [(counter, text) for counter, text in texts.items() if text]

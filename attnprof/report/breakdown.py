@@ -1,4 +1,4 @@
-"""The terminal's table of where the MACs are."""
+"""The table of MACs by module and operator in the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from rich.table import Table
 
 from attnprof.analysis.breakdown_table import Breakdown, Part
 from attnprof.core.units import format_count, format_macs
-
-_EMPTY = "–"
+from attnprof.report.columns import EMPTY
 
 
 def render_breakdown(breakdown: Breakdown) -> Table:
-    """For each kernel and length the tree of modules, then the operators that multiply."""
+    """For each kernel and length: the tree of modules, then the operators that have MACs."""
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
     table.add_column("part", no_wrap=True)
     for heading in ("calls", "MACs", "share", "growth"):
@@ -31,16 +30,16 @@ def _heading(part: Part) -> tuple[str, int, str]:
 
 
 def _in_order(parts: list[Part]) -> list[Part]:
-    """Modules as a tree, siblings in the order in which they ran; operators by their MACs."""
+    """Modules as a tree, siblings in the order in which they ran; operators by descending MACs."""
     if parts[0].by == "operator":
         return sorted(parts, key=lambda part: -(part.macs or 0))
     first = {part.part: index for index, part in enumerate(parts)}
 
-    def place(part: Part) -> list[int]:
-        steps = part.part.split(".") if part.part else []
-        return [first[".".join(steps[: depth + 1])] for depth in range(len(steps))]
+    def tree_order(part: Part) -> list[int]:
+        names = part.part.split(".") if part.part else []
+        return [first[".".join(names[: depth + 1])] for depth in range(len(names))]
 
-    return sorted(parts, key=place)
+    return sorted(parts, key=tree_order)
 
 
 def _cells(part: Part) -> tuple[str, str, str, str, str]:
@@ -50,6 +49,6 @@ def _cells(part: Part) -> tuple[str, str, str, str, str]:
         "  " * (depth + 1) + (name or "all"),
         format_count(part.calls),
         "uncounted" if part.macs is None else format_macs(part.macs, unit=""),
-        _EMPTY if part.share is None else f"{100 * part.share:.1f} %",
-        _EMPTY if part.growth is None else f"n^{part.growth:.2f}",
+        EMPTY if part.share is None else f"{100 * part.share:.1f} %",
+        EMPTY if part.growth is None else f"n^{part.growth:.2f}",
     )

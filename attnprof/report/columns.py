@@ -1,4 +1,4 @@
-"""The columns that a person is shown, in a terminal and in Markdown."""
+"""The columns of the tables in a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from attnprof.core.units import (
 )
 
 WIDE = 110
-"""Columns from which on both backends of ptflops have theirs."""
+"""Terminals of at least so many columns also show columns that are `is_for_wide`."""
 
 EMPTY = "–"
 
 UNDECIDED = "~"
-"""Before a speed that is neither faster nor slower, as far as the rounds tell."""
+"""Marks a speed whose verdict is undecided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, what a row shows in it, and whether only wide tables have it."""
+    """A column: its heading, the text of a row's cell, and whether only wide tables have it."""
 
     heading: str
     show: Callable[[Row], str]
@@ -77,11 +77,11 @@ def _expected(row: Row) -> str:
 
 
 def _speed(row: Row) -> str:
-    value, told = row.values.get("speedup"), row.verdict
+    value, verdict = row.values.get("speedup"), row.verdict
     if value is None:
         return EMPTY
-    is_open = told is not None and told.outcome == "undecided"
-    return f"{UNDECIDED}{format_ratio(value)}" if is_open else format_ratio(value)
+    is_undecided = verdict is not None and verdict.outcome == "undecided"
+    return f"{UNDECIDED}{format_ratio(value)}" if is_undecided else format_ratio(value)
 
 
 def _overhead(row: Row) -> str:
@@ -94,7 +94,7 @@ def _status(row: Row) -> str:
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """The columns in which some row has something to show."""
+    """The columns in which at least one row has a value."""
     return [column for column in columns if any(column.show(row) != EMPTY for row in rows)]
 
 
@@ -105,9 +105,9 @@ _MACS = (
 COMPARE_COLUMNS = (
     *_MACS,
     Column("ptflops\ncounts", _macs("ptflops_pytorch_macs")),
-    Column("it saw", _share("ptflops_pytorch_macs")),
+    Column("coverage", _share("ptflops_pytorch_macs")),
     Column("ptflops\naten", _macs("ptflops_aten_macs"), is_for_wide=True),
-    Column("aten saw", _share("ptflops_aten_macs"), is_for_wide=True),
+    Column("aten cov.", _share("ptflops_aten_macs"), is_for_wide=True),
     Column("operator\nMACs", _macs("operator_macs"), is_for_wide=True),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes), is_for_wide=True),
     Column("peak\nmemory", _number("peak_bytes", format_bytes)),
@@ -120,6 +120,6 @@ ESTIMATE_COLUMNS = (
     Column("parameters", _number("params", format_count)),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
     Column("predicted\ntime", _predicted),
-    Column("expected\nwithin", _expected, is_for_wide=True),
+    Column("expected\nrange", _expected, is_for_wide=True),
     Column("status", _status),
 )

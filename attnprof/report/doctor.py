@@ -1,4 +1,4 @@
-"""The page of a machine: facts, rates, times of kernels, noise, and what helps."""
+"""The profile of a machine: facts, throughput, times of kernels, noise, suggestions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from attnprof.core.units import (
     format_macs,
     format_percent,
 )
-
-_EMPTY = "–"
+from attnprof.report.columns import EMPTY
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands below it: a table, or sentences."""
+    """A heading with a table or with sentences."""
 
     heading: str
     table: Table | None = None
@@ -32,29 +31,30 @@ class Section:
 
 
 def render_doctor(machine: Machine) -> list[Section]:
-    """The sections that there is something to say in."""
+    """The sections that are not empty."""
     sections = [
         Section("Machine", _facts(machine)),
-        Section(f"Rates on {machine.device}", _rates(machine)),
+        Section(f"Throughput on {machine.device}", _throughput(machine)),
     ]
     if machine.kernel_samples:
         sections.append(Section(_kernels_heading(machine), _kernels(machine)))
     if machine.noise:
-        found = diagnose(machine.noise, machine.conditions)
-        heading = f"Noise: {found.grade} (score {format_percent(found.score)})"
-        sections.append(Section(heading, sentences=found.meaning))
-        sections.append(Section("What helps", sentences=found.remedies))
-    sections.append(Section("Disturbed", sentences=_disturbances(machine)))
+        diagnosis = diagnose(machine.noise, machine.conditions)
+        heading = f"Noise: {diagnosis.grade} (score {format_percent(diagnosis.score)})"
+        sections.append(Section(heading, sentences=diagnosis.meaning))
+        sections.append(Section("Suggestions", sentences=diagnosis.remedies))
+    sections.append(Section("Background load", sentences=_background_load(machine)))
     sections.append(Section("Failed", sentences=_sentences_by_reason(machine.failures)))
-    sections.append(Section("Left out", sentences=_sentences_by_reason(machine.left_out)))
+    sections.append(Section("Skipped", sentences=_sentences_by_reason(machine.left_out)))
     return [section for section in sections if section.table or section.sentences]
 
 
 def _facts(machine: Machine) -> Table:
+    """Processor, cores, memory, BLAS, GPU, system and versions, as far as they are known."""
     known = machine.environment
     table = Table(box=None, padding=(0, 0, 0, 2), show_header=False)
     table.add_column(no_wrap=True)
-    table.add_column()  # wraps at words where a terminal is narrow
+    table.add_column()  # wraps at words in a narrow terminal
     packages = cast("Mapping[str, str]", known.get("packages") or {})
     conditions = machine.conditions
     governor = conditions.governor if conditions else None
@@ -85,67 +85,68 @@ def _facts(machine: Machine) -> Table:
     return table
 
 
-def _rates(machine: Machine) -> Table:
+def _throughput(machine: Machine) -> Table:
     table = _numbers("", "")
     table.show_header = False
     for dtype, rate in machine.rates.matmul_macs_per_s.items():
-        table.add_row(f"{dtype} product", format_macs(rate, "Mac/s"))
+        table.add_row(f"{dtype} matmul", format_macs(rate, "Mac/s"))
     copied = machine.rates.copy_bytes_per_s
     if copied is not None:
-        table.add_row("copy, read + written", f"{format_bytes(copied)}/s")
+        table.add_row("copy (read + write)", f"{format_bytes(copied)}/s")
     return table
 
 
 def _kernels_heading(machine: Machine) -> str:
-    one = machine.kernel_samples[0]
-    return f"Kernels: {one.dtype}, {one.mode}, 768 wide, 12 heads, window 512, 1 global token"
+    sample = machine.kernel_samples[0]
+    setting = "hidden 768, 12 heads, window 512, 1 global token"
+    return f"Kernels: {sample.dtype}, {sample.mode}, {setting}"
 
 
 def _kernels(machine: Machine) -> Table:
-    """Times by length, and what part of the plain product's rate the longest reaches."""
+    """Times by length, and the throughput at the longest as a part of the matmul throughput."""
     samples = machine.kernel_samples
-    lengths = sorted({one.sample.seq_len for one in samples})
-    headings = (*(format_count(length) for length in lengths), "at the longest", "of product")
+    lengths = sorted({kernel.sample.seq_len for kernel in samples})
+    headings = (*(format_count(length) for length in lengths), "at longest", "of matmul peak")
     table = _numbers("kernel", *headings)
-    for kernel, group in groupby(samples, key=lambda one: one.kernel):
-        by_length = {one.sample.seq_len: one for one in group}
+    for kernel, group in groupby(samples, key=lambda kernel: kernel.kernel):
+        by_length = {member.sample.seq_len: member for member in group}
         longest = by_length[max(by_length)]
         rate = round(longest.sample.executed_macs / longest.sample.time_ns * 1e9)
-        product = machine.rates.matmul_macs_per_s.get(longest.dtype)
+        peak = machine.rates.matmul_macs_per_s.get(longest.dtype)
         table.add_row(
             kernel,
             *(
-                format_duration(by_length[length].sample.time_ns) if length in by_length else _EMPTY
+                format_duration(by_length[length].sample.time_ns) if length in by_length else EMPTY
                 for length in lengths
             ),
             format_macs(rate, "Mac/s"),
-            format_percent(rate / product) if product else _EMPTY,
+            format_percent(rate / peak) if peak else EMPTY,
         )
     return table
 
 
 def _numbers(*headings: str) -> Table:
-    """Names to the left, numbers to the right, never cut."""
+    """A table with left-aligned names and right-aligned numbers, never truncated."""
     table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
     return table
 
 
-def _disturbances(machine: Machine) -> tuple[str, ...]:
-    """What disturbed the times of kernels, and what to do about it."""
+def _background_load(machine: Machine) -> tuple[str, ...]:
+    """Which times other processes disturbed, and the remedy."""
     if not machine.disturbed:
         return ()
     names, used = _listed(machine.disturbed), max(machine.disturbed.values())
     sentence = (
-        f"other processes used up to {used:.1f} cores while these were timed; run attnprof doctor "
-        f"again when they are done: {names}"
+        f"other processes used up to {used:.1f} cores; close them and rerun attnprof doctor to "
+        f"measure these again: {names}"
     )
     return (sentence,)
 
 
 def _sentences_by_reason(parts: Mapping[str, str]) -> tuple[str, ...]:
-    """One line for each part; parts that one reason holds for share it."""
+    """One line for each reason, with the parts that share it."""
     by_reason: dict[str, list[str]] = {}
     for part, reason in parts.items():
         by_reason.setdefault(reason, []).append(part)
@@ -153,7 +154,7 @@ def _sentences_by_reason(parts: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _listed(parts: Iterable[str]) -> str:
-    """Parts in a row; kernels at one length share its name."""
+    """Parts in one line; kernels at the same length are grouped."""
     by_length: dict[str, list[str]] = {}
     for part in parts:
         kernel, _, length = part.partition(" at ")

@@ -1,4 +1,4 @@
-"""How each format of a table of results is made; what is heavy is loaded when it is used."""
+"""The renderer of each output format of a result table; heavy modules are imported on use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def renderers(environment: Mapping[str, object] | None) -> Mapping[Format, Rende
     """The renderer of each format.
 
     Args:
-        environment: what the machine is, for JSON; None where nothing was measured.
+        environment: the description of the machine, for JSON; None where nothing was measured.
     """
     is_measured = environment is not None
 
@@ -40,7 +40,7 @@ def renderers(environment: Mapping[str, object] | None) -> Mapping[Format, Rende
 
 @contextmanager
 def _without_warnings_of(package: str) -> Generator[None]:
-    """A package that may write no folder of its own, as Matplotlib's cache, says nothing of it."""
+    """Silences warnings of a package, such as those of Matplotlib about its cache folder."""
     log = logging.getLogger(package)
     before = log.level
     log.setLevel(logging.ERROR)

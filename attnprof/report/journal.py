@@ -1,4 +1,7 @@
-"""Records on disk as they are taken, one JSON object a line, for a run that is cut off to go on."""
+"""Records of a run on disk as they are measured, so that an interrupted run can be resumed.
+
+One JSON object on each line: a header with the machine, records, and `finished` at the end.
+"""
 
 from __future__ import annotations
 
@@ -10,83 +13,85 @@ from pathlib import Path
 from typing import IO, Any
 
 from attnprof.core.errors import MeasurementError, UsageError
-from attnprof.core.files import replace_file
+from attnprof.core.files import lock_exclusively, replace_file
 from attnprof.core.records import CASE, FAILURES, ROUNDS, WITHHELD, Record
 from attnprof.core.result_table import identity_of, record_line
 from attnprof.core.workload import Case
 from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
 
 _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
-"""Stands for one that is damaged: it covers nothing."""
+"""Takes the place of a damaged header; no record below it can be resumed."""
 
 
-_MOST_TOLD = 5
-"""Damaged lines that are named."""
+_MAX_NAMED_LINES = 5
+"""Damaged lines that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFingerprint:
-    """What records must have been taken under for them to stand for new ones.
+    """What must be equal for records of an earlier run to be reused.
 
     Attributes:
         machine: processor, threads, GPU and versions.
-        sources: digests of the files that the user's own kernels are from.
+        sources: digests of the source files of custom kernels, by kernel.
     """
 
     machine: Mapping[str, object]
     sources: Mapping[str, str]
 
     def as_line(self) -> dict[str, object]:
-        """The line that the records of a run stand under."""
+        """The header of the records of a run."""
         return {HEADER: SCHEMA, "machine": self.machine, "sources": self.sources}
 
     def matches(self, header: Mapping[str, Any], kernel: str) -> bool:
-        """Whether a kernel's records under such a line may stand for new ones."""
+        """Whether a kernel's records under a header may be reused."""
         sources: Mapping[str, str] = header.get("sources", {})
         is_same_source = sources.get(kernel) == self.sources.get(kernel)
         return header.get("machine") == self.machine and is_same_source
 
 
 def journal_path(json_path: str) -> Path:
-    """Where the records of a run lie whose results go to that file: beside it, as `.jsonl`.
+    """The journal of a run whose results go to `json_path`: the same path ending in `.jsonl`.
 
     Raises:
-        UsageError: when the results' own file has that name.
+        UsageError: when `json_path` itself ends in `.jsonl`.
     """
     path = Path(json_path).with_suffix(".jsonl")
     if str(path) == json_path:
-        raise UsageError("json", json_path, "records are kept under this name; name it .json")
+        raise UsageError(
+            "json", json_path, "this name is reserved for the records of the run; use .json"
+        )
     return path
 
 
 class Journal:
-    """The records of a run, each on the disk as soon as it is taken.
+    """The records of a run, each on disk as soon as it is measured.
 
     Args:
         path: of the file.
-        key: what this run takes its records under.
-        is_resumed: whether an earlier run goes on.
+        key: the fingerprint of this run.
+        is_resumed: whether to resume an earlier run.
 
     Attributes:
         path: of the file.
-        damage: numbers of lines that are damaged and skipped, from 1.
+        damage: numbers of damaged lines, which are skipped, from 1.
 
     Raises:
-        UsageError: when the file is something else, when another run writes it, or when it is
-            that of an unfinished run and is not to be resumed.
+        UsageError: when the file is something else, when another run is writing to it, or when it
+            is that of an interrupted run and `is_resumed` is false.
     """
 
     def __init__(self, path: Path, key: RunFingerprint, *, is_resumed: bool) -> None:
         self.path = path
         self._key = key
-        self._lines, self.damage, self._whole_bytes = _read(path)
+        self._lines, self.damage, self._valid_bytes = _read(path)
         if self._lines and not is_resumed and FINISHED not in self._lines[-1]:
             count = sum(1 for line in self._lines if line.get("quantity") == CASE)
             raise UsageError(
                 "json",
                 path.with_suffix(".json"),
-                f"{path} beside it has {count} rows of a run that was cut off; go on with "
-                "--resume, or remove it",
+                f"{path} has {count} rows of an interrupted run; continue it with --resume, or "
+                "delete the file",
             )
         if not is_resumed:
             self._lines = []
@@ -99,54 +104,48 @@ class Journal:
         self.flush()
 
     def resumable(self, cases: Iterable[Case], wanted: Sequence[str]) -> dict[Case, list[Record]]:
-        """Records of these cases that need not be taken again.
+        """Records of these cases that need not be measured again.
 
-        A case is finished when it failed, or when all that is wanted of it has been measured. Of
-        another, what there is is kept, but its time, which is taken together with that of others.
-        Where verdicts on times were withheld, these are taken again.
+        A case is finished when it failed, or when all wanted quantities were measured and no
+        verdict on its time was withheld. An unfinished case keeps its records except those of its
+        time, which is measured together with the other cases of its length.
+
+        Args:
+            cases: the cases of this run.
+            wanted: the quantities that this run measures.
         """
         by_identity = self._by_identity()
-        found: dict[Case, list[Record]] = {}
+        resumed: dict[Case, list[Record]] = {}
         for case in cases:
             identity = json.dumps(identity_of(case.kernel, case.workload))
-            known = by_identity.get(identity, {})
-            self._earlier |= {(identity, quantity): line for quantity, line in known.items()}
-            end = known.get(CASE)
-            has_failed = end is not None and end["status"] in FAILURES
-            is_whole = end is not None and end["status"] == "ok" and set(wanted) <= known.keys()
-            is_finished = is_whole and not known.get(WITHHELD, {}).get("value")
-            if not has_failed and not is_finished:
+            lines = by_identity.get(identity, {})
+            self._earlier |= {(identity, quantity): line for quantity, line in lines.items()}
+            is_finished = _is_finished(lines, wanted)
+            if not is_finished:
                 self._open_cases.setdefault(case.workload.seq_len, set()).add(identity)
             records = [
-                Record(
-                    case.kernel,
-                    case.workload,
-                    quantity,
-                    line["value"],
-                    line["status"],
-                    line["detail"],
-                )
-                for quantity, line in known.items()
-                if has_failed or is_finished or not _is_of_end(quantity)
+                _record_of(case, quantity, line)
+                for quantity, line in lines.items()
+                if is_finished or not _is_of_end(quantity)
             ]
             if records:
-                found[case] = records
+                resumed[case] = records
                 self._written |= {(identity, record.quantity) for record in records}
-        return found
+        return resumed
 
     @property
     def damage_message(self) -> str:
-        """Which lines were skipped, for whoever goes on with the run; empty without any."""
+        """Which lines were skipped, for the person who resumes the run; empty without any."""
         if not self.damage:
             return ""
-        numbers = ", ".join(str(number) for number in self.damage[:_MOST_TOLD])
-        more = f" and {len(self.damage) - _MOST_TOLD} more" * (len(self.damage) > _MOST_TOLD)
-        lines, they = ("lines", "they") if len(self.damage) > 1 else ("line", "it")
-        skipped = f"damaged {lines} {numbers}{more} skipped"
-        return f"{self.path}: {skipped}; what {they} had is taken again"
+        numbers = ", ".join(str(number) for number in self.damage[:_MAX_NAMED_LINES])
+        if len(self.damage) > _MAX_NAMED_LINES:
+            numbers += f" and {len(self.damage) - _MAX_NAMED_LINES} more"
+        lines = "lines" if len(self.damage) > 1 else "line"
+        return f"{self.path}: damaged {lines} {numbers} skipped; what is missing is measured again"
 
     def _by_identity(self) -> dict[str, dict[str, Mapping[str, Any]]]:
-        """The last line of each quantity, by case, of those that may stand for new ones."""
+        """The last line of each quantity that may be reused, by case."""
         by_identity: dict[str, dict[str, Mapping[str, Any]]] = {}
         header: Mapping[str, Any] = {}
         for line in self._lines:
@@ -157,14 +156,14 @@ class Journal:
         return by_identity
 
     def add(self, record: Record) -> None:
-        """Keep a record, unless it was read here.
+        """Write a record, unless it was read from this journal.
 
-        Times of one length are taken in the same rounds. They come to the disk together, when the
-        last case of that length is closed: a run that is killed between two of them would find
-        cases without their pairs.
+        Times of one length are measured in the same rounds. They are written together, when the
+        last case of that length is closed: if a run were killed between two of them, cases would
+        lack their pairs when it is resumed.
 
         Raises:
-            MeasurementError: when it cannot be written now; it is written with the next one.
+            MeasurementError: when it cannot be written now; it is written with the next record.
         """
         identity = json.dumps(identity_of(record.kernel, record.workload))
         key = (identity, record.quantity)
@@ -183,16 +182,16 @@ class Journal:
         self.flush()
 
     def finish(self) -> None:
-        """Write down that the run has come to its end."""
+        """Mark the run as finished."""
         self._pending, self._held = self._pending + self._held, b""
         self._append({FINISHED: True})
         self.flush()
 
     def flush(self) -> None:
-        """Bring to the disk what is not there yet.
+        """Write pending lines to disk.
 
         Raises:
-            MeasurementError: when that cannot be done.
+            MeasurementError: when they cannot be written; they stay pending.
         """
         if not self._pending:
             return
@@ -211,7 +210,7 @@ class Journal:
         self._pending = b""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which releases its lock."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -220,11 +219,11 @@ class Journal:
         self._pending += _as_bytes(line)
 
     def _open(self) -> IO[bytes]:
-        """The file, locked; what is half at its end, of a run that was killed, is cut off."""
+        """The file, locked; an incomplete end, left by a killed run, is cut off."""
         if self.path.exists():
             file = _locked(self.path)
             if self._lines:
-                file.truncate(self._whole_bytes)
+                file.truncate(self._valid_bytes)
                 return file
             file.close()
         replace_file(self.path, b"")
@@ -232,33 +231,46 @@ class Journal:
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
-    """All of it, to the disk."""
+    """Write everything and wait until it is on disk."""
     while content:
         content = content[file.write(content) :]
     os.fsync(file.fileno())
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """The file, unbuffered, that no other run writes.
+    """The file, unbuffered and locked against other runs.
 
     Raises:
-        UsageError: when one does.
+        UsageError: when another run holds the lock.
     """
     file = path.open("r+b", buffering=0)
     try:
-        import fcntl
-    except ImportError:  # there is no such lock here
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_exclusively(file.fileno(), waits=False)
     except OSError as error:
         file.close()
-        raise UsageError("json", path, "another run is writing it") from error
+        raise UsageError("json", path, "another run is writing to it") from error
     return file
 
 
+def _is_finished(lines: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]) -> bool:
+    """Whether a case need not be measured again, from its lines by quantity."""
+    end = lines.get(CASE)
+    if end is None:
+        return False
+    if end["status"] in FAILURES:
+        return True
+    is_complete = end["status"] == "ok" and set(wanted) <= lines.keys()
+    return is_complete and not lines.get(WITHHELD, {}).get("value")
+
+
+def _record_of(case: Case, quantity: str, line: Mapping[str, Any]) -> Record:
+    return Record(
+        case.kernel, case.workload, quantity, line["value"], line["status"], line["detail"]
+    )
+
+
 def _is_of_end(quantity: str) -> bool:
-    """Whether a record comes with the end of its case."""
+    """Whether a record is written when its case is closed: its time, and what belongs to it."""
     return quantity in (CASE, ROUNDS, WITHHELD, "speedup") or quantity.startswith("time_")
 
 
@@ -267,46 +279,65 @@ def _as_bytes(line: Mapping[str, object]) -> bytes:
 
 
 def _identity(line: Mapping[str, Any]) -> str:
-    beside = ("quantity", "value", "unit", "status", "detail")
-    return json.dumps({name: value for name, value in line.items() if name not in beside})
+    """The case of a record's line, as a key."""
+    other = ("quantity", "value", "unit", "status", "detail")
+    return json.dumps({name: value for name, value in line.items() if name not in other})
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], list[int], int]:
-    """The lines of a journal, the numbers of damaged ones, and up to where it is whole.
+    """The lines of a journal, the numbers of damaged lines, and how many bytes to keep.
 
-    What a run that was killed left half is no damage: a last line without its end, and times
-    without the end of their case.
+    What a killed run leaves incomplete is not damage but is cut off: a last line without its end,
+    and times of cases that were not closed.
 
     Raises:
-        UsageError: when it is no journal, or a newer one.
+        UsageError: when it cannot be read, is not a journal, or is one of another version.
     """
-    if not path.exists():
-        return [], [], 0
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError("json", path, f"cannot be read ({error.strerror})") from error
+    content = _content(path)
     lines: list[dict[str, Any]] = []
     damage: list[int] = []
-    whole_bytes = whole_lines = end = 0
+    valid_bytes = valid_lines = end = 0
     for number, text in enumerate(content.split(b"\n")[:-1], 1):
         end += len(text) + 1
         line = read_line(text)
-        if line is None:
-            damage.append(number)
-            # Under whose machine the records below were taken is no longer known.
-            lines += [_LOST_HEADER] * (HEADER.encode() in text)
-        else:
+        if line is not None:
             lines.append(line)
-        quantity = "" if line is None else line.get("quantity", "")
-        if quantity == CASE or not _is_of_end(quantity):
-            whole_bytes, whole_lines = end, len(lines)
-    headers = [line for line in lines if HEADER in line and line != _LOST_HEADER]
+        else:
+            damage.append(number)
+            # The machine of the records below is no longer known.
+            if HEADER.encode() in text:
+                lines.append(_LOST_HEADER)
+        if _may_end_after(line):
+            valid_bytes, valid_lines = end, len(lines)
+    _check_is_journal(path, content, lines, damage)
+    return lines[:valid_lines], damage, valid_bytes
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; empty where there is none."""
+    if not path.exists():
+        return b""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError("json", path, f"cannot be read ({error.strerror})") from error
+
+
+def _may_end_after(line: Mapping[str, Any] | None) -> bool:
+    """Whether a journal is complete after a line: any but a time of a case that is still open."""
+    quantity = "" if line is None else line.get("quantity", "")
+    return quantity == CASE or not _is_of_end(quantity)
+
+
+def _check_is_journal(
+    path: Path, content: bytes, lines: Sequence[Mapping[str, Any]], damage: Sequence[int]
+) -> None:
+    """Refuse a file that is not a journal, and one of another version."""
     is_cut_off = not lines and not damage and content.startswith(f'{{"{HEADER}"'.encode())
     if content and not is_cut_off and not lines:
         raise UsageError(
-            "json", path, "records are kept in this file, but it has something else; move it"
+            "json", path, "is needed for the records of the run, but has other content; move it"
         )
+    headers = [line for line in lines if HEADER in line and line != _LOST_HEADER]
     if any(line[HEADER] != SCHEMA for line in headers):
-        raise UsageError("json", path, "is of another version of attnprof; move it")
-    return lines[:whole_lines], damage, whole_bytes
+        raise UsageError("json", path, "was written by another version of attnprof; move it")

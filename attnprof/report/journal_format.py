@@ -1,4 +1,4 @@
-"""What a line of a journal may be; everything else is damage."""
+"""The lines that a journal may have; any other line is damaged."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ FINISHED = "finished"
 
 
 def read_line(text: bytes) -> dict[str, Any] | None:
-    """The object of a line; None where it is damaged: no JSON, or with values of a wrong type."""
+    """The object of a line; None where it is damaged: not JSON, or a value of a wrong type."""
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
         return None
     if not isinstance(line, dict):
         return None
-    found = cast("dict[str, Any]", line)
-    is_whole = (
-        _is_header(found) if HEADER in found else found == {FINISHED: True} or _is_record(found)
+    fields = cast("dict[str, Any]", line)
+    is_valid = (
+        _is_header(fields) if HEADER in fields else fields == {FINISHED: True} or _is_record(fields)
     )
-    return found if is_whole else None
+    return fields if is_valid else None
 
 
 def _is_header(line: Mapping[str, Any]) -> bool:
     sources = line.get("sources")
     if _is_whole_number(line[HEADER]) and line[HEADER] != SCHEMA:
-        return True  # of another version, which may have more or less in it
+        return True  # of another version, whose fields may differ
     return (
         _is_whole_number(line[HEADER])
         and isinstance(line.get("machine"), dict)
         and isinstance(sources, dict)
-        and all(isinstance(one, str) for one in cast("dict[str, Any]", sources).values())
+        and all(isinstance(digest, str) for digest in cast("dict[str, Any]", sources).values())
     )
 
 
 def _is_record(line: Mapping[str, Any]) -> bool:
-    return all(name in line and is_so(line[name]) for name, is_so in _TYPES.items()) and _is_value(
-        line["quantity"], line["value"]
-    )
+    return all(
+        name in line and is_valid(line[name]) for name, is_valid in _TYPES.items()
+    ) and _is_value(line["quantity"], line["value"])
 
 
 def _is_value(quantity: str, value: Any) -> bool:
-    """Whether it is what a quantity takes: a whole number, or a ratio; None where there is none."""
+    """Whether a quantity may have the value: a whole number, a ratio, or None for no value."""
     if value is None:
         return True
     if quantity == "speedup" or quantity.startswith(RATIO):

@@ -1,4 +1,4 @@
-"""Files that results go to: checked before any work, replaced atomically, saved as rows come in."""
+"""Output files: checked before any work, replaced atomically, saved while rows come in."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import Generic, Literal, TypedDict, TypeVar
 
 from attnprof.core.errors import NotSavedError, UsageError
 from attnprof.core.files import is_special, replace_file
+from attnprof.core.option_values import EMPTY_VALUE
 from attnprof.report.streams import is_stdout_closed
 
 _T = TypeVar("_T")
 Format = Literal["csv", "json", "markdown", "png"]
 Renderer = Callable[[_T], str | bytes]
-"""What a format's text or bytes are made from is the command's result."""
+"""From the result of a command to the text or bytes of a format."""
 
 FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
 STDOUT = "-"
-_MARGIN = 10
-"""Bytes that the name of a file has more as long as it is being written."""
+
+_SUFFIX_BYTES = 10
+"""Bytes by which the name of a file is longer while it is being written."""
 
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _NAMES_OF_STDIN = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -43,7 +45,7 @@ class Outputs(Generic[_T]):
     Attributes:
         paths: by format, `-` for stdout.
         renderers: by format.
-        written: the files that have what they were last to have.
+        written: the files whose last write succeeded.
     """
 
     paths: dict[Format, str]
@@ -54,6 +56,10 @@ class Outputs(Generic[_T]):
     def read(cls, options: OutputOptions, renderers: Mapping[Format, Renderer[_T]]) -> Outputs[_T]:
         """The outputs that options name, each of them checked.
 
+        Args:
+            options: paths by format.
+            renderers: by format.
+
         Raises:
             UsageError: for a path that cannot be written, or that two formats share.
         """
@@ -61,30 +67,28 @@ class Outputs(Generic[_T]):
         for form in FORMATS:
             path = options.get(form)
             if path == "":
-                raise UsageError(form, "(nothing)", "name a file, or - for stdout")
+                raise UsageError(form, EMPTY_VALUE, "name a file, or - for stdout")
             if path is not None:
                 paths[form] = STDOUT if path in _NAMES_OF_STDOUT else path
-        taken: dict[str, Format] = {}
+        formats: dict[str, Format] = {}
         for form, path in paths.items():
             if path != STDOUT:
                 _check_writable(form, Path(path))
-            real = path if path == STDOUT else str(Path(path).resolve())
-            if real in taken:
-                raise UsageError(form, path, f"is what {taken[real]} is written to")
-            taken[real] = form
-            if path == STDOUT and is_stdout_closed():
-                raise UsageError(form, path, "stdout is closed; name a file")
-            if path == STDOUT and form == "png" and sys.stdout.isatty():
-                raise UsageError(form, path, "a terminal shows no PNG; name a file")
+            target = path if path == STDOUT else str(Path(path).resolve())
+            if target in formats:
+                raise UsageError(form, path, f"already used by --{formats[target]}")
+            formats[target] = form
+            if path == STDOUT:
+                _check_stdout(form)
         return cls(paths, renderers)
 
     @property
     def takes_stdout(self) -> bool:
-        """Whether one of the formats goes to stdout, which then has nothing else on it."""
+        """Whether a format goes to stdout, which then gets nothing else."""
         return STDOUT in self.paths.values()
 
     def save_files(self, table: _T) -> None:
-        """Save what can be replaced while rows come in: text, in files that are no device."""
+        """Save what can be replaced while rows come in: text, in regular files."""
         self._save_files(
             table,
             [
@@ -95,10 +99,10 @@ class Outputs(Generic[_T]):
         )
 
     def save(self, table: _T) -> None:
-        """Save all files, and write what goes to stdout.
+        """Save all files, and write the format that goes to stdout.
 
         Raises:
-            NotSavedError: for a file that can no longer be written, after all the others.
+            NotSavedError: when a file can no longer be written; all the others are saved first.
         """
         self._save_files(table, list(self.paths))
         for form, path in self.paths.items():
@@ -125,31 +129,45 @@ class Outputs(Generic[_T]):
             raise NotSavedError("; ".join(failures), table)
 
 
-def _check_writable(form: Format, path: Path) -> None:
-    """Refuse a path that nothing can be written to.
+def _check_stdout(form: Format) -> None:
+    """Refuse stdout where it is closed, and a terminal for a PNG.
 
     Raises:
-        UsageError: says why.
+        UsageError: names the reason.
+    """
+    if is_stdout_closed():
+        raise UsageError(form, STDOUT, "stdout is closed; name a file")
+    if form == "png" and sys.stdout.isatty():
+        raise UsageError(form, STDOUT, "cannot write a PNG to a terminal; name a file")
+
+
+def _check_writable(form: Format, path: Path) -> None:
+    """Refuse a path that cannot be written.
+
+    Raises:
+        UsageError: names the reason.
     """
     if str(path) in _NAMES_OF_STDIN:
-        raise UsageError(form, path, "is what is read; name a file, or - for stdout")
+        raise UsageError(form, path, "is stdin; name a file, or - for stdout")
     try:
-        _try(form, path)
-    except RuntimeError as error:  # what pathlib says of links that lead to themselves
-        raise UsageError(form, path, "is a link that leads to itself; name a file") from error
+        _try_to_write(form, path)
+    except RuntimeError as error:  # raised by pathlib for links that lead to themselves
+        raise UsageError(form, path, "is a link to itself; name a file") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(form, path, f"cannot be written ({reason}); name another file") from error
 
 
-def _try(form: Format, path: Path) -> None:
+def _try_to_write(form: Format, path: Path) -> None:
     target = path.resolve()
     folder = target.parent
     if path.is_dir():
         raise UsageError(form, path, "is a folder; name a file")
     if not folder.is_dir():
-        link = f"it is a link to {target}, and " if path.is_symlink() else ""
-        raise UsageError(form, path, f"{link}there is no folder {folder if link else path.parent}")
+        missing = f"folder {path.parent} does not exist"
+        if path.is_symlink():
+            missing = f"is a link to {target}, but folder {folder} does not exist"
+        raise UsageError(form, path, missing)
     if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(form, path, "is read-only")
     if is_special(path):
@@ -157,19 +175,19 @@ def _try(form: Format, path: Path) -> None:
     import tempfile
 
     try:
-        # Replacing a file needs a new one beside it: whether that works is tried, not guessed.
+        # A file is replaced by a new one beside it, so try to create one.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UsageError(
-            form, path, f"folder {path.parent} cannot be written ({error.strerror})"
+            form, path, f"folder {path.parent} is not writable ({error.strerror})"
         ) from error
-    if len(os.fsencode(target.name)) + _MARGIN > os.pathconf(folder, "PC_NAME_MAX"):
-        raise UsageError(form, path, "is too long a name; name a shorter one")
+    if len(os.fsencode(target.name)) + _SUFFIX_BYTES > os.pathconf(folder, "PC_NAME_MAX"):
+        raise UsageError(form, path, "the file name is too long; use a shorter one")
 
 
 def _write_stdout(content: str | bytes) -> None:
-    """Data is the same on stdout as in a file, whatever signs a terminal can show."""
+    """Write the same bytes as to a file, whatever characters a terminal can show."""
     sys.stdout.flush()
     sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""The standard streams of a command: results on stdout and nothing else, all the rest on stderr."""
+"""The standard streams of a command: only results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _FALLBACK_COLUMNS = 80
 _REPLACED = "attnprof.replaced"
-"""The handler of signs that a stream's encoding lacks."""
+"""Name of the error handler for characters that a stream's encoding lacks."""
 
-_SIGNS = {
+_REPLACEMENTS = {
     "−": "-", "–": "-", "—": "-", "×": "x", "·": "*", "²": "^2", "³": "^3", "µ": "u", "±": "+/-",
     "→": "->", "…": "...", "≈": "~", "≤": "<=", "≥": ">=", "√": "sqrt", "σ": "sigma", "π": "pi",
     "°": " deg", "✅": "ok", "❌": "x", "⚠": "!", "\ufe0f": "",
 }  # fmt: skip
 
 _closed: set[int] = set()
-"""Descriptors of standard streams that were closed when the command began."""
+"""Descriptors of standard streams that were closed when the command started."""
 
 
 def prepare() -> None:
-    """Make the process's own streams fit for use; streams that stand in for them stay as they are.
+    """Prepare the standard streams of this process; streams that replace them are left alone.
 
-    Closed ones lead nowhere, and no file gets their descriptors. What is written to descriptor 1
-    by others than `sys.stdout`, such as user code and the processes that it starts, is on stderr.
-    A message that stderr has no room for is lost, and changes nothing else.
+    Closed streams are redirected to the null device, so that no file gets their descriptors. What
+    others than `sys.stdout` write to descriptor 1, such as user code and its subprocesses, goes to
+    stderr. A message that cannot be written to stderr is dropped.
     """
     codecs.register_error(_REPLACED, _replaced)
     for descriptor in (_STDIN, _STDOUT, _STDERR):
@@ -38,9 +38,9 @@ def prepare() -> None:
     if sys.stdout is sys.__stdout__:
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()
-        ours = os.dup(_STDOUT)
+        results = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)
-        sys.stdout = _text(io.FileIO(ours, "w"), sys.__stdout__, is_lined=os.isatty(ours))
+        sys.stdout = _text(io.FileIO(results, "w"), sys.__stdout__, is_lined=os.isatty(results))
 
 
 def is_stdout_closed() -> bool:
@@ -49,10 +49,10 @@ def is_stdout_closed() -> bool:
 
 
 def drop_stdout() -> None:
-    """What else is written there, and what waits to be, is lost."""
+    """Discard what is buffered for stdout and what is written there from now on."""
     try:
         descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # it stands in for one, and has none
+    except (OSError, ValueError):  # a replacement without a descriptor
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
@@ -60,7 +60,7 @@ def drop_stdout() -> None:
 
 
 def columns() -> int:
-    """Columns of the terminal that results go to."""
+    """The width of the terminal that results go to."""
     try:
         return int(os.environ["COLUMNS"]) or _FALLBACK_COLUMNS
     except (KeyError, ValueError):
@@ -72,7 +72,7 @@ def columns() -> int:
 
 
 class _LossyFile(io.FileIO):
-    """A file that takes what it is given, and loses what there is no room or reader for."""
+    """A file whose failed writes are dropped: the disk is full, or nobody reads."""
 
     def write(self, content: Any, /) -> int:
         """Write what can be written."""
@@ -94,28 +94,28 @@ def _open_if_closed(descriptor: int) -> None:
 
 
 def _text(file: io.FileIO, like: Any, *, is_lined: bool) -> io.TextIOWrapper:
-    """A text stream to a file, in the encoding of another."""
+    """A text stream to a file, in the encoding of another stream, line-buffered if `is_lined`."""
     encoding = getattr(like, "encoding", None) or "utf-8"
     buffer = io.BufferedWriter(file)
     return io.TextIOWrapper(buffer, encoding, errors=_REPLACED, line_buffering=is_lined)
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """What is written for signs that an encoding lacks: `^2` for `²`, `e` for `é`, `?` for others.
+    """The text for characters that an encoding lacks: `^2` for `²`, `e` for `é`, `?` for others.
 
     Raises:
-        UnicodeError: when it is about anything but writing.
+        UnicodeError: unless the error is one of encoding.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    signs = error.object[error.start : error.end]
-    return "".join(map(_plain, signs)), error.end
+    characters = error.object[error.start : error.end]
+    return "".join(map(_to_ascii, characters)), error.end
 
 
-def _plain(sign: str) -> str:
-    if sign in _SIGNS:
-        return _SIGNS[sign]
+def _to_ascii(character: str) -> str:
+    if character in _REPLACEMENTS:
+        return _REPLACEMENTS[character]
     import unicodedata
 
-    letters = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return letters or "?"

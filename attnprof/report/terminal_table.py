@@ -1,4 +1,4 @@
-"""The terminal's tables."""
+"""Tables of results in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attnprof.report.columns import Column, filled
 
 
 def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bool) -> Table:
-    """A group of rows for each length; numbers to the right, never cut."""
+    """A group of rows for each length; numbers are right-aligned and never truncated."""
     wanted = [column for column in columns if is_wide or not column.is_for_wide]
     shown = filled(wanted, table.rows)
     rendered = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="dim")

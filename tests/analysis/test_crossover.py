@@ -1,4 +1,4 @@
-"""Crossings against the search through every length, and measured ones against known lines."""
+"""Crossovers against a search through every length, and measured ones against known lines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_crossing_of_a_padded_linear_cost_equals_the_search(
     squares=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     longest=st.integers(1, 900),
 )
-def test_crossing_is_found_whichever_way_it_goes(
+def test_a_crossover_is_found_in_either_direction(
     slopes: tuple[int, int], squares: tuple[int, int], longest: int
 ) -> None:
     cost, reference = (
@@ -91,7 +91,7 @@ def test_crossing_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g
     steps=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     longest=st.integers(200, 2000),
 )
-def test_costs_padded_unlike_cross_where_the_search_says(
+def test_costs_with_different_padding_cross_where_the_search_says(
     slope: int, steps: tuple[int, int], longest: int
 ) -> None:
     def cost(n: int) -> int:
@@ -113,7 +113,7 @@ def test_costs_that_meet_at_every_step_cross_after_the_last() -> None:
 
 
 class Sides:
-    """Sides of two costs, counted no more often than it is asked."""
+    """Sides of two costs, and the lengths at which they were requested."""
 
     def __init__(self, crossing: int, runs: Callable[[int], bool] = bool) -> None:
         self.crossing, self.runs, self.asked = crossing, runs, set[int]()
@@ -146,7 +146,9 @@ def test_a_guess_below_the_shortest_length_is_confirmed_by_counts() -> None:
 
 
 @given(crossing=st.integers(41, 4000), block=st.integers(2, 40))
-def test_what_runs_at_multiples_only_is_bracketed_by_two_of_them(crossing: int, block: int) -> None:
+def test_costs_known_only_at_multiples_are_bracketed_by_two_of_them(
+    crossing: int, block: int
+) -> None:
     longest = 100 * block
     sides = Sides(min(crossing, longest), lambda n: n % block == 0)
     lengths = [block, longest]
@@ -172,7 +174,7 @@ def line(seq_len: int, *, at: float, power: float, width: float) -> MeasuredRati
 def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: float) -> None:
     ratios = [line(n, at=at, power=power, width=width) for n in (512, 1024)]
     measured = interpolate_crossover(ratios)
-    assert measured.crossing == Crossover("less" if power > 0 else "more", 512, 1024)
+    assert measured.crossover == Crossover("less" if power > 0 else "more", 512, 1024)
     assert measured.length == pytest.approx(at)
     # The lines through the ends of the intervals are 1 where the length is a factor off.
     factor = width ** (1 / abs(power))
@@ -198,7 +200,7 @@ def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossover)
     measured = interpolate_crossover(
         [MeasuredRatio(n, r, r, r) for n, r in zip((10, 20, 40), ratios, strict=True)]
     )
-    assert measured.crossing == expected
+    assert measured.crossover == expected
     assert (measured.length is None) == (expected.before == 0)
 
 
@@ -212,13 +214,13 @@ def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossover)
         ((4096,), Crossover("less", 2147, 2148), None),
     ],
 )
-def test_padding_just_behind_the_longest_length_is_no_crossing_for_good(
+def test_padding_just_beyond_the_longest_length_is_no_lasting_crossover(
     lengths: tuple[int, ...], crossing: Crossover, until: int | None
 ) -> None:
     """At 2,049 tokens the chunks are those of 2,560, and dense attention multiplies less."""
     table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"], len=lengths)
-    pay = next(one for one in findings.find(table).crossovers if one.resource == "MACs")
-    assert (pay.crossover, pay.until) == (crossing, until)
+    finding = next(f for f in findings.find(table).crossovers if f.resource == "MACs")
+    assert (finding.crossover, finding.until) == (crossing, until)
     sparse, dense = (
         Workload(AttentionPattern.sliding(512, 1, (0,)), 8192),
         Workload(AttentionPattern.dense(), 8192),
@@ -236,7 +238,7 @@ def test_padding_just_behind_the_longest_length_is_no_crossing_for_good(
         assert sides[until + 1] != crossing.side
 
 
-def test_a_side_that_every_step_of_padding_ends_is_not_told_for_good() -> None:
+def test_a_side_that_every_padding_step_ends_is_not_reported_as_lasting() -> None:
     """128 (⌈n/48⌉·48)² against 128 n² + 8,192 n: more where a step begins, less where it ends."""
     cost = lambda n: 128 * (-(-n // 48) * 48) ** 2  # noqa: E731
     reference = lambda n: 128 * n * n + 8192 * n  # noqa: E731

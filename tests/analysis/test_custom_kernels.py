@@ -1,4 +1,4 @@
-"""Growth and crossings of the user's own: real modules, whose costs follow from their code."""
+"""Growth and crossovers of custom kernels: real modules, whose costs follow from their code."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_polynomials_and_steps_are_those_of_the_code(
 
 @pytest.mark.parametrize("lengths", [[200, 400], [512, 1024, 4096]])
 @pytest.mark.parametrize(("name", "law"), [("Butterfly", "n·log n"), ("BlockSqrt", "n·sqrt n")])
-def test_other_laws_are_told_at_millions_of_tokens(name: str, law: str, lengths: list[int]) -> None:
+def test_other_laws_are_named_at_millions_of_tokens(
+    name: str, law: str, lengths: list[int]
+) -> None:
     finding = growth_of(name, lengths)
     assert finding.growth is None
     assert finding.law is not None
@@ -80,7 +82,7 @@ def test_a_python_loop_over_blocks_is_linear() -> None:
     assert finding.multiple % 64 == 0
 
 
-def test_what_holds_by_chance_at_short_lengths_is_no_law() -> None:
+def test_a_polynomial_that_fits_short_lengths_by_chance_is_no_law() -> None:
     # At 62, 124, 186 and 248 tokens the rests of blocks of 64 lie on a parabola.
     finding = growth_of("Loop", [100, 250])
     assert finding.growth is not None
@@ -106,18 +108,20 @@ def test_a_window_computed_in_blocks_is_linear_at_multiples_of_the_block(
     assert (growth.c0, growth.c1, growth.c2) == (-(128**2) * per_pair, 2 * 128 * per_pair, 0)
 
 
-def test_a_window_that_the_lengths_do_not_reach_is_seen_beyond() -> None:
+def test_a_window_beyond_the_lengths_of_the_table_is_found() -> None:
     finding = growth_of("Windowed", [512, 2048])
     assert finding.growth is not None
     assert finding.law is not None
     assert (finding.growth.law, finding.law.name) == ("n²", "n")
     table = table_of("mixers:Windowed", lengths=[512, 2048])
-    (line,) = dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
-    assert "That holds to 2,048 tokens, not at long lengths: there as n, told by" in line
+    (line,) = dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
+    assert (
+        "This holds up to 2,048 tokens; at long lengths it grows linearly (n), checked up" in line
+    )
 
 
 @pytest.mark.parametrize("lengths", [[80], [80, 200], [400, 520]])
-def test_what_takes_multiples_of_a_block_only_has_its_growth(lengths: list[int]) -> None:
+def test_a_module_that_accepts_only_multiples_of_a_block_has_a_growth(lengths: list[int]) -> None:
     finding = growth_of("Blocks", lengths)
     assert finding.growth is not None
     assert finding.growth.c1 == WIDTH**2 + 2 * 40 * WIDTH
@@ -157,7 +161,7 @@ def test_a_loop_is_counted_up_to_a_number_of_operators(
     assert calls_at(192) < most / 2 < max(calls_at(seq_len) for seq_len in asked) <= most
 
 
-def test_what_is_counted_by_real_runs_is_not_run_at_longer_lengths(
+def test_kernels_counted_by_real_runs_are_not_run_at_longer_lengths(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = recorded(monkeypatch, "Dense")
@@ -189,44 +193,44 @@ def macs(name: str, workload: Workload) -> int:
 def test_crossings_are_those_of_the_search_through_every_length(name: str, reference: str) -> None:
     lengths = [20, 160]
     found = findings.find(table_of(name, reference, lengths=lengths))
-    pay = next(finding for finding in found.crossovers if finding.resource == "MACs")
-    assert {pay.label, pay.reference} == {name, reference}
-    (case, *_) = read_cases({"len": 160, "kernel": pay.label, **SMALL}, "cpu")
+    finding = next(finding for finding in found.crossovers if finding.resource == "MACs")
+    assert {finding.label, finding.reference} == {name, reference}
+    (case, *_) = read_cases({"len": 160, "kernel": finding.label, **SMALL}, "cpu")
     one, other = (
         {n: macs(which, case.workload.at(n)) for n in range(1, 161)}
-        for which in (pay.label, pay.reference)
+        for which in (finding.label, finding.reference)
     )
     sides = {n: side_of(one[n], other[n]) for n in one}
     before = max((n for n in sides if sides[n] != sides[160]), default=0)
     expected = Crossover(sides[160], before, before + 1)
-    if before < lengths[0] and pay.crossover.before == 0:
-        # Where no polynomial reaches below the lengths given, these are all that is told of.
+    if before < lengths[0] and finding.crossover.before == 0:
+        # Where no polynomial reaches below the lengths given, these are all that is reported.
         expected = Crossover(expected.side, 0, lengths[0])
-    assert pay.crossover == expected
-    assert pay.ratio == pytest.approx(one[160] / other[160])
+    assert finding.crossover == expected
+    assert finding.ratio == pytest.approx(one[160] / other[160])
 
 
 def test_predicted_memory_is_compared_too() -> None:
     found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
-    (pay,) = (finding for finding in found.crossovers if finding.resource == "memory")
-    before, first = pay.crossover.before, pay.crossover.first
+    (finding,) = (finding for finding in found.crossovers if finding.resource == "memory")
+    before, first = finding.crossover.before, finding.crossover.first
     (case, *_) = read_cases({"len": 400, "kernel": "mixers:Dense", **SMALL}, "cpu")
     if before:
         at = [
             side_of(
                 *(
                     kernels.find(k).peak_bytes(case.workload.at(n))
-                    for k in (pay.label, pay.reference)
+                    for k in (finding.label, finding.reference)
                 )
             )
             for n in (before, first)
         ]
-        assert at[1] == pay.crossover.side != at[0]
+        assert at[1] == finding.crossover.side != at[0]
         assert first == before + 1
 
 
-def labels_of(pays: tuple[CrossoverFinding, ...]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((finding.label, finding.reference) for finding in pays))
+def labels_of(crossovers: tuple[CrossoverFinding, ...]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((finding.label, finding.reference) for finding in crossovers))
 
 
 def test_pairs_are_the_sensible_ones() -> None:
@@ -257,19 +261,19 @@ def test_other_shapes_are_not_compared() -> None:
 
 def test_one_pair_is_one_sentence() -> None:
     found = findings.find(table_of("mixers:Dense", "mixers:Linear", lengths=[16, 400]))
-    (line,) = dict(describe_findings(found))["From which length it pays"]
+    (line,) = dict(describe_findings(found))["Crossover lengths"]
     assert line.startswith("mixers:Dense against mixers:Linear: more MACs from ")
-    assert line.count(".") == 1 + line.count("x as")
+    assert line.count(".") == 1 + line.count("x at")
 
 
-def test_equal_costs_are_said_to_be_equal() -> None:
+def test_equal_costs_are_reported_as_equal() -> None:
     found = findings.find(table_of("mixers:Chunked", "mixers:Linear", lengths=[64, 128]))
-    (line,) = dict(describe_findings(found))["From which length it pays"]
-    assert "as many MACs at all of these lengths;" in line
+    (line,) = dict(describe_findings(found))["Crossover lengths"]
+    assert "equal MACs at every length tested;" in line
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_times_of_ones_own_are_paired() -> None:
+def test_times_of_custom_kernels_are_paired() -> None:
     torch.manual_seed(0)
     cases = read_cases(
         {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"

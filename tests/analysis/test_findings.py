@@ -1,4 +1,4 @@
-"""What tables say in words and pictures, on literal results."""
+"""Findings of literal results, and the sentences that report them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
 
 
 def growth_lines(table: ResultTable) -> list[str]:
-    return dict(describe_findings(findings.find(table)))["Growth of the MACs executed"]
+    return dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
 
 
-def test_growth_in_tiles_is_told_by_doublings() -> None:
+def test_growth_in_tiles_is_checked_at_doublings() -> None:
     table = attnprof.estimate(len=2050, dilation="1x10:4x2", kernel="longformer-banded")
     (finding,) = findings.find(table).growth
     assert finding.growth is None
@@ -50,16 +50,19 @@ def test_growth_in_tiles_is_told_by_doublings() -> None:
     assert finding.law.name == "n"
     longest = f"{finding.law.longer:,}"
     assert growth_lines(table) == [
-        f"longformer-banded: as n, told by doublings up to {longest} tokens; no exact polynomial."
+        (
+            f"longformer-banded: grows linearly (n), checked up to {longest} tokens; "
+            "no exact polynomial."
+        )
     ]
 
 
-def test_the_share_of_each_term_is_said() -> None:
+def test_the_share_of_each_term_of_a_quadratic_is_reported() -> None:
     n, width = 4096, 768
     dense = 100 * 2 * width * n * n / (3 * n * width**2 + 2 * width * n * n)
     assert growth_lines(measured())[0] == (
-        f"bert-eager, bert-sdpa: as n²: {dense:.1f} % n² and {100 - dense:.1f} % n at "
-        "4,096 tokens; n² overtakes n from 1,153 on."
+        f"bert-eager, bert-sdpa: grows quadratically (n²): {dense:.1f} % n² and "
+        f"{100 - dense:.1f} % n at 4,096 tokens; the n² term dominates from 1,153 tokens."
     )
 
 
@@ -67,11 +70,11 @@ def test_crossing_in_macs_is_the_first_length_of_a_search_through_all() -> None:
     (case,) = read_cases({"len": 4096, "kernel": "longformer-hf"}, "cpu")
     sparse, dense = attnprof.kernels.find("longformer-hf"), attnprof.kernels.find("bert-sdpa")
 
-    def pays(n: int) -> bool:
+    def is_cheaper(n: int) -> bool:
         workload = case.workload.at(n)
         return sparse.executed_macs(workload) < dense.executed_macs(workload.densified())
 
-    expected = max(n for n in range(1, 4097) if not pays(n)) + 1
+    expected = max(n for n in range(1, 4097) if not is_cheaper(n)) + 1
     (finding,) = (
         finding
         for finding in findings.find(measured()).crossovers
@@ -116,28 +119,27 @@ def with_ratios(
 
 
 def verdict_lines(table: ResultTable) -> list[str]:
-    return dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+    return dict(describe_findings(findings.find(table)))["Speed relative to bert-sdpa"]
 
 
-def test_verdicts_are_told_with_what_would_decide_them() -> None:
+def test_undecided_verdicts_name_the_rounds_that_would_decide_them() -> None:
     # At 1,024 the low end is 6 % below the median, and 1.01 is 3 % below it: twice as wide as it
     # may be takes four times as many rounds, of 30 ms each.
     table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1), 4096: (2.85, 2.6, 3.1)})
     (line,) = verdict_lines(table)
     assert line == (
-        "longformer-hf: slower at 512 (0.82x, 0.80 to 0.84), undecided at 1,024 (1.04x, 0.98 to "
-        "1.10: about 160 rounds would decide, --max-seconds 5), faster at 4,096 (2.85x, 2.60 to "
-        "3.10)."
+        "longformer-hf: slower at 512 (0.82x, 0.80 to 0.84); undecided at 1,024 (1.04x, 0.98 to "
+        "1.10), needs about 160 rounds (--max-seconds 5); faster at 4,096 (2.85x, 2.60 to 3.10)."
     )
     assert 40 * (np.log(1.04 / 0.98) / np.log(1.04 / 1.01)) ** 2 == pytest.approx(160, rel=0.05)
-    assert "**Faster or slower than bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
+    assert "**Speed relative to bert-sdpa**" in render_markdown(table, COMPARE_COLUMNS)
 
 
-def test_what_no_rounds_would_decide_is_told_to_be_too_close() -> None:
+def test_verdicts_that_no_rounds_would_decide_are_too_close_to_call() -> None:
     close, noisy = (1.002, 0.986, 1.014), (1.0, 0.2, 5.0)
     (line,) = verdict_lines(with_ratios({512: close, 1024: noisy}))
-    assert "undecided at 512 (1.00x, 0.99 to 1.01: too close: less than 1 % apart)" in line
-    assert "more than 10,000 rounds would decide, so quieten the machine" in line
+    assert "undecided at 512 (1.00x, 0.99 to 1.01), too close to call: less than 1 % apart;" in line
+    assert "needs more than 10,000 rounds: reduce background load." in line
     (line,) = verdict_lines(with_ratios({512: close}, rounds=None))
     assert line == "longformer-hf: undecided at 512 (1.00x, 0.99 to 1.01)."
 
@@ -149,7 +151,7 @@ def test_undecided_speeds_are_marked_in_the_table() -> None:
     assert speeds[:2] == ["0.82x", "~1.04x"]
 
 
-def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
+def test_json_has_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
     table = with_ratios({512: (0.8, 0.75, 0.85)})
     rows = json.loads(table.to_json())["rows"]
     (row,) = (row for row in rows if (row["kernel"], row["seq_len"]) == ("longformer-hf", 512))
@@ -158,91 +160,109 @@ def test_json_tells_intervals_and_verdicts_and_csv_keeps_its_columns() -> None:
     assert table.to_csv().splitlines()[0] == ",".join(COLUMNS)
 
 
-def pay_sentence(table: ResultTable) -> str:
-    return dict(describe_findings(findings.find(table)))["From which length it pays"][-1]
+def crossover_sentence(table: ResultTable) -> str:
+    return dict(describe_findings(findings.find(table)))["Crossover lengths"][-1]
 
 
 def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
     # As n^-1: 2x at 1,024 and 0.5x at 4,096 is 1x at 2,048; 10 % more or less moves it as much.
     table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
     assert (
-        "less time from about 2,000 tokens on (99 % interval 1,900 to 2,300, between the measured "
-        "1,024 and 4,096; 0.50x as long at 4,096)" in pay_sentence(table)
+        "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between "
+        "1,024 and 4,096; 0.50x the time at 4,096)." in crossover_sentence(table)
     )
 
 
-def test_an_interval_that_leaves_the_measured_lengths_is_said_to_be_open() -> None:
+def test_an_interval_beyond_the_measured_lengths_has_an_unknown_bound() -> None:
     # The upper ends are 1.155 and 0.77: 1 after 0.355 of the way, 1,024 x 4^0.355.
     table = against_sdpa([4.0, 1.05, 0.7], factor=1.1)
-    assert "99 % interval up to 1,700, open below, between the measured 1,024 and 4,096" in (
-        pay_sentence(table)
+    assert (
+        "(99 % interval up to 1,700, lower bound unknown, interpolated between 1,024 and 4,096;"
+        in crossover_sentence(table)
     )
 
 
-def test_more_time_from_a_length_on_is_said_too() -> None:
+def test_a_crossover_without_bounds_could_lie_anywhere_between_the_measured_lengths() -> None:
+    # 1.05 and 0.95 are each within 10 % of 1: 1 after 0.487 of the way, 512 x 2^0.487 = 718.
+    table = against_sdpa([1.05, 0.95, 0.5], factor=1.1)
+    assert (
+        "; faster from about 700 tokens (could lie anywhere between 512 and 1,024; 0.50x the time "
+        "at 4,096)." in crossover_sentence(table)
+    )
+
+
+def test_becoming_slower_from_a_length_is_reported_too() -> None:
     table = against_sdpa([0.5, 0.5, 2.0], factor=1.01)
-    assert "more time from about 2,050 tokens on" in pay_sentence(table)
+    assert "slower from about 2,050 tokens (" in crossover_sentence(table)
 
 
-def test_no_crossing_is_said_in_words() -> None:
-    sentence = pay_sentence(against_sdpa([4.0, 3.0, 2.0]))
-    assert "no less memory (predicted) within these lengths (9.22x as much at 4,096)" in sentence
-    assert "no less time within these lengths (2.00x as long at 4,096)" in sentence
+def test_a_series_without_a_crossover_is_compared_at_every_length() -> None:
+    sentence = crossover_sentence(against_sdpa([4.0, 3.0, 2.0]))
+    assert "more memory (predicted) at every length tested (9.2x at 4,096)" in sentence
+    assert "slower at every length tested (2.0x at 4,096)" in sentence
 
 
 def test_noise_is_no_crossing() -> None:
     assert (
-        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x as long)"
-        in pay_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
+        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x)"
+        in crossover_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
     )
 
 
-def test_padding_is_said_with_the_growth() -> None:
-    n, width, window = 4096, 768, 512
-    constant = -100 * width * window**2 / (n * (5 * width**2 + width * (3.5 * window + 4)))
-    assert -1.5 < constant < -1
+def test_padding_is_reported_with_the_growth() -> None:
     assert growth_lines(measured())[-1] == (
-        "longformer-hf: as n, in steps of 512 tokens (padding): 101.1 % n and −1.1 % constant at "
-        "4,096 tokens; no n² term."
+        "longformer-hf: grows linearly (n), padded to multiples of 512 tokens."
     )
 
 
-def test_in_training_ptflops_is_said_to_see_the_forward_pass_only() -> None:
+def test_a_constant_is_reported_only_where_it_is_a_part_of_a_linear_cost() -> None:
+    # At 512 tokens the constant of longformer-hf is 100 * 512 / 6,448 % of the linear term.
+    n, width, window = 512, 768, 512
+    linear = n * (5 * width**2 + width * (3.5 * window + 4))
+    constant = -100 * width * window**2 / (linear - width * window**2)
+    (line,) = growth_lines(attnprof.estimate(len=n, kernel="longformer-hf"))
+    assert line == (
+        "longformer-hf: grows linearly (n), padded to multiples of 512 tokens: "
+        f"{100 - constant:.1f} % n and −{-constant:.1f} % constant at 512 tokens."
+    )
+
+
+def test_in_training_the_backward_pass_is_reported_as_not_counted() -> None:
     (case,) = read_cases({"len": 512, "kernel": "bert-sdpa", "mode": "training"}, "cpu")
     table = ResultTable(estimate([case]))
     table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
-    (line,) = dict(describe_findings(findings.find(table)))["What ptflops counted"]
-    assert line.endswith("forward and backward: it counts the forward pass only.")
+    (line,) = dict(describe_findings(findings.find(table)))["ptflops coverage"]
+    assert line.endswith("(forward and backward); the backward pass is not counted.")
 
 
-def test_what_ptflops_missed_is_said_with_its_growth() -> None:
+def test_operators_that_ptflops_misses_are_reported_with_the_growth() -> None:
     table = measured(
         ptflops_pytorch_macs=times(
             bert_sdpa=[907_149_312, 1_814_298_624, 7_257_194_496],
             bert_eager=[1_312_948_224, 3_437_494_272, 33_228_324_864],
         )
     )
-    lines = dict(describe_findings(findings.find(table)))["What ptflops counted"]
+    lines = dict(describe_findings(findings.find(table)))["ptflops coverage"]
     assert lines == [
         (
-            "bert-eager, pytorch backend: 100.6 % of the MACs executed at 4,096 tokens; the "
-            "surplus is bias and elementwise work, which is no MACs."
+            "bert-eager, pytorch backend: 100.6 % of the executed MACs at 4,096 tokens; the "
+            "surplus is bias and elementwise operations, which are not MACs."
         ),
         (
-            "bert-sdpa, pytorch backend: 22.0 % of the MACs executed at 4,096 tokens, 25.76 GMac "
-            "short: it sees no MACs in scaled_dot_product_attention. From 1,024 to 4,096 tokens "
-            "its count grows as n^1.00, the MACs as n^1.64."
+            "bert-sdpa, pytorch backend: 22.0 % of the executed MACs at 4,096 tokens; misses 25.8 "
+            "GMac: scaled_dot_product_attention is not counted. From 1,024 to 4,096 tokens its "
+            "count grows as n^1.00, the executed MACs as n^1.64."
         ),
     ]
 
 
-def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_shown() -> None:
+def test_a_withheld_verdict_is_reported_with_its_reason_and_no_speed_is_shown() -> None:
     reason = "not measurable now: other processes used 1.0 of 2 cores; close them"
     table = measured(time_ns=times(bert_sdpa=[1e6, 2e6, 4e6], longformer_hf=[2e6, 4e6, 5e6]))
     for row in list(table.rows):
         if row.workload.seq_len in (512, 4096) and "time_ns" in row.values:
             table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail=reason))
-    lines = dict(describe_findings(findings.find(table)))["Faster or slower than bert-sdpa"]
+    lines = dict(describe_findings(findings.find(table)))["Speed relative to bert-sdpa"]
     assert lines == [f"longformer-hf: at 512 and 4,096 {reason}."]
     assert any(reason in note for note in describe_notes(table))
     row = next(row for row in table.rows if row.kernel == "longformer-hf")
@@ -254,9 +274,9 @@ def test_a_verdict_that_is_withheld_is_told_with_what_helps_and_no_speed_is_show
     assert row.withheld == ""
 
 
-def test_without_a_reference_nothing_is_said_of_verdicts() -> None:
+def test_without_a_reference_there_are_no_verdicts() -> None:
     table = measured(time_ns=times(longformer_hf=[2e6, 4e6, 5e6]))
     for row in list(table.rows):
         if row.kernel == "longformer-hf":
             table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail="not measurable now"))
-    assert "Faster or slower than bert-sdpa" not in dict(describe_findings(findings.find(table)))
+    assert "Speed relative to bert-sdpa" not in dict(describe_findings(findings.find(table)))

@@ -1,4 +1,4 @@
-"""Predicted times against times that follow the model; what fits against a search through all."""
+"""Maximum lengths in available memory against a search through every length."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from attnprof.report.summary import describe_findings
     ],
 )
 @pytest.mark.parametrize("available", [2_000_000, 4_000_000])
-def test_the_longest_that_fits_is_that_of_a_search_through_all(
+def test_maximum_length_equals_a_search_through_every_length(
     kernel: str, options: dict[str, object], available: int
 ) -> None:
     small = {"hidden_size": 64, "num_heads": 4, "len": 128, "kernel": kernel, **options}
@@ -46,7 +46,7 @@ def test_the_longest_that_fits_is_that_of_a_search_through_all(
     assert finding.time is None
 
 
-def test_the_longest_that_fits_where_nothing_or_everything_does_or_it_is_not_known() -> None:
+def test_maximum_length_where_nothing_or_everything_fits_or_the_need_is_unknown() -> None:
     assert max_length(lambda n: 10 + n, 10) == 0
     assert max_length(lambda n: 10 + n, 11) == 1
     assert max_length(lambda n: 10, 11) is None
@@ -55,17 +55,17 @@ def test_the_longest_that_fits_where_nothing_or_everything_does_or_it_is_not_kno
         assert max_length(lambda n: 3 * n * n, 3 * available**2) == available
 
 
-def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() -> None:
+def test_maximum_length_is_reported_with_its_time_only_where_the_memory_is_known() -> None:
     table = compared()
-    heading = "What fits in memory here"
+    heading = "Maximum length in available memory"
     assert heading not in dict(describe_findings(findings.find(table)))
     table.available_bytes = 2**30
     (line,) = dict(describe_findings(findings.find(table)))[heading]
     (finding,) = findings.find(table).max_lengths
     assert finding.time is not None
     assert line == (
-        f"bert-eager: up to {finding.longest:,} tokens in 1.00 GiB, "
-        f"≈ {format_long_duration(finding.time.time_ns)} predicted "
+        f"bert-eager: up to {finding.longest:,} tokens in 1.00 GiB; "
+        f"predicted time ≈ {format_long_duration(finding.time.time_ns)} "
         f"({format_long_duration(finding.time.low_ns)} to "
         f"{format_long_duration(finding.time.high_ns)})."
     )
@@ -76,11 +76,11 @@ def test_what_fits_is_told_only_where_the_memory_is_known_and_with_its_time() ->
     assert f"**{heading}**" in render_markdown(table, COMPARE_COLUMNS)
     table.available_bytes = 1000
     assert dict(describe_findings(findings.find(table)))[heading] == [
-        "bert-eager: nothing fits in 1000 B."
+        "bert-eager: no length fits in 1000 B."
     ]
 
 
-def test_the_longest_that_fits_of_the_users_own_is_where_its_counts_end() -> None:
+def test_maximum_length_of_a_custom_kernel_follows_its_counts() -> None:
     table = attnprof.estimate(
         kernel="mixers:Chunked", len=[64, 128], hidden_size=64, num_heads=4, no_isolation=True
     )

@@ -1,4 +1,4 @@
-"""The doctor: what it measures, what it says of it, and the file that it leaves."""
+"""Grades of noise, their meaning and the remedies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnprof.core.machine import (
 )
 
 
-def test_rounds_that_are_called_enough_are_enough() -> None:
+def test_the_rounds_needed_are_enough() -> None:
     # Medians of that many ratios of a normal distribution, by simulation.
     spread, precision, draw = 0.08, 0.02, random.Random(0)
     rounds = rounds_needed(spread, precision)
@@ -47,27 +47,29 @@ def test_grades_follow_pairs_and_half_of_single_times(
     assert diagnose(Noise(single_spread=single, paired_spread=paired), IDLE).grade == grade
 
 
-def test_meaning_has_the_numbers_and_the_rounds_that_they_ask_for() -> None:
+def test_meaning_has_the_spreads_and_the_rounds_that_they_need() -> None:
     singles, pairs = diagnose(NOISY, None).meaning
-    assert "a band of 12 %" in singles
-    assert "150 % or more above" in singles
-    assert "a band of 8.0 %" in pairs
-    assert "92 rounds make a 99 % interval of ±2 %" in pairs
+    assert "interquartile range 12 %" in singles
+    assert "at least 150 % above" in singles
+    assert "interquartile range 8.0 %" in pairs
+    assert "92 rounds give a 99 % interval of ±2 %" in pairs
 
 
 @pytest.mark.parametrize(
     ("seen", "remedy"),
     [
-        ({"cores_used_by_others": 1.3}, "other processes used 1.3 of 2 cores: stop them"),
+        ({"cores_used_by_others": 1.3}, "other processes used 1.3 of 2 cores: close them"),
         ({"stolen_share": 0.08}, "the hypervisor took 8.0 % of the time"),
-        ({"threads": 4}, "4 threads on 2 cores: --threads 2"),
-        ({"quota_cores": 1.5}, "the container may use 1.5 cores: --threads 1"),
+        ({"threads": 4}, "4 threads on 2 cores: use --threads 2"),
+        ({"quota_cores": 1.5}, "the container may use 1.5 cores: use --threads 1"),
         ({"physical_cores": 1}, "2 threads share 1 physical core: --threads 1"),
         ({"governor": "powersave"}, "governor is powersave"),
         ({"on_battery": True}, "runs on battery"),
     ],
 )
-def test_each_remedy_follows_from_what_was_seen(seen: dict[str, Any], remedy: str) -> None:
+def test_each_remedy_follows_from_the_observed_conditions(
+    seen: dict[str, Any], remedy: str
+) -> None:
     found = diagnose(NOISY, replace(IDLE, **seen)).remedies
     assert len(found) == 1
     assert remedy in found[0]
@@ -76,7 +78,7 @@ def test_each_remedy_follows_from_what_was_seen(seen: dict[str, Any], remedy: st
 def test_no_remedy_without_evidence_nor_on_a_quiet_machine() -> None:
     harmless = replace(IDLE, governor="performance", on_battery=False, stolen_share=0.0)
     assert diagnose(NOISY, harmless).remedies == (
-        "nothing that was looked at explains it; longer budgets (--max-seconds) help",
+        "no cause found; raise --max-seconds to average the noise out",
     )
     quiet = Noise(single_spread=0.01, paired_spread=0.01)
     assert diagnose(quiet, replace(IDLE, cores_used_by_others=2.0)).remedies == ()

@@ -1,4 +1,4 @@
-"""Predicted times against times that follow the model; what fits against a search through all."""
+"""Predicted times of cases: from their series, from a machine profile, in tables and notes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.summary import describe_notes
 
 
-def test_a_skipped_row_tells_its_predicted_time_marked_as_such() -> None:
+def test_a_skipped_row_shows_its_predicted_time_marked_as_such() -> None:
     table = compared()
     row = table.rows[-1]
     truth = 0.01 * kernels.find("bert-eager").executed_macs(row.workload)
@@ -76,7 +76,7 @@ def test_samples_are_those_of_the_same_series_alone() -> None:
     assert not found["batch"]
 
 
-def test_a_picture_has_predicted_points() -> None:
+def test_the_chart_has_predicted_points() -> None:
     assert render_png(compared()) != render_png(
         ResultTable(one for one in compared().records if one.quantity not in PREDICTED)
     )
@@ -125,7 +125,7 @@ def roofline_ns(macs_per_s: float, **options: object) -> float:
     return 1e9 * (macs / macs_per_s + moved / 1e10)
 
 
-def test_a_machines_samples_tell_and_its_rates_do_where_there_are_none() -> None:
+def test_predictions_use_a_machines_samples_or_else_its_rates() -> None:
     sampled = machine(*(kernel_sample("bert-sdpa", n, 0.02) for n in (512, 1024)))
     time, note = on(sampled)
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096}, "cpu")
@@ -138,7 +138,7 @@ def test_a_machines_samples_tell_and_its_rates_do_where_there_are_none() -> None
         assert time.low_ns == pytest.approx(least, rel=1e-6)
         assert time.high_ns == pytest.approx(least / LOWEST_EFFICIENCY, rel=1e-6)
         assert time.time_ns == pytest.approx(least / math.sqrt(LOWEST_EFFICIENCY), rel=1e-6)
-        assert "machine's rates" in note
+        assert "machine's throughput" in note
 
 
 def test_times_that_others_disturbed_tell_nothing_where_there_are_calm_ones() -> None:
@@ -168,14 +168,14 @@ def test_a_machines_samples_in_another_dtype_lend_their_efficiency() -> None:
     assert "runs in float32" in note
 
 
-def test_a_dtype_that_the_machine_has_no_rate_of_is_not_told() -> None:
+def test_nothing_is_predicted_for_a_dtype_without_a_rate() -> None:
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096, "dtype": "float16"}, "cpu")
     sampled = machine(kernel_sample("bert-sdpa", 512, 0.02))
     assert predict_case(case, (), sampled) is None
     assert predicted_records(case, (), sampled) == []
 
 
-def test_an_estimate_on_a_machine_tells_time_and_what_fits(
+def test_an_estimate_on_a_machine_predicts_time_and_maximum_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stored = machine(*(kernel_sample("bert-sdpa", n, 0.02) for n in (512, 1024)))
@@ -189,8 +189,8 @@ def test_an_estimate_on_a_machine_tells_time_and_what_fits(
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096}, "cpu")
     macs = kernels.find("bert-sdpa").executed_macs(case.workload)
     assert f"≈ {format_long_duration(round(0.02 * macs))}" in told.output
-    assert "What fits in memory here\n  bert-sdpa: up to " in told.output
-    assert "tokens in 1.00 GiB, ≈ " in told.output
+    assert "Maximum length in available memory\n  bert-sdpa: up to " in told.output
+    assert "tokens in 1.00 GiB; predicted time ≈ " in told.output
     row = attnprof.estimate(kernel="bert-sdpa", len=4096, machine="machine.json").rows[0]
     assert row.values["predicted_time_ns"] == pytest.approx(0.02 * macs, rel=1e-4)
 
@@ -224,6 +224,6 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
     assert loaded_by(code) == set()
 
 
-def test_long_times_are_told_in_the_units_that_people_use() -> None:
+def test_long_times_are_shown_in_minutes_hours_and_days() -> None:
     told = {599: "599 s", 600: "10.0 min", 7199: "120 min", 7200: "2.00 h", 172_800: "2.00 days"}
     assert {s: format_long_duration(s * 10**9) for s in told} == told

@@ -1,4 +1,4 @@
-"""Predicted times against times that follow the model; what fits against a search through all."""
+"""Predicted times against times that follow the model, with and without noise."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def predicted(samples: list[Sample], kind: str, n: int) -> PredictedTime:
     ("per_mac", "per_byte", "constant"),
     [(0.012, 0.0, 0), (0.0, 0.11, 0), (0.012, 0.11, 0), (0.012, 0.0, 5e6), (0.012, 0.11, 5e6)],
 )
-def test_times_that_follow_the_model_are_told_at_every_length(
+def test_times_that_follow_the_model_are_predicted_at_every_length(
     kind: str, per_mac: float, per_byte: float, constant: float
 ) -> None:
     def true(n: int) -> float:
@@ -52,20 +52,20 @@ def test_times_that_follow_the_model_are_told_at_every_length(
         assert predicted(samples, kind, n).time_ns == pytest.approx(true(n), rel=1e-4)
 
 
-def test_one_sample_tells_by_its_efficiency() -> None:
+def test_one_sample_predicts_by_its_efficiency() -> None:
     samples = [sample(1024, *work("dense", 1024), 5e7)]
     ratio = work("dense", 4096)[0] / work("dense", 1024)[0]
     assert predicted(samples, "dense", 4096).time_ns == pytest.approx(5e7 * ratio, rel=1e-6)
 
 
-def test_a_noisy_short_length_hardly_moves_what_is_told_of_long_ones() -> None:
+def test_a_noisy_short_length_hardly_moves_predictions_of_long_ones() -> None:
     samples = [sample(n, *work("dense", n), 0.012 * work("dense", n)[0]) for n in LENGTHS]
     noisy = [dataclasses.replace(samples[0], time_ns=3 * samples[0].time_ns), *samples[1:]]
     truth = predicted(samples, "dense", 8192).time_ns
     assert predicted(noisy, "dense", 8192).time_ns == pytest.approx(truth, rel=0.05)
 
 
-def test_nothing_is_said_without_samples_or_too_far_from_them() -> None:
+def test_nothing_is_predicted_without_samples_or_too_far_from_them() -> None:
     one = sample(1024, 10**9, 10**6, 5e7)
     far = 1024 * 2**MAX_DOUBLINGS
     for samples, n in (([], 2048), ([one], far + 1024), ([one], 0)):
@@ -106,7 +106,7 @@ def test_the_interval_holds_the_time_and_more_work_takes_no_less(
 
 @settings(max_examples=50)
 @given(sample_lists, st.integers(2, 1000))
-def test_a_machine_that_is_slower_in_all_is_slower_in_what_is_told(
+def test_a_machine_that_is_slower_throughout_predicts_longer_times(
     samples: list[Sample], factor: int
 ) -> None:
     def scaled(one: Sample) -> Sample:
@@ -126,7 +126,7 @@ def test_a_machine_that_is_slower_in_all_is_slower_in_what_is_told(
         assert after == pytest.approx(factor * before, rel=1e-5, abs=2 * factor)
 
 
-def test_the_interval_grows_with_each_doubling_and_with_the_samples_own() -> None:
+def test_the_interval_grows_with_each_doubling_and_with_those_of_the_samples() -> None:
     def width(n: int, spread: float) -> float:
         samples = [
             sample(m, *work("dense", m), 0.01 * work("dense", m)[0], spread) for m in LENGTHS

@@ -116,11 +116,11 @@ def test_compare_writes_every_format(tmp_path: Path) -> None:
     assert [row["kernel"] for row in rows] == [row["kernel"] for row in document["rows"]]
     assert {row["status"] for row in rows} == {"ok"}
     assert document["environment"]["packages"]["ptflops"]
-    assert "From which length it pays" in Path(paths["markdown"]).read_text()
+    assert "Crossover lengths" in Path(paths["markdown"]).read_text()
     assert Path(paths["png"]).read_bytes().startswith(b"\x89PNG")
     for row in rows:
         assert row["operator_macs"] == row["executed_macs"]
-    assert "What ptflops counted" in done.stdout
+    assert "ptflops coverage" in done.stdout
     assert done.stderr.splitlines() == [f"written: {path}" for path in paths.values()]
 
 
@@ -153,7 +153,7 @@ def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
     done = attnprof("compare", *QUICK, *FEW, "--len", "64", COLUMNS="40")
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
-    for heading in ("useful", "executed", "aten saw", "operator", "predicted", "memory"):
+    for heading in ("useful", "executed", "aten cov.", "operator", "predicted", "memory"):
         assert heading in done.stdout
 
 

@@ -148,7 +148,7 @@ def test_a_tuple_of_strides_is_one_per_head_as_in_a_pattern() -> None:
     assert _dilations([1, 2]) == [(1,) * HEADS, (2,) * HEADS]
     assert _dilations([3, per_head, "1x2:4x2"]) == [(3,) * HEADS, per_head, (1, 1, 4, 4)]
     assert _dilations(["1", "2", "3", "4"]) == [(n,) * HEADS for n in (1, 2, 3, 4)]
-    with pytest.raises(UsageError, match="a tuple has a stride for each head"):
+    with pytest.raises(UsageError, match="use a tuple for a stride for each head"):
         _dilations([1, 2, 3, 4])
     with pytest.raises(UsageError, match="has strides for 2 heads"):
         _dilations((1, 2))

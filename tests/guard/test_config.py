@@ -61,7 +61,7 @@ WRONG = {
     "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: one value",
     'window = "7"': r":4: guard.a.window = '7': an even number of keys",
     'dtype = "float31"': r":4: guard.a.dtype = 'float31': did you mean float32\?",
-    'input = "x=batch,len"': r":4: guard.a.input = .*only what is your own takes inputs",
+    'input = "x=batch,len"': r":4: guard.a.input = .*applies to custom kernels only",
     'hf = "x.json"': r":2: guard.a.target: name what is measured.*one of the two",
 }
 

@@ -29,7 +29,7 @@ def journal(path: Path, *, key: RunFingerprint = KEY, is_resumed: bool = True) -
 def quantities(
     path: Path, key: RunFingerprint = KEY, wanted: list[str] = WANTED
 ) -> list[list[str]]:
-    one = journal(path, key=key)
-    found = one.resumable(cases(), wanted)
-    one.close()
-    return [[each.quantity for each in found.get(case, [])] for case in cases()]
+    resumed = journal(path, key=key)
+    records = resumed.resumable(cases(), wanted)
+    resumed.close()
+    return [[record.quantity for record in records.get(case, [])] for case in cases()]

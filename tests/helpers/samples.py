@@ -38,8 +38,8 @@ def compared(kernel: str = "bert-eager", skipped: int = 8192) -> ResultTable:
                     value = round(0.01 * macs * part)
                     table.add(Record(record.kernel, record.workload, quantity, value))
             else:
-                for one in predicted_records(case, samples_of(table.records, case)):
-                    table.add(one)
+                for prediction in predicted_records(case, samples_of(table.records, case)):
+                    table.add(prediction)
                 record = dataclasses.replace(record, status="skipped", detail="needs too much")
         table.add(record)
     return table

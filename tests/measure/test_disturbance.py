@@ -228,9 +228,9 @@ def test_words_name_who_it_was_and_what_helps() -> None:
     stolen = replace(TWO_CORES, stolen_share=0.12)
     assert describe_disturbance(stolen)[0] == "the hypervisor took 12 % of the time"
     hidden = replace(TWO_CORES, cores_used_by_others=0.0)
-    assert "no other process is seen" in describe_disturbance(hidden)[0]
+    assert "but no other process was found using one" in describe_disturbance(hidden)[0]
     untold = describe_disturbance(one, busy, tells_waits=False)[0]
-    assert "does not tell how long threads wait" in untold
+    assert "does not report how long threads wait" in untold
 
 
 def test_a_few_disturbed_rounds_are_not_worth_a_word() -> None:
@@ -263,7 +263,7 @@ def test_the_longest_wait_is_that_of_one_thread_and_new_threads_begin_at_nothing
 
 
 @pytest.mark.skipif(
-    thread_waits() is None, reason="this system does not tell how long threads wait"
+    thread_waits() is None, reason="this system does not report how long threads wait"
 )
 def test_waits_of_all_threads_are_read() -> None:
     begin, end = threading.Event(), threading.Event()

@@ -220,18 +220,18 @@ def test_a_page_says_everything_once_and_fits_eighty_columns() -> None:
     sections = {section.heading: section for section in render_doctor(machine)}
     assert list(sections) == [
         "Machine",
-        "Rates on cpu",
-        "Kernels: float32, inference, 768 wide, 12 heads, window 512, 1 global token",
+        "Throughput on cpu",
+        "Kernels: float32, inference, hidden 768, 12 heads, window 512, 1 global token",
         "Noise: quiet (score 2.0 %)",
-        "Disturbed",
+        "Background load",
         "Failed",
-        "Left out",
+        "Skipped",
     ]
     assert sections["Failed"].sentences == ("float16: killed by SIGKILL",)
-    assert sections["Left out"].sentences == (
+    assert sections["Skipped"].sentences == (
         "kernel-a, kernel-b at 64 tokens; kernel-a, kernel-b at 32 tokens: no time",
     )
-    (disturbed,) = sections["Disturbed"].sentences
+    (disturbed,) = sections["Background load"].sentences
     assert "up to 1.3 cores" in disturbed
     assert disturbed.endswith("kernel-a at 64 tokens; float32")
     out = io.StringIO()
@@ -246,9 +246,12 @@ def test_a_page_says_everything_once_and_fits_eighty_columns() -> None:
 
 BAD_OPTIONS = [
     ("--device abacus", "--device abacus: choose from auto, cpu, cuda"),
-    ("--threads 0", "--threads 0: a positive whole number"),
-    ("--max-seconds 0", "--max-seconds 0: a positive number of seconds"),
-    ("--json /no/such/folder/m.json", "--json /no/such/folder/m.json: there is no folder"),
+    ("--threads 0", "--threads 0: must be a positive whole number"),
+    ("--max-seconds 0", "--max-seconds 0: must be a positive number of seconds"),
+    (
+        "--json /no/such/folder/m.json",
+        "--json /no/such/folder/m.json: folder /no/such/folder does not exist",
+    ),
 ]
 
 
@@ -296,6 +299,6 @@ def test_a_machine_is_examined_from_end_to_end_without_torch_in_the_caller(tmp_p
     assert machine.environment["threads"] == 1
     assert machine.conditions
     assert machine.conditions.threads == 1
-    for heading in ("Machine", "Rates on cpu", "Noise: ", "Left out"):
+    for heading in ("Machine", "Throughput on cpu", "Noise: ", "Skipped"):
         assert heading in done.stdout
     assert f"written: {path}" in done.stdout

@@ -117,7 +117,7 @@ def test_wherever_a_journal_is_cut_nothing_is_in_it_twice(tmp_path: Path) -> Non
 def test_two_runs_do_not_write_one_journal(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     one = journal(path)
-    with pytest.raises(UsageError, match="another run is writing it"):
+    with pytest.raises(UsageError, match="another run is writing to it"):
         journal(path)
     one.close()
     journal(path).close()

@@ -266,7 +266,7 @@ def test_errors_of_the_api_name_the_argument() -> None:
         attnprof.compare(max_seconds=0)
     with pytest.raises(UsageError, match="len"):
         attnprof.estimate(len=[])
-    with pytest.raises(UsageError, match="hidden_size 770: no multiple of 12 heads"):
+    with pytest.raises(UsageError, match="hidden_size 770: must be a multiple of 12 \\(heads\\)"):
         attnprof.estimate(hidden_size=770)
     with pytest.raises(UsageError, match="did you mean len"):
         attnprof.estimate(lens=[64])  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""What tables say in words and pictures, on literal results."""
+"""Charts of literal results, and the layout of their labels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_png_is_drawn_for_every_kind_of_table(options: dict[str, object]) -> Non
 
 
 @given(st.lists(st.tuples(st.floats(-50, 150), st.floats(1, 8)), min_size=1, max_size=12))
-def test_labels_never_overlap_nor_leave_the_picture(labels: list[tuple[float, float]]) -> None:
+def test_labels_never_overlap_nor_leave_the_chart(labels: list[tuple[float, float]]) -> None:
     labels.sort()
     sizes = [size for _, size in labels]
     places = spread_labels([height for height, _ in labels], sizes, (0, 100))
@@ -63,7 +63,7 @@ def test_labels_with_room_stay_where_they_want_to_be() -> None:
     assert spread_labels([10, 50, 90], [5, 5, 5], (0, 100)) == [10, 50, 90]
 
 
-def test_a_guides_name_goes_where_nothing_is() -> None:
+def test_a_guides_name_goes_to_free_space() -> None:
     line = resample([(0, 0), (100, 0)])
     place = farthest_point(line, [np.array([(20.0, 0.0), (40.0, 0.0)])])
     assert place[0] > 80

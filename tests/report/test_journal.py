@@ -89,10 +89,10 @@ def test_a_half_line_of_a_killed_run_is_cut_off(tmp_path: Path) -> None:
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_half_first_line_is_no_journal_yet(tmp_path: Path) -> None:
+def test_an_incomplete_first_line_is_not_yet_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"attnprof_jour')
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="has other content"):
         journal(path)
     path.write_text('{"attnprof_journal": 1, "mach')
     write(path, record(cases()[0], "peak_bytes"))
@@ -102,7 +102,7 @@ def test_a_half_first_line_is_no_journal_yet(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is(tmp_path: Path) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"), record(case, CASE, None))
-    with pytest.raises(UsageError, match="1 rows of a run that was cut off; go on with --resume"):
+    with pytest.raises(UsageError, match="1 rows of an interrupted run; continue it with --resume"):
         journal(path, is_resumed=False)
     assert quantities(path)[0] == ["operator_macs"]
     one = journal(path)
@@ -113,16 +113,16 @@ def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["a diary\n", "[1]\n", '{"kernel": "mine"}\n'])
-def test_a_file_of_someone_elses_stays_whole(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_journal_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(content)
     for is_resumed in (True, False):
-        with pytest.raises(UsageError, match="something else; move it"):
+        with pytest.raises(UsageError, match="has other content; move it"):
             journal(path, is_resumed=is_resumed)
     assert path.read_text() == content
 
 
-def test_newer_schemas_are_told(tmp_path: Path) -> None:
+def test_newer_schemas_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"attnprof_journal": 2}\n')
     with pytest.raises(UsageError, match="another version"):
@@ -167,7 +167,9 @@ def check_damage(path: Path, damaged: bytes) -> None:
     path.write_bytes(b"\n".join([*lines[:2], damaged, *lines[3:]]))
     again = journal(path)
     assert again.damage == [3]
-    assert again.damage_message == f"{path}: damaged line 3 skipped; what it had is taken again"
+    assert (
+        again.damage_message == f"{path}: damaged line 3 skipped; what is missing is measured again"
+    )
     assert [each.quantity for each in again.resumable(cases(), WANTED)[one]] == [
         "params",
         "peak_bytes",
@@ -178,7 +180,7 @@ def check_damage(path: Path, damaged: bytes) -> None:
 
 
 @pytest.mark.parametrize("damaged", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_line_is_skipped_and_told_and_all_others_are_kept(
+def test_a_damaged_line_is_skipped_and_reported_and_all_others_are_kept(
     tmp_path: Path, damaged: bytes
 ) -> None:
     check_damage(tmp_path / "a.jsonl", damaged)
@@ -215,7 +217,7 @@ def test_of_a_line_that_is_there_twice_the_later_one_stands(tmp_path: Path) -> N
     assert kept.value == 2  # and the third was of a quantity that this run had written
 
 
-def test_where_verdicts_were_withheld_times_are_taken_again(tmp_path: Path) -> None:
+def test_where_verdicts_were_withheld_times_are_measured_again(tmp_path: Path) -> None:
     path, (first, second, *_) = tmp_path / "a.jsonl", cases()
     for case, is_withheld in ((first, 1), (second, 0)):
         ends = [record(case, "operator_macs"), record(case, "time_ns")]

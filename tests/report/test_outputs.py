@@ -71,7 +71,7 @@ def test_devices_are_written_and_not_replaced() -> None:
         outputs(csv="/dev/full").save(table())
 
 
-def test_stdout_gets_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_gets_the_requested_format(capsys: pytest.CaptureFixture[str]) -> None:
     writer = outputs(csv="-")
     assert writer.takes_stdout
     writer.save(table())
@@ -81,14 +81,14 @@ def test_stdout_gets_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> No
 def test_paths_that_cannot_be_written_are_refused_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cases = {
-        str(tmp_path / "missing" / "x.csv"): "there is no folder",
+        str(tmp_path / "missing" / "x.csv"): "does not exist",
         str(tmp_path): "is a folder",
-        str(tmp_path / "file" / "x.csv"): "there is no folder",
+        str(tmp_path / "file" / "x.csv"): "does not exist",
     }
     for path, message in cases.items():
         with pytest.raises(UsageError, match=message):
             outputs(csv=path)
-    with pytest.raises(UsageError, match="is what csv is written to"):
+    with pytest.raises(UsageError, match="already used by --csv"):
         outputs(csv=str(tmp_path / "a"), json=str(tmp_path / "a"))
     assert names_in(tmp_path) == ["file"]
 
@@ -109,7 +109,7 @@ def test_an_empty_path_is_refused_and_dev_stdout_is_a_dash() -> None:
     assert outputs(csv="/dev/stdout").takes_stdout
 
 
-def test_only_what_was_written_last_is_told_as_written(
+def test_only_files_of_the_last_save_are_reported_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv_file, json_file = str(tmp_path / "a.csv"), str(tmp_path / "a.json")

@@ -1,4 +1,4 @@
-"""What tables say in words and pictures, on literal results."""
+"""Tables in the terminal and in Markdown, of literal results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from attnprof.core.records import CASE, Record
 from attnprof.options import read_cases
 from attnprof.report.columns import ESTIMATE_COLUMNS
 from attnprof.report.markdown import render_markdown
-from attnprof.report.summary import describe_notes, describe_setting
+from attnprof.report.setting import describe_setting
+from attnprof.report.summary import describe_notes
 
 
-def test_labels_say_only_what_differs() -> None:
+def test_labels_have_only_what_differs() -> None:
     table = attnprof.estimate(
         len=[512, 1024], window=[64, 128], kernel=["bert-sdpa", "longformer-hf"]
     )
@@ -26,7 +27,7 @@ def test_labels_say_only_what_differs() -> None:
     assert describe_setting(table).endswith("inference; dilation 1, global tokens 1")
 
 
-def test_scopes_are_told_and_cost_what_layers_have() -> None:
+def test_scopes_are_named_and_cost_what_layers_have() -> None:
     n, width, window = 4096, 768, 512
     rest = 9 * n * width**2
     dense = 3 * n * width**2 + 2 * n**2 * width + rest
@@ -69,7 +70,7 @@ def test_scopes_in_one_table_are_set_apart() -> None:
     ]
 
 
-def test_long_lists_of_positions_are_told_by_their_number() -> None:
+def test_long_lists_of_positions_are_shortened_to_their_number() -> None:
     positions = "@" + ":".join(str(2 * index) for index in range(100))
     table = attnprof.estimate(len=512, global_tokens=[1, positions], kernel="longformer-hf")
     assert [series.label for series in series_of(table)] == [
@@ -80,7 +81,7 @@ def test_long_lists_of_positions_are_told_by_their_number() -> None:
     assert describe_setting(alone).endswith("global tokens 100 positions")
 
 
-def test_notes_tell_reasons_once_for_all_lengths() -> None:
+def test_notes_give_a_reason_once_for_all_lengths() -> None:
     table = attnprof.estimate(len=[512, 1024], dilation=2, kernel="longformer-hf")
     assert describe_notes(table) == [
         "longformer-hf at 512, 1,024: unsupported: transformers' module has no dilation"
@@ -119,4 +120,4 @@ def test_markdown_is_a_table_with_findings() -> None:
     assert len(table) == 2 + 9
     assert len({line.count("|") for line in table}) == 1
     assert "| 4,096 | longformer-hf | 15.22 G | 17.53 G |" in text
-    assert "**From which length it pays**" in text
+    assert "**Crossover lengths**" in text

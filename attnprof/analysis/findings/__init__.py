@@ -1,4 +1,4 @@
-"""What follows from a table: growth, what is faster, where it pays, what ptflops missed."""
+"""What follows from a table: growth, speed, crossovers, maximum lengths, what ptflops missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attnprof.core.result_table import ResultTable
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that follows from a table."""
+    """All findings of a table, one tuple for each kind."""
 
     growth: tuple[GrowthFinding, ...]
     verdicts: tuple[VerdictFinding, ...]
@@ -25,15 +25,22 @@ class Findings:
 
 
 def find(table: ResultTable) -> Findings:
-    """What follows from a table, in the order of its series."""
-    series = [one for one in series_of(table) if one.is_supported]
-    growth = (find_growth(one) for one in series)
+    """The findings of a table, in the order of its series.
+
+    Maximum lengths are found only where the table has the bytes that are available.
+    """
+    series = [member for member in series_of(table) if member.is_supported]
+    growth = (find_growth(member) for member in series)
     available = table.available_bytes
-    fits = (find_max_length(one, available, table.machine) for one in series) if available else ()
+    max_lengths = (
+        (find_max_length(member, available, table.machine) for member in series)
+        if available
+        else ()
+    )
     return Findings(
         growth=tuple(finding for finding in growth if finding is not None),
         verdicts=tuple(find_verdicts(table, series)),
         crossovers=tuple(find_crossovers(series)),
-        counters=tuple(finding for one in series for finding in find_uncounted(one)),
-        max_lengths=tuple(finding for finding in fits if finding is not None),
+        counters=tuple(finding for member in series for finding in find_uncounted(member)),
+        max_lengths=tuple(finding for finding in max_lengths if finding is not None),
     )

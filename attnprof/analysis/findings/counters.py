@@ -16,14 +16,14 @@ class CounterFinding:
     Attributes:
         label: the series.
         backend: `pytorch` or `aten`.
-        seq_len: the length.
-        counted_macs: what ptflops says.
-        executed_macs: what is multiplied.
-        unseen: the operation whose products ptflops does not see, where it is known.
-        is_training: whether the MACs executed are those of forward and backward.
-        shorter: the length before, None where there is one length only.
-        counted_exponent: growth of the counts between the two lengths, as n to this power.
-        executed_exponent: growth of what is multiplied.
+        seq_len: the length, in tokens.
+        counted_macs: what ptflops reports.
+        executed_macs: what the kernel multiplies.
+        missed_operator: the operation that ptflops does not count, where it is known.
+        is_training: whether `executed_macs` are those of forward and backward.
+        shorter: the length before, in tokens; None if there is only one length.
+        counted_exponent: k of the growth n^k of the counts between the two lengths.
+        executed_exponent: k of the growth n^k of the executed MACs.
     """
 
     label: str
@@ -31,7 +31,7 @@ class CounterFinding:
     seq_len: int
     counted_macs: int
     executed_macs: int
-    unseen: str
+    missed_operator: str
     is_training: bool
     shorter: int | None
     counted_exponent: float
@@ -41,7 +41,7 @@ class CounterFinding:
 def find_uncounted(series: Series) -> list[CounterFinding]:
     """What each backend of ptflops counted of a series at its longest counted length."""
     findings: list[CounterFinding] = []
-    # What is the user's own may have no count, or no products.
+    # A custom kernel may have no count, or no matrix products.
     executed = {length: macs for length, macs in series.points("executed_macs") if macs}
     for backend in ("pytorch", "aten"):
         counts = series.points(f"ptflops_{backend}_macs")
@@ -50,7 +50,7 @@ def find_uncounted(series: Series) -> list[CounterFinding]:
             continue
         seq_len, counted = points[-1]
         before = points[-2] if len(points) > 1 and points[-2][1] and counted else None
-        true = (seq_len, executed[seq_len])
+        longest = (seq_len, executed[seq_len])
         findings.append(
             CounterFinding(
                 series.label,
@@ -62,7 +62,7 @@ def find_uncounted(series: Series) -> list[CounterFinding]:
                 series.workload.mode == "training",
                 before[0] if before else None,
                 doubling_exponent(before, points[-1]) if before else 0.0,
-                doubling_exponent((before[0], executed[before[0]]), true) if before else 0.0,
+                doubling_exponent((before[0], executed[before[0]]), longest) if before else 0.0,
             )
         )
     return findings

@@ -1,4 +1,4 @@
-"""From which length on one series costs less than another, or more."""
+"""The length from which one series costs less than another, or more."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from attnprof.core.records import RATIO
 
 Resource = Literal["MACs", "memory", "time"]
 
-_MANY = 4
-"""Series of the user's own, beyond which not each is compared with each."""
+_MAX_ALL_PAIRS = 4
+"""Up to so many custom series are all compared with each other; of more, only with the first."""
 
-_FARTHER = 4
+_LONGEST_FACTOR = 4
 
-_FARTHEST = 2**20
-"""Crossings are sought up to so many times the longest length, but no farther than this."""
+_LONGEST_SEARCHED = 2**20
+"""Crossovers are searched for up to `_LONGEST_FACTOR` times the longest length, at most to here."""
 
 _SETTLED = 0.75
-"""Of the farthest length: up to there the side has to settle, to be taken to stay."""
+"""The part of the longest length searched by which the side has to settle to count as lasting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class CrossoverFinding:
 
     Attributes:
         label: the series.
-        reference: the other.
+        reference: the series that it is compared with.
         resource: what is compared.
-        crossing: the side that the series is on at the longest length, and from where on; where it
-            can be told for longer lengths, the side stays there too.
+        crossover: the side of the series at the longest length, and the length from which it has
+            that side; it keeps it at longer lengths too, as far as costs are known there.
         longest: the longest length that both have.
-        ratio: the cost at the longest length in units of the reference's.
-        interval: of a measured ratio; None where it is exact.
-        measured: where a measured crossing lies between the lengths; None where it is exact.
-        until: the last length at which it keeps the side, where it has another at longer ones.
+        ratio: the cost at the longest length divided by the reference's.
+        interval: of a measured ratio; None where the ratio is exact.
+        measured: the crossover interpolated between measured lengths; None where it is exact.
+        until: the last length that keeps the side, where longer ones have another.
     """
 
     label: str
@@ -66,155 +66,178 @@ class CrossoverFinding:
 
 
 def find_crossovers(series: Sequence[Series]) -> Iterator[CrossoverFinding]:
-    """Sparse kernels and the user's own against all that they are to be compared with."""
-    built_in = {one.label: closed_costs(one) for one in series if not one.is_own}
-    for one, other in pairs(series):
-        if one.is_own or other.is_own:
-            yield from _of_custom(one, other)
+    """Sparse kernels and custom kernels, each against its references."""
+    built_in = {member.label: closed_costs(member) for member in series if not member.is_custom}
+    for member, reference in pairs(series):
+        if member.is_custom or reference.is_custom:
+            yield from _of_custom(member, reference)
         else:
-            yield from _of_closed_forms(one, other, built_in[one.label], built_in[other.label])
-        yield from _in_time(one, other)
+            yield from _of_closed_forms(
+                member, reference, built_in[member.label], built_in[reference.label]
+            )
+        yield from _in_time(member, reference)
 
 
 def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
-    """Which series is compared with which.
+    """Which series is compared with which; only series of one shape are.
 
-    A sparse kernel with the dense ones of its shape, and what is the user's own with those and with
-    what else is the user's; where there is no dense kernel, sparse ones with the user's own. Of
-    many of the user's own only the first is compared with the others.
+    A sparse kernel is compared with the dense kernels, or, without any, with the custom ones. A
+    custom kernel is compared with the dense kernels and with the custom ones after it; where there
+    are more than `_MAX_ALL_PAIRS` custom series, only the first is compared with other custom ones.
     """
-    own = [one for one in series if one.is_own]
-    dense = [one for one in series if not one.is_own and one.kernel.pattern_support == "dense"]
-    for one in series:
-        size = one.workload.densified().at(1)
-        references = [other for other in dense if other.workload.at(1) == size]
-        mine = [other for other in own if other.workload.at(1) == size]
-        if one.is_own:
-            place = next(index for index, other in enumerate(own) if other is one)
-            is_compared = place == 0 or len(own) <= _MANY
-            later = [other for other in own[place + 1 :] if other in mine] if is_compared else []
-            yield from ((one, other) for other in [*references, *later])
-        elif one.kernel.pattern_support == "pattern":
-            yield from ((one, other) for other in references or mine)
+    custom = [member for member in series if member.is_custom]
+    dense = [member for member in series if _is_dense(member)]
+    has_all_pairs = len(custom) <= _MAX_ALL_PAIRS
+    for member in series:
+        references = _of_same_shape(member, dense)
+        if member.is_custom:
+            position = _position(member, custom)
+            later = custom[position + 1 :] if has_all_pairs or position == 0 else []
+            references += _of_same_shape(member, later)
+        elif member.kernel.pattern_support == "pattern":
+            references = references or _of_same_shape(member, custom)
+        else:
+            references = []
+        yield from ((member, reference) for reference in references)
+
+
+def _is_dense(series: Series) -> bool:
+    return not series.is_custom and series.kernel.pattern_support == "dense"
+
+
+def _of_same_shape(series: Series, candidates: Sequence[Series]) -> list[Series]:
+    """The candidates whose workloads have the dense shape of a series."""
+    shape = series.workload.densified().at(1)
+    return [candidate for candidate in candidates if candidate.workload.at(1) == shape]
+
+
+def _position(series: Series, among: Sequence[Series]) -> int:
+    return next(index for index, member in enumerate(among) if member is series)
 
 
 def _of_closed_forms(
-    one: Series,
-    other: Series,
+    series: Series,
+    reference: Series,
     costs: Mapping[Predicted, Cost],
-    references: Mapping[Predicted, Cost],
+    reference_costs: Mapping[Predicted, Cost],
 ) -> Iterator[CrossoverFinding]:
-    longest = one.workload.seq_len
-    step = one.kernel.padding_multiple(one.workload)
+    longest = series.workload.seq_len
+    step = series.kernel.padding_multiple(series.workload)
     for resource, cost in costs.items():
-        reference = references[resource]
-        crossing, until = lasting(cost, reference, longest, step)
-        ratio = float(cost(longest) / reference(longest))
+        reference_cost = reference_costs[resource]
+        crossover, until = lasting(cost, reference_cost, longest, step)
+        ratio = float(cost(longest) / reference_cost(longest))
         yield CrossoverFinding(
-            one.label, other.label, resource, crossing, longest, ratio, until=until
+            series.label, reference.label, resource, crossover, longest, ratio, until=until
         )
 
 
 def lasting(
     cost: Cost, reference: Cost, longest: int, step: int = 1, ripple: int = RIPPLE
 ) -> tuple[Crossover, int | None]:
-    """From where on the side of the longest length stays at longer ones too.
+    """The crossover after which the side of the longest length lasts at longer ones too.
 
-    Padding may bring the two together once more just behind the longest length. Where the side does
-    not stay, also the last length that has it from the longest on.
+    Just beyond the longest length, padding may bring the two costs together once more.
+
+    Returns:
+        The crossover, and, where the side does not last, the last length that keeps it.
     """
-    far = max(longest, min(_FARTHER * longest, _FARTHEST))
+    far = max(longest, min(_LONGEST_FACTOR * longest, _LONGEST_SEARCHED))
     side = side_of(cost(longest), reference(longest))
     beyond = solve_crossover(cost, reference, -(-far // step) * step, step, ripple)
-    # What holds in the last of many steps alone may end with the next.
+    # A side that holds only in the last of many steps may end with the next.
     if beyond.side == side and (beyond.first <= longest or beyond.first <= _SETTLED * far):
         return beyond, None
     within = solve_crossover(cost, reference, longest, step, ripple)
-    others = (
+    on_other_side = (
         n
         for n in range(longest + 1, min(far, longest + ripple * step))
         if side_of(cost(n), reference(n)) != side
     )
-    return within, next(others, beyond.before + 1) - 1
+    return within, next(on_other_side, beyond.before + 1) - 1
 
 
-def _of_custom(one: Series, other: Series) -> Iterator[CrossoverFinding]:
+def _of_custom(series: Series, reference: Series) -> Iterator[CrossoverFinding]:
     """Solved from polynomials and closed forms and confirmed by counts, or else by counts alone."""
     for resource, quantity in QUANTITIES.items():
-        costs, references = (dict(series.points(quantity)) for series in (one, other))
-        lengths = [length for length in costs if references.get(length)]
+        costs, reference_costs = (dict(member.points(quantity)) for member in (series, reference))
+        lengths = [length for length in costs if reference_costs.get(length)]
         if not lengths:
             continue
         longest = lengths[-1]
-        sides = _sides(_counts(one, resource), _counts(other, resource))
-        guess, until = _guess(one, other, resource, longest)
-        crossing = search_crossover(sides, lengths, guess)
-        until = until if crossing == guess else None
-        ratio = costs[longest] / references[longest]
+        sides = _sides(_counts(series, resource), _counts(reference, resource))
+        guess, until = _guess(series, reference, resource, longest)
+        crossover = search_crossover(sides, lengths, guess)
         yield CrossoverFinding(
-            one.label, other.label, resource, crossing, longest, ratio, until=until
+            series.label,
+            reference.label,
+            resource,
+            crossover,
+            longest,
+            costs[longest] / reference_costs[longest],
+            until=until if crossover == guess else None,
         )
 
 
 def _counts(series: Series, resource: Predicted) -> Count:
-    if not series.is_own:
+    if not series.is_custom:
         return closed_costs(series)[resource]
     costs = counted_costs(series)
     return lambda length: costs.count(resource, length)
 
 
-def _sides(cost: Count, reference: Count) -> Callable[[int], Side | None]:
-    def at(length: int) -> Side | None:
-        one, other = cost(length), reference(length)
-        return None if one is None or other is None else side_of(one, other)
+def _sides(count: Count, reference_count: Count) -> Callable[[int], Side | None]:
+    def side_at(length: int) -> Side | None:
+        cost, reference = count(length), reference_count(length)
+        return None if cost is None or reference is None else side_of(cost, reference)
 
-    return at
+    return side_at
 
 
 def _guess(
-    one: Series, other: Series, resource: Predicted, longest: int
+    series: Series, reference: Series, resource: Predicted, longest: int
 ) -> tuple[Crossover | None, int | None]:
-    """The crossing of what is known at every length; None where that is not so of both."""
-    cost, reference = (_exact_cost(series, resource) for series in (one, other))
-    if cost is None or reference is None:
+    """The crossover of costs that are known at every length; None unless both are."""
+    cost, reference_cost = (_exact_cost(member, resource) for member in (series, reference))
+    if cost is None or reference_cost is None:
         return None, None
-    steps = (_step(series, resource) for series in (one, other))
-    return lasting(cost, reference, longest, ripple=max(RIPPLE, 2 * sum(steps)))
+    steps = (_step(member, resource) for member in (series, reference))
+    return lasting(cost, reference_cost, longest, ripple=max(RIPPLE, 2 * sum(steps)))
 
 
 def _exact_cost(series: Series, resource: Predicted) -> Cost | None:
-    if not series.is_own:
+    if not series.is_custom:
         return closed_costs(series)[resource]
-    told = counted_costs(series).growth(resource)
-    return told.cost if told and told.is_known_everywhere else None
+    growth = counted_costs(series).growth(resource)
+    return growth.cost if growth and growth.is_known_everywhere else None
 
 
 def _step(series: Series, resource: Predicted) -> int:
-    if not series.is_own:
+    if not series.is_custom:
         return series.kernel.padding_multiple(series.workload)
-    told = counted_costs(series).growth(resource)
-    return told.step if told else 1
+    growth = counted_costs(series).growth(resource)
+    return growth.step if growth else 1
 
 
-def _in_time(one: Series, other: Series) -> Iterator[CrossoverFinding]:
-    """From ratios of paired rounds, not from two medians: drift hits both of a pair alike."""
-    name = other.rows[0].kernel
+def _in_time(series: Series, reference: Series) -> Iterator[CrossoverFinding]:
+    """From ratios of paired rounds, not from two medians: drift affects both of a pair alike."""
+    name = reference.rows[0].kernel
     ratios = [
         MeasuredRatio(
             row.workload.seq_len,
             *(float(row.values[f"{RATIO}{end}:{name}"]) for end in ("", "_low", "_high")),
         )
-        for row in one.rows
+        for row in series.rows
         if f"{RATIO}:{name}" in row.values
     ]
     if not ratios:
         return
     measured, last = interpolate_crossover(ratios), ratios[-1]
     yield CrossoverFinding(
-        one.label,
-        other.label,
+        series.label,
+        reference.label,
         "time",
-        measured.crossing,
+        measured.crossover,
         last.seq_len,
         last.median,
         (last.low, last.high),

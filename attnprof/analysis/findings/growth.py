@@ -10,7 +10,7 @@ from attnprof.core.growth.laws import DoublingLaw, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
 
 _DOUBLINGS = range(4, 11)
-"""Of the longest length; the last of them are those of the highest power."""
+"""Doublings of the longest length, the last of which show the highest power of the cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,12 @@ class GrowthFinding:
     Attributes:
         label: the series.
         growth: the exact polynomial, solved at multiples of `step`; None where there is none.
-        longest: the longest length of the series.
-        step: the multiple that the kernel pads lengths to.
-        multiple: the polynomial holds at multiples of so many tokens, and was not seen to hold
-            between them; 1 where it holds there too.
+        longest: the longest length of the series, in tokens.
+        step: the multiple of tokens that the kernel pads lengths to; 1 without padding.
+        multiple: the polynomial was checked only at multiples of so many tokens; 1 where it holds
+            between them too.
         law: the law at long lengths, where the polynomial does not hold there.
-        solved_to: the longest length that the polynomial was solved from.
+        solved_to: the longest length that the polynomial was solved from, in tokens.
     """
 
     label: str
@@ -38,8 +38,8 @@ class GrowthFinding:
 
 
 def find_growth(series: Series) -> GrowthFinding | None:
-    """The growth of one series; None where it was counted at too few lengths to tell."""
-    return _of_own(series) if series.is_own else _of_built_in(series)
+    """The growth of one series; None where its MACs could be counted at fewer than two lengths."""
+    return _of_custom(series) if series.is_custom else _of_built_in(series)
 
 
 def _of_built_in(series: Series) -> GrowthFinding:
@@ -55,11 +55,17 @@ def _of_built_in(series: Series) -> GrowthFinding:
     return GrowthFinding(series.label, None, longest, step, 1, law, law.longer)
 
 
-def _of_own(series: Series) -> GrowthFinding | None:
-    told = counted_costs(series).growth("MACs")
-    if told is None:
+def _of_custom(series: Series) -> GrowthFinding | None:
+    fitted = counted_costs(series).growth("MACs")
+    if fitted is None:
         return None
     longest = series.points("executed_macs")[-1][0]
     return GrowthFinding(
-        series.label, told.growth, longest, told.step, told.multiple, told.law, told.longest
+        series.label,
+        fitted.growth,
+        longest,
+        fitted.step,
+        fitted.multiple,
+        fitted.law,
+        fitted.longest,
     )

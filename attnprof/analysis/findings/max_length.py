@@ -1,4 +1,4 @@
-"""The longest sequence of each series that fits in memory, and its time."""
+"""The longest sequence of each series that fits in memory, and its predicted time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from attnprof.core.machine import Machine
 from attnprof.core.workload import Case
 
 MAX_SEARCHED_LENGTH = 2**40
-"""Tokens beyond which nobody asks whether they fit."""
+"""Longer sequences, in tokens, are not searched: nobody needs to know whether they fit."""
 
 Needed = Callable[[int], "int | None"]
-"""Bytes that a length needs; None where they cannot be told."""
+"""Bytes that a length needs; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class MaxLengthFinding:
 
     Attributes:
         label: the series.
-        longest: tokens of the longest that fits; 0 where none does.
+        longest: the longest length that fits, in tokens; 0 where none does.
         available_bytes: the memory that it has to fit in.
-        time: predicted for that length; None where nothing tells it.
+        time: the predicted time at that length; None where there is nothing to predict it from.
     """
 
     label: str
@@ -42,7 +42,7 @@ def find_max_length(
     series: Series, available_bytes: int, machine: Machine | None = None
 ) -> MaxLengthFinding | None:
     """The longest length whose parameters, inputs and peak fit; None where that is not known."""
-    needed = _needed_by_custom(series) if series.is_own else _needed_by_built_in(series)
+    needed = _needed_by_custom(series) if series.is_custom else _needed_by_built_in(series)
     if needed is None:
         return None
     shortest = max(1, *(1 + layer.last_position for layer in series.workload.layers))
@@ -58,13 +58,18 @@ def find_max_length(
 
 
 def max_length(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:
-    """The longest length that needs no more than there is, by doubling and bisection.
+    """The longest length that needs at most `available_bytes`, by doubling and bisection.
 
-    A longer sequence is taken to need no less than a shorter one.
+    Assumes that a longer sequence never needs less memory than a shorter one.
+
+    Args:
+        needed: bytes by length.
+        available_bytes: the limit.
+        shortest: the first length of the search, in tokens.
 
     Returns:
-        0 where not even the shortest fits; None where the need is not known as far as it goes, or
-        where all lengths up to `MAX_SEARCHED_LENGTH` fit.
+        0 where not even the shortest length fits; None where `needed` is None on the way, or where
+        all lengths up to `MAX_SEARCHED_LENGTH` fit.
     """
 
     def fits(length: int) -> bool | None:
@@ -78,37 +83,37 @@ def _needed_by_built_in(series: Series) -> Needed:
     kernel, workload = series.kernel, series.workload
 
     def needed(length: int) -> int:
-        here = workload.at(length)
-        return kernel.static_bytes(here) + kernel.peak_bytes(here)
+        at_length = workload.at(length)
+        return kernel.static_bytes(at_length) + kernel.peak_bytes(at_length)
 
     return needed
 
 
 def _needed_by_custom(series: Series) -> Needed | None:
-    """The peak by its exact polynomial, else counted as far as that goes; None without any.
+    """The bytes of parameters, inputs and the peak; None where no peak was counted.
 
-    Parameters do not grow and inputs grow as the length or not at all, so what is held is told by
-    two lengths.
+    The peak follows its exact polynomial where there is one, else it is counted. Parameters do not
+    grow, and inputs grow linearly or not at all, so two lengths determine the sum of both.
     """
     lengths = [length for length, _ in series.points("predicted_peak_bytes")]
     if not lengths:
         return None
     costs = counted_costs(series)
-    told = costs.growth("memory")
+    growth = costs.growth("memory")
+    exact = growth if growth is not None and growth.is_known_everywhere else None
     shorter, longer = lengths[0], lengths[-1]
     if shorter == longer:
         shorter = max(1, longer // 2)
-    with suppress(Exception):  # it is the user's code, and need not run at every length
+    with suppress(Exception):  # user code, which need not run at every length
         least, most = (
             series.kernel.static_bytes(series.workload.at(length)) for length in (shorter, longer)
         )
         slope = (most - least) / max(1, longer - shorter)
 
         def needed(length: int) -> int | None:
-            is_exact = told is not None and told.is_known_everywhere
-            peak = told.cost(length) if told and is_exact else costs.count("memory", length)
-            held = most + slope * (length - longer)
-            return None if peak is None else round(held) + int(peak)
+            peak = exact.cost(length) if exact else costs.count("memory", length)
+            static = most + slope * (length - longer)
+            return None if peak is None else round(static) + int(peak)
 
         return needed
     return None
@@ -121,5 +126,5 @@ def _time(series: Series, longest: int, machine: Machine | None) -> PredictedTim
         for row in series.rows
         if not row.withheld and (sample := sample_from(name, row.workload, row.values)) is not None
     ]
-    forecast = predict_case(Case(name, series.workload.at(longest)), samples, machine)
-    return None if forecast is None else forecast.time
+    prediction = predict_case(Case(name, series.workload.at(longest)), samples, machine)
+    return None if prediction is None else prediction.time

@@ -1,4 +1,4 @@
-"""Which series are faster than the reference at which lengths, and what would decide the others."""
+"""At which lengths a series is faster than the reference, and what would decide the others."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class LengthVerdict:
     """The verdict at one length.
 
     Attributes:
-        seq_len: the length.
-        verdict: on the series against the reference there.
-        seconds_needed: about how long the rounds that would decide it take; None where there are
-            none, or more than are ever run.
+        seq_len: the length, in tokens.
+        verdict: the series against the reference at that length.
+        seconds_needed: about how long the rounds take that would decide it; None where it is
+            decided, or where that would take more than `MOST_ROUNDS` rounds.
     """
 
     seq_len: int
@@ -37,7 +37,7 @@ class VerdictFinding:
         label: the series.
         reference: the kernel that it is compared with.
         lengths: the verdicts, in ascending lengths.
-        withheld: lengths without one, by the reason.
+        withheld: lengths without a verdict, by the reason.
     """
 
     label: str
@@ -52,35 +52,37 @@ def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictF
     for row in table.rows:
         seq_len = row.workload.seq_len
         round_ns[seq_len] = round_ns.get(seq_len, 0) + (row.integer("time_ns") or 0)
-    measured = {row.workload for row in table.rows if row.kernel == REFERENCE and row.withheld}
+    disturbed = {row.workload for row in table.rows if row.kernel == REFERENCE and row.withheld}
     findings = (
-        VerdictFinding(one.label, REFERENCE, _lengths(one, round_ns), _withheld(one, measured))
-        for one in series
+        VerdictFinding(
+            member.label, REFERENCE, _verdicts(member, round_ns), _withheld(member, disturbed)
+        )
+        for member in series
     )
     return [finding for finding in findings if finding.lengths or finding.withheld]
 
 
-def _withheld(series: Series, references: Container[Workload]) -> dict[str, tuple[int, ...]]:
-    """Where both were timed, and something else disturbed that."""
-    found: dict[str, tuple[int, ...]] = {}
+def _withheld(series: Series, disturbed: Container[Workload]) -> dict[str, tuple[int, ...]]:
+    """Lengths at which other processes disturbed the timing of both, by the reason."""
+    lengths: dict[str, tuple[int, ...]] = {}
     for row in series.rows:
-        is_pair = row.kernel != REFERENCE and row.workload.densified() in references
+        is_pair = row.kernel != REFERENCE and row.workload.densified() in disturbed
         if row.withheld and is_pair:
-            found[row.withheld] = (*found.get(row.withheld, ()), row.workload.seq_len)
-    return found
+            lengths[row.withheld] = (*lengths.get(row.withheld, ()), row.workload.seq_len)
+    return lengths
 
 
-def _lengths(series: Series, round_ns: Mapping[int, int]) -> tuple[LengthVerdict, ...]:
-    told = ((row.workload.seq_len, row.verdict) for row in series.rows)
+def _verdicts(series: Series, round_ns: Mapping[int, int]) -> tuple[LengthVerdict, ...]:
+    by_length = ((row.workload.seq_len, row.verdict) for row in series.rows)
     return tuple(
-        LengthVerdict(seq_len, one, _seconds_needed(one, round_ns[seq_len]))
-        for seq_len, one in told
-        if one is not None
+        LengthVerdict(seq_len, verdict, _seconds_needed(verdict, round_ns[seq_len]))
+        for seq_len, verdict in by_length
+        if verdict is not None
     )
 
 
 def _seconds_needed(verdict: Verdict, round_ns: int) -> int | None:
-    """Rounded up to two digits: a budget is for a person to type."""
+    """Rounded up to two digits, as a budget that someone types."""
     if not verdict.rounds_needed or verdict.rounds_needed > MOST_ROUNDS or not round_ns:
         return None
     seconds = math.ceil(verdict.rounds_needed * round_ns / 1e9)

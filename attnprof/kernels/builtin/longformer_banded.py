@@ -14,8 +14,6 @@ from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.kernels.builtin._products import (
-    FUSED_BACKWARD_PRODUCTS,
-    FUSED_FORWARD_PRODUCTS,
     fused_products,
     pass_factor,
 )
@@ -88,9 +86,9 @@ def executed_macs(workload: Workload) -> int:
 
 def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
     n, width, factor = workload.seq_len, workload.hidden_size, pass_factor(workload)
-    band = FUSED_FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
+    band = formulas.FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
     if workload.mode == "training":
-        band += FUSED_BACKWARD_PRODUCTS * _scores(workload, layer, _backward_tiles(workload, layer))
+        band += formulas.BACKWARD_PRODUCTS * _scores(workload, layer, _backward_tiles(workload, layer))
     projections = factor * 3 * n * width**2
     attention = workload.batch_size * (
         projections + band * workload.head_dim + _global_rows_macs(workload, layer)
