@@ -43,7 +43,7 @@ def compare(
     markdown: options.Markdown = None,
     png: options.Png = None,
 ) -> None:
-    """Run real kernels: MACs by every counter, peak memory, time.
+    """Measure real kernels: MACs by every counter, peak memory, time.
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
@@ -51,25 +51,27 @@ def compare(
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.columns import COMPARE_COLUMNS
 
-    with graceful_shutdown() as ending:
+    with graceful_shutdown() as shutdown:
         try:
             request = prepare_compare(options.passed_options(ctx))
         except KeyboardInterrupt:
-            echo_err(f"attnprof: {ending.word}; nothing was measured yet")
-            raise typer.Exit(ending.exit_code) from None
+            echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
+            raise typer.Exit(shutdown.exit_code) from None
         with request:
             try:
                 with progress() as observe:
                     request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
             except KeyboardInterrupt:
-                echo_err(f"attnprof: {ending.word}; what was finished is kept")
-            except MeasurementError as error:  # of a file; the results are shown all the same
+                echo_err(f"attnprof: {shutdown.word}; finished results are kept")
+            except (
+                MeasurementError
+            ) as error:  # a file cannot be written; the results are still shown
                 echo_err(f"attnprof: {error}")
-                ending.exit_code = ending.exit_code or error.exit_code
+                shutdown.exit_code = shutdown.exit_code or error.exit_code
             if not request.outputs.takes_stdout:
-                show_results(request.table, COMPARE_COLUMNS, request.machine)
+                show_results(request.table, COMPARE_COLUMNS, request.machine_line)
             for path in request.outputs.written:
                 echo_err(f"written: {path}")
-            if ending.exit_code == 0 and request.table.has_failures:
-                ending.exit_code = MeasurementError.exit_code
-    raise typer.Exit(ending.exit_code)
+            if shutdown.exit_code == 0 and request.table.has_failures:
+                shutdown.exit_code = MeasurementError.exit_code
+    raise typer.Exit(shutdown.exit_code)

@@ -96,7 +96,7 @@ def test_bad_input_is_one_line_that_names_the_option(words: str, named: str) -> 
 def test_cuda_without_cuda_is_refused() -> None:
     done = attnprof("compare", "--device", "cuda")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--device cuda: torch sees no CUDA device here" in done.stderr
+    assert "--device cuda: torch finds no CUDA device; use cpu or auto" in done.stderr
 
 
 def test_unknown_command_says_what_is_near() -> None:

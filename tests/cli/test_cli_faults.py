@@ -197,11 +197,11 @@ def test_a_home_that_cannot_be_written_is_no_noise(tmp_path: Path) -> None:
 
 LONG = "9" * 5000
 BAD = [
-    (("--lenght", "512"), "--lenght: there is no such option; did you mean --len?"),
-    (("-len", "512"), "-len: there is no such option; did you mean --len?"),
-    (("--global", "2"), "--global: there is no such option; did you mean --global-tokens?"),
-    (("512", "1024"), "512 1024: name the option, as --len 512 1024"),
-    (("bert-sdpa",), "bert-sdpa: name the option, as --kernel bert-sdpa"),
+    (("--lenght", "512"), "--lenght: unknown option; did you mean --len?"),
+    (("-len", "512"), "-len: unknown option; did you mean --len?"),
+    (("--global", "2"), "--global: unknown option; did you mean --global-tokens?"),
+    (("512", "1024"), "512 1024: name the option, as in --len 512 1024"),
+    (("bert-sdpa",), "bert-sdpa: name the option, as in --kernel bert-sdpa"),
     (("--len", LONG), f"at most {MAX_NUMBER:,}"),
     (("--len", "9" * 30), f"at most {MAX_NUMBER:,}"),
     (("--len", "４"), "--len ４: lengths are positive whole numbers"),
@@ -216,7 +216,7 @@ BAD = [
     (("--num-heads", "100000000"), "--num-heads 100000000: a layer has at most 10,000 heads"),
     (("--device", "gpu"), "--device gpu: did you mean cuda?"),
     (("--dtype", "half"), "--dtype half: did you mean float16?"),
-    (("--model", ""), "--model (nothing): needs a value"),
+    (("--model", ""), "--model (empty): needs a value"),
     (("--timeout", "９"), "--timeout ９: a positive number of seconds"),
     (("--timeout", "9" * 30), "a positive number of seconds, at most"),
     (("--csv", "/dev/stdin"), "--csv /dev/stdin: is what is read; name a file"),
@@ -253,7 +253,7 @@ def test_lengths_reach_as_far_as_numbers_do() -> None:
 def test_an_option_without_a_command_is_told() -> None:
     result = CliRunner().invoke(app, ["--len", "512"])
     assert result.exit_code == 2
-    assert "options stand behind a command" in result.stderr
+    assert "options go after the command, as in attnprof compare --len 512" in result.stderr
 
 
 def test_other_words_for_a_choice_are_known() -> None:

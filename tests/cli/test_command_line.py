@@ -14,8 +14,8 @@ from attnprof.kernels import names
 
 INTERRUPTED = """
 import os, signal, sys, time
-from attnprof import runner
 from attnprof.cli import app
+from attnprof.measure import runner
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 measure = runner.measure
@@ -44,7 +44,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     )
     assert done.returncode == 130
     assert done.stderr.splitlines() == [
-        "attnprof: interrupted; what was finished is kept",
+        "attnprof: interrupted; finished results are kept",
         f"written: {path}",
     ]
     assert "64 tokens" in done.stdout

@@ -55,10 +55,10 @@ def test_help_and_estimate_load_no_other_command() -> None:
 
 
 def test_summaries_in_the_list_are_the_first_lines_of_the_commands_help() -> None:
-    from attnprof.cli.lazy_commands import Deferred
+    from attnprof.cli.lazy_commands import LazyCommand
 
     for name, summary in SUMMARIES.items():
-        found = Deferred(name, summary).load()
+        found = LazyCommand(name, summary).load()
         assert (found.help or "").splitlines()[0] == summary
 
 

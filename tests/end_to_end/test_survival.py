@@ -174,7 +174,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: int, code: int, word:
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == code
-    assert f"attnprof: {word}; what was finished is kept\n" in stderr
+    assert f"attnprof: {word}; finished results are kept\n" in stderr
     assert "Traceback" not in stderr
     assert_ended(children)
     rows = path.read_text().splitlines()[1:]

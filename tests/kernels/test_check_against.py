@@ -113,7 +113,7 @@ def test_on_resume_a_wrong_row_stands_for_the_same_reference_alone(tmp_path: Pat
         ("checked:number", "is int; name a function"),
         ("fused", "as pkg.mod:name"),
         ("config.json", "as pkg.mod:name"),
-        ("fatal_import:thing", "when it was imported"),
+        ("fatal_import:thing", "while importing it"),
     ],
 )
 def test_bad_names_are_refused_before_any_work(reference: str, words: str) -> None:
@@ -132,4 +132,4 @@ def test_it_is_for_the_users_own_alone() -> None:
     done = CliRunner().invoke(app, ["compare", *words])
     assert done.exit_code == 2
     assert "--check-against" in done.output
-    assert "only what is your own" in " ".join(done.output.split())
+    assert "applies to custom kernels only" in " ".join(done.output.split())

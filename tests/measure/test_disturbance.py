@@ -18,13 +18,13 @@ from attnprof.core.verdict import verdict
 from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
 from attnprof.measure.disturbance import (
     Disturbance,
-    Environs,
+    Surroundings,
     RoundLog,
     Timed,
     describe_disturbance_of,
 )
 from attnprof.measure.rounds import Budget, Measured, cpu_timer, measure_rounds
-from attnprof.measure.system_load import CpuTimes, longest_wait_ns, own_seconds, thread_waits
+from attnprof.measure.system_load import CpuTimes, longest_wait_ns, own_cpu_seconds, thread_waits
 
 TWO_CORES = Conditions(logical_cores=2, usable_cores=2, physical_cores=2, threads=2)
 
@@ -68,8 +68,8 @@ class Machine:
         busy = self.own + self.others
         return CpuTimes(self.now, busy, self.own, self.stolen, 2 * self.now)
 
-    def surroundings(self) -> Environs:
-        return Environs(self.load, lambda: self.threads, 2, lambda: self.now)
+    def surroundings(self) -> Surroundings:
+        return Surroundings(self.load, lambda: self.threads, 2, lambda: self.now)
 
     def compare(self, seconds: float = 2.0) -> Measured[str]:
         """A kernel that takes 20 ms beside one that is 0.85x as fast and suffers far more."""
@@ -189,7 +189,7 @@ def test_what_the_hypervisor_takes_disturbs_the_rounds_around_it() -> None:
 def test_without_waits_processor_times_tell() -> None:
     loaded = Machine(lambda seconds: 1.0, tells_waits=False).compare()
     assert loaded.disturbance.is_withheld
-    assert not loaded.disturbance.tells_waits
+    assert not loaded.disturbance.reports_waits
     assert not Machine(tells_waits=False).compare().disturbance.is_withheld
     single = Machine(lambda seconds: 1.0, threads=1, tells_waits=False).compare()
     assert single.disturbance.left_out == 0
@@ -239,7 +239,7 @@ def test_a_few_disturbed_rounds_are_not_worth_a_word() -> None:
     few = Disturbance(rounds=100, left_out=10, before=before, after=after)
     assert describe_disturbance_of(few, lambda: 2, nothing) == ""
     many = describe_disturbance_of(replace(few, left_out=40), lambda: 2, nothing)
-    assert many.startswith("40 of 100 rounds are left out: other processes used 1.0 of ")
+    assert many.startswith("40 of 100 rounds were discarded: other processes used 1.0 of ")
     withheld = describe_disturbance_of(
         replace(few, left_out=98, is_withheld=True), lambda: 2, nothing
     )
@@ -252,7 +252,7 @@ def test_busy_processes_are_told_by_their_work_and_new_ones_are_among_them() -> 
         10.0, {(1, 0.0): ("old", 9.0), (2, 0.0): ("idle", 7.1), (3, 4.0): ("new", 8.0)}
     )
     assert busy_between(before, after) == (BusyProcess("new", 3, 0.8), BusyProcess("old", 1, 0.4))
-    assert (os.getpid(), time.process_time()) <= own_seconds()
+    assert (os.getpid(), time.process_time()) <= own_cpu_seconds()
     assert os.getpid() not in {pid for pid, _ in snapshot().seconds}
 
 

@@ -158,7 +158,7 @@ def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPa
     machine = doctor.profile_with(Hospital(slow), ProbeSettings(max_seconds=0.5), lambda *_: None)
     assert not machine.kernel_samples
     reason = machine.left_out["bert-sdpa at 32 tokens"]
-    assert reason == "no time left of 0.5 s; raise --max-seconds"
+    assert reason == "not enough time left of 0.5 s; raise --max-seconds"
 
 
 def test_times_that_others_disturbed_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_noise_is_left_out_without_the_rate_that_it_needs(
     fates = QUICK | {doctor_probes.matmul_rate: Outcome(failure="took more than 1 s")}
     machine = doctor.profile_with(Hospital(fates), ProbeSettings(), lambda *_: None)
     assert machine.noise is None
-    assert machine.left_out["noise"] == "it is measured with float32 products, which failed"
+    assert machine.left_out["noise"] == "needs float32 matrix products, which failed"
     path = tmp_path / "machine.json"
     path.write_text(machine.to_json())
     assert read_machine(str(path)) == machine
@@ -268,7 +268,7 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: Hospital({}))
     result = CliRunner().invoke(app, ["doctor", "--device", "cuda"])
     assert result.exit_code == UsageError.exit_code
-    assert "torch sees no CUDA device here" in result.stderr
+    assert "torch finds no CUDA device; use cpu or auto" in result.stderr
 
 
 def test_a_machine_is_examined_from_end_to_end_without_torch_in_the_caller(tmp_path: Path) -> None:

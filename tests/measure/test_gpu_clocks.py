@@ -73,7 +73,7 @@ def test_clocks_and_what_throttled_them_are_told(monkeypatch: pytest.MonkeyPatch
     nvml = FakeNvml([1980, 1980, 1410, 1700], [0, 1, 4, 4 + 32])
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     assert looked(monitor_clocks(), 3) == (
-        "clocks 1,410 to 1,980 of 1,980 MHz; throttled: power cap, heat; 64 °C; up to 689 W"
+        "clocks 1,410 to 1,980 of 1,980 MHz; throttled: power cap, thermal slowdown; 64 °C; up to 689 W"
     )
 
 

@@ -23,7 +23,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import wrong_output
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 from attnprof.report.chart import render_png
 from attnprof.report.columns import COMPARE_COLUMNS
@@ -183,7 +183,7 @@ def test_a_gradient_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_has_other_attentions_than_the_workload_is_an_error() -> None:
     call = kernels.find("longformer-banded").build(Workload(sliding(8), 40, 64))
-    with pytest.raises(MeasurementError, match="1 attentions were found where"):
+    with pytest.raises(MeasurementError, match="found 1 attention modules for"):
         wrong_output(call, Workload(WORKLOADS[-1].pattern, 40, 64))
 
 

@@ -17,7 +17,7 @@ from attnprof.counting import counters
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.peak_memory import PeakMemory
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 from attnprof.report.journal import journal_path
 

@@ -16,7 +16,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}

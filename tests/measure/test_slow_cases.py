@@ -17,7 +17,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.measure.slow_cases import SLOWEST_RATE, SlowCases
 from attnprof.options import read_cases
 
@@ -85,8 +85,8 @@ def test_shorter_lengths_of_the_series_tell_and_no_rate_is_measured(
     assert slow.reason(case(4096), timed(2048, 0.1)) == ""
     # Four times the scores of 10 s, with an interval of 22 %.
     reason = slow.reason(case(4096), timed(2048, 10))
-    assert reason.startswith("one call is predicted to take ")
-    assert reason.endswith(" or more, far past --max-seconds 1; raise it, or add --allow-slow")
+    assert reason.startswith("one call is predicted to take at least ")
+    assert reason.endswith(", far beyond --max-seconds 1; raise it, or add --allow-slow")
     assert rate.asked == 0
 
 
