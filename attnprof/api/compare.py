@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Unpack
 
 from attnprof import kernels
-from attnprof.api.estimate import EstimateOptions
-from attnprof.core import machine as machines
-from attnprof.core.cpu import computing_with, cpu_threads
+from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
+from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
-from attnprof.core.files import is_special
-from attnprof.core.machine import Machine
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
-from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
@@ -26,38 +21,14 @@ from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure import Observer, environment, runner, worker_tasks
-from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import Measurements
-from attnprof.options import (
-    read_cases,
-    read_device_name,
-    read_kernel_names,
-    read_seconds,
-    read_threads,
-    reject_unknown_options,
-)
+from attnprof.options import read_cases
 from attnprof.report.formats import renderers
-from attnprof.report.journal import Journal, RunFingerprint, journal_path
-from attnprof.report.outputs import STDOUT, Outputs
-
-DEFAULT_MAX_SECONDS = 15.0
+from attnprof.report.journal import Journal, RunFingerprint
+from attnprof.report.outputs import Outputs
 
 _FINGERPRINT_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
-
-
-class CompareOptions(EstimateOptions, total=False):
-    """Options of `attnprof compare`."""
-
-    no_count: bool
-    no_time: bool
-    no_memory: bool
-    max_seconds: float | None
-    precision: float | None
-    threads: int | None
-    resume: bool
-    allow_slow: bool
-    check_against: str | None
 
 
 @dataclass(slots=True)
@@ -175,29 +146,6 @@ class CompareRequest:
                 warn(f"{error}; continuing, will retry")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CheckedOptions:
-    """Options of a comparison that are checked before any process is started.
-
-    Attributes:
-        options: as they were passed.
-        measurements: what to measure.
-        device_name: `auto`, `cpu` or `cuda`.
-        machine: stored machine for predictions; None for none.
-        threads: that the CPU computes with.
-        kernel_names: each once.
-        journal_path: where records are kept as they come; None if no results file is written.
-    """
-
-    options: CompareOptions
-    measurements: Measurements
-    device_name: str
-    machine: Machine | None
-    threads: int
-    kernel_names: list[str]
-    journal_path: Path | None
-
-
 def prepare_compare(options: CompareOptions) -> CompareRequest:
     """Check the options of a comparison, cheap checks first, and start its processes.
 
@@ -205,7 +153,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         UsageError: for the first option that cannot be used.
         MeasurementError: when the processes cannot be started.
     """
-    checked = _check_options(options)
+    checked = check_options(options)
     with ExitStack() as stack:
         stack.enter_context(computing_with(checked.threads))
         workers = stack.enter_context(_workers(checked))
@@ -215,56 +163,7 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         return _prepare_with(workers, checked, stack)
 
 
-def _check_options(options: CompareOptions) -> _CheckedOptions:
-    """Check everything that needs no other process.
-
-    Raises:
-        UsageError: for the first option that cannot be used.
-    """
-    reject_unknown_options(options, CompareOptions)
-    measurements = _read_measurements(options)
-    device_name = read_device_name(options)
-    path = options.get("machine")
-    machine = None if path is None else machines.read_machine(path)
-    threads = read_threads(options) or cpu_threads()
-    names = read_kernel_names(options)
-    has_custom = any(kernels.is_custom(name) for name in names)
-    if measurements.check_against and not has_custom:
-        raise UsageError(
-            "check_against",
-            measurements.check_against,
-            "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
-            "always checked against their pattern's definition",
-        )
-    Outputs.read(options, {})
-    results_journal = _journal_path(options)
-    if not has_custom:
-        read_cases(options, "cpu")
-    return _CheckedOptions(
-        options=options,
-        measurements=measurements,
-        device_name=device_name,
-        machine=machine,
-        threads=threads,
-        kernel_names=names,
-        journal_path=results_journal,
-    )
-
-
-def _read_measurements(options: CompareOptions) -> Measurements:
-    return Measurements(
-        count=not options.get("no_count"),
-        time=not options.get("no_time"),
-        memory=not options.get("no_memory"),
-        max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
-        precision=_precision(options.get("precision")),
-        timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
-        allow_slow=bool(options.get("allow_slow")),
-        check_against=options.get("check_against"),
-    )
-
-
-def _prepare_with(workers: Workers, checked: _CheckedOptions, stack: ExitStack) -> CompareRequest:
+def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> CompareRequest:
     """Check the options that need a worker process, and open the journal.
 
     Raises:
@@ -300,7 +199,7 @@ def _prepare_with(workers: Workers, checked: _CheckedOptions, stack: ExitStack) 
 
 
 @contextmanager
-def _workers(checked: _CheckedOptions) -> Generator[Workers]:
+def _workers(checked: CheckedOptions) -> Generator[Workers]:
     """Forks of a process that has imported what is needed; or this process, without isolation.
 
     Kernels that are objects of this process cannot be isolated.
@@ -321,27 +220,6 @@ def _workers(checked: _CheckedOptions) -> Generator[Workers]:
         return
     with open_workers(worker_tasks.modules(names), {"OMP_NUM_THREADS": str(threads)}) as server:
         yield server
-
-
-def _precision(value: object) -> float:
-    try:
-        precision = TARGET_RELATIVE_WIDTH if value is None else float(str(value))
-    except ValueError:
-        precision = 0.0
-    if not 0 < precision < 1:
-        raise UsageError("precision", value, "a fraction between 0 and 1, such as 0.05 for 5 %")
-    return precision
-
-
-def _journal_path(options: CompareOptions) -> Path | None:
-    path = options.get("json")
-    if path and path != STDOUT and not is_special(Path(path)):
-        return journal_path(path)
-    if options.get("resume"):
-        raise UsageError(
-            "resume", path or "without --json", "needs the results file, as in --json a.json"
-        )
-    return None
 
 
 def _digest_of_reference(name: str | None, run: Callable[..., Any]) -> str:

@@ -113,11 +113,9 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
-    from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
-    from attnprof.report.streams import drop_stdout
 
     if format not in FORMATS:
         raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
@@ -134,26 +132,36 @@ def check(
             timeout=seconds,
             observe=observe,
         )
+    _write_result(result, format)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if format != "github":
+            sys.stderr.write(github.render(result))
+        _append_summary(markdown.render(result))
+    raise typer.Exit(result.exit_code)
+
+
+def _write_result(result: Check, format: str) -> None:
+    """Write the report to stdout.
+
+    Raises:
+        typer.Exit: when it cannot be written.
+    """
+    from attnprof.cli.console import echo_err
+    from attnprof.guard.reports import FORMATS
+    from attnprof.report.streams import drop_stdout
+
     try:
         if format == "text":
             _show(result)
         else:
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # the reader has closed the pipe; the verdict still counts
+    except (BrokenPipeError, SystemExit):  # the reader has closed the pipe; the verdict counts
         drop_stdout()
     except OSError as error:
         drop_stdout()
         echo_err(f"attnprof: the verdict could not be written: {error.strerror}")
         raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        if format != "github":
-            sys.stderr.write(github.render(result))
-        _append_summary(markdown.render(result))
-    raise typer.Exit(result.exit_code)
 
 
 def _append_summary(text: str) -> None:

@@ -26,7 +26,7 @@ def heartbeat(
             for the end of the context.
         clock: seconds, from any origin.
     """
-    begun, done = clock(), threading.Event()
+    start, done = clock(), threading.Event()
     last = ["starting", 0.0]
 
     def observe(activity: str, part: float) -> None:
@@ -35,7 +35,7 @@ def heartbeat(
     def beat() -> None:
         while not (wait or done.wait)(EVERY_SECONDS):
             activity, part = last
-            seconds = round(clock() - begun)
+            seconds = round(clock() - start)
             sys.stderr.write(f"attnprof: {activity} ({part:.0%} done, {seconds} s so far)\n")
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -169,9 +169,9 @@ class _MachineProfiler:
                 continue
             weight = case.workload.seq_len / _tokens(cases[index:])
             share = ROUNDS_PART * left_seconds * weight
-            begun = time.monotonic()
+            start = time.monotonic()
             sample: Sample | None = self._run(name, doctor_probes.time_kernel, case, seconds=share)
-            left_seconds -= time.monotonic() - begun
+            left_seconds -= time.monotonic() - start
             if sample is not None:
                 samples.append(_kernel_sample(case, sample))
         return tuple(sorted(samples, key=lambda timed: (timed.kernel, timed.sample.seq_len)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
@@ -115,7 +115,7 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
     """
     from attnprof.measure.rounds import Budget, measure_rounds
 
-    begun = time.monotonic()
+    start = time.monotonic()
     _set_threads(settings)
     kernel, workload = kernels.find(case.kernel), case.workload
     status, reason = feasibility(case)
@@ -126,7 +126,7 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
         raise MeasurementError(wrong)
     run, timer = kernel.build(workload).run, _timer(settings)
     timer(run)
-    left_seconds = max(0.001, seconds - (time.monotonic() - begun))
+    left_seconds = max(0.001, seconds - (time.monotonic() - start))
     measured = measure_rounds(
         {"": run},
         timer,
@@ -136,15 +136,7 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
     )
     for error in measured.failures.values():
         raise error
-    interval = median_interval(measured.times[""])
-    sample = Sample(
-        seq_len=workload.seq_len,
-        executed_macs=kernel.executed_macs(workload),
-        moved_bytes=kernels.moved_bytes(kernel, workload),
-        time_ns=round(interval.median),
-        time_low_ns=round(interval.low),
-        time_high_ns=round(interval.high),
-    )
+    sample = _sample(case, measured.times[""])
     disturbance = measured.disturbance
     before, after = disturbance.before, disturbance.after
     if not disturbance.is_withheld or before is None or after is None:
@@ -152,6 +144,20 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
     others = system_load.cores_used_by_others(before, after)
     return ProbeResult(
         value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2)
+    )
+
+
+def _sample(case: Case, times: Sequence[int]) -> Sample:
+    """The time of a case, from nanoseconds of single calls, with its MACs and moved bytes."""
+    kernel, workload = kernels.find(case.kernel), case.workload
+    interval = median_interval(times)
+    return Sample(
+        seq_len=workload.seq_len,
+        executed_macs=kernel.executed_macs(workload),
+        moved_bytes=kernels.moved_bytes(kernel, workload),
+        time_ns=round(interval.median),
+        time_low_ns=round(interval.low),
+        time_high_ns=round(interval.high),
     )
 
 

@@ -142,10 +142,10 @@ class _Rounds(Generic[Key]):
     ) -> Measured[Key]:
         """Run rounds until they suffice or the budget is spent."""
         log = RoundLog[Key](surroundings)
-        begun = self._budget.clock()
+        start = self._budget.clock()
         for keys in _orders(self._runs, self._failures, order):
             self._run_round(keys, log)
-            spent_seconds = self._budget.clock() - begun
+            spent_seconds = self._budget.clock() - start
             on_round(min(1.0, spent_seconds / self._budget.seconds))
             if self._is_done(log, spent_seconds):
                 break
@@ -234,9 +234,9 @@ def _by_key(
 def cpu_timer(run: Run) -> Timed:
     """Time one call on the CPU."""
     before = thread_waits()
-    begun = time.perf_counter_ns()
+    start = time.perf_counter_ns()
     run()
-    time_ns = time.perf_counter_ns() - begun
+    time_ns = time.perf_counter_ns() - start
     return Timed(time_ns, longest_wait_ns(before, thread_waits()))
 
 

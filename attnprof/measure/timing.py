@@ -69,24 +69,24 @@ class TimingSession:
         Raises:
             FailedError: when it cannot be built or called.
         """
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             self._build(case)
-            begun = time.monotonic()
+            start = time.monotonic()
             return self._run_task(worker_tasks.timed, case)
         except FailedError:
-            self._excluded_seconds += time.monotonic() - begun
+            self._excluded_seconds += time.monotonic() - start
             raise
 
     def _build(self, case: Case) -> None:
         if case in self._built:
             return
-        begun = time.monotonic()
+        start = time.monotonic()
         self._run_task(worker_tasks.build, case)
         self._built.add(case)
         if self._rebuilt:  # it was warmed up in the process that died
             self._run_task(worker_tasks.timed, case)
-        self._excluded_seconds += time.monotonic() - begun
+        self._excluded_seconds += time.monotonic() - start
 
     def clock_note(self) -> str:
         """What a reader should know about the GPU's clocks; empty if there is nothing."""
