@@ -189,8 +189,8 @@ AllowSlow = Annotated[
     bool,
     typer.Option(
         "--allow-slow",
-        help="Also run cases that are otherwise skipped because one call is predicted to take more than "
-        "twice --max-seconds.",
+        help="Also run cases that are otherwise skipped because one call is predicted to take more "
+        "than twice --max-seconds.",
         rich_help_panel=_MEASUREMENT,
     ),
 ]

@@ -57,8 +57,10 @@ def run_all(path: Path) -> Iterator[int]:
     """A run that goes on with what there is; how long its journal is after each record."""
     one = journal(path)
     wanted = [counters.quantity(name) for name in counters.names()] + ["peak_bytes", "time_ns"]
-    earlier = one.resumable(four(), wanted)
-    for each in runner.measure(four(), Measurements(), InProcessWorkers(), earlier=earlier):
+    earlier = one.resumable(resumable_cases(), wanted)
+    for each in runner.measure(
+        resumable_cases(), Measurements(), InProcessWorkers(), earlier=earlier
+    ):
         one.add(each)
         yield path.stat().st_size
     one.finish()
@@ -66,7 +68,7 @@ def run_all(path: Path) -> Iterator[int]:
     yield path.stat().st_size
 
 
-def four() -> tuple[Case, ...]:
+def resumable_cases() -> tuple[Case, ...]:
     small: Any = {"len": [64, 128], "hidden_size": 32, "num_heads": 2, "window": 16}
     kernels: Any = {"kernel": ["bert-sdpa", "bert-eager", "longformer-hf"]}
     return read_cases({**small, **kernels}, "cpu")
