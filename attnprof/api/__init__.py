@@ -1,1 +1,1 @@
-"""What the package and the command line share: options in, results out."""
+"""The functions behind the package and the command line: options in, results out."""

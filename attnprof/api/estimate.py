@@ -11,8 +11,8 @@ from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
-from attnprof.measure import runner
-from attnprof.measure.request import IsolationOptions, Request, isolated
+from attnprof.measure import closed_forms
+from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 from attnprof.report.formats import renderers
 from attnprof.report.outputs import OutputOptions, Outputs
@@ -31,7 +31,7 @@ class EstimateRequest(Request):
     Attributes:
         cases: what to cost.
         outputs: where results go.
-        machine: the stored machine whose times are predicted; None for no prediction.
+        machine: stored machine to predict times for; None for no predictions.
     """
 
     cases: tuple[Case, ...]
@@ -39,8 +39,8 @@ class EstimateRequest(Request):
     machine: Machine | None = None
 
     def run(self) -> ResultTable:
-        """Estimate, and save what was asked for."""
-        records = runner.estimate(self.cases)
+        """Estimate, and write the requested outputs."""
+        records = closed_forms.estimate(self.cases)
         table = ResultTable(with_predictions(records, self.machine) if self.machine else records)
         if self.machine:
             table.machine = self.machine
@@ -52,8 +52,8 @@ class EstimateRequest(Request):
 def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     """Check the options of an estimate.
 
-    `device` `auto` is `cpu` here: an estimate does not look at the machine. With a stored machine
-    it is that machine's device.
+    `device` `auto` means `cpu` here, as an estimate does not inspect the machine; with a stored
+    machine it means that machine's device.
 
     Raises:
         UsageError: for the first option that cannot be used.
@@ -65,9 +65,13 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
     if device == "auto":
         device = stored.device if stored else "cpu"
     if stored and device != stored.device:
-        raise UsageError("device", device, f"{path} has the times of {stored.device}")
+        raise UsageError(
+            "device",
+            device,
+            f"{path} was measured on {stored.device}; use --device {stored.device}",
+        )
     outputs = Outputs.read(options, renderers(None))
-    with isolated(options) as stack:
+    with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())
 
@@ -76,14 +80,15 @@ def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
     """Cost attention by closed forms: instant, without torch, at any length.
 
     Takes the options of `attnprof estimate` as keyword arguments, as text or as numbers:
-    `estimate(len=[512, "4k"], window=256, dilation="1x10:4x2")`. A list has several values of an
-    option, to be compared.
+    `estimate(len=[512, "4k"], window=256, dilation="1x10:4x2")`. A list gives several values of an
+    option, which are compared.
 
-    - `kernel`: also a module, a class of modules or a function, as what `pkg.mod:name` could name.
+    - `kernel`: also a module, a module class or a function, like anything that `pkg.mod:name`
+      could name.
     - `dilation`: a tuple is one value with a stride for each head, as in
-      `AttentionPattern.sliding(dilation=(1, 1, 2, 5))`; a list has several values, each a stride
+      `AttentionPattern.sliding(dilation=(1, 1, 2, 5))`; a list gives several values, each a stride
       for all heads, a tuple, or text.
-    - `global_tokens`: how many first tokens are global. Positions are text, as `"@0:17"`;
+    - `global_tokens`: number of leading global tokens. Positions are text, such as `"@0:17"`;
       `AttentionPattern.sliding` takes them as `global_positions=(0, 17)`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The command line: one file for each command, no arithmetic."""
+"""The command line: one file per command, no arithmetic."""
 
 from __future__ import annotations
 

@@ -13,7 +13,12 @@ from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
 from attnprof.measure import Observer
-from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
+from attnprof.measure.request import (
+    DEFAULT_TIMEOUT_SECONDS,
+    IsolationOptions,
+    Request,
+    open_kernel_processes,
+)
 from attnprof.options import GridOptions, read_cases, reject_unknown_options
 from attnprof.report.outputs import OutputOptions, Outputs
 
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from attnprof.analysis.audit_table import AuditTable
 
 UNEXPLAINED = 1
-"""The exit code of an audit that leaves something unexplained."""
+"""Exit code of an audit with counts that are not explained."""
 
 AUDIT_LENGTHS = (512, 1024)
 
@@ -44,7 +49,7 @@ class AuditRequest(Request):
     peers: tuple[str, ...]
 
     def run(self, observe: Observer = lambda activity, done: None) -> AuditTable:
-        """Count, explain, and save what was asked for."""
+        """Count, explain, and write the requested outputs."""
         from attnprof.measure.audit import audit
 
         result = audit(self.cases, self.peers, observe)
@@ -77,9 +82,9 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
     outputs = Outputs[AuditTable].read(
         paths, {"csv": AuditTable.to_csv, "json": AuditTable.to_json, "markdown": markdown}
     )
-    chosen = () if options.get("no_peers") else installed_peers()
-    with isolated(grid) as stack:
-        return AuditRequest(read_cases(grid, "cpu"), outputs, chosen, stack=stack.pop_all())
+    peers = () if options.get("no_peers") else installed_peers()
+    with open_kernel_processes(grid) as stack:
+        return AuditRequest(read_cases(grid, "cpu"), outputs, peers, stack=stack.pop_all())
 
 
 def audit(
@@ -104,9 +109,9 @@ def audit(
     json: options.Json = None,
     markdown: options.Markdown = None,
 ) -> None:
-    """Every counter against what is multiplied, each difference by name.
+    """Check every counter against the operator-level count and name each difference.
 
-    Exit code 1 if a count is not explained.
+    Exit code 1 if a difference is not explained.
 
     [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
     """

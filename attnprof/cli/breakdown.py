@@ -13,7 +13,12 @@ from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
 from attnprof.measure.breakdown import break_down
-from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS, IsolationOptions, Request, isolated
+from attnprof.measure.request import (
+    DEFAULT_TIMEOUT_SECONDS,
+    IsolationOptions,
+    Request,
+    open_kernel_processes,
+)
 from attnprof.options import GridOptions, read_cases, reject_unknown_options
 from attnprof.report.outputs import OutputOptions, Outputs
 
@@ -33,7 +38,7 @@ class BreakdownRequest(Request):
     outputs: Outputs[Breakdown]
 
     def run(self) -> Breakdown:
-        """Count, and save what was asked for."""
+        """Count, and write the requested outputs."""
         result = break_down(self.cases)
         self.outputs.save(result)
         return result
@@ -48,7 +53,7 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
     reject_unknown_options(options, BreakdownOptions)
     paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
-    with isolated(options) as stack:
+    with open_kernel_processes(options) as stack:
         return BreakdownRequest(read_cases(options, "cpu"), outputs, stack=stack.pop_all())
 
 
@@ -72,7 +77,7 @@ def breakdown(
     csv: options.Csv = None,
     json: options.Json = None,
 ) -> None:
-    """Where the MACs are: by module and by operator, and how each part grows.
+    """Break MACs down by module and by operator, and show how each part grows.
 
     [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
     """

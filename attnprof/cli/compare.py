@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from attnprof.api.compare import DEFAULT_MAX_SECONDS, DEFAULT_TIMEOUT_SECONDS, prepare_compare
+from attnprof.api.compare import CompareRequest, prepare_compare
+from attnprof.api.compare_options import DEFAULT_MAX_SECONDS
 from attnprof.cli import options
 from attnprof.core.errors import MeasurementError
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from attnprof.cli.signals import Shutdown
 
 
 def compare(
@@ -43,33 +50,40 @@ def compare(
     markdown: options.Markdown = None,
     png: options.Png = None,
 ) -> None:
-    """Run real kernels: MACs by every counter, peak memory, time.
+    """Measure real kernels: MACs by every counter, peak memory, time.
 
     [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
     """
-    from attnprof.cli.console import echo_err, progress, show_results
+    from attnprof.cli.console import echo_err
     from attnprof.cli.signals import graceful_shutdown
-    from attnprof.report.columns import COMPARE_COLUMNS
 
-    with graceful_shutdown() as ending:
+    with graceful_shutdown() as shutdown:
         try:
             request = prepare_compare(options.passed_options(ctx))
         except KeyboardInterrupt:
-            echo_err(f"attnprof: {ending.word}; nothing was measured yet")
-            raise typer.Exit(ending.exit_code) from None
+            echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
+            raise typer.Exit(shutdown.exit_code) from None
         with request:
-            try:
-                with progress() as observe:
-                    request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
-            except KeyboardInterrupt:
-                echo_err(f"attnprof: {ending.word}; what was finished is kept")
-            except MeasurementError as error:  # of a file; the results are shown all the same
-                echo_err(f"attnprof: {error}")
-                ending.exit_code = ending.exit_code or error.exit_code
-            if not request.outputs.takes_stdout:
-                show_results(request.table, COMPARE_COLUMNS, request.machine)
-            for path in request.outputs.written:
-                echo_err(f"written: {path}")
-            if ending.exit_code == 0 and request.table.has_failures:
-                ending.exit_code = MeasurementError.exit_code
-    raise typer.Exit(ending.exit_code)
+            _run_and_show(request, shutdown)
+    raise typer.Exit(shutdown.exit_code)
+
+
+def _run_and_show(request: CompareRequest, shutdown: Shutdown) -> None:
+    """Measure and show the results, also after an interruption; sets the exit code."""
+    from attnprof.cli.console import echo_err, progress, show_results
+    from attnprof.report.columns import COMPARE_COLUMNS
+
+    try:
+        with progress() as observe:
+            request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
+    except KeyboardInterrupt:
+        echo_err(f"attnprof: {shutdown.word}; finished results are kept")
+    except MeasurementError as error:  # a file cannot be written; the results are still shown
+        echo_err(f"attnprof: {error}")
+        shutdown.exit_code = shutdown.exit_code or error.exit_code
+    if not request.outputs.takes_stdout:
+        show_results(request.table, COMPARE_COLUMNS, request.machine_line)
+    for path in request.outputs.written:
+        echo_err(f"written: {path}")
+    if shutdown.exit_code == 0 and request.table.has_failures:
+        shutdown.exit_code = MeasurementError.exit_code

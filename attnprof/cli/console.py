@@ -1,4 +1,4 @@
-"""What a person sees: tables and findings on stdout, progress and messages on stderr."""
+"""Output for people: tables and findings on stdout, progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _UNBOUNDED = 10_000
 _PROSE_WIDTH = 100
-_REFRESHES_A_SECOND = 2  # drawing takes a core from what is being measured
+_REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
 
 
 def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
-    """The table, what follows from it, and notes on single rows."""
+    """Print the table, the findings, and notes on single rows."""
     is_terminal = sys.stdout.isatty()
     width = streams.columns() if is_terminal else _UNBOUNDED
     rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
@@ -51,7 +51,7 @@ def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "
 
 
 def show_sections(sections: Sequence[Section]) -> None:
-    """Headings with tables or sentences below them; words wrap, columns of numbers do not."""
+    """Print headings with tables or sentences below them; only sentences are wrapped."""
     is_terminal = sys.stdout.isatty()
     width = streams.columns() if is_terminal else _UNBOUNDED
     prose = Console(
@@ -76,7 +76,7 @@ def _print_item(console: Console, text: str) -> None:
 
 
 def print_uncropped(renderable: RenderableType) -> None:
-    """Print a table as wide as its content: no cell is cut, in a terminal or in a pipe."""
+    """Print a table as wide as its content: no cell is cropped, on a terminal or in a pipe."""
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
     needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
     console.width = max(needed, 1)
@@ -84,13 +84,13 @@ def print_uncropped(renderable: RenderableType) -> None:
 
 
 def echo_err(message: str) -> None:
-    """A line on stderr."""
+    """Write a line to stderr."""
     sys.stderr.write(f"{message}\n")
 
 
 @contextmanager
 def progress() -> Generator[Observer]:
-    """An observer that draws a bar on a terminal, and elsewhere writes a line now and then."""
+    """An observer that draws a bar on a terminal, and otherwise writes a line now and then."""
     if not sys.stderr.isatty():
         from attnprof.cli.heartbeat import heartbeat
 
@@ -99,7 +99,7 @@ def progress() -> Generator[Observer]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    # A descriptor of its own: the memory meter turns the usual one away while it measures.
+    # A separate descriptor: stderr is redirected while peak memory is measured.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as stream:
         bar = Progress(
             BarColumn(bar_width=24),

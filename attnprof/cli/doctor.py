@@ -22,7 +22,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="auto, cpu or cuda; auto is CUDA where there is one. [dim]default: auto[/]",
+        help="auto, cpu or cuda; auto is CUDA if available. [dim]default: auto[/]",
     ),
 ]
 
@@ -31,13 +31,15 @@ MaxSeconds = Annotated[
     typer.Option(
         "--max-seconds",
         metavar="<float>",
-        help="Time for the kernels, all together; rates and noise take some 10 s more.",
+        help="Seconds for all kernels together; rates and noise take about 10 s more.",
     ),
 ]
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="PATH", help="The machine, for --machine; - is stdout."),
+    typer.Option(
+        "--json", metavar="PATH", help="Write the machine profile, for --machine; - is stdout."
+    ),
 ]
 
 DEFAULT_MAX_SECONDS = 60.0
@@ -54,32 +56,32 @@ class DoctorOptions(TypedDict, total=False):
 
 @dataclass(slots=True)
 class DoctorRequest:
-    """An examination, checked and ready to run."""
+    """A machine profile, checked and ready to run."""
 
-    setting: ProbeSettings
+    settings: ProbeSettings
     outputs: Outputs[Machine]
 
     def run(self, observe: Observer = lambda activity, done: None) -> Machine:
-        """Measure, and save what was asked for, parts that failed or not."""
-        machine = profile_machine(self.setting, observe)
+        """Measure, and write the requested output, even if parts failed."""
+        machine = profile_machine(self.settings, observe)
         self.outputs.save(machine)
         return machine
 
 
 def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
-    """Check the options of an examination; whether there is such a device is seen when it runs.
+    """Check the options; whether the device exists is checked when the profile runs.
 
     Raises:
         UsageError: for the first option that cannot be used.
     """
     reject_unknown_options(options, DoctorOptions)
-    setting = ProbeSettings(
+    settings = ProbeSettings(
         device=read_device_name(options),
         threads=read_threads(options),
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
     )
     outputs = Outputs[Machine].read({"json": options.get("json")}, {"json": Machine.to_json})
-    return DoctorRequest(setting, outputs)
+    return DoctorRequest(settings, outputs)
 
 
 def doctor(
@@ -89,9 +91,9 @@ def doctor(
     max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
     json: Json = None,
 ) -> None:
-    """The machine in a page: what it is, how fast, how noisy, and what helps.
+    """Profile this machine: specs, throughput, noise, suggestions.
 
-    Exit code 3 if a part of it could not be measured.
+    Exit code 3 if a part could not be measured.
 
     [dim]attnprof doctor --json machine.json[/]
     """
@@ -100,13 +102,13 @@ def doctor(
     from attnprof.report.doctor import render_doctor
 
     request = prepare_doctor(options.passed_options(ctx))
-    with graceful_shutdown() as ending:
+    with graceful_shutdown() as shutdown:
         try:
             with progress() as observe:
                 machine, exit_code = run_and_save(lambda: request.run(observe))
         except KeyboardInterrupt:
-            echo_err(f"attnprof: {ending.word}; nothing was written")
-            raise typer.Exit(ending.exit_code) from None
+            echo_err(f"attnprof: {shutdown.word}; nothing was written")
+            raise typer.Exit(shutdown.exit_code) from None
     if request.outputs.takes_stdout:
         for part, reason in machine.failures.items():
             echo_err(f"{part}: {reason}")

@@ -1,4 +1,4 @@
-"""Errors as one line on stderr, with the exit code of their kind."""
+"""Prints errors as one line on stderr and exits with the code of their kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from attnprof.cli.commands import SUMMARIES
-from attnprof.cli.lazy_commands import Deferred
+from attnprof.cli.lazy_commands import LazyCommand
 from attnprof.cli.plain_options import CommandLineError, PlainGroup, unknown
 from attnprof.cli.signals import graceful_shutdown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
@@ -19,24 +19,24 @@ from attnprof.report import streams
 INTERRUPTED = 130
 
 _LONGEST_SHOWN = 200
-_KEPT = 40
+_SHOWN_PREFIX = 40
 
-# Arguments of the package that have another name on the command line.
 _OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
+"""Arguments of the package that have another name on the command line."""
 
 
 class ErrorHandlingGroup(PlainGroup):
-    """All commands; an error ends them with a line that names the option, no traceback or frame."""
+    """All commands; an error ends them with one line that names the option, without traceback."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands.update({name: Deferred(name, line) for name, line in SUMMARIES.items()})
+        self.commands.update({name: LazyCommand(name, line) for name, line in SUMMARIES.items()})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what stands before the command.
+        """Parse what comes before the command.
 
         Raises:
-            CommandLineError: for an option of a command there.
+            CommandLineError: for an option of a command in that place.
         """
         typed = tuple(args)
         try:
@@ -45,8 +45,8 @@ class ErrorHandlingGroup(PlainGroup):
             option = getattr(error, "option_name", None)
             if not option:
                 raise
-            otherwise = "options stand behind a command, as in attnprof compare --len 512"
-            raise CommandLineError(unknown(option, typed, self.params, otherwise)) from error
+            hint = "options go after the command, as in attnprof compare --len 512"
+            raise CommandLineError(unknown(option, typed, self.params, hint)) from error
 
     def main(
         self,
@@ -57,7 +57,11 @@ class ErrorHandlingGroup(PlainGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run, and turn errors into exit codes as the design's contract has them."""
+        """Run the command line and turn errors into exit codes.
+
+        0: done; 1: a contract is broken or a count unexplained; 2: usage or configuration; 3: a
+        measurement failed; 130: interrupted.
+        """
         _prepare_streams()
         code: Any = 0
         try:
@@ -71,38 +75,35 @@ class ErrorHandlingGroup(PlainGroup):
             )
             sys.stdout.flush()
         except AttnprofError as error:
-            code = _tell(_describe(error), error.exit_code)
+            code = _report(_describe(error), error.exit_code)
         except typer.TyperException as error:
             format_message = getattr(error, "format_message", error.__str__)
-            code = _tell(format_message(), getattr(error, "exit_code", 2))
+            code = _report(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
             code = INTERRUPTED
-        except (
-            BrokenPipeError,
-            SystemExit,
-        ):  # the latter is Rich's and Typer's word for the former
-            streams.drop_stdout()  # its reader, such as `head`, has seen enough
+        except (BrokenPipeError, SystemExit):  # Rich and Typer turn the former into the latter
+            streams.drop_stdout()  # the reader, such as `head`, has closed the pipe
         except OSError as error:
             streams.drop_stdout()
             message = f"could not write: {error.strerror or error}"
-            code = _tell(message, MeasurementError.exit_code)
+            code = _report(message, MeasurementError.exit_code)
         if standalone_mode:
             sys.exit(code or 0)
         return code
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a signal ends it."""
-        with graceful_shutdown() as ending:
+        """Run the command; a signal ends it with its exit code."""
+        with graceful_shutdown() as shutdown:
             try:
                 super().invoke(ctx)
             except Interrupted:
-                raise typer.Exit(_tell(ending.word, ending.exit_code)) from None
+                raise typer.Exit(_report(shutdown.word, shutdown.exit_code)) from None
 
 
 def _prepare_streams() -> None:
     streams.prepare()
     if not sys.stdout.isatty():
-        # Typer and Rich would otherwise colour a pipe where CI asks for colour.
+        # Otherwise Typer and Rich would colour a pipe if CI requests colour.
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
 
 
@@ -114,12 +115,12 @@ def _describe(error: AttnprofError) -> str:
 
 
 def _shortened(value: str) -> str:
-    """A value in one readable line."""
+    """A value, shortened to one readable line."""
     if len(value) <= _LONGEST_SHOWN:
         return value
-    return f"{value[:_KEPT]}... ({len(value):,} characters)"
+    return f"{value[:_SHOWN_PREFIX]}... ({len(value):,} characters)"
 
 
-def _tell(message: str, exit_code: int) -> int:
+def _report(message: str, exit_code: int) -> int:
     typer.echo(f"attnprof: {' '.join(message.split())}", err=True)
     return exit_code

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
 
 MAX_ROWS_BESIDE_A_FILE = 200
-"""A table longer than this is not shown where a file has it."""
+"""A table with more rows is not shown if it was written to a file."""
 
 
 def estimate(
@@ -44,7 +44,7 @@ def estimate(
     markdown: options.Markdown = None,
     png: options.Png = None,
 ) -> None:
-    """Cost attention by closed forms: instant, no torch, any length.
+    """Cost attention with closed forms: instant, no torch, any length.
 
     [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """

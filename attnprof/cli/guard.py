@@ -113,14 +113,12 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
-    from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
-    from attnprof.report.streams import drop_stdout
 
     if format not in FORMATS:
-        raise UsageError("format", format or "(nothing)", suggest(format, FORMATS))
+        raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
@@ -134,27 +132,40 @@ def check(
             timeout=seconds,
             observe=observe,
         )
+    _write_result(result, format)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if format != "github":
+            sys.stderr.write(github.render(result))
+        _append_summary(markdown.render(result))
+    raise typer.Exit(result.exit_code)
+
+
+def _write_result(result: Check, format: str) -> None:
+    """Write the report to stdout.
+
+    Raises:
+        typer.Exit: when it cannot be written.
+    """
+    from attnprof.cli.console import echo_err
+    from attnprof.guard.reports import FORMATS
+    from attnprof.report.streams import drop_stdout
+
     try:
         if format == "text":
             _show(result)
         else:
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # its reader has seen enough; the verdict stands
+    except (BrokenPipeError, SystemExit):  # the reader has closed the pipe; the verdict counts
         drop_stdout()
     except OSError as error:
         drop_stdout()
         echo_err(f"attnprof: the verdict could not be written: {error.strerror}")
         raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        if format != "github":
-            sys.stderr.write(github.render(result))
-        _summarise(markdown.render(result))
-    raise typer.Exit(result.exit_code)
 
 
-def _summarise(text: str) -> None:
-    """Add to the step's summary; one that cannot be written changes no verdict."""
+def _append_summary(text: str) -> None:
+    """Append to the step summary of GitHub Actions; a failure to write changes no verdict."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -183,20 +194,20 @@ def _renew(
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
-        done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
-    for name, lines in sorted(done.differences.items()):
+        result = change(configuration, contracts, workers, timeout=seconds, observe=observe)
+    for name, lines in sorted(result.differences.items()):
         if len(lines) == 1:
             typer.echo(f"{name}: {lines[0]}")
         elif lines:
             typer.echo("\n    ".join([f"{name}:", *lines]))
-    unchanged = sum(not lines for lines in done.differences.values())
+    unchanged = sum(not lines for lines in result.differences.values())
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
-    for result in done.failures:
-        echo_err(f"{result.file}:{result.line}: {result.name}: {result.problem}")
-    if done.differences:
+    for failure in result.failures:
+        echo_err(f"{failure.file}:{failure.line}: {failure.name}: {failure.problem}")
+    if result.differences:
         echo_err(f"written: {display_path(configuration.lock_path)}")
-    raise typer.Exit(done.exit_code)
+    raise typer.Exit(result.exit_code)
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
@@ -210,12 +221,12 @@ def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, l
 def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
-    """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    """Workers and a progress observer; a signal ends them cleanly, and nothing is written."""
     from attnprof.cli.console import echo_err, progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
-    with graceful_shutdown() as ending:
+    with graceful_shutdown() as shutdown:
         try:
             with (
                 workers_for(contracts, is_isolated=not no_isolation) as workers,
@@ -223,12 +234,12 @@ def _measuring(
             ):
                 yield workers, observe
         except KeyboardInterrupt:
-            echo_err(f"attnprof: {ending.word}; nothing was written")
-            raise typer.Exit(ending.exit_code) from None
+            echo_err(f"attnprof: {shutdown.word}; nothing was written")
+            raise typer.Exit(shutdown.exit_code) from None
 
 
 def _show(result: Check) -> None:
-    """The text, its first words in colour on a terminal."""
+    """Print the text report, with status words in colour on a terminal."""
     from rich.console import Console
     from rich.text import Text
 
@@ -237,10 +248,10 @@ def _show(result: Check) -> None:
 
     is_terminal = sys.stdout.isatty()
     width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH
-    said = Text(text.render(result, width), end="")
+    report = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
-        said.highlight_regex(rf"(?m)^{word}(?= )", style)
+        report.highlight_regex(rf"(?m)^{word}(?= )", style)
     for label in ("where", "likely", "to accept", "to mend"):
-        said.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
+        report.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
     console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
-    console.print(said, soft_wrap=True)
+    console.print(report, soft_wrap=True)

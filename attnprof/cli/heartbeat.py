@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a line on stderr now and then, so that a log shows life."""
+"""Progress without a terminal: a line on stderr now and then, so that a log shows activity."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attnprof.measure import Observer
 
 EVERY_SECONDS = 30.0
-Observer = Callable[[str, float], None]
 
 
 @contextmanager
 def heartbeat(
     wait: Callable[[float], bool] | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Generator[Observer]:
-    """An observer whose last word is written every half a minute.
+    """An observer whose latest activity is written every 30 seconds.
 
     Args:
-        wait: waits so many seconds, and tells whether the work is done; until it is, if None.
-        clock: seconds, of any beginning.
+        wait: waits up to a number of seconds and returns whether the work is done; None to wait
+            for the end of the context.
+        clock: seconds, from any origin.
     """
-    begun, done = clock(), threading.Event()
+    start, done = clock(), threading.Event()
     last = ["starting", 0.0]
 
     def observe(activity: str, part: float) -> None:
@@ -31,7 +35,7 @@ def heartbeat(
     def beat() -> None:
         while not (wait or done.wait)(EVERY_SECONDS):
             activity, part = last
-            seconds = round(clock() - begun)
+            seconds = round(clock() - start)
             sys.stderr.write(f"attnprof: {activity} ({part:.0%} done, {seconds} s so far)\n")
 
     thread = threading.Thread(target=beat, daemon=True)

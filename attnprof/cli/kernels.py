@@ -13,7 +13,7 @@ from attnprof.options import GridOptions, read_cases, read_device_name, reject_u
 
 @dataclass(frozen=True, slots=True)
 class KernelListing:
-    """A kernel, and why it cannot be built; `feasibility` is empty where it can."""
+    """A kernel, and why it cannot be built; `obstacle` is empty if it can."""
 
     name: str
     summary: str
@@ -21,9 +21,9 @@ class KernelListing:
 
 
 def prepare_kernels(options: GridOptions) -> list[KernelListing]:
-    """All kernels, asked whether they take what the options describe.
+    """All kernels, and whether they support what the options describe.
 
-    Of several lengths or patterns, the first that a kernel refuses decides.
+    Of several lengths or patterns, the first that a kernel does not support decides.
 
     Raises:
         UsageError: for the first option that cannot be used.
@@ -68,7 +68,7 @@ def kernels(
     from attnprof.cli.console import print_uncropped
 
     table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
-    for heading in ("kernel", "what it is", "can be built"):
+    for heading in ("kernel", "description", "can be built"):
         table.add_column(heading, no_wrap=True)
     for listing in prepare_kernels(options.passed_options(ctx)):
         table.add_row(listing.name, listing.summary, listing.obstacle or "yes")

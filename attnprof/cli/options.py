@@ -1,4 +1,4 @@
-"""The options that commands share, with their help; values are read by `attnprof.options`."""
+"""Options that commands share, with their help; `attnprof.options` reads the values."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from typing import Annotated, Any
 import typer
 
 _INTEGER = "<int>"
-
 _NUMBER = "<float>"
 
-_WHAT = "What to cost"
-
-_MEASURE = "Measuring"
-
+_WORKLOAD = "Workload"
+_MEASUREMENT = "Measurement"
 _OUTPUT = "Output"
+"""Panels of the help."""
 
 Window = Annotated[
     list[str] | None,
     typer.Option(
         "--window",
         metavar="W...",
-        help="Keys around a query, half on each side. 32:64:128 is a stack of three layers. "
-        "[dim]default: 512[/]",
-        rich_help_panel=_WHAT,
+        help="Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
+        "layers. [dim]default: 512[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -32,9 +30,9 @@ Dilation = Annotated[
     typer.Option(
         "--dilation",
         metavar="D...",
-        help="Stride between the keys that a head reads. 1x10:4x2 is ten heads at 1, two at 4. "
-        "[dim]default: 1[/]",
-        rich_help_panel=_WHAT,
+        help="Stride between the keys that a head attends to. 1x10:4x2 is ten heads at 1, two at "
+        "4. [dim]default: 1[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -43,8 +41,8 @@ GlobalTokens = Annotated[
     typer.Option(
         "--global-tokens",
         metavar="G...",
-        help="How many first tokens are global; @0:17:40 names positions. [dim]default: 1[/]",
-        rich_help_panel=_WHAT,
+        help="Number of leading global tokens, or positions such as @0:17:40. [dim]default: 1[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -53,10 +51,10 @@ Input = Annotated[
     typer.Option(
         "--input",
         metavar="NAME=DIMS...",
-        help="An input of your own kernel: x=batch,len,hidden, ids=batch,len:int64<30522. Sizes: "
-        "batch, len, hidden, heads, head_dim, numbers, len*2, hidden/4. "
-        "[dim]default: by the names of its arguments[/]",
-        rich_help_panel=_WHAT,
+        help="Shape of an input of a custom kernel: x=batch,len,hidden, ids=batch,len:int64<30522. "
+        "Sizes: batch, len, hidden, heads, head_dim, numbers, len*2, hidden/4. "
+        "[dim]default: from the names of its arguments[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -65,22 +63,31 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="A named shape: bert-base, bert-large, longformer-base-4096, longformer-large-4096, "
-        "longformer-char-lm. Other options override it. [dim]default: bert-base[/]",
-        rich_help_panel=_WHAT,
+        help="Shape of a named model: bert-base, bert-large, longformer-base-4096, "
+        "longformer-large-4096, longformer-char-lm. Other options override it. "
+        "[dim]default: bert-base[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
 HiddenSize = Annotated[
     str | None,
     typer.Option(
-        "--hidden-size", metavar=_INTEGER, help="Width of a layer.", rich_help_panel=_WHAT
+        "--hidden-size",
+        metavar=_INTEGER,
+        help="Width of a layer: heads times head_dim.",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
 NumHeads = Annotated[
     str | None,
-    typer.Option("--num-heads", metavar=_INTEGER, help="Heads of a layer.", rich_help_panel=_WHAT),
+    typer.Option(
+        "--num-heads",
+        metavar=_INTEGER,
+        help="Attention heads of a layer.",
+        rich_help_panel=_WORKLOAD,
+    ),
 ]
 
 BatchSize = Annotated[
@@ -89,7 +96,7 @@ BatchSize = Annotated[
         "--batch-size",
         metavar=_INTEGER,
         help="Sequences in one call. [dim]default: 1[/]",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -99,7 +106,7 @@ DType = Annotated[
         "--dtype",
         metavar="NAME",
         help="float32, float64, bfloat16 or float16. [dim]default: float32[/]",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -108,9 +115,9 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="auto, cpu or cuda; auto is CUDA where there is one (for estimate, cpu). "
+        help="auto, cpu or cuda; auto is CUDA if available (for estimate, cpu). "
         "[dim]default: auto[/]",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -119,8 +126,8 @@ Mode = Annotated[
     typer.Option(
         "--mode",
         metavar="NAME",
-        help="inference, or training: forward and backward. [dim]default: inference[/]",
-        rich_help_panel=_WHAT,
+        help="inference (forward) or training (forward and backward). [dim]default: inference[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -129,9 +136,9 @@ Scope = Annotated[
     typer.Option(
         "--scope",
         metavar="NAME",
-        help="attention; layer: with the output projection and a feed-forward four times as wide; "
-        "stack: whole layers, as many as the model has. [dim]default: attention[/]",
-        rich_help_panel=_WHAT,
+        help="attention; layer: plus the output projection and a feed-forward block four times as "
+        "wide; stack: all layers of the model. [dim]default: attention[/]",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
@@ -140,28 +147,30 @@ Machine = Annotated[
     typer.Option(
         "--machine",
         metavar="PATH",
-        help="A machine that [bold]attnprof doctor --json PATH[/] has stored: predicts time on it, "
-        "and the longest lengths that fit.",
-        rich_help_panel=_WHAT,
+        help="Machine profile written by [bold]attnprof doctor --json PATH[/]: predict times on "
+        "it, and the maximum lengths that fit in its memory.",
+        rich_help_panel=_WORKLOAD,
     ),
 ]
 
 NoCount = Annotated[
-    bool, typer.Option("--no-count", help="Run no counters.", rich_help_panel=_MEASURE)
+    bool, typer.Option("--no-count", help="Skip counters.", rich_help_panel=_MEASUREMENT)
 ]
 
-NoTime = Annotated[bool, typer.Option("--no-time", help="Time nothing.", rich_help_panel=_MEASURE)]
+NoTime = Annotated[
+    bool, typer.Option("--no-time", help="Skip timing.", rich_help_panel=_MEASUREMENT)
+]
 
 NoMemory = Annotated[
-    bool, typer.Option("--no-memory", help="Measure no peak memory.", rich_help_panel=_MEASURE)
+    bool, typer.Option("--no-memory", help="Skip peak memory.", rich_help_panel=_MEASUREMENT)
 ]
 
 NoPeers = Annotated[
     bool,
     typer.Option(
         "--no-peers",
-        help="Leave out other tools that are installed.",
-        rich_help_panel=_MEASURE,
+        help="Skip installed third-party counters.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -170,9 +179,9 @@ MaxSeconds = Annotated[
     typer.Option(
         "--max-seconds",
         metavar=_NUMBER,
-        help="Time for the timed rounds of one length, all kernels together; four rounds run in "
-        "any case. Building, warm-up, counting and memory take their time beside it.",
-        rich_help_panel=_MEASURE,
+        help="Seconds for the timed rounds of one length, all kernels together; at least four "
+        "rounds run. Building, warm-up, counting and memory are not included.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -180,9 +189,9 @@ AllowSlow = Annotated[
     bool,
     typer.Option(
         "--allow-slow",
-        help="Also run what is skipped otherwise: cases that are predicted to take more than twice "
-        "--max-seconds for one call, whether it is to be counted, timed or looked at for memory.",
-        rich_help_panel=_MEASURE,
+        help="Also run cases that are otherwise skipped because one call is predicted to take more "
+        "than twice --max-seconds.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -191,9 +200,9 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar=_NUMBER,
-        help="Rounds end earlier once each ratio's 99 % interval is narrower than this part of it, "
-        "and clear.",
-        rich_help_panel=_MEASURE,
+        help="Stop timing early once the 99 % interval of every ratio is narrower than this "
+        "fraction of it and its verdict is clear.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -202,8 +211,8 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar=_NUMBER,
-        help="Seconds after which one count, memory measurement or timed call is given up.",
-        rich_help_panel=_MEASURE,
+        help="Time limit in seconds for one count, memory measurement or timed call.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -212,8 +221,8 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         metavar=_INTEGER,
-        help="Threads that the CPU computes with. [dim]default: torch's own choice[/]",
-        rich_help_panel=_MEASURE,
+        help="CPU threads. [dim]default: torch's choice[/]",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -221,9 +230,8 @@ NoIsolation = Annotated[
     bool,
     typer.Option(
         "--no-isolation",
-        help="Run everything in this process, as a debugger needs it: what kills a case then "
-        "kills all.",
-        rich_help_panel=_MEASURE,
+        help="Run in this process (for debuggers); a crash then ends the run.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -232,10 +240,10 @@ CheckAgainst = Annotated[
     typer.Option(
         "--check-against",
         metavar="NAME",
-        help="What your own kernel should compute, as pkg.mod:reference, called with the same "
-        "inputs: a kernel that differs is [bold]wrong[/] and not timed. Built-in kernels are "
-        "always checked, against their pattern.",
-        rich_help_panel=_MEASURE,
+        help="Reference for custom kernels, as pkg.mod:reference, called with the same inputs: a "
+        "kernel whose output differs is [bold]wrong[/] and not timed. Built-in kernels are always "
+        "checked against their pattern.",
+        rich_help_panel=_MEASUREMENT,
     ),
 ]
 
@@ -243,8 +251,8 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on with the run that wrote the file of --json: nothing that it has is measured "
-        "again, but times whose verdict was withheld.",
+        help="Resume the run that wrote --json; finished measurements are kept, except times whose "
+        "verdict was withheld.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -254,7 +262,7 @@ Csv = Annotated[
     typer.Option(
         "--csv",
         metavar="PATH",
-        help="One row for each kernel and workload.",
+        help="Write CSV, one row per kernel and workload.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -264,8 +272,8 @@ Json = Annotated[
     typer.Option(
         "--json",
         metavar="PATH",
-        help="The rows and the machine. [bold]compare[/] keeps each record beside it, in a .jsonl, "
-        "as it is taken.",
+        help="Write rows and environment as JSON. [bold]compare[/] also appends each record to a "
+        ".jsonl file of the same name, as it is measured.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -273,7 +281,10 @@ Json = Annotated[
 Markdown = Annotated[
     str | None,
     typer.Option(
-        "--markdown", metavar="PATH", help="The table and what follows.", rich_help_panel=_OUTPUT
+        "--markdown",
+        metavar="PATH",
+        help="Write table and findings as Markdown.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 
@@ -282,14 +293,14 @@ Png = Annotated[
     typer.Option(
         "--png",
         metavar="PATH",
-        help="The picture. For all four formats, - is stdout.",
+        help="Write a chart as PNG. For all four formats, - is stdout.",
         rich_help_panel=_OUTPUT,
     ),
 ]
 
 
 def passed_options(ctx: typer.Context) -> Any:
-    """The options that were given, by their names in Python; lists that were not are empty."""
+    """The options that were passed, by their Python names."""
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
 
 
@@ -299,7 +310,7 @@ def _len(default: str) -> Any:
         metavar="N...",
         help="Lengths in tokens: 512 1024, 4k (k is 1,024, M is 1,048,576), 512:8192:x2, "
         f"512:4096:+512. [dim]default: {default}[/]",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_WORKLOAD,
     )
 
 
@@ -311,14 +322,14 @@ def _kernel(default: str) -> Any:
     return typer.Option(
         "--kernel",
         metavar="NAME...",
-        help="What to run, see [bold]attnprof kernels[/]; or your own: pkg.mod:Net, a Hugging "
-        "Face config.json, config.json::encoder.layer.0 for a part. "
+        help="Kernels to run: names from [bold]attnprof kernels[/], or custom ones: pkg.mod:Net, a "
+        "Hugging Face config.json, config.json::encoder.layer.0 for a part of its model. "
         f"[dim]default: {default}[/]",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_WORKLOAD,
     )
 
 
 Kernel = Annotated[
     list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
 ]
-AuditKernel = Annotated[list[str] | None, _kernel("all that attnprof has")]
+AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]

@@ -1,6 +1,6 @@
-"""A command whose options are text as it was typed; `attnprof.options` reads it.
+"""Commands whose option values stay text as typed; `attnprof.options` reads them.
 
-Typer would have Pydantic convert values, which takes as long to import as all of an estimate.
+Typer would convert values with Pydantic, whose import takes as long as a whole estimate.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
 
 class CommandLineError(AttnprofError):
-    """Words that no option takes; the message names them."""
+    """Arguments that no option accepts; the message names them."""
 
     exit_code = 2
 
 
 class _AsTyped:
-    """What Typer asks for values: they are left as they are."""
+    """Typer's conversion of values, replaced by none."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value; an empty tuple for an option of many that was not given."""
+        """The value as it is; an empty tuple for a list option that was not given."""
         takes_many = param.multiple or param.nargs == -1
         return () if value is None and takes_many else value
 
 
 class ValuesAsTyped(_Base):
-    """A command or group whose values are text."""
+    """A command or group whose option values stay text."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All parameters, the one for help as well."""
+        """All parameters, including the one for help."""
         parameters: list[Any] = list(super().get_params(ctx))
         for parameter in parameters:
             parameter.get_runtime_param = _AsTyped
@@ -49,17 +49,17 @@ class ValuesAsTyped(_Base):
 
 
 class PlainGroup(ValuesAsTyped, TyperGroup):
-    """A group of such commands."""
+    """A group of commands whose option values stay text."""
 
 
 class PlainCommand(ValuesAsTyped, TyperCommand):
-    """A command that hands over what was typed, and says of unknown words what could be meant."""
+    """A command that passes values on as typed, and suggests corrections for unknown arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and refuse what is no option.
+        """Parse the arguments.
 
         Raises:
-            CommandLineError: for an unknown option, or a word that belongs to none.
+            CommandLineError: for an unknown option, or an argument that belongs to no option.
             UsageError: for an option with an empty value.
         """
         typed = list(args)
@@ -70,45 +70,46 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
             option = getattr(error, "option_name", None)
             if not hasattr(error, "possibilities"):
                 raise
-            words = f"see {ctx.command_path} --help"
-            raise CommandLineError(unknown(str(option), typed, self.params, words)) from error
+            hint = f"see {ctx.command_path} --help"
+            raise CommandLineError(unknown(str(option), typed, self.params, hint)) from error
         if rest and not ctx.resilient_parsing:
             raise CommandLineError(_stray(rest, self.params, ctx))
         for name, value in ctx.params.items():
             if value == "":
-                raise UsageError(name, "(nothing)", "needs a value")
+                raise UsageError(name, "(empty)", "needs a value")
         return rest
 
 
-def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], otherwise: str) -> str:
-    """What is said of an unknown option; `-len` reaches Click as `-l`.
+def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], hint: str) -> str:
+    """The message for an unknown option; Click parses `-len` as `-l`.
 
     Args:
-        option: as Click has it.
-        typed: all words.
+        option: as Click parsed it.
+        typed: all arguments.
         parameters: of the command.
-        otherwise: what to say where no option is near.
+        hint: used if no known option is similar.
     """
-    whole = next((word for word in typed if word.startswith(option)), option).partition("=")[0]
-    known = [name for one in parameters for name in one.opts if name.startswith("--")]
-    name = f"--{whole.lstrip('-')}"
-    inside = [one for one in known if name in one]
-    close = inside[0] if len(inside) == 1 else suggest_or_none(name, known)
-    words = f"did you mean {close}?" if close else otherwise
-    return f"{whole}: there is no such option; {words}"
+    full_option = next((word for word in typed if word.startswith(option)), option)
+    full_option = full_option.partition("=")[0]
+    known = [name for parameter in parameters for name in parameter.opts if name.startswith("--")]
+    name = f"--{full_option.lstrip('-')}"
+    containing = [candidate for candidate in known if name in candidate]
+    close = containing[0] if len(containing) == 1 else suggest_or_none(name, known)
+    hint = f"did you mean {close}?" if close else hint
+    return f"{full_option}: unknown option; {hint}"
 
 
 def _stray(words: Sequence[str], parameters: Sequence[Any], ctx: Any) -> str:
-    """What is said of words that belong to no option."""
+    """The message for arguments that belong to no option."""
     option = "--len" if all(_LENGTHS.fullmatch(word) for word in words) else _option_of(words[0])
-    said = " ".join(words)
-    if any(option in one.opts for one in parameters):
-        return f"{said}: name the option, as {option} {said}"
-    return f"{said}: belongs to no option; see {ctx.command_path} --help"
+    typed = " ".join(words)
+    if any(option in parameter.opts for parameter in parameters):
+        return f"{typed}: name the option, as in {option} {typed}"
+    return f"{typed}: does not belong to an option; see {ctx.command_path} --help"
 
 
 def _option_of(word: str) -> str:
-    """The option that a word is a value of, as its form has it; empty where it tells nothing."""
+    """The option that an argument looks like a value of; empty if it looks like none."""
     from attnprof import kernels
 
     if word in kernels.names() or kernels.is_custom(word):

@@ -1,4 +1,4 @@
-"""Results that could not be saved are shown all the same: a full disk loses none."""
+"""Results that cannot be saved are still shown: a full disk loses none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def run_and_save(run: Callable[[], _T]) -> tuple[_T, int]:
-    """What a request returns, and the exit code of saving it; why it failed goes to stderr."""
+    """Run a request; returns its result and the exit code of saving it, and reports failures."""
     try:
         return run(), 0
     except NotSavedError as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C, a terminated process and a closed terminal end a command in order."""
+"""Ctrl-C, SIGTERM and a closed terminal end a command cleanly."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from attnprof.core.errors import Interrupted
 
-_WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "its terminal was closed"}
+_WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminal closed"}
 _SIGNAL_BASE = 128
-"""What shells add to a signal's number for the exit code of whatever it ended."""
+"""Shells report a process that a signal ended with this plus the signal's number."""
 
 
 @dataclass(slots=True)
@@ -20,8 +20,8 @@ class Shutdown:
     """How a command ends.
 
     Attributes:
-        exit_code: 0 as long as nothing else is known.
-        word: for a signal that ends it.
+        exit_code: 0 unless a signal or an error sets it.
+        word: description of the signal that ends it; empty without one.
     """
 
     exit_code: int = 0
@@ -30,23 +30,23 @@ class Shutdown:
 
 @contextmanager
 def graceful_shutdown() -> Generator[Shutdown]:
-    """A signal that would end the process raises `Interrupted` once; others do no more."""
-    ending = Shutdown()
+    """Turn the first signal that would end the process into `Interrupted`; ignore further ones."""
+    shutdown = Shutdown()
 
     def end(number: int, frame: object) -> None:
-        if ending.word:  # it is ending already, and saves what it has
+        if shutdown.word:  # it is already ending and saving its results
             return
-        ending.word = _WORDS[signal.Signals(number).name]
-        ending.exit_code = _SIGNAL_BASE + number
+        shutdown.word = _WORDS[signal.Signals(number).name]
+        shutdown.exit_code = _SIGNAL_BASE + number
         raise Interrupted
 
     if threading.current_thread() is not threading.main_thread():
-        yield ending
+        yield shutdown
         return
     names = [name for name in _WORDS if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), end) for name in names}
     try:
-        yield ending
+        yield shutdown
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)

@@ -1,8 +1,8 @@
 """Options that take several words: `--len 512 1024 4096`.
 
-Click refuses such options by design, so the words after a list option, up to the next option, are
-turned into repetitions of it before Click parses them. Commands with such options take no
-positional arguments.
+Click does not support such options by design. The words after a list option, up to the next
+option, are therefore turned into repetitions of it before Click parses them. Commands with such
+options take no positional arguments.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from attnprof.cli.plain_options import PlainCommand
 from attnprof.core.errors import UsageError
 
 _NUMBER = re.compile(r"-\d")
-"""A word that begins so is a negative number, which its option is to refuse by name."""
+"""Start of a negative number, which is a value for its option to reject by name."""
 
 
 class VariadicCommand(PlainCommand):
-    """A command whose list options take any number of words."""
+    """A command whose list options take any number of values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Spell out repetitions, then parse as ever.
+        """Expand list options into repetitions, then parse as usual.
 
         Raises:
-            UsageError: for a list option without a word.
+            UsageError: for a list option without a value.
         """
         lists = _options(self.params, lambda option: option.multiple)
         singles = _options(self.params, lambda option: not (option.multiple or option.is_flag))
@@ -39,10 +39,14 @@ def _options(parameters: Sequence[Any], is_wanted: Callable[[Any], bool]) -> set
 
 
 def _check_values(args: Sequence[str], singles: Collection[str], known: Collection[str]) -> None:
-    """An option that needs a value does not take the next option for it."""
+    """Check that an option that needs a value is not followed by another option.
+
+    Raises:
+        UsageError: if it is.
+    """
     for option, following in pairwise([*args, ""]):
         if option in singles and following.partition("=")[0] in known:
-            raise UsageError(_argument(option), "(nothing)", "needs a value")
+            raise UsageError(_argument(option), "(empty)", "needs a value")
 
 
 def _repeated(args: Sequence[str], lists: Collection[str]) -> Iterator[str]:
@@ -58,7 +62,7 @@ def _repeated(args: Sequence[str], lists: Collection[str]) -> Iterator[str]:
             values.append(args[position])
             position += 1
         if not any(values):
-            raise UsageError(_argument(option), "(nothing)", "needs one value or more")
+            raise UsageError(_argument(option), "(empty)", "needs at least one value")
         yield from (f"{option}={word}" for word in values)
 
 

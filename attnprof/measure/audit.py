@@ -1,4 +1,4 @@
-"""Every counter against the truth at operator level, each difference by name."""
+"""Compares every counter with the operator-level count and names each difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attnprof.isolation.fork_server import ForkServer
 from attnprof.measure import worker_tasks
 from attnprof.measure.breakdown import count_case_operators
 from attnprof.measure.feasibility import feasibility
-from attnprof.measure.request import where_it_runs
+from attnprof.measure.request import run_in_kernel_process
 
 if TYPE_CHECKING:
     from attnprof.counting.operator_counts import OperatorCounts
@@ -27,19 +27,22 @@ if TYPE_CHECKING:
 
 FORMULA = "formula"
 USEFUL = "useful"
-MAX_SECONDS_APART = 300.0
+MAX_SECONDS_ISOLATED = 300.0
 
 NOT_COUNTED_BACKWARD = "backward pass not counted"
-MORE_WITH_HOOKS = "products that modules with hooks multiply in addition"
-LESS_WITH_HOOKS = "products that modules with hooks do without"
-"""Some modules take another path when a counter adds hooks to them."""
+UNCOUNTED_PADDING = "padding not counted"
+SKIPPED_PROJECTIONS = "projections skipped by the kernel"
+UNCOUNTED_OUTSIDE_PATTERN = "products outside the pattern not counted"
+MORE_WITH_HOOKS = "extra products executed when hooks are attached"
+LESS_WITH_HOOKS = "products skipped when hooks are attached"
+"""Some modules take another code path when a counter attaches hooks to them."""
 
-Runs = Callable[[Callable[[Case], Any], Case], Any]
-"""Calls a function with a case, in one process or another."""
+Run = Callable[[Callable[[Case], Any], Case], Any]
+"""Calls a function with a case, in this or another process, and returns its result."""
 
 
 def installed_peers() -> tuple[str, ...]:
-    """The peers whose packages are there."""
+    """The third-party counters whose packages are installed."""
     return tuple(name for name in third_party.names() if third_party.is_installed(name))
 
 
@@ -48,21 +51,21 @@ def audit(
     peer_names: Iterable[str],
     observe: Callable[[str, float], None] = lambda activity, done: None,
 ) -> AuditTable:
-    """Count every case by every counter, and explain the counts.
+    """Count every case with every counter, and explain the counts.
 
     Args:
         cases: what to count.
-        peer_names: the peers to ask as well; each count is taken in a process of its own.
-        observe: told what is being done, and which part of all work is done.
+        peer_names: third-party counters to include; each count runs in a process of its own.
+        observe: called with the current activity and the fraction of all work done.
     """
-    chosen = tuple(peer_names)
+    peers = tuple(peer_names)
     result = AuditTable(
         missing_peers=tuple(n for n in third_party.names() if not third_party.is_installed(n))
     )
     with ExitStack() as stack:
         server = None
-        if chosen or any(kernels.find(case.kernel).needs_compilation for case in cases):
-            modules = [*chosen, *(f"attnprof.counting.third_party.{name}" for name in chosen)]
+        if peers or any(kernels.find(case.kernel).needs_compilation for case in cases):
+            modules = [*peers, *(f"attnprof.counting.third_party.{name}" for name in peers)]
             built_in = {case.kernel for case in cases if not kernels.is_custom(case.kernel)}
             server = stack.enter_context(
                 ForkServer([*modules, *worker_tasks.model_modules(built_in)])
@@ -74,7 +77,7 @@ def audit(
                 if reason:
                     result.refusals.append((case, reason))
                 else:
-                    result.rows += _rows_of(case, chosen, server)
+                    result.rows += _rows_of(case, peers, server)
             except Exception as error:
                 result.failures.append((case, describe_error(error)))
         observe("done", 1.0)
@@ -82,65 +85,66 @@ def audit(
 
 
 def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:
-    """The truth first, then everything else."""
-    kernel, counts = kernels.find(case.kernel), where_it_runs(count_case_operators, case)
+    """One row per counter, the operator-level count first."""
+    kernel = kernels.find(case.kernel)
+    counts = run_in_kernel_process(count_case_operators, case)
     true_macs = counts.complete_macs
     rows = [AuditRow(case, REFERENCE_COUNTER, true_macs, true_macs)]
     if not kernels.is_custom(case.kernel):
         rows.append(AuditRow(case, FORMULA, true_macs, kernel.executed_macs(case.workload)))
         rows.append(_useful(case, counts))
     status, reason = feasibility(case)
-    # What was compiled before decides whether some counters crash on what is compiled.
-    alone = partial(_run_alone, server) if server else where_it_runs
-    runs: Runs = alone if kernel.needs_compilation else where_it_runs
-    asked = [
-        (name, counters.find(name), runs) for name in counters.names() if name != REFERENCE_COUNTER
+    run_alone = partial(_run_alone, server) if server else run_in_kernel_process
+    # Whether some counters crash on a compiled kernel depends on what the process compiled before.
+    run: Run = run_alone if kernel.needs_compilation else run_in_kernel_process
+    to_run = [
+        (name, counters.find(name), run) for name in counters.names() if name != REFERENCE_COUNTER
     ]
-    asked += [(name, third_party.find(name), alone) for name in peer_names]
-    for name, counter, where in asked:
+    to_run += [(name, third_party.find(name), run_alone) for name in peer_names]
+    for name, counter, run_counter in to_run:
         if status == "ok":
-            rows.append(_row(case, name, counter, true_macs, where))
-        else:  # most of them run for real
+            rows.append(_row(case, name, counter, true_macs, run_counter))
+        else:  # most counters run the kernel on real tensors
             rows.append(AuditRow(case, name, true_macs, failure=f"{status}: {reason}"))
     return rows
 
 
 def _run_alone(server: ForkServer, function: Callable[[Case], Any], case: Case) -> Any:
-    """Call it in a process of its own."""
-    return server.run(function, case, max_seconds=MAX_SECONDS_APART).result
+    """Call a function in a process of its own."""
+    return server.run(function, case, max_seconds=MAX_SECONDS_ISOLATED).result
 
 
-def _row(case: Case, name: str, counter: counters.Counter, true_macs: int, runs: Runs) -> AuditRow:
+def _row(case: Case, name: str, counter: counters.Counter, true_macs: int, run: Run) -> AuditRow:
     try:
-        counted: int = runs(partial(_count_by, counter.__name__), case)
+        counted: int = run(partial(_count_by, counter.__name__), case)
     except Exception as error:
         return AuditRow(case, name, true_macs, failure=f"crash: {describe_error(error)}")
     try:
-        account = where_it_runs(partial(_explain_by, counter.__name__), case)
+        explanation = run_in_kernel_process(partial(_explain_by, counter.__name__), case)
     except Exception as error:
         return AuditRow(case, name, true_macs, counted, failure=f"no rule: {describe_error(error)}")
-    differences = dict(account.differences)
-    beside = account.true_macs - true_macs
-    if beside and case.workload.mode == "training":
-        differences[NOT_COUNTED_BACKWARD] = beside
-    elif beside:
-        differences[MORE_WITH_HOOKS if beside > 0 else LESS_WITH_HOOKS] = beside
+    differences = dict(explanation.differences)
+    surplus = explanation.true_macs - true_macs
+    if surplus and case.workload.mode == "training":
+        differences[NOT_COUNTED_BACKWARD] = surplus
+    elif surplus:
+        differences[MORE_WITH_HOOKS if surplus > 0 else LESS_WITH_HOOKS] = surplus
     return AuditRow(case, name, true_macs, counted, differences)
 
 
 def _useful(case: Case, counts: OperatorCounts) -> AuditRow:
-    """What the pattern needs, and what sets it off from what the kernel multiplies."""
+    """The MACs that the pattern needs, and how they differ from what the kernel executes."""
     kernel, workload = kernels.find(case.kernel), case.workload
     padded = workload.at(kernels.padded_seq_len(kernel, workload))
     times = formulas.TRAINING_FACTOR if workload.mode == "training" else 1
     useful, useful_padded = formulas.useful_macs(workload), formulas.useful_macs(padded)
     attention = times * sum(formulas.attention_macs(padded, layer) for layer in padded.layers)
     linear = _linear_layers(case)
-    projected = sum(tally.macs for (place, _), tally in counts.tallies.items() if place in linear)
+    projected = sum(tally.macs for (path, _), tally in counts.tallies.items() if path in linear)
     differences = {
-        "padding not counted": useful - useful_padded,
-        "projections that are not multiplied": useful_padded - attention - projected,
-        "products beside the pattern not counted": attention - (counts.macs - projected),
+        UNCOUNTED_PADDING: useful - useful_padded,
+        SKIPPED_PROJECTIONS: useful_padded - attention - projected,
+        UNCOUNTED_OUTSIDE_PATTERN: attention - (counts.macs - projected),
     }
     named = {name: macs for name, macs in differences.items() if macs}
     return AuditRow(case, USEFUL, counts.macs, useful, named)
@@ -154,16 +158,18 @@ def _linear_layers(case: Case) -> frozenset[str]:
 
     with fake_mode():
         module = kernels.find(case.kernel).build(case.workload).module
-    return frozenset(path for path, one in module.named_modules() if isinstance(one, nn.Linear))
+    return frozenset(
+        path for path, submodule in module.named_modules() if isinstance(submodule, nn.Linear)
+    )
 
 
 def _count_by(module: str, case: Case) -> int:
-    """The count of a counter or a peer, in the process that this is called in."""
+    """The count of a counter, run in this process."""
     return _counter(module).count(partial(kernels.find(case.kernel).build, case.workload))
 
 
 def _explain_by(module: str, case: Case) -> Reconciliation:
-    """How a counter or a peer comes to its count, in the process that this is called in."""
+    """How a counter arrives at its count, run in this process."""
     return _counter(module).explain(partial(kernels.find(case.kernel).build, case.workload))
 
 

@@ -1,9 +1,9 @@
-"""Where the MACs of a call are: by module and by operator, and how each part grows."""
+"""Where the MACs of a call are, by module and by operator, and how each part grows."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
@@ -12,44 +12,73 @@ from attnprof.core.errors import MeasurementError, describe_error
 from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.workload import Case
 from attnprof.measure.feasibility import feasibility
-from attnprof.measure.request import where_it_runs
+from attnprof.measure.request import run_in_kernel_process
 
 if TYPE_CHECKING:
     from attnprof.counting.call import Build, Call
-    from attnprof.counting.operator_counts import OperatorCounts
+    from attnprof.counting.operator_counts import OperatorCounts, OperatorTally
 
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
+class _Total:
+    """Calls and MACs of one part; MACs are None once an operator without a formula is included."""
+
+    calls: int = 0
+    macs: int | None = 0
+
+    def add(self, tally: OperatorTally) -> None:
+        self.calls += tally.calls
+        if self.macs is not None:
+            self.macs = self.macs + tally.macs if tally.is_counted else None
+
+
 def break_down(cases: Iterable[Case]) -> Breakdown:
-    """Count every case on fake tensors, or on real ones where shapes depend on data."""
+    """Count the operators of every case.
+
+    A case is counted on fake tensors, or on real ones if its shapes depend on data.
+    """
     result = Breakdown([], [])
-    before: dict[tuple[str, By, str], tuple[int, int]] = {}
+    shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
     for case in cases:
         try:
-            counts = where_it_runs(count_case_operators, case)
+            counts = run_in_kernel_process(count_case_operators, case)
         except Exception as error:
             result.failures.append((case, describe_error(error)))
             continue
         n = case.workload.seq_len
-        for by, part, calls, macs in _parts(counts):
+        for by, part, total in _parts(counts):
             key: tuple[str, By, str] = (case.kernel, by, part)
-            share = macs / counts.macs if macs is not None and counts.macs else None
-            growth = None
-            if macs and key in before and before[key][0] < n:
-                growth = round(doubling_exponent(before[key], (n, macs)), 3)
-            if macs:
-                before[key] = (n, macs)
-            whole = None if counts.uncounted else share
-            result.parts.append(Part(case.kernel, n, by, part, calls, macs, whole, growth))
+            growth = _growth(shorter.get(key), n, total.macs)
+            if total.macs:
+                shorter[key] = (n, total.macs)
+            share = _share(total.macs, counts)
+            result.parts.append(
+                Part(case.kernel, n, by, part, total.calls, total.macs, share, growth)
+            )
     return result
 
 
+def _growth(shorter: tuple[int, int] | None, seq_len: int, macs: int | None) -> float | None:
+    """The doubling exponent from a shorter length with its MACs; None if there is none."""
+    if not macs or shorter is None or shorter[0] >= seq_len:
+        return None
+    return round(doubling_exponent(shorter, (seq_len, macs)), 3)
+
+
+def _share(macs: int | None, counts: OperatorCounts) -> float | None:
+    """The fraction of all MACs; None if any operator has no formula."""
+    if macs is None or not counts.macs or counts.uncounted:
+        return None
+    return macs / counts.macs
+
+
 def count_case_operators(case: Case) -> OperatorCounts:
-    """The operators of a case, on fake tensors, or on real ones where shapes depend on data.
+    """Count the operators of a case, on fake tensors, or on real ones if shapes depend on data.
 
     Raises:
-        MeasurementError: when the kernel does not take the case, or it cannot be run.
+        MeasurementError: when the kernel does not support the case, or it cannot be run.
     """
     reason = kernels.find(case.kernel).unsupported_reason(case.workload)
     if reason:
@@ -66,16 +95,16 @@ def on_fake_or_real(
     *,
     may_be_real: bool = True,
 ) -> _T:
-    """What `take` says of a case's call on fake tensors, or on real ones where these do not do.
+    """Apply `take` to a case's call on fake tensors, or on real ones if fake ones do not suffice.
 
     Args:
-        case: whose call it is.
-        take: runs it.
-        build: makes it; as its kernel does if None.
-        may_be_real: whether a real run is worth its time.
+        case: what to build.
+        take: runs the call and returns a result.
+        build: builds the call; None for the case's kernel.
+        may_be_real: whether a real run is allowed.
 
     Raises:
-        MeasurementError: when a real run is needed, and is not wanted, or there is no room for it.
+        MeasurementError: when a real run is needed but is not allowed or does not fit in memory.
     """
     from attnprof.counting.fake_tensors import on_fake_tensors, why_not_fake
 
@@ -86,25 +115,24 @@ def on_fake_or_real(
         if status != "ok":
             raise MeasurementError(f"{why_not_fake(error)}, and a real run {reason}")
 
-    def as_its_kernel_does() -> Call:
+    def build_kernel() -> Call:
         return kernels.find(case.kernel).build(case.workload)
 
-    return on_fake_tensors(build or as_its_kernel_does, take, check_room)
+    return on_fake_tensors(build or build_kernel, take, check_room)
 
 
-def _parts(counts: OperatorCounts) -> Iterator[tuple[By, str, int, int | None]]:
-    """Modules in the order in which they first run, each after the one that holds it; operators."""
-    sums: dict[tuple[By, str], list[int | None]] = defaultdict(lambda: [0, 0])
-    sums["module", ""] = [0, 0]
-    for (place, operator), tally in counts.tallies.items():
-        steps = place.split(".") if place else []
-        paths = [".".join(steps[:depth]) for depth in range(len(steps) + 1)]
-        keys: list[tuple[By, str]] = [("module", path) for path in paths]
-        keys.append(("operator", operator))
-        for key in keys:
-            entry = sums[key]
-            entry[0] = (entry[0] or 0) + tally.calls
-            known = entry[1] is not None and tally.is_counted
-            entry[1] = (entry[1] or 0) + tally.macs if known else None
-    for (by, part), (calls, macs) in sorted(sums.items(), key=lambda item: item[0][0]):
-        yield by, part, calls or 0, macs
+def _parts(counts: OperatorCounts) -> Iterator[tuple[By, str, _Total]]:
+    """Modules in the order in which they first run, each after its parent; then operators."""
+    totals: dict[tuple[By, str], _Total] = {("module", ""): _Total()}
+    for (module_path, operator), tally in counts.tallies.items():
+        for path in _with_parents(module_path):
+            totals.setdefault(("module", path), _Total()).add(tally)
+        totals.setdefault(("operator", operator), _Total()).add(tally)
+    for (by, part), total in sorted(totals.items(), key=lambda item: item[0][0]):
+        yield by, part, total
+
+
+def _with_parents(module_path: str) -> list[str]:
+    """The root "", then every parent, then the module itself."""
+    names = module_path.split(".") if module_path else []
+    return [".".join(names[:depth]) for depth in range(len(names) + 1)]

@@ -1,4 +1,4 @@
-"""Which other processes keep cores busy, by name, for a message that says what to close."""
+"""Which other processes keep cores busy, by name, so that a message can say what to close."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from attnprof.core.machine import BusyProcess
 
-WORTH_NAMING = 0.15
-"""Cores that a process keeps busy to be named."""
+MIN_REPORTED_CORES = 0.15
+"""Cores that a process must keep busy to be named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Seconds that each other process has worked, by its number and its start.
+    """CPU time of all other processes at one moment.
 
     Attributes:
-        at: when this was so, in seconds of a clock that only runs.
-        seconds: with the name.
+        at: seconds on a monotonic clock.
+        seconds: name and CPU seconds of each process, by its pid and start time.
     """
 
     at: float
@@ -28,29 +28,32 @@ class Snapshot:
 
 
 def snapshot() -> Snapshot:
-    """All processes that are seen here but this one, what it has started and what started it."""
+    """All visible processes except this one, its descendants and its ancestors."""
     import psutil
 
     here = psutil.Process()
-    own = {one.pid for one in (here, *here.parents(), *here.children(recursive=True))}
+    family = {process.pid for process in (here, *here.parents(), *here.children(recursive=True))}
     seconds: dict[tuple[int, float], tuple[str, float]] = {}
-    for one in psutil.process_iter():
+    for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if one.pid not in own:
-                times: Any = one.cpu_times()
-                key = (one.pid, one.create_time())
-                seconds[key] = (one.name(), times.user + times.system)
+            if process.pid not in family:
+                times: Any = process.cpu_times()
+                key = (process.pid, process.create_time())
+                seconds[key] = (process.name(), times.user + times.system)
     return Snapshot(time.monotonic(), seconds)
 
 
 def busy_between(before: Snapshot, after: Snapshot) -> tuple[BusyProcess, ...]:
-    """The processes that are worth naming, busiest first; some may have begun in between."""
+    """Processes that kept at least `MIN_REPORTED_CORES` busy, busiest first.
+
+    Processes that started between the two snapshots are included.
+    """
     passed = after.at - before.at
     if passed <= 0:
         return ()
-    busy = (
+    processes = (
         BusyProcess(name, key[0], (spent - before.seconds.get(key, (name, 0.0))[1]) / passed)
         for key, (name, spent) in after.seconds.items()
     )
-    worth = [one for one in busy if one.cores >= WORTH_NAMING]
-    return tuple(sorted(worth, key=lambda one: -one.cores))
+    busy = [process for process in processes if process.cores >= MIN_REPORTED_CORES]
+    return tuple(sorted(busy, key=lambda process: -process.cores))

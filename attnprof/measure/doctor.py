@@ -1,6 +1,6 @@
-"""Examines a machine, each part in a process of its own: what fails is told, the rest goes on.
+"""Profiles a machine, each part in a worker process: failures are reported, the rest continues.
 
-The caller's process loads no torch.
+The calling process does not load torch.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from attnprof.core.workload import Case, Device, DType
 from attnprof.isolation.workers import Workers, open_workers
 from attnprof.measure import Observer, doctor_probes
 from attnprof.measure.doctor_probes import ProbeResult, ProbeSettings
-from attnprof.measure.environment import Environment
+from attnprof.measure.environment import NO_CUDA, Environment
 from attnprof.options import read_cases
 
 LENGTHS = (1024, 2048, 4096)
-"""Where kernels are timed, in tokens."""
+"""Lengths in tokens at which kernels are timed."""
 RATE_SECONDS = 1.5
-"""For the rate of one dtype, and for that of copies."""
+"""Time limit for the rate of one dtype, and for the rate of copies."""
 NOISE_SECONDS = 2.5
 SLACK_SECONDS = 120.0
-"""A part is ended when it takes so much longer than it should: it hangs, or compiles forever."""
+"""A part is ended when it exceeds its time limit by this much: it hangs or compiles forever."""
 ROUNDS_PART = 0.6
-"""Of the time of kernels: the rest is for building and compiling them."""
+"""Fraction of the kernels' time for timed rounds; the rest is for building and compiling."""
 MIN_CALLS = 4
-"""A warm-up and three rounds: what does not fit is not begun."""
+"""A warm-up and three rounds: a kernel for which there is no time for these is skipped."""
 KERNELS_FROM = 0.3
-"""Rates and noise are taken for the first part of the work, for the progress display."""
-
+"""In the progress display, rates and noise are this fraction of the work."""
 
 _MODULES = (
     "attnprof.measure.doctor_probes",
@@ -44,38 +43,49 @@ _MODULES = (
 )
 
 
-def profile_machine(setting: ProbeSettings, observe: Observer) -> Machine:
-    """The machine as it is now.
+def profile_machine(settings: ProbeSettings, observe: Observer) -> Machine:
+    """Measure this machine.
 
     Raises:
-        UsageError: for a device that is not here.
-        MeasurementError: where not even torch can be loaded.
+        UsageError: for a device that this machine lacks.
+        MeasurementError: when torch cannot be loaded.
     """
     with open_workers(_MODULES, hint="") as server:
-        return profile_with(server, setting, observe)
+        return profile_with(server, settings, observe)
 
 
-def profile_with(server: Workers, setting: ProbeSettings, observe: Observer) -> Machine:
-    """The machine as a server's processes see it; raises as `profile_machine` does."""
-    observe("looking at the machine", 0.0)
-    looked = server.run(doctor_probes.probe_environment, setting, max_seconds=SLACK_SECONDS)
-    if looked.failure:
-        raise MeasurementError(f"torch cannot be looked at: {looked.failure}")
-    if looked.value is None:
-        raise UsageError("device", "cuda", "torch sees no CUDA device here; use cpu or auto")
-    device, environment, memory_bytes, logical_cores = looked.value
-    examination = _MachineProfiler(
-        server, replace(setting, device=device), device, logical_cores, observe
+def profile_with(server: Workers, settings: ProbeSettings, observe: Observer) -> Machine:
+    """Measure a machine in the processes of a server; raises as `profile_machine` does."""
+    observe("inspecting the machine", 0.0)
+    probed = server.run(doctor_probes.probe_environment, settings, max_seconds=SLACK_SECONDS)
+    if probed.failure:
+        raise MeasurementError(f"torch cannot be loaded: {probed.failure}")
+    if probed.value is None:
+        raise UsageError("device", "cuda", NO_CUDA)
+    device, environment, memory_bytes, logical_cores = probed.value
+    profiler = _MachineProfiler(
+        server, replace(settings, device=device), device, logical_cores, observe
     )
-    return examination.machine(environment, memory_bytes)
+    return profiler.machine(environment, memory_bytes)
 
 
 @dataclass(slots=True)
 class _MachineProfiler:
-    """What is known of a machine's parts so far, and how the next is examined."""
+    """Measures the parts of a machine one by one and collects what went wrong.
+
+    Attributes:
+        server: starts the processes.
+        settings: how to measure.
+        device: that is profiled.
+        logical_cores: of the machine.
+        observe: called with the current activity and the fraction of all work done.
+        failures: why parts failed, by part.
+        left_out: why parts were skipped, by part.
+        disturbed: cores that other processes used, by disturbed part.
+    """
 
     server: Workers
-    setting: ProbeSettings
+    settings: ProbeSettings
     device: Device
     logical_cores: int
     observe: Observer
@@ -84,7 +94,7 @@ class _MachineProfiler:
     disturbed: dict[str, float] = field(default_factory=dict[str, float])
 
     def machine(self, environment: Environment, memory_bytes: int) -> Machine:
-        """All parts one after the other."""
+        """Measure all parts, one after the other."""
         rates = self._rates(memory_bytes)
         noise, conditions = self._noise(rates)
         return Machine(
@@ -101,49 +111,52 @@ class _MachineProfiler:
         )
 
     def _run(self, part: str, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
-        """What a part gives; None where it failed or was not begun, which is kept."""
+        """The result of one part; None if it failed or was skipped, which is recorded."""
         outcome = self.server.run(
-            function, self.setting, *args, seconds, max_seconds=seconds + SLACK_SECONDS
+            function, self.settings, *args, seconds, max_seconds=seconds + SLACK_SECONDS
         )
         if outcome.failure:
             self.failures[part] = outcome.failure
-        taken = outcome.value
-        if isinstance(taken, ProbeResult):
-            if taken.obstacle:
-                self.left_out[part] = taken.obstacle
-            is_busy = taken.cores_used_by_others > BUSY_PART * self.logical_cores
-            if taken.is_disturbed or is_busy:
-                self.disturbed[part] = taken.cores_used_by_others
-            return taken.value
-        return taken
+        result = outcome.value
+        if not isinstance(result, ProbeResult):
+            return result
+        if result.obstacle:
+            self.left_out[part] = result.obstacle
+        is_busy = result.cores_used_by_others > BUSY_PART * self.logical_cores
+        if result.is_disturbed or is_busy:
+            self.disturbed[part] = result.cores_used_by_others
+        return result.value
 
     def _rates(self, memory_bytes: int) -> Rates:
-        seconds = min(RATE_SECONDS, self.setting.max_seconds)
+        seconds = min(RATE_SECONDS, self.settings.max_seconds)
         by_dtype: dict[DType, int] = {}
         dtypes: tuple[DType, ...] = get_args(DType)
         for index, dtype in enumerate(dtypes):
-            self.observe(f"multiplying {dtype}", KERNELS_FROM * (1 + index) / 8)
+            self.observe(f"timing {dtype} products", KERNELS_FROM * (1 + index) / 8)
             rate = self._run(dtype, doctor_probes.matmul_rate, dtype, seconds=seconds)
             if rate is not None:
                 by_dtype[dtype] = rate
-        self.observe("copying", KERNELS_FROM * 5 / 8)
-        copied = self._run("copy", doctor_probes.copy_rate, memory_bytes, seconds=seconds)
-        return Rates(matmul_macs_per_s=by_dtype, copy_bytes_per_s=copied)
+        self.observe("timing copies", KERNELS_FROM * 5 / 8)
+        copy_rate = self._run("copy", doctor_probes.copy_rate, memory_bytes, seconds=seconds)
+        return Rates(matmul_macs_per_s=by_dtype, copy_bytes_per_s=copy_rate)
 
     def _noise(self, rates: Rates) -> tuple[Noise | None, Conditions | None]:
         rate = rates.matmul_macs_per_s.get("float32")
         if rate is None:
-            self.left_out["noise"] = "it is measured with float32 products, which failed"
+            self.left_out["noise"] = "needs float32 matrix products, which failed"
             return None, None
-        self.observe("repeating one product to see the noise", KERNELS_FROM * 6 / 8)
-        seconds = min(NOISE_SECONDS, self.setting.max_seconds)
+        self.observe("measuring noise", KERNELS_FROM * 6 / 8)
+        seconds = min(NOISE_SECONDS, self.settings.max_seconds)
         return self._run("noise", doctor_probes.noise, rate, seconds=seconds) or (None, None)
 
     def _samples(self, rates: Rates) -> tuple[KernelSample, ...]:
-        """Longest first: they tell most of what is longer still. In the order of their lengths."""
+        """Times of all kernels, longest first: these say most about lengths that are longer still.
+
+        The result is sorted by kernel and length.
+        """
         cases = sorted(_cases(self.device), key=_schedule_key)
         rate = rates.matmul_macs_per_s.get("float32")
-        left_seconds = self.setting.max_seconds
+        left_seconds = self.settings.max_seconds
         samples: list[KernelSample] = []
         for index, case in enumerate(cases):
             name = part_of(case.kernel, case.workload.seq_len)
@@ -151,17 +164,17 @@ class _MachineProfiler:
             self.observe(f"timing {name}", KERNELS_FROM + (1 - KERNELS_FROM) * done)
             if not _fits_time_budget(case, rate, left_seconds):
                 self.left_out[name] = (
-                    f"no time left of {self.setting.max_seconds:g} s; raise --max-seconds"
+                    f"not enough time left of {self.settings.max_seconds:g} s; raise --max-seconds"
                 )
                 continue
             weight = case.workload.seq_len / _tokens(cases[index:])
             share = ROUNDS_PART * left_seconds * weight
-            begun = time.monotonic()
+            start = time.monotonic()
             sample: Sample | None = self._run(name, doctor_probes.time_kernel, case, seconds=share)
-            left_seconds -= time.monotonic() - begun
+            left_seconds -= time.monotonic() - start
             if sample is not None:
                 samples.append(_kernel_sample(case, sample))
-        return tuple(sorted(samples, key=lambda one: (one.kernel, one.sample.seq_len)))
+        return tuple(sorted(samples, key=lambda timed: (timed.kernel, timed.sample.seq_len)))
 
 
 def _cases(device: Device) -> tuple[Case, ...]:
@@ -172,12 +185,12 @@ def _cases(device: Device) -> tuple[Case, ...]:
 
 
 def _schedule_key(case: Case) -> tuple[int, bool]:
-    """Longest first; of a length what compiles comes last, as nobody knows how long that takes."""
+    """Longest first; within a length, kernels that compile last, as that may take any time."""
     return -case.workload.seq_len, kernels.find(case.kernel).needs_compilation
 
 
 def _fits_time_budget(case: Case, macs_per_s: int | None, left_seconds: float) -> bool:
-    """Whether a few calls would fit into the time if they were as fast as one large product."""
+    """Whether a few calls fit in the time left if they run at the rate of one large product."""
     kernel = kernels.find(case.kernel)
     if macs_per_s is None or kernel.unsupported_reason(case.workload):
         return left_seconds > 0

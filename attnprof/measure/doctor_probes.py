@@ -1,13 +1,13 @@
-"""The parts of a machine's examination, each to be run in a process of its own.
+"""The measurements of `attnprof doctor`, each to be run in a worker process of its own.
 
-They take the setting first and the seconds that they should stay within last.
+Each function takes the settings first and its time limit in seconds last.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
@@ -22,17 +22,17 @@ from attnprof.measure.environment import Environment
 from attnprof.measure.feasibility import feasibility
 
 MAX_ROUNDS = 30
-"""More of them tell little that is new of one length."""
+"""More rounds add little information about one length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:
-    """Under what a machine is examined.
+    """How a machine is profiled.
 
     Attributes:
-        device: `auto`, `cpu` or `cuda`; what `auto` is, is known after a first look.
-        threads: that torch multiplies with; None leaves it to torch.
-        max_seconds: for the times of all kernels together.
+        device: `auto`, `cpu` or `cuda`; `auto` is resolved by `probe_environment`.
+        threads: that torch computes with; None for torch's default.
+        max_seconds: time limit for all kernels together.
     """
 
     device: str = "auto"
@@ -42,13 +42,13 @@ class ProbeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What was measured, or why it was not begun.
+    """What was measured, or why it was not.
 
     Attributes:
-        value: what was measured: a rate, or a kernel's times.
-        obstacle: why there is none.
+        value: a rate, or the times of a kernel; None if it was not measured.
+        obstacle: why it was not measured; empty if it was.
         cores_used_by_others: cores that other processes kept busy meanwhile.
-        is_disturbed: whether too few rounds are left that nothing else disturbed.
+        is_disturbed: whether too few undisturbed rounds are left.
     """
 
     value: int | Sample | None = None
@@ -57,50 +57,66 @@ class ProbeResult:
     is_disturbed: bool = False
 
 
-def probe_environment(setting: ProbeSettings) -> tuple[Device, Environment, int, int] | None:
-    """The device, its environment, its memory and all cores; None where there is no such device."""
-    _set_threads(setting)
+def probe_environment(settings: ProbeSettings) -> tuple[Device, Environment, int, int] | None:
+    """The device, its environment, free memory and logical cores; None without such a device."""
+    _set_threads(settings)
     try:
-        device = environment.resolve_device(setting.device)
+        device = environment.resolve_device(settings.device)
     except UsageError:
         return None
     cores = os.cpu_count() or 1
     return device, environment.capture(), available_bytes(device), cores
 
 
-def matmul_rate(setting: ProbeSettings, dtype: DType, seconds: float) -> ProbeResult:
-    """MACs a second of one large product."""
-    _set_threads(setting)
+def matmul_rate(settings: ProbeSettings, dtype: DType, seconds: float) -> ProbeResult:
+    """MACs per second of one large matrix product."""
+    _set_threads(settings)
     before = system_load.cpu_times()
-    rate = throughput.matmul_macs_per_s(dtype, _device(setting), _timer(setting), seconds)
-    return _taken(rate, before)
+    rate = throughput.matmul_macs_per_s(dtype, _device(settings), _timer(settings), seconds)
+    return _result(rate, before)
 
 
-def copy_rate(setting: ProbeSettings, memory_bytes: int, seconds: float) -> ProbeResult:
-    """Bytes a second that a copy reads and writes, within a part of the memory."""
-    _set_threads(setting)
+def copy_rate(settings: ProbeSettings, memory_bytes: int, seconds: float) -> ProbeResult:
+    """Bytes per second that a large copy reads and writes.
+
+    Args:
+        settings: how to measure.
+        memory_bytes: free memory, of which the copy uses a fraction.
+        seconds: time limit.
+    """
+    _set_threads(settings)
     before = system_load.cpu_times()
-    rate = throughput.copy_bytes_per_s(_device(setting), _timer(setting), seconds, memory_bytes)
-    return _taken(rate, before)
+    rate = throughput.copy_bytes_per_s(_device(settings), _timer(settings), seconds, memory_bytes)
+    return _result(rate, before)
 
 
-def noise(setting: ProbeSettings, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
-    """The noise of products that have a rate, and what may have made it."""
+def noise(settings: ProbeSettings, macs_per_s: int, seconds: float) -> tuple[Noise, Conditions]:
+    """The noise of times, and conditions that may explain it.
+
+    Args:
+        settings: how to measure.
+        macs_per_s: the rate of float32 products, from which the size of the work follows.
+        seconds: time limit.
+    """
     import torch
 
-    _set_threads(setting)
+    _set_threads(settings)
     before = system_load.cpu_times()
-    measured = throughput.measure_noise(_device(setting), _timer(setting), seconds, macs_per_s)
+    measured = throughput.measure_noise(_device(settings), _timer(settings), seconds, macs_per_s)
     after = system_load.cpu_times()
     return measured, system_load.conditions(before, after, torch.get_num_threads())
 
 
-def time_kernel(setting: ProbeSettings, case: Case, seconds: float) -> ProbeResult:
-    """A kernel's times; its first calls, which prepare and may compile, are not among them."""
+def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeResult:
+    """The time of a kernel, without its first calls, which include setup and compilation.
+
+    Raises:
+        MeasurementError: when the output of the kernel is wrong.
+    """
     from attnprof.measure.rounds import Budget, measure_rounds
 
-    begun = time.monotonic()
-    _set_threads(setting)
+    start = time.monotonic()
+    _set_threads(settings)
     kernel, workload = kernels.find(case.kernel), case.workload
     status, reason = feasibility(case)
     if status != "ok":
@@ -108,9 +124,9 @@ def time_kernel(setting: ProbeSettings, case: Case, seconds: float) -> ProbeResu
     wrong = worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(wrong)
-    run, timer = kernel.build(workload).run, _timer(setting)
+    run, timer = kernel.build(workload).run, _timer(settings)
     timer(run)
-    left_seconds = max(0.001, seconds - (time.monotonic() - begun))
+    left_seconds = max(0.001, seconds - (time.monotonic() - start))
     measured = measure_rounds(
         {"": run},
         timer,
@@ -120,8 +136,22 @@ def time_kernel(setting: ProbeSettings, case: Case, seconds: float) -> ProbeResu
     )
     for error in measured.failures.values():
         raise error
-    interval = median_interval(measured.times[""])
-    sample = Sample(
+    sample = _sample(case, measured.times[""])
+    disturbance = measured.disturbance
+    before, after = disturbance.before, disturbance.after
+    if not disturbance.is_withheld or before is None or after is None:
+        return ProbeResult(value=sample)
+    others = system_load.cores_used_by_others(before, after)
+    return ProbeResult(
+        value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2)
+    )
+
+
+def _sample(case: Case, times: Sequence[int]) -> Sample:
+    """The time of a case, from nanoseconds of single calls, with its MACs and moved bytes."""
+    kernel, workload = kernels.find(case.kernel), case.workload
+    interval = median_interval(times)
+    return Sample(
         seq_len=workload.seq_len,
         executed_macs=kernel.executed_macs(workload),
         moved_bytes=kernels.moved_bytes(kernel, workload),
@@ -129,32 +159,25 @@ def time_kernel(setting: ProbeSettings, case: Case, seconds: float) -> ProbeResu
         time_low_ns=round(interval.low),
         time_high_ns=round(interval.high),
     )
-    seen = measured.disturbance
-    if not seen.is_withheld or seen.before is None or seen.after is None:
-        return ProbeResult(value=sample)
-    others = system_load.cores_used_by_others(seen.before, seen.after)
-    return ProbeResult(
-        value=sample, is_disturbed=True, cores_used_by_others=round(others or 0.0, 2)
-    )
 
 
-def _taken(value: int, before: system_load.CpuTimes) -> ProbeResult:
+def _result(value: int, before: system_load.CpuTimes) -> ProbeResult:
     others = system_load.cores_used_by_others(before, system_load.cpu_times())
     return ProbeResult(value=value, cores_used_by_others=round(others or 0.0, 2))
 
 
-def _set_threads(setting: ProbeSettings) -> None:
-    if setting.threads is not None:
+def _set_threads(settings: ProbeSettings) -> None:
+    if settings.threads is not None:
         import torch
 
-        torch.set_num_threads(setting.threads)
+        torch.set_num_threads(settings.threads)
 
 
-def _device(setting: ProbeSettings) -> Device:
-    return "cuda" if setting.device == "cuda" else "cpu"
+def _device(settings: ProbeSettings) -> Device:
+    return "cuda" if settings.device == "cuda" else "cpu"
 
 
-def _timer(setting: ProbeSettings) -> Callable[[Callable[[], object]], Timed]:
+def _timer(settings: ProbeSettings) -> Callable[[Callable[[], object]], Timed]:
     from attnprof.measure.rounds import cpu_timer, cuda_timer
 
-    return cuda_timer() if setting.device == "cuda" else cpu_timer
+    return cuda_timer() if settings.device == "cuda" else cpu_timer

@@ -1,6 +1,6 @@
-"""The machine that measures: what it is, what runs on it.
+"""The measuring machine: processor, memory, GPU, and versions of packages.
 
-What takes time to import is imported where it is used: estimates and help need none of it.
+Slow imports are made where they are used: estimates and help do not need them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ _BLAS = {
 _BLAS_NAMES = {"open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flame": "BLIS"}
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
+NO_CUDA = "torch finds no CUDA device; use cpu or auto"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where numbers were measured; stored beside them.
+    """The machine that results were measured on; stored with them.
 
     Attributes:
-        processor: its name.
-        cores: logical ones that the process may run on.
-        threads: that torch multiplies with on CPU.
-        memory_bytes: of the system.
-        gpu: its name.
-        system: the kernel.
-        python: its version.
-        packages: versions.
-        physical_cores: of the system; None where it does not tell.
-        cpu_capability: the widest instructions that torch uses, as `AVX512`.
-        blas: what multiplies matrices on CPU, as `MKL 2024.2, oneDNN v3.12.0`.
+        processor: name of the CPU.
+        cores: logical cores that the process may run on.
+        threads: that torch computes with on CPU.
+        memory_bytes: total memory of the system.
+        gpu: name of the GPU; None without one.
+        system: operating system kernel and its release.
+        python: version.
+        packages: versions by name.
+        physical_cores: of the system; None if it does not report them.
+        cpu_capability: the widest instruction set that torch uses, such as `AVX512`.
+        blas: libraries that multiply matrices on CPU, such as `MKL 2024.2, oneDNN v3.12.0`.
         driver: version of the GPU's driver.
         cuda: version of CUDA that torch was built with.
     """
@@ -58,11 +60,11 @@ class Environment:
     cuda: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Plain data, for JSON."""
+        """The fields by name, for JSON."""
         return asdict(self)
 
     def describe(self, device: Device) -> str:
-        """The device and the versions in a line."""
+        """The device and the versions of packages in one line."""
         versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         if device == "cuda":
             return f"{self.gpu}; {versions}"
@@ -70,12 +72,12 @@ class Environment:
         return f"{self.processor}, {_counted(self.cores, 'core')}{threads}; {versions}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def capture() -> Environment:
-    """The environment of this process; loads torch to ask for threads and GPU."""
+    """The environment of this process; loads torch for threads and GPU."""
     import platform
 
     import psutil
@@ -100,35 +102,35 @@ def capture() -> Environment:
 
 
 def blas_of(config: str) -> str | None:
-    """What multiplies matrices, from what torch tells of how it was built."""
-    found = [
+    """The libraries that multiply matrices, from the text of `torch.__config__.show()`."""
+    libraries = [
         f"{name} {match[1]}" for name, pattern in _BLAS.items() if (match := pattern.search(config))
     ]
     built_with = re.search(r"BLAS_INFO=(\w+)", config)
     if built_with and built_with[1] != "mkl":
-        found.insert(0, _BLAS_NAMES.get(built_with[1], built_with[1]))
-    return ", ".join(found) or None
+        libraries.insert(0, _BLAS_NAMES.get(built_with[1], built_with[1]))
+    return ", ".join(libraries) or None
 
 
 def resolve_device(device: str) -> Device:
-    """`auto` is CUDA where there is one, else CPU.
+    """The device of a name; `auto` is CUDA if there is a CUDA device, else CPU.
 
     Raises:
-        UsageError: for CUDA where torch sees none, or for a device of another kind.
+        UsageError: for `cuda` without a CUDA device, or for any other name.
     """
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device", device, "torch sees no CUDA device here; use cpu or auto")
+        raise UsageError("device", device, NO_CUDA)
     if device not in ("cpu", "cuda"):
         raise UsageError("device", device, "choose from auto, cpu, cuda")
     return device
 
 
 def _processor() -> str:
-    """The processor's name as Linux tells it, else as Python does."""
+    """The processor's name according to Linux, else according to Python."""
     import platform
 
     cpuinfo = Path("/proc/cpuinfo")
@@ -140,7 +142,7 @@ def _processor() -> str:
 
 
 def _driver() -> str | None:
-    """The version of NVIDIA's driver: its module's, else what its tool says."""
+    """The version of NVIDIA's driver, from its kernel module, else from `nvidia-smi`."""
     import subprocess
 
     try:
@@ -148,16 +150,16 @@ def _driver() -> str | None:
     except OSError:
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         try:
-            done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+            result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        text = done.stdout
+        text = result.stdout
     match = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", text)
     return match[0] if match else None
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Of installed packages, by name."""
+    """Versions of packages by name; `not installed` for missing ones."""
     return {name: _version(name) for name in packages}
 
 

@@ -1,4 +1,4 @@
-"""Whether a case can be run here: what its kernel takes, and what fits into memory."""
+"""Whether a case can run here: what its kernel supports, and what fits in memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 def feasibility(
     case: Case, static_bytes: int = 0, available: int | None = None
 ) -> tuple[Status, str]:
-    """`ok`, or the status of a case that is not begun, and why.
+    """`ok` and an empty reason, or the status of a case that cannot run and the reason.
 
     Args:
         case: what is to run.
-        static_bytes: of others that live at the same time.
-        available: bytes that may still be taken on the device; None to ask for them here.
+        static_bytes: parameters and inputs of other cases that are in memory at the same time.
+        available: free bytes on the device; None to read them here.
     """
     kernel = kernels.find(case.kernel)
     reason = kernel.unsupported_reason(case.workload)
     if reason:
         return "unsupported", reason
     needed = static_bytes + kernel.static_bytes(case.workload)
-    with suppress(MeasurementError):  # its cell says why its peak is not known
+    with suppress(MeasurementError):  # the reason is reported with the predicted peak
         needed += kernel.peak_bytes(case.workload)
     if available is None:
         available = available_bytes(case.workload.device)

@@ -1,7 +1,8 @@
-"""The clocks of a GPU while it is timed: what throttles it explains times that wander.
+"""The clocks of a GPU while it is timed: throttling explains unstable times.
 
-Asked of NVML through `pynvml`, the package `nvidia-ml-py` (`pip install attnprof[gpu]`). Without
-it, or where it does not answer, there is nothing to tell, and that is no error.
+They are read from NVML through `pynvml`, of the package `nvidia-ml-py`
+(`pip install attnprof[gpu]`). If it is missing or fails, there are no readings, which is not an
+error.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from typing import Any
 from attnprof.core.units import format_count
 
 _REASONS = {
-    0x002: "clocks set by the user",
+    0x002: "application clock setting",
     0x004: "power cap",
     0x008: "hardware slowdown",
-    0x010: "in step with other GPUs",
-    0x020: "heat",
-    0x040: "heat (hardware)",
-    0x080: "power brake",
-    0x100: "clocks set for the display",
+    0x010: "sync boost",
+    0x020: "thermal slowdown",
+    0x040: "hardware thermal slowdown",
+    0x080: "hardware power brake",
+    0x100: "display clock setting",
 }
-"""Bits of `nvmlClocksThrottleReason...`; an idle GPU, bit 0, is not throttled."""
+"""Bits of `nvmlClocksThrottleReason...`; bit 0, an idle GPU, is not throttling."""
 
 _SECONDS_BETWEEN = 0.1
-"""Looks follow no closer, so that they take no time from short rounds."""
+"""Minimum interval of readings, so that they take no time from short rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What a GPU said of itself at one moment."""
+    """A GPU's clocks, temperature and power at one moment."""
 
     sm_mhz: int
     max_sm_mhz: int
@@ -43,46 +44,46 @@ class ClockReading:
 
 @dataclass(slots=True)
 class ClockMonitor:
-    """Looks at a GPU's clocks now and then, between rounds.
+    """Reads a GPU's clocks now and then, between rounds.
 
     Attributes:
-        read: asks the GPU; None where there is no asking.
-        clock: seconds, to keep looks apart.
-        readings: what was seen so far.
+        read: takes a reading; None if NVML is not available.
+        clock: seconds, which limit how often readings are taken.
+        readings: all readings so far.
     """
 
     read: Callable[[], ClockReading] | None
     clock: Callable[[], float] = time.monotonic
     readings: list[ClockReading] = field(default_factory=list[ClockReading])
-    _looked: float = float("-inf")
+    _last_read_at: float = float("-inf")
 
     def sample(self) -> None:
-        """Take a reading, unless the last one is fresh."""
+        """Take a reading, unless the last one is recent."""
         now = self.clock()
-        if self.read is None or now - self._looked < _SECONDS_BETWEEN:
+        if self.read is None or now - self._last_read_at < _SECONDS_BETWEEN:
             return
-        self._looked = now
-        # A GPU that does not answer, for whatever reason, must not end what is being measured.
+        self._last_read_at = now
+        # A failed reading, for whatever reason, must not end the measurement.
         with suppress(Exception):
             self.readings.append(self.read())
 
     def note(self) -> str:
-        """What was seen, in words; empty where nothing was."""
+        """The readings as a sentence; empty if there are none."""
         return describe_clocks(self.readings)
 
 
 def monitor_clocks() -> ClockMonitor:
-    """A watch on torch's current CUDA device; one that sees nothing where NVML is not there."""
+    """A monitor of torch's current CUDA device; without NVML it has no readings."""
     with suppress(Exception):
         return ClockMonitor(_reader(_current_uuid()))
     return ClockMonitor(None)
 
 
 def describe_clocks(readings: list[ClockReading]) -> str:
-    """Clocks, what throttled them, heat and power, in words."""
+    """Clocks, throttle reasons, temperature and power, as a sentence."""
     if not readings:
         return ""
-    clocks = _span([reading.sm_mhz for reading in readings])
+    clocks = _format_range([reading.sm_mhz for reading in readings])
     bits = 0
     for reading in readings:
         bits |= reading.throttle_bits
@@ -91,29 +92,29 @@ def describe_clocks(readings: list[ClockReading]) -> str:
     parts = [
         f"clocks {clocks} of {format_count(readings[-1].max_sm_mhz)} MHz",
         f"throttled: {', '.join(reasons)}" if reasons else "",
-        f"{_span([reading.temperature_celsius for reading in readings])} °C",
+        f"{_format_range([reading.temperature_celsius for reading in readings])} °C",
         f"up to {format_count(most_watts)} W",
     ]
     return "; ".join(part for part in parts if part)
 
 
-def _span(values: list[int]) -> str:
+def _format_range(values: list[int]) -> str:
     low, high = format_count(min(values)), format_count(max(values))
     return low if low == high else f"{low} to {high}"
 
 
 def _current_uuid() -> str:
-    """NVML numbers devices in an order of its own, and sees those that are hidden from CUDA."""
+    """The device by UUID: NVML numbers devices differently, hidden ones included."""
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
 
 
 def _reader(uuid: str) -> Callable[[], ClockReading]:
-    """Asks one device.
+    """A function that reads one device.
 
     Raises:
-        Exception: whatever pynvml raises where there is no NVML, no such device or no answer.
+        Exception: whatever pynvml raises without NVML, without such a device or on a failed query.
     """
     import pynvml  # type: ignore[import-not-found]
 

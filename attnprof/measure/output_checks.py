@@ -1,8 +1,8 @@
-"""Whether a built-in kernel computes what it is measured for: its output against the definition.
+"""Checks the output of a built-in kernel against the definition of its pattern.
 
-Each attention in the call is compared, in a stack and in whole layers too, with what its own
-weights and its own input should give. What stands around it in a whole layer, torch's projections,
-norms and feed-forward, is looked through for what is not finite, and no more.
+Every attention module of the call, in a stack and in whole layers too, is compared with the result
+that its own weights and its own input should give. The rest of a whole layer, torch's projections,
+norms and feed-forward, is only checked for values that are not finite.
 """
 
 from __future__ import annotations
@@ -24,47 +24,50 @@ if TYPE_CHECKING:
 
 _SEED = 20200410
 _PROJECTIONS = ("query", "key", "value")
-_OF_GLOBALS = "_global"
+_GLOBAL_SUFFIX = "_global"
 
 
 def wrong_output(call: Call, workload: Workload, *, has_float32_softmax: bool = False) -> str:
-    """What is wrong with a call of a built-in kernel, in words; empty where nothing is.
+    """Describe what is wrong with a call of a built-in kernel; empty if nothing is.
 
-    Memory is fresh and holds NaN while an attention runs. In training the gradients of its input
-    are compared too, of a loss that depends on the sampled queries, and those of its parameters are
-    to be finite.
+    Uninitialized memory holds NaN while an attention module runs. In training, the gradient of its
+    input is compared too, for a loss that depends on the sampled queries, and the gradients of its
+    parameters must be finite.
 
     Args:
         call: as the kernel builds it.
         workload: what it was built for.
-        has_float32_softmax: whether it is as accurate as float32 at best.
+        has_float32_softmax: whether its accuracy is at best that of float32.
 
     Raises:
-        MeasurementError: when its attentions are not those of the workload's layers.
+        MeasurementError: when the number of attention modules is not the number of layers.
     """
     import torch
 
     from attnprof.nn.checking.tolerance import Precision
 
-    found = [module for module in call.module.modules() if _is_attention(module)]
-    if len(found) != len(workload.layers):
+    attentions = [module for module in call.module.modules() if _is_attention(module)]
+    if len(attentions) != len(workload.layers):
         raise MeasurementError(
-            f"{len(found)} attentions were found where the workload has {len(workload.layers)}"
+            f"found {len(attentions)} attention modules for {len(workload.layers)} layers"
         )
     dtype = getattr(torch, workload.dtype)
     if has_float32_softmax and dtype == torch.float64:
         dtype = torch.float32
     precision = Precision(dtype, max(workload.seq_len, workload.hidden_size))
-    watches = [_Watch(module, index, workload, precision) for index, module in enumerate(found)]
+    checks = [
+        _AttentionCheck(module, index, workload, precision)
+        for index, module in enumerate(attentions)
+    ]
     with ExitStack() as stack, torch.set_grad_enabled(workload.mode == "training"):
-        for watch in watches:
-            stack.callback(watch.close)
+        for check in checks:
+            stack.callback(check.close)
         output = call.forward()[:, : workload.seq_len]
-    wrong = next((watch.wrong for watch in watches if watch.wrong), "")
+    wrong = next((check.wrong for check in checks if check.wrong), "")
     if wrong or bool(output.isfinite().all()):
         return wrong
-    _, position, number = (~output.isfinite()).nonzero()[0].tolist()
-    return f"output is not finite at position {position}, number {number}"
+    _, position, feature = (~output.isfinite()).nonzero()[0].tolist()
+    return f"output is not finite at position {position}, feature {feature}"
 
 
 def _is_attention(module: nn.Module) -> bool:
@@ -73,11 +76,11 @@ def _is_attention(module: nn.Module) -> bool:
     return all(isinstance(getattr(module, name, None), nn.Linear) for name in _PROJECTIONS)
 
 
-class _Watch:
-    """Compares one attention when it has run.
+class _AttentionCheck:
+    """Compares one attention module with its definition after it has run, through hooks.
 
     Attributes:
-        wrong: what is wrong with it, in words; empty where nothing is.
+        wrong: description of what is wrong with it; empty if nothing is.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class _Watch:
         )
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Remove the hooks."""
         self._memory.close()
         for hook in self._hooks:
             hook.remove()
@@ -152,7 +155,14 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Attention:
-    """One attention that has run: its input and outputs, `(batch, seq_len, hidden)`, padded."""
+    """An attention module that has run.
+
+    Attributes:
+        module: with query, key and value projections.
+        hidden_states: its input, `(batch, padded_seq_len, hidden_size)`.
+        outputs: of repeated runs, each of the shape of the input.
+        workload: what it was built for.
+    """
 
     module: nn.Module
     hidden_states: Tensor
@@ -161,11 +171,11 @@ class _Attention:
 
     @property
     def output(self) -> Tensor:
-        """The first of them."""
+        """The output of the first run."""
         return self.outputs[0]
 
     def wrong(self, definition: Definition) -> str:
-        """What is wrong with it, in words; empty where nothing is."""
+        """Describe what is wrong with its outputs and gradients; empty if nothing is."""
         import torch
 
         rows = torch.tensor(definition.rows, device=self.output.device)
@@ -177,25 +187,44 @@ class _Attention:
                 return wrong
         with torch.no_grad():
             for item in range(len(self.output)):
-                expected = definition.expected(
-                    self._projected(item, ""),
-                    # without global tokens nothing is asked of it
-                    self._projected(item, _OF_GLOBALS if self._has_globals(definition) else ""),
-                    None if cotangent is None else self._heads(cotangent[item].double()),
-                )
-                found_outputs = (self._heads(output[item, rows]) for output in self.outputs)
-                told = (definition.difference(output, expected) for output in found_outputs)
-                wrong = next((text for text in told if text), "")
-                if not wrong and gradient is not None:
-                    found = {"hidden_states": gradient[item]}
-                    wrong = definition.gradient_difference(found, expected)
+                wrong = self._wrong_sequence(item, definition, rows, cotangent, gradient)
                 if wrong:
-                    is_one = len(self.output) == 1
-                    return wrong if is_one else f"sequence {item} of the batch: {wrong}"
+                    is_single = len(self.output) == 1
+                    return wrong if is_single else f"sequence {item} of the batch: {wrong}"
         return ""
 
-    def _has_globals(self, definition: Definition) -> bool:
-        return bool(definition.pattern.global_positions)
+    def _wrong_sequence(
+        self,
+        item: int,
+        definition: Definition,
+        rows: Tensor,
+        cotangent: Tensor | None,
+        gradient: Tensor | None,
+    ) -> str:
+        """Describe what is wrong with one sequence of the batch; empty if nothing is.
+
+        Args:
+            item: index of the sequence.
+            definition: what the module should compute.
+            rows: positions of the sampled queries.
+            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`; None outside
+                training.
+            gradient: gradient of the input at them, of the same shape; None outside training.
+        """
+        # Without global tokens the global projections are not used.
+        has_globals = bool(definition.pattern.global_positions)
+        expected = definition.expected(
+            self._projected(item, ""),
+            self._projected(item, _GLOBAL_SUFFIX if has_globals else ""),
+            None if cotangent is None else self._heads(cotangent[item].double()),
+        )
+        for output in self.outputs:
+            wrong = definition.difference(self._heads(output[item, rows]), expected)
+            if wrong:
+                return wrong
+        if gradient is None:
+            return ""
+        return definition.gradient_difference({"hidden_states": gradient[item]}, expected)
 
     def _projected(self, item: int, suffix: str) -> ProjectedHeads:
         from attnprof.nn.checking.expected_outputs import ProjectedHeads
@@ -211,11 +240,11 @@ class _Attention:
         return ProjectedHeads(states, weights, self.workload.num_heads)
 
     def _heads(self, rows: Tensor) -> Tensor:
-        """`(heads, rows, head_dim)` from `(rows, hidden)`."""
+        """`(num_heads, rows, head_dim)` from `(rows, hidden_size)`."""
         return rows.detach().unflatten(-1, (self.workload.num_heads, -1)).transpose(0, 1)
 
     def _cotangent(self, rows: Tensor) -> Tensor:
-        """Random numbers for the sampled queries, `(batch, rows, hidden)`."""
+        """Random numbers for the sampled queries, `(batch, rows, hidden_size)`."""
         import torch
 
         generator = torch.Generator().manual_seed(_SEED)
@@ -223,23 +252,31 @@ class _Attention:
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.output)
 
     def _gradient(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, str]:
-        """That of the input at the rows, and which of the parameters' is not finite, in words."""
+        """The gradient of the input at the rows, and what is wrong with any gradient.
+
+        Args:
+            rows: positions of the sampled queries.
+            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`.
+        """
         import torch
 
         from attnprof.nn.checking.uninitialized_memory import holding_nan
 
         named = dict(self.module.named_parameters())
-        whole = torch.zeros_like(self.output).index_copy(1, rows, cotangent)
+        grad_output = torch.zeros_like(self.output).index_copy(1, rows, cotangent)
         with holding_nan(self.output.device, "allocated"):
-            of_input, *others = cast(
+            of_input, *of_parameters = cast(
                 "Sequence[Tensor | None]",
                 torch.autograd.grad(
-                    self.output, [self.hidden_states, *named.values()], whole, allow_unused=True
+                    self.output,
+                    [self.hidden_states, *named.values()],
+                    grad_output,
+                    allow_unused=True,
                 ),
             )
-        for name, gradient in zip(named, others, strict=True):
+        for name, gradient in zip(named, of_parameters, strict=True):
             if gradient is not None and not bool(gradient.isfinite().all()):
-                return whole, f"gradient of {name} is not finite"
+                return grad_output, f"gradient of {name} is not finite"
         if of_input is None:
-            return whole, "gradient of hidden_states is missing"
+            return grad_output, "gradient of hidden_states is missing"
         return of_input[:, rows], ""

@@ -1,4 +1,4 @@
-"""Peak memory of a call: the most bytes allocated at one time above what was live before it."""
+"""Peak memory of a call: the most bytes allocated at one time, above what was live before it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _RESET_PEAK = "5"  # proc(5): the peak resident set becomes the present one
 
 @dataclass(frozen=True, slots=True)
 class PeakMemory:
-    """The most memory that one call takes, as several look at it.
+    """The peak memory of one call, by different measures.
 
     Attributes:
-        peak_bytes: allocated at one time, above what was live before.
-        resident_peak_bytes: of the process, above what it had before, when the call first ran;
-            None where the system does not tell, and on CUDA.
-        reserved_peak_bytes: of CUDA's caching allocator, in all; None on CPU.
+        peak_bytes: most bytes allocated at one time, above what was live before.
+        resident_peak_bytes: peak resident size of the process during the first call, above its
+            size before; None if the system does not report it, and on CUDA.
+        reserved_peak_bytes: total reserved by CUDA's caching allocator; None on CPU.
     """
 
     peak_bytes: int
@@ -35,7 +35,7 @@ class PeakMemory:
 
 
 def measure_peak_memory(run: Callable[[], object], device: Literal["cpu", "cuda"]) -> PeakMemory:
-    """The peaks of a call that has not run yet; it runs twice."""
+    """The peaks of a call that has not run yet; it is run twice."""
     if device == "cuda":
         import torch
 
@@ -46,12 +46,12 @@ def measure_peak_memory(run: Callable[[], object], device: Literal["cpu", "cuda"
 
 
 def measure_peak_bytes(run: Callable[[], object], device: Literal["cpu", "cuda"]) -> int:
-    """The peak of one call on a device; the output of the call counts, its inputs do not."""
+    """The peak of one call in bytes; its output is included, its inputs are not."""
     return _cuda_peak_bytes(run) if device == "cuda" else _cpu_peak_bytes(run)
 
 
 def _cpu_peak_bytes(run: Callable[[], object]) -> int:
-    """From the allocator's own events, so that a kernel's inner buffers count.
+    """The peak from the events of the allocator, so that buffers inside a kernel are included.
 
     Raises:
         MeasurementError: when torch's profiler reports no allocations.
@@ -72,7 +72,7 @@ def _cpu_peak_bytes(run: Callable[[], object]) -> int:
 
 
 def _resident_peak_bytes(run: Callable[[], object]) -> int | None:
-    """What Linux counts for the process: pages, not bytes, and of everything that runs in it."""
+    """Growth of the resident set by Linux's count: whole pages, of the whole process."""
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK)
         before = _status_bytes("VmRSS")
@@ -89,7 +89,7 @@ def _status_bytes(name: str) -> int:
 
 
 def _cuda_peak_bytes(run: Callable[[], object]) -> int:
-    """From the caching allocator's statistics, after a first call that loads libraries."""
+    """The peak by the caching allocator's statistics, after a first call that loads libraries."""
     import torch
 
     run()
@@ -104,13 +104,13 @@ def _cuda_peak_bytes(run: Callable[[], object]) -> int:
 
 @contextmanager
 def _quiet_stderr() -> Generator[None]:
-    """File descriptor 2 leads nowhere meanwhile: torch's profiler writes `USDT:` lines to it."""
-    kept = os.dup(_STDERR)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDERR)
+    """Redirect file descriptor 2 to nowhere: torch's profiler writes `USDT:` lines to it."""
+    saved = os.dup(_STDERR)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, _STDERR)
     try:
         yield
     finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, _STDERR)
+        os.close(saved)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""What is the user's own is asked in processes of its own, as long as a request is open."""
+"""Worker processes for custom kernels, which live as long as a request is open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class IsolationOptions(TypedDict, total=False):
-    """Options that say where what is the user's own runs, and how long."""
+    """Options for where custom kernels run, and for how long."""
 
     timeout: float | str | None
     no_isolation: bool
@@ -28,10 +28,10 @@ class IsolationOptions(TypedDict, total=False):
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """What is checked and ready to run: a context, with which its processes end.
+    """Options that are checked and ready to run; a context manager that ends its processes.
 
     Attributes:
-        stack: what ends with it.
+        stack: closed at the end of the context.
     """
 
     stack: ExitStack = field(default_factory=ExitStack)
@@ -43,34 +43,36 @@ class Request:
         self.stack.close()
 
 
-def isolated(options: Mapping[str, object]) -> ExitStack:
-    """Processes for what is the user's own among the kernels; nothing where there is none of it.
+def open_kernel_processes(options: Mapping[str, object]) -> ExitStack:
+    """Start processes for the custom kernels among the options; none if there is no such kernel.
 
-    They end when the stack is closed. What the user's own prints there goes to stderr.
+    The processes end when the stack is closed. Whatever user code prints there goes to stderr.
 
     Raises:
         UsageError: for a timeout or kernels that cannot be used.
-        MeasurementError: where the system has no processes of their own.
+        MeasurementError: when the system cannot start such processes.
     """
     timeout = read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS)
-    own = [
+    custom_names = [
         name for name in read_kernel_names(cast("GridOptions", options)) if kernels.is_custom(name)
     ]
     with ExitStack() as stack:
-        if own and not options.get("no_isolation"):
-            server = stack.enter_context(open_workers(_modules(own), shows_output=True))
-            shares_imports = len(own) > 1
+        if custom_names and not options.get("no_isolation"):
+            server = stack.enter_context(open_workers(_modules(custom_names), shows_output=True))
+            shares_imports = len(custom_names) > 1
             stack.enter_context(
                 custom.custom_kernels_in(server, timeout, shares_imports=shares_imports)
             )
         return stack.pop_all()
 
 
-def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
-    """What a function of a module says of a case, called where the case's kernel can be built.
+def run_in_kernel_process(function: Callable[[Case], _T], case: Case) -> _T:
+    """Call a module-level function with a case in the process that can build the case's kernel.
+
+    For a built-in kernel that is this process.
 
     Raises:
-        FailedError: when the process of the kernel ends or is out of time.
+        FailedError: when the kernel's process ends or exceeds its time limit.
     """
     kernel = kernels.find(case.kernel)
     if isinstance(kernel, TargetProxy):
@@ -79,16 +81,17 @@ def where_it_runs(function: Callable[[Case], _T], case: Case) -> _T:
         return function(case)
 
 
-def _modules(own: list[str]) -> list[str]:
-    """What counting these imports, for it to be imported once."""
-    is_python = [custom.is_python(name) for name in own]
+def _modules(custom_names: list[str]) -> list[str]:
+    """Modules that counting these kernels imports, so that they are imported only once."""
+    is_python = [custom.is_python(name) for name in custom_names]
     modules = [
         "torch",
         "torch._dynamo",
         "attnprof.counting.operator_counts",
         "attnprof.counting.allocations",
     ]
-    modules += ["attnprof.kernels.custom.python_object"] * any(is_python)
+    if any(is_python):
+        modules.append("attnprof.kernels.custom.python_object")
     if not all(is_python):
         modules += ["attnprof.kernels.custom.hf_config", "transformers.models.auto.modeling_auto"]
     return modules

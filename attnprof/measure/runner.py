@@ -1,100 +1,46 @@
-"""The only place where kernels, counters and meters meet.
+"""Measures cases, length by length: counts, peak memory and time of real kernels.
 
-What could take this process along runs in others: a case that dies, hangs or runs out of memory
-there becomes a row, and the rest goes on.
+Everything that could end this process runs in worker processes: a case that dies, hangs or runs
+out of memory there becomes a row, and the other cases continue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from attnprof import kernels
 from attnprof.analysis.predictions import predicted_records, samples_of
-from attnprof.core import formulas
-from attnprof.core.errors import FailedError, MeasurementError, UncountedError, describe_error
+from attnprof.core.errors import FailedError
 from attnprof.core.machine import Machine
 from attnprof.core.records import (
     CASE,
-    COMPILE,
     REFERENCE,
-    RESERVED_PEAK,
-    RESIDENT_PEAK,
     Record,
-    Value,
     case_record,
     failure_record,
-    missing_value_record,
 )
-from attnprof.core.units import format_count, format_duration
-from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case, Workload
-from attnprof.counting import counters
-from attnprof.counting.counters import REFERENCE_COUNTER
-from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.system_memory import available_bytes
-from attnprof.isolation.workers import Worker, Workers
-from attnprof.kernels import Kernel
-from attnprof.kernels.custom import is_target
-from attnprof.measure import Observer, worker_tasks
+from attnprof.isolation.workers import Workers
+from attnprof.measure import Observer
+from attnprof.measure.closed_forms import closed_form_records
 from attnprof.measure.feasibility import feasibility
+from attnprof.measure.single_case import Measurements, measure_alone
 from attnprof.measure.slow_cases import SlowCases
 from attnprof.measure.timing import time_interleaved
 
 ResumedRecords = Mapping[Case, Sequence[Record]]
-"""What has been measured before, by case, and need not be measured again."""
+"""Records of an earlier run, by case, that need not be measured again."""
 
 _TIMING_FROM = 0.5
-"""Counting and memory are taken for the first half of a length's work, for the progress display."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurements:
-    """What to measure beside the closed forms.
-
-    Attributes:
-        count: MACs, by every counter.
-        time: wall time.
-        memory: peak memory.
-        max_seconds: for the timed rounds of one length, all kernels together.
-        precision: width of the intervals, as a part of the median, that ends the rounds earlier.
-        timeout: seconds after which a count, a measurement of memory or a single timed call is
-            given up.
-        allow_slow: whether cases run that are predicted to be far past `max_seconds`.
-        check_against: what the output of the user's own is compared with, as `pkg.mod:name`; None
-            for nothing. Built-in kernels are compared with their pattern's definition before their
-            time or memory is measured.
-    """
-
-    count: bool = True
-    time: bool = True
-    memory: bool = True
-    max_seconds: float = 15.0
-    precision: float = TARGET_RELATIVE_WIDTH
-    timeout: float = 600.0
-    allow_slow: bool = False
-    check_against: str | None = None
+"""In the progress display, counting and memory are the first half of the work of a length."""
 
 
 def _ignore(activity: str, done: float) -> None:
-    """Observes nothing."""
-
-
-def estimate(cases: Iterable[Case]) -> Iterator[Record]:
-    """Closed forms only: needs neither torch nor memory, whatever the length.
-
-    What is the user's own has none: it is counted without numbers, for which torch is loaded.
-    """
-    for case in cases:
-        try:
-            yield from _closed_forms(case)
-        except Exception as error:
-            yield failure_record(case, error)
-            continue
-        reason = kernels.find(case.kernel).unsupported_reason(case.workload)
-        yield case_record(case, "unsupported" if reason else "ok", reason or "")
+    """An observer that does nothing."""
 
 
 def measure(
@@ -105,20 +51,21 @@ def measure(
     earlier: ResumedRecords | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Record]:
-    """Closed forms, counts, memory and time, length by length; records come as they are taken.
+    """Closed forms, counts, memory and time, length by length; records are yielded as they come.
 
-    A case that cannot be run has a status and a reason; the others go on.
+    A case that cannot be run gets a status and a reason; the others continue.
 
     Args:
-        cases: what to measure, in ascending lengths.
-        measurements: what of it.
-        workers: make the processes that it is done in.
-        observe: told how far it is.
-        earlier: records that are told again and not taken again.
-        machine: has times for predictions where no shorter length of a series ran.
+        cases: what to measure, in ascending order of length.
+        measurements: what to measure of each case.
+        workers: start the processes that do the work.
+        observe: called with the current activity and the fraction of all work done.
+        earlier: records of an earlier run, which are yielded again instead of measured again.
+        machine: stored machine whose times predict cases for which no shorter length of the same
+            series was timed.
     """
-    seen = 0
-    taken: list[Record] = []
+    num_done = 0
+    records_so_far: list[Record] = []
     slow = SlowCases(
         measurements.max_seconds,
         workers,
@@ -127,20 +74,35 @@ def measure(
         is_allowed=measurements.allow_slow,
     )
     for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
-        here = list(group)
-        begin, share = seen / len(cases), len(here) / len(cases)
-        step = _ProgressScope(f"{format_count(seq_len)} tokens", observe, begin, share)
-        length = _LengthRun(here, measurements, workers, step, earlier or {}, machine, taken, slow)
-        for record in length.records():
-            taken.append(record)
+        of_length = list(group)
+        begin, share = num_done / len(cases), len(of_length) / len(cases)
+        length_run = _LengthRun(
+            of_length,
+            measurements,
+            workers,
+            _ProgressScope(f"{format_count(seq_len)} tokens", observe, begin, share),
+            earlier or {},
+            machine,
+            records_so_far,
+            slow,
+        )
+        for record in length_run.records():
+            records_so_far.append(record)
             yield record
-        seen += len(here)
+        num_done += len(of_length)
     observe("done", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _ProgressScope:
-    """Tells the observer how far one length is, whose work has a share of all of it."""
+    """Reports the progress of one length to the observer of the whole run.
+
+    Attributes:
+        length: the length, as text.
+        observe: observer of the whole run.
+        begin: fraction of all work that was done before this length.
+        share: this length's fraction of all work.
+    """
 
     length: str
     observe: Observer
@@ -153,25 +115,36 @@ class _ProgressScope:
 
 @dataclass(slots=True)
 class _LengthRun:
-    """The work on the cases of one length; `records_so_far` are those of all before it."""
+    """The measurements of all cases of one length.
+
+    Attributes:
+        cases: of this length.
+        measurements: what to measure.
+        workers: start the processes.
+        progress: of this length.
+        earlier: records of an earlier run, by case.
+        machine: stored machine for predictions; None for none.
+        records_so_far: records of this run, those of shorter lengths included.
+        slow: decides which cases are too slow to start.
+    """
 
     cases: Sequence[Case]
     measurements: Measurements
     workers: Workers
-    step: _ProgressScope
+    progress: _ProgressScope
     earlier: ResumedRecords
     machine: Machine | None
     records_so_far: Sequence[Record]
     slow: SlowCases
 
     def records(self) -> Iterator[Record]:
-        """All of it."""
-        running: list[Case] = []
-        yield from self._start_cases(running)
+        """Yield all records of this length: closed forms, then each case, then all times."""
+        started: list[Case] = []
+        yield from self._start_cases(started)
         alive: list[Case] = []
-        for index, case in enumerate(running):
+        for index, case in enumerate(started):
             try:
-                yield from self._measure_isolated(case, _TIMING_FROM * index / len(running))
+                yield from self._measure_alone(case, _TIMING_FROM * index / len(started))
                 alive.append(case)
             except FailedError as error:
                 yield failure_record(case, error)
@@ -183,7 +156,7 @@ class _LengthRun:
                 precision=self.measurements.precision,
                 timeout=self.measurements.timeout,
                 note=self._unpaired_note(alive),
-                on_round=lambda spent: self.step(
+                on_round=lambda spent: self.progress(
                     f"timing {len(alive)} kernels in turn",
                     _TIMING_FROM + (1 - _TIMING_FROM) * spent,
                 ),
@@ -192,8 +165,8 @@ class _LengthRun:
             for case in alive:
                 yield case_record(case, "ok", "")
 
-    def _start_cases(self, running: list[Case]) -> Iterator[Record]:
-        """What is known without running anything, and which cases are to be run."""
+    def _start_cases(self, started: list[Case]) -> Iterator[Record]:
+        """Yield what is known without running anything, and collect the cases that are to run."""
         static_bytes = 0
         available: int | None = None
         for case in self.cases:
@@ -202,10 +175,10 @@ class _LengthRun:
             if any(record.quantity == CASE for record in known):
                 continue
             try:
-                yield from _closed_forms(case)
+                yield from closed_form_records(case)
                 if case.workload.device == "cuda" and available is None:
                     available = self._available_bytes(case.workload)
-                # Timed in turn, all cases of a length live at the same time.
+                # All cases of a length are in memory at the same time while they are timed.
                 status, reason = feasibility(case, static_bytes, available)
                 if status == "ok" and (reason := self.slow.reason(case, self.records_so_far)):
                     status = "skipped"
@@ -213,7 +186,7 @@ class _LengthRun:
                 yield failure_record(case, error)
                 continue
             if status == "ok":
-                running.append(case)
+                started.append(case)
                 static_bytes += kernels.find(case.kernel).static_bytes(case.workload)
                 continue
             if status == "skipped":
@@ -222,147 +195,34 @@ class _LengthRun:
                 )
             yield case_record(case, status, reason)
 
+    def _measure_alone(self, case: Case, part: float) -> Iterator[Record]:
+        """Measure what needs no other case, except what an earlier run has measured.
+
+        Raises:
+            FailedError: when nothing more of the case can be measured.
+        """
+        known = {record.quantity for record in self.earlier.get(case, ())}
+        yield from measure_alone(
+            case,
+            self.measurements,
+            self.workers,
+            known,
+            lambda activity: self.progress(activity, part),
+        )
+
     def _unpaired_note(self, alive: Sequence[Case]) -> str:
-        """Why there is no speed, where what it is against has been timed before."""
-        names = {case.kernel for case in self.cases} - {case.kernel for case in alive}
+        """Why there is no speedup if the reference was timed in an earlier run; empty otherwise."""
+        finished = {case.kernel for case in self.cases} - {case.kernel for case in alive}
         was_timed = any(
             record.quantity == "time_ns" and record.kernel == REFERENCE
             for case in self.cases
             for record in self.earlier.get(case, ())
         )
-        if REFERENCE not in names or not was_timed:
+        if REFERENCE not in finished or not was_timed:
             return ""
-        return f"no speed: {REFERENCE} was timed in an earlier run, and rounds pair those of one"
+        return f"no speedup: {REFERENCE} was timed in an earlier run, so rounds cannot be paired"
 
     def _available_bytes(self, workload: Workload) -> int:
-        """What only a process that has begun to use the device can tell."""
+        """Free memory of the device, read in a worker: reading it initializes the device."""
         timeout = self.measurements.timeout
         return self.workers.run(available_bytes, workload.device, max_seconds=timeout).result
-
-    def _measure_isolated(self, case: Case, part: float) -> Iterator[Record]:
-        """What needs no other case, in a process of its own.
-
-        Raises:
-            FailedError: when nothing more of the case can be measured.
-        """
-        wanted, known = self.measurements, {r.quantity for r in self.earlier.get(case, ())}
-        worker = self.workers.worker()
-        try:
-            needs_compilation = kernels.find(case.kernel).needs_compilation and COMPILE not in known
-            if needs_compilation and (wanted.time or wanted.memory):
-                self.step(f"compiling {case.kernel}", part)
-                yield _compiled(case, self._call(worker, worker_tasks.compile_ns, case))
-            self._check_output(case, part)
-            # Before anything else has run there: the process's own memory is looked at as well.
-            if wanted.memory and "peak_bytes" not in known:
-                self.step(f"memory of {case.kernel}", part)
-                yield from _peak_memory(case, self._call(worker, worker_tasks.peak_memory, case))
-            for name in counters.names() if wanted.count else ():
-                if counters.quantity(name) not in known:
-                    self.step(f"counting {case.kernel} with {name}", part)
-                    yield _counted(
-                        case, name, self._call(worker, worker_tasks.count_with, case, name)
-                    )
-        finally:
-            worker.close()
-
-    def _check_output(self, case: Case, part: float) -> None:
-        """In a process of its own: fresh memory is filled there, and all else slower for it.
-
-        Raises:
-            FailedError: when it is wrong, or cannot be had.
-        """
-        wanted = self.measurements
-        is_own = kernels.is_custom(case.kernel)
-        reference = wanted.check_against if is_own else None
-        if not (reference if is_own else wanted.memory or wanted.time):
-            return
-        self.step(f"checking the output of {case.kernel}", part)
-        outcome = self.workers.run(
-            worker_tasks.wrong_output, case, reference, max_seconds=wanted.timeout
-        )
-        if outcome.status != "ok":
-            raise FailedError(f"{outcome.failure} while its output was checked", outcome.status)
-        if outcome.value:
-            raise FailedError(outcome.value, "wrong")
-
-    def _call(self, worker: Worker, function: Callable[..., Any], *args: Any) -> Outcome:
-        return worker.call(function, *args, max_seconds=self.measurements.timeout)
-
-
-def _compiled(case: Case, outcome: Outcome) -> Record:
-    """How long compiling took."""
-    if outcome.status != "ok":
-        raise FailedError(f"{outcome.failure} while it was compiled", outcome.status)
-    detail = f"compiled in {format_duration(outcome.value)}, which is no part of its time"
-    return Record(case.kernel, case.workload, COMPILE, outcome.value, detail=detail)
-
-
-def _counted(case: Case, counter: str, outcome: Outcome) -> Record:
-    """A count, or an empty cell and the reason: a counter may fail where the kernel does not."""
-    quantity = counters.quantity(counter)
-    if outcome.status == "ok":
-        return Record(case.kernel, case.workload, quantity, outcome.value)
-    is_kernels = counter == REFERENCE_COUNTER and not isinstance(outcome.error, MeasurementError)
-    if is_kernels or outcome.worker_died or outcome.status == "oom":
-        raise FailedError(f"{outcome.failure} while {counter} counted it", outcome.status)
-    return missing_value_record(case, quantity, outcome.failure)
-
-
-def _peak_memory(case: Case, outcome: Outcome) -> Iterator[Record]:
-    """The peaks, or an empty cell and the reason."""
-    if isinstance(outcome.error, MeasurementError):
-        yield missing_value_record(case, "peak_bytes", outcome.failure)
-        return
-    if outcome.status != "ok":
-        raise FailedError(f"{outcome.failure} while its memory was measured", outcome.status)
-    peaks = {
-        RESIDENT_PEAK: outcome.value.resident_peak_bytes,
-        RESERVED_PEAK: outcome.value.reserved_peak_bytes,
-        "peak_bytes": outcome.value.peak_bytes,
-    }
-    for quantity, value in peaks.items():
-        if value is not None:
-            yield Record(case.kernel, case.workload, quantity, value)
-
-
-def _closed_forms(case: Case) -> Iterator[Record]:
-    """What is known without running anything; of the user's own, what it raises."""
-    kernel, workload = kernels.find(case.kernel), case.workload
-    if kernel.pattern_support == "custom":
-        yield from _counts_of_custom(case, kernel)
-        return
-    values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
-    if kernel.unsupported_reason(workload) is None:
-        values |= {
-            "padded_seq_len": kernels.padded_seq_len(kernel, workload),
-            "params": kernel.parameters(workload),
-            "executed_macs": kernel.executed_macs(workload),
-            "predicted_peak_bytes": kernel.peak_bytes(workload),
-        }
-    for quantity, value in values.items():
-        yield Record(case.kernel, workload, quantity, value)
-
-
-def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
-    """What a run without numbers tells of the user's own."""
-    workload = case.workload
-    if kernel.unsupported_reason(workload) is not None:
-        return
-    quantities: dict[str, Callable[[Workload], int]] = {
-        "padded_seq_len": lambda workload: kernels.padded_seq_len(kernel, workload),
-        "params": kernel.parameters,
-        "executed_macs": kernel.executed_macs,
-        "predicted_peak_bytes": kernel.peak_bytes,
-    }
-    notes = "; ".join(kernel.notes(workload)) if is_target(kernel) else ""
-    for quantity, take in quantities.items():
-        detail = notes if quantity == "params" else ""
-        try:
-            yield Record(case.kernel, workload, quantity, take(workload), detail=detail)
-        except UncountedError as error:
-            yield missing_value_record(case, quantity, describe_error(error))
-        except MeasurementError as error:
-            if quantity != "predicted_peak_bytes":
-                raise
-            yield missing_value_record(case, quantity, describe_error(error))

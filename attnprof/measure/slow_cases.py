@@ -1,4 +1,4 @@
-"""Cases that would take far longer than the budget allows: known before they are begun."""
+"""Cases that would take far longer than the budget, found before they are started."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from attnprof.isolation.workers import Workers
 from attnprof.measure import worker_tasks
 
 FAR_PAST = 2.0
-"""One call that takes longer than this many budgets is too slow: its rounds alone, four at the
-least, would take eight."""
+"""A call that takes longer than this many budgets is too slow: its rounds alone, at least four,
+would take eight budgets."""
 
 SLOWEST_RATE = 10**10
-"""MACs a second that every machine is taken to reach: what is not too slow with them is not looked
-into, which spares measuring the rate of this one."""
+"""MACs per second that every machine is assumed to reach. A case that is fast enough at this rate
+is run without measuring the rate of this machine."""
 
 RATE_SECONDS = 0.3
 
 
 class SlowCases:
-    """Tells which cases are too slow to be begun.
+    """Decides which cases are too slow to start.
 
-    The time of a call is predicted from shorter lengths of its series, else from a stored machine.
-    Where neither tells it, it is the least that its MACs could take here, at the best rate of a
-    matrix product, which is measured when it is first needed.
+    The time of a call is predicted from shorter lengths of its series, or else from a stored
+    machine. If neither has a prediction, its lower bound is used: the time of its MACs at the best
+    rate of a matrix product on this machine, which is measured when first needed.
 
     Args:
-        max_seconds: the budget for the rounds of one length.
-        workers: make the process that the rate is measured in.
-        timeout: seconds, for measuring the rate.
-        machine: has times, and rates.
-        is_allowed: whether slow cases run all the same.
+        max_seconds: budget for the rounds of one length.
+        workers: start the process that the rate is measured in.
+        timeout: limit in seconds for measuring the rate.
+        machine: stored machine with times of kernels; None for none.
+        is_allowed: whether slow cases run anyway.
     """
 
     def __init__(
@@ -57,30 +57,32 @@ class SlowCases:
         self._is_allowed = is_allowed
         self._rates: dict[DType, int] = {}
 
-    def reason(self, case: Case, taken: Sequence[Record]) -> str:
-        """Why a case is not begun; empty where it is.
+    def reason(self, case: Case, records: Sequence[Record]) -> str:
+        """Why a case is not started; empty if it is.
 
         Args:
             case: what is to run.
-            taken: records of shorter lengths.
+            records: of shorter lengths.
         """
         if self._is_allowed:
             return ""
-        least_ns = self._least_ns(case, taken)
+        least_ns = self._least_ns(case, records)
         if least_ns <= FAR_PAST * self._max_seconds * 1e9:
             return ""
         return (
-            f"one call is predicted to take {format_long_duration(round(least_ns))} or more, far "
-            f"past --max-seconds {self._max_seconds:g}; raise it, or add --allow-slow"
+            f"one call is predicted to take at least {format_long_duration(round(least_ns))}, far "
+            f"beyond --max-seconds {self._max_seconds:g}; raise it, or add --allow-slow"
         )
 
-    def _least_ns(self, case: Case, taken: Sequence[Record]) -> float:
-        """What a call takes at the least, as far as anything tells; 0 where nothing does."""
-        forecast = predict_case(case, samples_of(taken, case, are_calm=True), self._machine)
-        if forecast is not None:
-            return forecast.time.low_ns
+    def _least_ns(self, case: Case, records: Sequence[Record]) -> float:
+        """Lower bound of the time of one call, in nanoseconds; 0 if nothing is known."""
+        prediction = predict_case(case, samples_of(records, case, are_calm=True), self._machine)
+        if prediction is not None:
+            return prediction.time.low_ns
         macs = 0
-        with suppress(AttnprofError, RuntimeError, ValueError, TypeError):  # it may have no count
+        with suppress(
+            AttnprofError, RuntimeError, ValueError, TypeError
+        ):  # its MACs may be unknown
             macs = kernels.find(case.kernel).executed_macs(case.workload)
         if macs <= FAR_PAST * self._max_seconds * SLOWEST_RATE:
             return 0.0
@@ -88,7 +90,7 @@ class SlowCases:
         return 1e9 * macs / rate if rate else 0.0
 
     def _rate(self, case: Case) -> int:
-        """MACs a second of a product here, at best; 0 where it cannot be measured."""
+        """Best MACs per second of a matrix product here; 0 if it cannot be measured."""
         dtype, device = case.workload.dtype, case.workload.device
         if dtype not in self._rates:
             outcome = self._workers.run(

@@ -1,4 +1,4 @@
-"""What else runs on the machine while something is timed, as far as the system tells."""
+"""Load of the machine by other processes while something is timed, as far as the system reports."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _THREADS = "/proc/self/task"
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Seconds of work since the system began, of all cores together.
+    """CPU seconds since the system started, summed over all cores.
 
     Attributes:
-        at: when this was so, in seconds of a clock that only runs.
-        busy: of all processes.
-        own: of this process, and of others of the same run.
-        stolen: given to other guests by the hypervisor; None where the system does not tell.
-        all_cores: that have passed.
+        at: when they were read, in seconds on a monotonic clock.
+        busy: used by all processes.
+        own: used by this process and by others of the same run.
+        stolen: given to other guests by the hypervisor; None if the system does not report it.
+        all_cores: busy, idle and stolen together.
     """
 
     at: float
@@ -38,10 +38,10 @@ class CpuTimes:
 
 
 def cpu_times(own_elsewhere: float = 0.0) -> CpuTimes:
-    """The load until now.
+    """The load so far.
 
     Args:
-        own_elsewhere: seconds that other processes of this run have worked.
+        own_elsewhere: CPU seconds that other processes of this run have used.
     """
     import psutil
 
@@ -55,7 +55,7 @@ def cpu_times(own_elsewhere: float = 0.0) -> CpuTimes:
 
 
 def cores_used_by_others(before: CpuTimes, after: CpuTimes) -> float | None:
-    """How many cores other processes kept busy; None where no time has passed."""
+    """How many cores other processes kept busy on average; None if no time has passed."""
     seconds = after.at - before.at
     if seconds <= 0:
         return None
@@ -63,7 +63,7 @@ def cores_used_by_others(before: CpuTimes, after: CpuTimes) -> float | None:
 
 
 def stolen_share(before: CpuTimes, after: CpuTimes) -> float | None:
-    """The part of all cores' time that the hypervisor gave to other guests."""
+    """The fraction of all cores' time that the hypervisor gave to other guests."""
     passed = after.all_cores - before.all_cores
     if before.stolen is None or after.stolen is None or passed <= 0:
         return None
@@ -71,18 +71,18 @@ def stolen_share(before: CpuTimes, after: CpuTimes) -> float | None:
 
 
 def cores_within_quota() -> float:
-    """Cores that this process may keep busy: by its affinity, and by its container's quota."""
+    """Cores that this process may keep busy, by its affinity and by the quota of its container."""
     cores = usable_cores()
     return min(cores, _quota_cores() or cores)
 
 
-def own_seconds() -> tuple[int, float]:
-    """This process, and the seconds that it and those that it started have worked."""
-    return os.getpid(), time.process_time() + started_seconds()
+def own_cpu_seconds() -> tuple[int, float]:
+    """The pid of this process, and the CPU seconds that it and its descendants have used."""
+    return os.getpid(), time.process_time() + child_cpu_seconds()
 
 
-def started_seconds() -> float:
-    """Seconds that the processes which this one started, and theirs, have worked."""
+def child_cpu_seconds() -> float:
+    """CPU seconds that the descendants of this process have used."""
     import psutil
 
     seconds = 0.0
@@ -94,15 +94,15 @@ def started_seconds() -> float:
 
 
 def thread_waits() -> dict[str, int] | None:
-    """Nanoseconds that each thread of this process could have run and had no core, by its number.
+    """Nanoseconds that each thread of this process was runnable without a core, by thread id.
 
-    The second field of Linux's schedstat, see Documentation/scheduler/sched-stats.rst; None where
-    the system does not tell it.
+    This is the second field of Linux's schedstat, see Documentation/scheduler/sched-stats.rst.
+    None if the system does not report it.
     """
     waits: dict[str, int] = {}
     try:
-        for thread in os.listdir(_THREADS):  # noqa: PTH208  # names alone, at the least cost
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        for thread in os.listdir(_THREADS):  # noqa: PTH208  # names only, at the lowest cost
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
                 waits[thread] = int(_read(f"{_THREADS}/{thread}/schedstat").split()[1])
     except (OSError, ValueError, IndexError):
         return None
@@ -110,7 +110,7 @@ def thread_waits() -> dict[str, int] | None:
 
 
 def _read(path: str) -> bytes:
-    """A small file, at the least cost: this is done before and after each timed call."""
+    """Read a small file at the lowest cost: this runs before and after each timed call."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.read(descriptor, 256)
@@ -121,14 +121,14 @@ def _read(path: str) -> bytes:
 def longest_wait_ns(
     before: Mapping[str, int] | None, after: Mapping[str, int] | None
 ) -> int | None:
-    """The longest that one thread waited for a core between two looks at `thread_waits`."""
+    """The longest time that one thread waited for a core between two readings of `thread_waits`."""
     if before is None or after is None:
         return None
     return max((waited - before.get(thread, 0) for thread, waited in after.items()), default=0)
 
 
 def conditions(before: CpuTimes, after: CpuTimes, threads: int) -> Conditions:
-    """What disturbed times that were taken between two loads."""
+    """What may have disturbed times that were measured between two readings of the load."""
     import psutil
 
     others = cores_used_by_others(before, after)
@@ -148,7 +148,7 @@ def conditions(before: CpuTimes, after: CpuTimes, threads: int) -> Conditions:
 
 
 def _quota_cores() -> float | None:
-    """Cores that the control group may use at a time; None where it has no limit."""
+    """Cores that the control group may use at a time; None if it has no limit."""
     words = (_text(_QUOTA) or "").split()
     if len(words) != 2 or not all(word.isdecimal() for word in words):
         return None
@@ -159,7 +159,7 @@ def _on_battery() -> bool | None:
     import psutil
 
     battery: Any = None
-    with suppress(Exception):  # systems differ in how they lack it
+    with suppress(Exception):  # systems without a battery raise different errors
         battery = psutil.sensors_battery()
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 

@@ -1,7 +1,8 @@
-"""How fast a device multiplies and copies, and how much its times differ.
+"""Rates of matrix products and copies on a device, and the noise of its times.
 
-Every function takes a timer, as `attnprof.measure.rounds` has them, and a number of seconds that
-it stays within as far as a few calls allow: a half precision that a processor emulates is slow.
+Every function takes a timer, such as `attnprof.measure.rounds.cpu_timer`, and a time limit in
+seconds. A few calls are made in any case, which may exceed the limit: a half precision that a
+processor emulates is slow.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ Run = Callable[[], object]
 Timer = Callable[[Run], Timed]
 
 PRODUCT_NS = 20_000_000
-"""A product is large enough when it takes so long; a longer one tells the same."""
+"""A product that takes this long is large enough; a longer one gives the same rate."""
 SMALLEST_SIDE = 256
 LARGEST_SIDE: dict[Device, int] = {"cpu": 4096, "cuda": 16384}
 COPIED_BYTES: dict[Device, int] = {"cpu": 2**28, "cuda": 2**30}
-"""More than the caches hold."""
+"""More than caches hold."""
 REPEATS = 15
 MIN_REPEATS = 3
 NOISE_NS = 10_000_000
-"""What the fixed work takes that noise is measured with, about: as long as a kernel's call."""
+"""Approximate time of the fixed work that noise is measured with: as long as a kernel call."""
 MIN_PAIRS = 8
 
 
 def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
-    """The rate of a product of square matrices, the largest that is taken for `PRODUCT_NS`."""
+    """MACs per second of a product of square matrices that takes about `PRODUCT_NS`."""
     deadline = time.monotonic() + seconds
     side = SMALLEST_SIDE
     while True:
         product = _make_matmul(side, dtype, device)
-        timer(product)  # the first call prepares
-        taken_ns = timer(product).time_ns
-        is_large = taken_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
-        # One of twice the side takes eight times as long.
-        if is_large or time.monotonic() + 8 * MIN_REPEATS * taken_ns / 1e9 > deadline:
+        timer(product)  # the first call includes one-time setup
+        time_ns = timer(product).time_ns
+        is_large = time_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
+        # A product of twice the side takes eight times as long.
+        if is_large or time.monotonic() + 8 * MIN_REPEATS * time_ns / 1e9 > deadline:
             break
         side *= 2
     times = time_repeatedly(product, timer, deadline - time.monotonic(), REPEATS)
@@ -54,25 +55,25 @@ def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float
 
 
 def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
-    """The best rate of any product that is tried: about what the device can do, even beside others.
+    """The best MACs per second of several products: about the device's peak, even under load.
 
-    What the slowest thread of a product waited for a core is taken off its time.
+    The longest wait of a thread for a core is subtracted from the time of its product.
     """
     deadline = time.monotonic() + seconds
     side, best = SMALLEST_SIDE, 0.0
     while True:
         product = _make_matmul(side, dtype, device)
-        for one in [timer(product) for _ in range(MIN_REPEATS)]:
-            best = max(best, side**3 / max(1, one.time_ns - (one.waited_ns or 0)))
+        for timed in [timer(product) for _ in range(MIN_REPEATS)]:
+            best = max(best, side**3 / max(1, timed.time_ns - (timed.waited_ns or 0)))
         if 2 * side > LARGEST_SIDE[device] or time.monotonic() > deadline:
             return round(best * 1e9)
-        # One of twice the side takes eight times as long.
+        # A product of twice the side takes eight times as long.
         if time.monotonic() + 8 * MIN_REPEATS * side**3 / best / 1e9 < deadline:
             side *= 2
 
 
 def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: int) -> int:
-    """The rate of a copy of a tensor that no cache holds: what is read and what is written."""
+    """Bytes per second, read and written together, of copying a tensor too large for caches."""
     import torch
 
     count = min(COPIED_BYTES[device], free_bytes // 8)
@@ -91,10 +92,10 @@ def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int)
     """Time two equal products in pairs, one after the other in a random order.
 
     Args:
-        device: where.
-        timer: of one call.
-        seconds: to go on for.
-        macs_per_s: the rate of float32 products, for work that takes about `NOISE_NS`.
+        device: where to run them.
+        timer: times one call.
+        seconds: how long to continue.
+        macs_per_s: the rate of float32 products, from which their size follows.
     """
     side = round((macs_per_s * NOISE_NS / 1e9) ** (1 / 3) / 64) * 64
     side = min(max(side, 64), LARGEST_SIDE[device])
@@ -112,13 +113,13 @@ def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int)
 
 
 def noise_of(pairs: Sequence[tuple[int, int]]) -> Noise:
-    """How much times differ that would be equal on a machine without noise, in nanoseconds."""
-    singles = [taken for pair in pairs for taken in pair]
+    """The spread of times, in nanoseconds, that would be equal on a machine without noise."""
+    singles = [time_ns for pair in pairs for time_ns in pair]
     median = statistics.median(singles)
     hundredths = statistics.quantiles(singles, n=100, method="inclusive")
     return Noise(
         single_spread=round(_spread(singles), 5),
-        paired_spread=round(_spread([one / other for one, other in pairs]), 5),
+        paired_spread=round(_spread([first / second for first, second in pairs]), 5),
         outlier_spread=round(hundredths[98] / median - 1, 5),
         single_ns=round(median),
         pairs=len(pairs),
@@ -128,7 +129,7 @@ def noise_of(pairs: Sequence[tuple[int, int]]) -> Noise:
 def time_repeatedly(
     run: Run, timer: Timer, seconds: float, most: int, least: int = MIN_REPEATS
 ) -> list[Timed]:
-    """Times of one call, of which at least a few are taken."""
+    """Time one call between `least` and `most` times, within a number of seconds."""
     deadline = time.monotonic() + seconds
     times: list[Timed] = []
     while len(times) < least or (len(times) < most and time.monotonic() < deadline):
@@ -137,12 +138,12 @@ def time_repeatedly(
 
 
 def _median_ns(times: Sequence[Timed]) -> float:
-    """The median of calls, in nanoseconds."""
-    return statistics.median(one.time_ns for one in times)
+    """The median time in nanoseconds."""
+    return statistics.median(timed.time_ns for timed in times)
 
 
 def _spread(values: Sequence[float]) -> float:
-    """The interquartile range as a part of the median."""
+    """The interquartile range as a fraction of the median."""
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return (upper - lower) / median
 

@@ -1,4 +1,4 @@
-"""Times the cases of one length in turn, and writes down what came of it."""
+"""Times the cases of one length in interleaved rounds, and turns the result into records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attnprof.core.errors import FailedError
 from attnprof.core.intervals import median_interval, paired_ratio
@@ -25,19 +25,29 @@ from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
 from attnprof.measure import system_load, worker_tasks
 from attnprof.measure.busy_processes import snapshot
-from attnprof.measure.disturbance import Disturbance, Environs, Timed, describe_disturbance_of
+from attnprof.measure.disturbance import (
+    Disturbance,
+    Surroundings,
+    Timed,
+    describe_disturbance_of,
+)
 from attnprof.measure.system_load import CpuTimes
 
+if TYPE_CHECKING:
+    from attnprof.measure.rounds import Measured
+
 NOISY = 0.2
-"""An interval wider than this part of its median is called noisy."""
+"""An interval wider than this fraction of its median is reported as uncertain."""
 
 
 class TimingSession:
-    """Cases that are built in one process and called in turn; where it is lost, another goes on.
+    """Cases that are built in one worker process and called in rounds.
+
+    If the process dies, another one takes over and builds the cases again.
 
     Args:
-        workers: make the processes.
-        max_seconds: for one call, and for building one case.
+        workers: start the processes.
+        max_seconds: time limit for one call, and for building one case.
     """
 
     def __init__(self, workers: Workers, max_seconds: float) -> None:
@@ -46,88 +56,94 @@ class TimingSession:
         self._worker: Worker | None = None
         self._built: set[Case] = set()
         self._rebuilt = False
-        self._lost_seconds = 0.0
+        self._excluded_seconds = 0.0
         self._processes = snapshot()
 
     def clock(self) -> float:
-        """Seconds, without those that building and what failed have taken from the others."""
-        return time.monotonic() - self._lost_seconds
+        """Seconds on a monotonic clock, without the time of building and of failed calls."""
+        return time.monotonic() - self._excluded_seconds
 
     def timed(self, case: Case) -> Timed:
-        """One call of a case, which is built where it has not been.
+        """Time one call of a case, which is built first if needed.
 
         Raises:
             FailedError: when it cannot be built or called.
         """
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             self._build(case)
-            begun = time.monotonic()
-            return self._do(worker_tasks.timed, case)
+            start = time.monotonic()
+            return self._run_task(worker_tasks.timed, case)
         except FailedError:
-            self._lost_seconds += time.monotonic() - begun
+            self._excluded_seconds += time.monotonic() - start
             raise
 
     def _build(self, case: Case) -> None:
         if case in self._built:
             return
-        begun = time.monotonic()
-        self._do(worker_tasks.build, case)
+        start = time.monotonic()
+        self._run_task(worker_tasks.build, case)
         self._built.add(case)
-        if self._rebuilt:  # it has been warmed up in a process that is lost
-            self._do(worker_tasks.timed, case)
-        self._lost_seconds += time.monotonic() - begun
+        if self._rebuilt:  # it was warmed up in the process that died
+            self._run_task(worker_tasks.timed, case)
+        self._excluded_seconds += time.monotonic() - start
 
-    def note(self) -> str:
-        """What is to be known of the device's clocks; empty where nothing is."""
-        return self._asked(worker_tasks.clock_note).value or ""
+    def clock_note(self) -> str:
+        """What a reader should know about the GPU's clocks; empty if there is nothing."""
+        return self._query(worker_tasks.clock_note).value or ""
 
-    def surroundings(self) -> Environs:
-        """What else the machine does while cases are timed; asked before any has been built."""
-        return Environs(self._load, self._threads, system_load.cores_within_quota())
+    def surroundings(self) -> Surroundings:
+        """Readings of the rest of the machine; may be called before any case is built."""
+        return Surroundings(self._load, self._threads, system_load.cores_within_quota())
 
-    def explained(self, seen: Disturbance) -> str:
-        """What disturbed rounds, and what helps; empty where little did."""
-        return describe_disturbance_of(seen, self._threads, self._processes)
+    def explain(self, disturbance: Disturbance) -> str:
+        """What disturbed the rounds and what helps; empty if few were disturbed."""
+        return describe_disturbance_of(disturbance, self._threads, self._processes)
 
     def _load(self) -> CpuTimes:
-        """Without the work of the cases' own process, whichever that is."""
-        process, seconds = self._asked(system_load.own_seconds).value or (os.getpid(), 0.0)
-        is_here = process == os.getpid()
-        return system_load.cpu_times(system_load.started_seconds() if is_here else seconds)
+        """The load without the work of the cases' process, which may be this one."""
+        default = (os.getpid(), 0.0)
+        pid, seconds = self._query(system_load.own_cpu_seconds).value or default
+        is_here = pid == os.getpid()
+        return system_load.cpu_times(system_load.child_cpu_seconds() if is_here else seconds)
 
     def _threads(self) -> int:
-        return self._asked(worker_tasks.threads).value or 1
+        return self._query(worker_tasks.threads).value or 1
 
-    def _asked(self, function: Callable[[], Any]) -> Outcome:
-        """What the cases' process says of itself; nothing where there is none."""
+    def _query(self, function: Callable[[], Any]) -> Outcome:
+        """Call a function in the cases' process; an empty outcome if there is no process."""
         if self._worker is None:
             return Outcome()
         outcome = self._worker.call(function, max_seconds=self._max_seconds)
         if outcome.worker_died:
-            self._forget()
+            self._forget_worker()
         return outcome
 
-    def _forget(self) -> None:
-        """The process is lost: another will have to build anew."""
+    def _forget_worker(self) -> None:
+        """The process has died: the next one has to build the cases again."""
         if self._worker is not None:
             self._worker.close()
         self._worker, self._rebuilt = None, True
         self._built.clear()
 
     def close(self) -> None:
-        """Keep nothing any longer."""
+        """End the process and free what was built."""
         if self._worker is not None:
             self._worker.close()
         self._worker = None
         worker_tasks.clear()
 
-    def _do(self, step: Callable[[Case], Timed | None], case: Case) -> Timed:
+    def _run_task(self, task: Callable[[Case], Timed | None], case: Case) -> Timed:
+        """Run a task in the cases' process, which is started if needed.
+
+        Raises:
+            FailedError: when the task fails or the process dies.
+        """
         if self._worker is None:
             self._worker = self._workers.worker()
-        outcome = self._worker.call(step, case, max_seconds=self._max_seconds)
+        outcome = self._worker.call(task, case, max_seconds=self._max_seconds)
         if outcome.worker_died:
-            self._forget()
+            self._forget_worker()
         if outcome.status != "ok":
             raise FailedError(f"{outcome.failure} while it was timed", outcome.status)
         return outcome.value or Timed(0)
@@ -143,69 +159,98 @@ def time_interleaved(
     note: str,
     on_round: Callable[[float], None],
 ) -> Iterator[Record]:
-    """Time, and ratios of paired rounds, of cases that run at one length; each case is closed.
+    """Time the cases of one length; yields times, ratios of paired rounds and a final status.
 
     Args:
         cases: what to time.
-        workers: make the processes.
-        max_seconds: for the rounds of all together.
-        precision: width of the intervals, as a part of the median, that ends the rounds earlier.
-        timeout: seconds, for one call.
-        note: what is to be known of all of them.
-        on_round: told the part of the time that is spent.
+        workers: start the processes.
+        max_seconds: budget for the rounds of all cases together.
+        precision: width of the intervals, as a fraction of the median, that ends the rounds early.
+        timeout: seconds allowed for one call.
+        note: added to the detail of every case.
+        on_round: called after each round with the fraction of the budget spent.
     """
-    from attnprof.measure.rounds import Budget, measure_rounds
-
-    bench = TimingSession(workers, timeout)
+    session = TimingSession(workers, timeout)
     try:
-        measured = measure_rounds(
-            {case: partial(bench.timed, case) for case in cases},
-            _run_self_timed,
-            Budget(max_seconds, bench.clock),
-            on_round=on_round,
-            precision=precision,
-            reference=next((case for case in cases if case.kernel == REFERENCE), None),
-            surroundings=bench.surroundings(),
-        )
-        seen = measured.disturbance
-        disturbed = bench.explained(seen)
-        notes = [*[disturbed] * (not seen.is_withheld), note, bench.note()]
+        measured = _measure(session, cases, max_seconds, precision, on_round)
+        disturbed = session.explain(measured.disturbance)
+        clock_note = session.clock_note()
     finally:
-        bench.close()
+        session.close()
     for case, error in measured.failures.items():
         yield failure_record(case, error)
-    for case, samples in measured.times.items():
-        interval = median_interval(samples)
-        values: dict[str, Value] = {
-            "time_ns": round(interval.median),
-            "time_low_ns": round(interval.low),
-            "time_high_ns": round(interval.high),
-            ROUNDS: len(samples),
-            **dict(() if seen.is_withheld else _ratios(case, measured.times)),
-        }
-        for quantity, value in values.items():
-            yield Record(case.kernel, case.workload, quantity, value)
-        reason = disturbed * seen.is_withheld
-        yield Record(case.kernel, case.workload, WITHHELD, int(seen.is_withheld), detail=reason)
-        noise = "" if seen.is_withheld else _noise(interval.relative_width, len(samples))
-        yield case_record(case, "ok", "; ".join(text for text in (noise, *notes) if text))
+    notes = [disturbed, note, clock_note]
+    if measured.disturbance.is_withheld:
+        notes = [note, clock_note]  # the record of the withheld verdict has the reason
+    for case in measured.times:
+        yield from _records_of(case, measured, disturbed, notes)
+
+
+def _measure(
+    session: TimingSession,
+    cases: Sequence[Case],
+    max_seconds: float,
+    precision: float,
+    on_round: Callable[[float], None],
+) -> Measured[Case]:
+    from attnprof.measure.rounds import Budget, measure_rounds
+
+    return measure_rounds(
+        {case: partial(session.timed, case) for case in cases},
+        _run_self_timed,
+        Budget(max_seconds, session.clock),
+        on_round=on_round,
+        precision=precision,
+        reference=next((case for case in cases if case.kernel == REFERENCE), None),
+        surroundings=session.surroundings(),
+    )
+
+
+def _records_of(
+    case: Case, measured: Measured[Case], disturbed: str, notes: Sequence[str]
+) -> Iterator[Record]:
+    """The records of one timed case.
+
+    Args:
+        case: that was timed.
+        measured: times of all cases.
+        disturbed: why the verdict is withheld, if it is.
+        notes: for the detail of the case; empty ones are dropped.
+    """
+    samples = measured.times[case]
+    interval = median_interval(samples)
+    is_withheld = measured.disturbance.is_withheld
+    values: dict[str, Value] = {
+        "time_ns": round(interval.median),
+        "time_low_ns": round(interval.low),
+        "time_high_ns": round(interval.high),
+        ROUNDS: len(samples),
+    }
+    if not is_withheld:
+        values.update(_ratios(case, measured.times))
+    for quantity, value in values.items():
+        yield Record(case.kernel, case.workload, quantity, value)
+    reason = disturbed if is_withheld else ""
+    yield Record(case.kernel, case.workload, WITHHELD, int(is_withheld), detail=reason)
+    noise = "" if is_withheld else _noise(interval.relative_width, len(samples))
+    yield case_record(case, "ok", "; ".join(text for text in (noise, *notes) if text))
 
 
 def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[str, Value]]:
-    """Of paired rounds, to each case that has the same length and size."""
-    for other, others_samples in times.items():
-        if other.workload != case.workload.densified():
+    """Ratios of paired rounds, to each dense case of the same length and size."""
+    for reference, reference_samples in times.items():
+        if reference.workload != case.workload.densified():
             continue
-        ratio = paired_ratio(times[case], others_samples)
-        yield f"{RATIO}:{other.kernel}", ratio.median
-        yield f"{RATIO}_low:{other.kernel}", ratio.low
-        yield f"{RATIO}_high:{other.kernel}", ratio.high
-        if other.kernel == REFERENCE:
-            yield "speedup", round(paired_ratio(others_samples, times[case]).median, 4)
+        ratio = paired_ratio(times[case], reference_samples)
+        yield f"{RATIO}:{reference.kernel}", ratio.median
+        yield f"{RATIO}_low:{reference.kernel}", ratio.low
+        yield f"{RATIO}_high:{reference.kernel}", ratio.high
+        if reference.kernel == REFERENCE:
+            yield "speedup", round(paired_ratio(reference_samples, times[case]).median, 4)
 
 
 def _run_self_timed(run: Callable[[], object]) -> Timed:
-    """A bench tells the time of a call itself."""
+    """A timer for calls of a session, which return their own time."""
     return cast("Timed", run())
 
 
@@ -213,6 +258,6 @@ def _noise(relative_width: float, rounds: int) -> str:
     if relative_width <= NOISY:
         return ""
     return (
-        f"time is noisy: its 99 % interval spans {100 * relative_width:.0f} % of the median of "
-        f"{rounds} rounds; raise --max-seconds or quieten the machine"
+        f"timing uncertain (±{50 * relative_width:.0f} %, {rounds} rounds): "
+        "close other programs or raise --max-seconds"
     )

@@ -1,4 +1,4 @@
-"""The steps of measuring a case, each a function that a process of its own can run."""
+"""The tasks of measuring a case: module-level functions that a worker process can run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 _FAMILIES = ("bert", "longformer")
-"""Prefixes of kernels' names, which are those of transformers' packages too."""
+"""Prefixes of kernel names that are also names of packages in transformers."""
 
 _clock_monitors: list[ClockMonitor] = []
-"""On the clocks of the GPU that cases are timed on."""
+"""Monitors of the GPU that cases are timed on; at most one."""
 
 _prepared: dict[Case, Callable[[], Timed]] = {}
-"""What is built in this process and called again and again, by its case."""
+"""Timed calls that are built in this process, by case."""
 
 
 def model_modules(kernel_names: Iterable[str]) -> list[str]:
-    """What building these built-in kernels imports of transformers."""
+    """Modules of transformers that building these built-in kernels imports."""
     names = tuple(kernel_names)
     return [
         f"transformers.models.{family}.modeling_{family}"
@@ -38,29 +38,29 @@ def model_modules(kernel_names: Iterable[str]) -> list[str]:
 
 
 def modules(kernel_names: Iterable[str]) -> list[str]:
-    """What the steps of these kernels import, for it to be imported once."""
+    """Modules that the tasks of these kernels import, so that they are imported only once."""
     names = set(kernel_names)
-    own = {name for name in names if kernels.is_custom(name)}
-    built_in = names - own
+    built_in = {name for name in names if not kernels.is_custom(name)}
+    for_custom = ("attnprof.kernels.custom.python_object", "attnprof.kernels.custom.hf_config")
     return [
         "torch",
-        "torch._dynamo",  # imported with the first fake tensor: in every fork, if not before
+        "torch._dynamo",  # otherwise every fork imports it with its first fake tensor
         *(f"attnprof.kernels.builtin.{name.replace('-', '_')}" for name in sorted(built_in)),
         *model_modules(built_in),
         *(f"attnprof.counting.counters.{name}" for name in counters.names()),
         "attnprof.measure.rounds",
         "attnprof.measure.peak_memory",
-        *["attnprof.kernels.custom.python_object", "attnprof.kernels.custom.hf_config"] * bool(own),
+        *(for_custom if names != built_in else ()),
     ]
 
 
 def wrong_output(case: Case, reference: str | None = None) -> str:
-    """What is wrong with the output of a call, in words; empty where nothing is.
+    """Describe what is wrong with the output of a call; empty if nothing is.
 
     Args:
-        case: of a built-in kernel, which is compared with its pattern's definition; or of the
-            user's own.
-        reference: what the user's own is compared with, as `pkg.mod:name`.
+        case: of a built-in or custom kernel.
+        reference: function or module that a custom kernel is compared with, as `pkg.mod:name`;
+            None for a built-in kernel, which is compared with its pattern's definition.
     """
     kernel, workload = kernels.find(case.kernel), case.workload
     call = kernel.build(workload)
@@ -74,12 +74,12 @@ def wrong_output(case: Case, reference: str | None = None) -> str:
 
 
 def count_with(case: Case, counter: str) -> int:
-    """MACs of one call, by a counter."""
+    """MACs of one call according to a counter."""
     return counters.find(counter).count(partial(kernels.find(case.kernel).build, case.workload))
 
 
 def compile_ns(case: Case) -> int:
-    """What the first call takes more than the second."""
+    """Nanoseconds by which the first call is slower than the second."""
     from attnprof.measure.rounds import cpu_timer
 
     call = kernels.find(case.kernel).build(case.workload)
@@ -88,7 +88,7 @@ def compile_ns(case: Case) -> int:
 
 
 def peak_memory(case: Case) -> PeakMemory:
-    """The most memory that one call takes."""
+    """The peak memory of one call."""
     from attnprof.measure.peak_memory import measure_peak_memory
 
     call = kernels.find(case.kernel).build(case.workload)
@@ -98,7 +98,7 @@ def peak_memory(case: Case) -> PeakMemory:
 
 
 def build(case: Case) -> None:
-    """Build what is going to be timed; it is kept until `clear`."""
+    """Build the call that is going to be timed; it is kept until `clear`."""
     from attnprof.measure.rounds import cpu_timer, cuda_timer
 
     is_on_gpu = case.workload.device == "cuda"
@@ -111,14 +111,14 @@ def build(case: Case) -> None:
 
 
 def timed(case: Case) -> Timed:
-    """One call of what was built."""
-    for watch in _clock_monitors:
-        watch.sample()
+    """Time one call of a case that `build` has prepared."""
+    for monitor in _clock_monitors:
+        monitor.sample()
     return _prepared[case]()
 
 
 def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
-    """MACs a second that a product reaches at best."""
+    """The best MACs per second of matrix products."""
     from attnprof.measure import rounds, throughput
 
     timer = rounds.cuda_timer() if device == "cuda" else rounds.cpu_timer
@@ -126,18 +126,18 @@ def fastest_rate(dtype: DType, device: Device, seconds: float) -> int:
 
 
 def threads() -> int:
-    """That a call computes with here; on a GPU the one that launches its work."""
+    """Threads that a call computes with here; on a GPU only the one that launches its work."""
     import torch
 
     return 1 if _clock_monitors else torch.get_num_threads()
 
 
 def clock_note() -> str:
-    """What was seen of the GPU's clocks meanwhile; empty where nothing was."""
-    return "; ".join(watch.note() for watch in _clock_monitors)
+    """The GPU's clocks while cases were timed, as a sentence; empty without readings."""
+    return "; ".join(monitor.note() for monitor in _clock_monitors)
 
 
 def clear() -> None:
-    """Keep nothing any longer."""
+    """Free everything that was built."""
     _prepared.clear()
     _clock_monitors.clear()

@@ -48,7 +48,7 @@ def main() -> None:
             calls.clear()
             request.run()
             wall_seconds = time.perf_counter() - prepared
-    print(f"{request.machine}\nimports and checks before: {prepared - begun:.1f} s")
+    print(f"{request.machine_line}\nimports and checks before: {prepared - begun:.1f} s")
     for name, seconds in busy_seconds.items():
         print(f"  {name:12} {calls[name]:5} calls {seconds:7.2f} s")
     around = wall_seconds - sum(busy_seconds.values())

@@ -18,7 +18,7 @@ from attnprof.isolation.workers import InProcessWorkers
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
 from attnprof.measure import runner
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 from attnprof.report.summary import describe_findings
 

@@ -14,7 +14,7 @@ from attnprof.analysis import findings
 from attnprof.analysis.crossover import Crossover
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
-from attnprof.measure.runner import estimate
+from attnprof.measure.closed_forms import estimate
 from attnprof.options import read_cases
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown

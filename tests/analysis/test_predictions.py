@@ -198,7 +198,7 @@ def test_an_estimate_on_a_machine_predicts_time_and_maximum_length(
 def test_a_machine_of_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = dataclasses.replace(machine(), device="cuda")
     monkeypatch.setattr(machines, "read_machine", lambda path: stored)
-    with pytest.raises(UsageError, match="has the times of cuda"):
+    with pytest.raises(UsageError, match="was measured on cuda; use --device cuda"):
         attnprof.estimate(len=512, device="cpu", machine="m.json")
     table = attnprof.estimate(len=512, kernel="bert-sdpa", machine="m.json")
     assert table.rows[0].workload.device == "cuda"

@@ -96,10 +96,10 @@ def test_bad_input_is_one_line_that_names_the_option(words: str, named: str) -> 
 def test_cuda_without_cuda_is_refused() -> None:
     done = attnprof("compare", "--device", "cuda")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--device cuda: torch sees no CUDA device here" in done.stderr
+    assert "--device cuda: torch finds no CUDA device; use cpu or auto" in done.stderr
 
 
-def test_unknown_command_says_what_is_near() -> None:
+def test_an_unknown_command_suggests_a_similar_one() -> None:
     done = attnprof("compar")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -126,10 +126,10 @@ def test_compare_writes_every_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "form"),
-    # What counters print reaches stdout in a comparison alone, whatever the format.
+    # Counters may print to stdout in a comparison only, whatever the format.
     [("compare", "json"), *(("estimate", form) for form in ("csv", "json", "markdown", "png"))],
 )
-def test_dash_is_stdout_and_nothing_else_is_on_it(command: str, form: str) -> None:
+def test_dash_writes_to_stdout_and_nothing_else_does(command: str, form: str) -> None:
     words = QUICK if command == "compare" else SMALL
     done = subprocess.run(
         [ATTNPROF, command, *words, "--len", "64", f"--{form}", "-"],
@@ -172,7 +172,7 @@ def on_terminal(*words: str, **environment: str) -> str:
     while True:
         try:
             part = os.read(main, 4096)
-        except OSError:  # Linux's way to say that the other end is closed
+        except OSError:  # on Linux, the other end is closed
             break
         if not part:
             break
@@ -185,7 +185,7 @@ def on_terminal(*words: str, **environment: str) -> str:
 def test_a_terminal_gets_progress_and_bold_and_no_color_is_respected() -> None:
     words = ("compare", *QUICK, *FEW, "--len", "64")
     coloured = on_terminal(*words, COLUMNS="100")
-    # What is shown is what is being done whenever the screen is drawn anew.
+    # The activity shown depends on when the screen is redrawn.
     assert re.search(r"64 tokens: (counting|memory of|timing)", coloured)
     assert "\x1b[1m" in coloured
     plain = on_terminal("estimate", "--len", "64", "--window", "16", NO_COLOR="1")
@@ -217,7 +217,7 @@ def test_failed_measurements_exit_with_three(monkeypatch: pytest.MonkeyPatch) ->
     ],
     ids=lambda words: words[0] if isinstance(words, tuple) else "",
 )
-def test_a_full_disk_is_one_line_and_exit_three_and_what_was_found_is_shown(
+def test_a_full_disk_is_one_line_and_exit_three_and_results_are_shown(
     words: tuple[str, ...], shown: str
 ) -> None:
     result = CliRunner().invoke(app, [*words, "/dev/full"])

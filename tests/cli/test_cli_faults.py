@@ -1,4 +1,4 @@
-"""What users' code, streams and values may do to a command: a line or a row, and nothing lost."""
+"""Faults of user code, streams and values: one line or one row, and no result is lost."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ROWS = {
     "leaving:Interrupts": "KeyboardInterrupt",
     "leaving:parses": "SystemExit: 2",
 }
-APART = {"leaving:Dies": "exit code 9", "dead:Net": "exit code 9 when it was imported"}
+ISOLATED = {"leaving:Dies": "exit code 9", "dead:Net": "exit code 9 when it was imported"}
 
 
 @pytest.fixture
@@ -79,30 +79,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("command", ["estimate", "audit", "breakdown"])
 @pytest.mark.usefixtures("folder")
-def test_code_that_leaves_is_told_and_the_other_kernels_are_counted(command: str) -> None:
-    rows = ROWS | APART
+def test_code_that_exits_is_reported_and_the_other_kernels_are_counted(command: str) -> None:
+    rows = ROWS | ISOLATED
     words = [command, "--kernel", *rows, "bert-sdpa", *SMALL, "--csv", "-"]
     result = CliRunner().invoke(app, [*words, *["--no-peers"] * (command == "audit")])
     assert result.exit_code == 3, result.output
     assert "bert-sdpa,64," in result.stdout
-    for kernel, said in rows.items():
+    for kernel, message in rows.items():
         lines = [line for line in result.output.splitlines() if line.startswith(kernel)]
-        assert any(said in line for line in lines), (kernel, result.output)
+        assert any(message in line for line in lines), (kernel, result.output)
 
 
 @pytest.mark.parametrize("command", ["estimate", "breakdown"])
 @pytest.mark.usefixtures("folder")
-def test_code_that_leaves_is_told_in_the_same_process_too(command: str) -> None:
+def test_code_that_exits_is_reported_without_isolation_too(command: str) -> None:
     words = [command, "--kernel", *ROWS, "bert-sdpa", *SMALL, "--csv", "-", "--no-isolation"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3, result.output
     assert "bert-sdpa,64," in result.stdout
-    for kernel, said in ROWS.items():
+    for kernel, message in ROWS.items():
         lines = [line for line in result.output.splitlines() if line.startswith(kernel)]
-        assert any(said in line for line in lines), (kernel, result.output)
+        assert any(message in line for line in lines), (kernel, result.output)
 
 
-def test_a_signal_is_no_failure_of_the_code_under_test() -> None:
+def test_a_signal_is_not_a_failure_of_the_code_under_test() -> None:
     with pytest.raises(Interrupted), code_under_test():
         raise Interrupted
     with pytest.raises(FailedError, match="SystemExit: 3"), code_under_test():
@@ -117,7 +117,7 @@ def test_a_signal_is_no_failure_of_the_code_under_test() -> None:
 
 
 @pytest.mark.parametrize("where", [(), ("--no-isolation",)])
-def test_prints_of_users_code_are_on_stderr_alone(folder: Path, where: tuple[str, ...]) -> None:
+def test_output_of_user_code_goes_to_stderr_only(folder: Path, where: tuple[str, ...]) -> None:
     words = ["estimate", "--kernel", "leaving:prints", *SMALL, "--csv", "-", *where]
     done = run(*words)
     assert done.returncode == 0, done.stderr
@@ -125,8 +125,8 @@ def test_prints_of_users_code_are_on_stderr_alone(folder: Path, where: tuple[str
         "kernel",
         "leaving:prints",
     ]
-    for said in ("printed", "written to the descriptor", "of another process", "in forward"):
-        assert said in done.stderr
+    for message in ("printed", "written to the descriptor", "of another process", "in forward"):
+        assert message in done.stderr
 
 
 def run(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -155,23 +155,23 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "shell", "code", "said"), STREAMS)
+@pytest.mark.parametrize(("words", "shell", "code", "message"), STREAMS)
 def test_streams_that_are_closed_or_full(
-    words: tuple[str, ...], shell: str, code: int, said: str
+    words: tuple[str, ...], shell: str, code: int, message: str
 ) -> None:
     done = run(*words, shell=shell)
-    assert (done.returncode, done.stderr, done.stdout) == (code, said, "")
+    assert (done.returncode, done.stderr, done.stdout) == (code, message, "")
 
 
 @pytest.mark.parametrize("shell", [">&- 2>&-", ">/dev/null 2>/dev/full", ">/dev/full 2>/dev/full"])
-def test_files_are_whole_whatever_the_streams_are(tmp_path: Path, shell: str) -> None:
+def test_files_are_complete_whatever_the_streams_are(tmp_path: Path, shell: str) -> None:
     path = tmp_path / "out.csv"
     done = run(*QUICK, "--csv", str(path), shell=shell)
     assert done.returncode == (3 if ">/dev/full 2" in shell else 0)
     assert len(path.read_text().splitlines()) == 5
 
 
-def test_signs_that_an_encoding_lacks_are_spelled_out() -> None:
+def test_characters_that_an_encoding_lacks_are_transliterated() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), "ascii", errors="attnprof.replaced")
     CliRunner().invoke(app, ["--version"])  # registers the handler
     stream.write("a² − b³ × 3 µs → é ✅ 字")
@@ -179,10 +179,10 @@ def test_signs_that_an_encoding_lacks_are_spelled_out() -> None:
     assert stream.buffer.getvalue() == b"a^2 - b^3 x 3 us -> e ok ?"  # type: ignore[attr-defined]
 
 
-def test_every_sign_of_the_package_has_a_spelling() -> None:
+def test_every_character_of_the_package_has_a_transliteration() -> None:
     package = Path(streams.__file__).parent
-    signs = {c for file in package.rglob("*.py") for c in file.read_text() if not c.isascii()}
-    assert {c for c in signs if streams._to_ascii(c) == "?"} <= {"\ufffd"}
+    characters = {c for file in package.rglob("*.py") for c in file.read_text() if not c.isascii()}
+    assert {c for c in characters if streams._to_ascii(c) == "?"} <= {"\ufffd"}
 
 
 def test_an_ascii_terminal_gets_no_question_marks() -> None:
@@ -192,7 +192,7 @@ def test_an_ascii_terminal_gets_no_question_marks() -> None:
     assert "?" not in done.stdout
 
 
-def test_a_home_that_cannot_be_written_is_no_noise(tmp_path: Path) -> None:
+def test_a_read_only_home_gives_no_warnings(tmp_path: Path) -> None:
     path = tmp_path / "out.png"
     nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), "/proc")
     done = run(*QUICK, "--png", str(path), **nowhere)
@@ -202,11 +202,11 @@ def test_a_home_that_cannot_be_written_is_no_noise(tmp_path: Path) -> None:
 
 LONG = "9" * 5000
 BAD = [
-    (("--lenght", "512"), "--lenght: there is no such option; did you mean --len?"),
-    (("-len", "512"), "-len: there is no such option; did you mean --len?"),
-    (("--global", "2"), "--global: there is no such option; did you mean --global-tokens?"),
-    (("512", "1024"), "512 1024: name the option, as --len 512 1024"),
-    (("bert-sdpa",), "bert-sdpa: name the option, as --kernel bert-sdpa"),
+    (("--lenght", "512"), "--lenght: unknown option; did you mean --len?"),
+    (("-len", "512"), "-len: unknown option; did you mean --len?"),
+    (("--global", "2"), "--global: unknown option; did you mean --global-tokens?"),
+    (("512", "1024"), "512 1024: name the option, as in --len 512 1024"),
+    (("bert-sdpa",), "bert-sdpa: name the option, as in --kernel bert-sdpa"),
     (("--len", LONG), f"at most {MAX_NUMBER:,}"),
     (("--len", "9" * 30), f"at most {MAX_NUMBER:,}"),
     (("--len", "４"), "--len ４: lengths are positive whole numbers"),
@@ -221,7 +221,7 @@ BAD = [
     (("--num-heads", "100000000"), "--num-heads 100000000: must be at most 10,000"),
     (("--device", "gpu"), "--device gpu: did you mean cuda?"),
     (("--dtype", "half"), "--dtype half: did you mean float16?"),
-    (("--model", ""), "--model (nothing): needs a value"),
+    (("--model", ""), "--model (empty): needs a value"),
     (("--timeout", "９"), "--timeout ９: must be a positive number of seconds"),
     (("--timeout", "9" * 30), "must be a positive number of seconds, at most"),
     (("--csv", "/dev/stdin"), "--csv /dev/stdin: is stdin; name a file"),
@@ -236,9 +236,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), BAD, ids=[said[:40] for _, said in BAD])
-def test_bad_values_are_one_line_that_says_what_would_be_right(
-    folder: Path, words: tuple[str, ...], said: str
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_values_are_one_line_that_says_what_is_accepted(
+    folder: Path, words: tuple[str, ...], message: str
 ) -> None:
     (folder / "dangling").symlink_to("/nowhere/at/all")
     (folder / "loop").symlink_to("loop")
@@ -246,27 +246,27 @@ def test_bad_values_are_one_line_that_says_what_would_be_right(
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("attnprof: ")
-    assert said in line
+    assert message in line
     assert len(line) < 400
 
 
-def test_lengths_reach_as_far_as_numbers_do() -> None:
+def test_lengths_are_accepted_up_to_the_largest_number() -> None:
     assert parse_lengths("0" * 5000 + "512") == [512]
     assert parse_lengths(str(MAX_NUMBER)) == [MAX_NUMBER]
 
 
-def test_an_option_without_a_command_is_told() -> None:
+def test_an_option_before_the_command_is_reported() -> None:
     result = CliRunner().invoke(app, ["--len", "512"])
     assert result.exit_code == 2
-    assert "options stand behind a command" in result.stderr
+    assert "options go after the command, as in attnprof compare --len 512" in result.stderr
 
 
-def test_other_words_for_a_choice_are_known() -> None:
+def test_synonyms_of_choices_are_suggested() -> None:
     assert suggest("gpu", ("auto", "cpu", "cuda")) == "did you mean cuda?"
     assert suggest("gpu", ("cpu", "tpu")).startswith("did you mean")
 
 
-def test_where_there_is_no_terminal_a_line_is_written_every_half_minute(
+def test_without_a_terminal_a_line_is_written_every_half_minute(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     waits = iter([False, False, True])

@@ -14,10 +14,10 @@ from attnprof.kernels import names
 
 INTERRUPTED = """
 import os, signal, sys, time
-from attnprof.measure import runner
 from attnprof.cli import app
+from attnprof.measure import runner
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore SIGINT
 measure = runner.measure
 
 def interrupted(*arguments):
@@ -32,7 +32,7 @@ app(sys.argv[1:], prog_name="attnprof")
 """
 
 
-def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+def test_an_interrupt_keeps_finished_results(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     words = ["compare", *QUICK, "--len", "64", "128", "--csv", str(path), *FEW[:2]]
     done = subprocess.run(
@@ -44,7 +44,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     )
     assert done.returncode == 130
     assert done.stderr.splitlines() == [
-        "attnprof: interrupted; what was finished is kept",
+        "attnprof: interrupted; finished results are kept",
         f"written: {path}",
     ]
     assert "64 tokens" in done.stdout
@@ -54,7 +54,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_streams_that_lack_signs_or_room_or_readers_are_no_traceback() -> None:
+def test_ascii_full_or_closed_streams_give_no_traceback() -> None:
     words = ["estimate", "--len", "64", "--window", "16"]
     done = attnprof(*words, LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
@@ -77,7 +77,7 @@ def test_a_pipe_has_no_colour_in_ci_either(variable: str) -> None:
         assert "\x1b" not in attnprof(*words, **{variable: "1"}).stdout
 
 
-def test_kernels_lists_what_can_be_built_and_why_not() -> None:
+def test_kernels_lists_which_can_be_built_and_why_others_cannot() -> None:
     done = attnprof("kernels", "--dilation", "4")
     assert done.returncode == 0
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
@@ -95,7 +95,7 @@ def test_help_of_every_command_and_version() -> None:
     assert "estimate" in attnprof().stdout
 
 
-def test_module_is_run_as_the_entry_point() -> None:
+def test_python_m_attnprof_is_the_entry_point() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "attnprof", "estimate", "--len", "64", "--csv", "-"],
         capture_output=True,
@@ -105,7 +105,7 @@ def test_module_is_run_as_the_entry_point() -> None:
     assert lengths_of(done.stdout) == [64] * 4
 
 
-def test_a_large_grid_goes_to_its_file_only(tmp_path: Path) -> None:
+def test_a_large_grid_is_written_to_its_file_only(tmp_path: Path) -> None:
     path = tmp_path / "grid.csv"
     done = attnprof("estimate", "--len", "512:51200:+512", "--window", "64,512", "--csv", str(path))
     assert (done.returncode, done.stdout) == (0, "")

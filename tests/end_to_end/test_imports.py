@@ -1,4 +1,4 @@
-"""What is loaded when: commands that need no torch do not wait for it."""
+"""Which modules are loaded when: commands that need no torch do not import it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
 
 
 def test_help_and_estimate_load_no_other_command() -> None:
-    """Help needs the names and summaries of the commands, and none of what they import."""
+    """Help needs only the names and summaries of the commands."""
     package = "attnprof."
     needed = {f"{package}{name}" for name in ("cli", "core", "core.errors", "report")}
     needed.add(f"{package}report.streams")
@@ -55,11 +55,11 @@ def test_help_and_estimate_load_no_other_command() -> None:
 
 
 def test_summaries_in_the_list_are_the_first_lines_of_the_commands_help() -> None:
-    from attnprof.cli.lazy_commands import Deferred
+    from attnprof.cli.lazy_commands import LazyCommand
 
     for name, summary in SUMMARIES.items():
-        found = Deferred(name, summary).load()
-        assert (found.help or "").splitlines()[0] == summary
+        command = LazyCommand(name, summary).load()
+        assert (command.help or "").splitlines()[0] == summary
 
 
 def test_every_kernel_is_described_without_torch() -> None:
@@ -74,7 +74,7 @@ def test_every_kernel_is_described_without_torch() -> None:
     assert loaded_by(code) == set()
 
 
-def test_public_names_are_there_and_others_are_not() -> None:
+def test_public_names_exist_and_others_do_not() -> None:
     import attnprof
 
     for name in attnprof.__all__:

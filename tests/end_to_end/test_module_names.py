@@ -1,4 +1,4 @@
-"""Modules that are named in strings exist: a worker that cannot import one says nothing of it."""
+"""Modules that are named in strings exist: a worker that cannot import one reports no error."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DOTTED = re.compile(r"attnprof(\.[A-Za-z_]\w*)+")
 
 
 def modules_in_strings() -> list[str]:
-    """Strings of the package, docstrings among them, that look like a module of it."""
-    found: set[str] = set()
+    """Dotted names in strings of the package, docstrings included."""
+    names: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found |= {match[0] for match in DOTTED.finditer(node.value)}
-    return sorted(name for name in found if not name.startswith(("attnprof.toml", "attnprof.lock")))
+                names |= {match[0] for match in DOTTED.finditer(node.value)}
+    return sorted(name for name in names if not name.startswith(("attnprof.toml", "attnprof.lock")))
 
 
 @pytest.mark.parametrize("name", modules_in_strings())
-def test_a_name_in_a_string_is_a_module_or_in_one(name: str) -> None:
+def test_a_dotted_name_in_a_string_exists(name: str) -> None:
     if name in ("attnprof.replaced", "attnprof.guard.NAME"):
-        return  # a codec's error handler; a table of a configuration
+        return  # an error handler of codecs; a table of the guard's configuration
     parts, found = name.split("."), None
     for length in range(1, len(parts) + 1):
         try:
@@ -48,18 +48,18 @@ def test_a_name_in_a_string_is_a_module_or_in_one(name: str) -> None:
         found = getattr(found, part)
 
 
-def test_what_workers_import_can_be_imported() -> None:
-    own = ["mixers:Dense", "bert/config.json"]
-    for name in worker_tasks.modules([*kernels.names(), *own]):
+def test_modules_that_workers_preload_can_be_imported() -> None:
+    custom_names = ["mixers:Dense", "bert/config.json"]
+    for name in worker_tasks.modules([*kernels.names(), *custom_names]):
         importlib.import_module(name)
     assert "attnprof.kernels.builtin.longformer_hf" in worker_tasks.modules(kernels.names())
-    assert "attnprof.kernels.custom.python_object" in worker_tasks.modules(own)
+    assert "attnprof.kernels.custom.python_object" in worker_tasks.modules(custom_names)
     for name in guard_modules([]):
         importlib.import_module(name)
     assert "from attnprof.isolation.server_process import serve" in SERVE
 
 
-def test_folders_of_kernels_and_counters_are_listed_whole() -> None:
+def test_every_kernel_and_counter_of_its_folder_is_listed() -> None:
     assert set(counters.names()) == {"operator", "ptflops_aten", "ptflops_pytorch", "torch"}
     assert set(third_party.names()) == {"calflops", "fvcore", "thop", "torchinfo"}
     files = {m.name for m in pkgutil.iter_modules([str(PACKAGE / "kernels" / "builtin")])}

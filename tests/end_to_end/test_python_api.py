@@ -36,14 +36,14 @@ def test_the_version_is_that_of_the_package() -> None:
 
 def test_modules_classes_and_functions_are_kernels() -> None:
     class Local(Net):
-        """Cannot be imported by a name."""
+        """A class that cannot be imported by name."""
 
     def scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         return query @ key.mT
 
-    layers = nn.Sequential(nn.Linear(HIDDEN, HIDDEN))  # which is iterable
-    things = [Net(), Local, scores, layers, "bert-sdpa", mixers.Dense]
-    rows = attnprof.estimate(kernel=things, len=16, **SMALL).rows
+    layers = nn.Sequential(nn.Linear(HIDDEN, HIDDEN))  # iterable, but one kernel
+    objects = [Net(), Local, scores, layers, "bert-sdpa", mixers.Dense]
+    rows = attnprof.estimate(kernel=objects, len=16, **SMALL).rows
     macs = [row.integer("executed_macs") for row in rows]
     linear, pairs = 16 * HIDDEN**2, 16**2 * HIDDEN
     expected = [linear + pairs, linear + pairs, pairs, linear, 3 * linear + 2 * pairs]
@@ -55,8 +55,8 @@ def test_modules_classes_and_functions_are_kernels() -> None:
 
 
 def test_two_objects_of_one_class_are_two_kernels() -> None:
-    one, other = Net(), Net()
-    rows = attnprof.estimate(kernel=[one, other, one], len=16, **SMALL).rows
+    first, second = Net(), Net()
+    rows = attnprof.estimate(kernel=[first, second, first], len=16, **SMALL).rows
     assert len({row.kernel for row in rows}) == len(rows) == 2
 
 
@@ -65,15 +65,15 @@ def test_inputs_of_an_object_are_described() -> None:
     assert row.integer("executed_macs") == 16 * HIDDEN * 8
 
 
-def test_an_object_is_measured_beside_kernels() -> None:
-    own, built_in = attnprof.compare(
+def test_an_object_is_measured_together_with_built_in_kernels() -> None:
+    custom, built_in = attnprof.compare(
         kernel=[Net(), "bert-sdpa"], len=16, max_seconds=0.05, device="cpu", **SMALL
     ).rows
-    for row in (own, built_in):
+    for row in (custom, built_in):
         assert row.status == "ok"
         assert row.integer("operator_macs") == row.integer("executed_macs")
         assert row.integer("time_ns")
-    assert HERE in own.detail
+    assert HERE in custom.detail
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_integers_of_numpy_are_integers() -> None:
     assert all(type(number) is int for number in (pattern.window, *pattern.dilation))
     workload = Workload(pattern, np.int64(40), np.int64(HIDDEN), batch_size=np.int16(2))
     assert type(workload.seq_len) is type(workload.hidden_size) is type(workload.batch_size) is int
-    # 10^7 tokens are past 32 bits, in which numpy would wrap round.
+    # At 10^7 tokens costs exceed 32 bits, in which numpy would overflow.
     far = workload.at(np.int32(10_000_000))
     assert formulas.useful_macs(far) == formulas.useful_macs(workload.at(10_000_000))
     assert pattern.pairs(np.int8(40)) == int(pattern.mask(40).sum())
@@ -123,7 +123,7 @@ def test_integers_of_numpy_are_integers() -> None:
 
 
 @pytest.mark.parametrize("value", [True, np.bool_(True), 2.0, np.float64(2), "2", None])
-def test_what_is_no_integer_is_refused(value: Any) -> None:
+def test_values_that_are_not_integers_are_refused(value: Any) -> None:
     with pytest.raises(UsageError, match="dilation"):
         AttentionPattern.sliding(8, [value] * HEADS, num_heads=HEADS)
     with pytest.raises(UsageError, match="batch_size"):

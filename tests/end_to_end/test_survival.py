@@ -1,4 +1,4 @@
-"""Real faults in real processes: what fails is a row, and nothing that was finished is lost."""
+"""Real faults in real processes: failures are rows, and no finished result is lost."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ UNDISTURBED = (
     "RoundLog._limit = lambda log: float('inf'); RoundLog._is_bad = lambda *_: False;"
     "from attnprof.cli import app; app()"
 )
-"""Other tests run beside these: their load is to withhold nothing, which would be taken again."""
+"""Other tests run at the same time: their load must not withhold verdicts, or a resumed run would
+measure these times again."""
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 2, "window": 16, "max_seconds": 0.5}
 WORDS = ["--hidden-size", "32", "--num-heads", "2", "--window", "16", "--max-seconds", "0.2"]
-WORDS += ["--allow-slow"]  # which these are not, but beside other tests
+WORDS += ["--allow-slow"]  # these cases are fast, but not beside other tests
 
 PAIR = ("longformer-masked", "longformer-banded")
-"""Without transformers, whose import takes seconds."""
+"""Kernels without transformers, whose import takes seconds."""
 
 FAULTS = {
     "segfault_in_build": ("error", "killed by SIGSEGV"),
@@ -51,10 +52,10 @@ FAULTS = {
 call = ForkedWorker.call
 
 
-def impatient_with_what_hangs(
+def call_with_short_limit_for_hangs(
     worker: ForkedWorker, function: Callable[..., Any], *args: Any, max_seconds: float
 ) -> Outcome:
-    """A call that is given up after a second where it hangs, and nowhere else."""
+    """A call with a time limit of one second if it hangs, and with the usual limit otherwise."""
     hangs = function is worker_tasks.count_with and "hang_in_count" in args[0].kernel
     return call(worker, function, *args, max_seconds=1.0 if hangs else max_seconds)
 
@@ -64,7 +65,7 @@ def test_each_fault_is_a_row_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setattr(ForkedWorker, "call", impatient_with_what_hangs)
+    monkeypatch.setattr(ForkedWorker, "call", call_with_short_limit_for_hangs)
     names = {f"benchmark_survival:{name}": name for name in FAULTS}
     table = attnprof.compare(
         len=32,
@@ -83,7 +84,7 @@ def test_each_fault_is_a_row_and_the_others_are_measured(
             rows[kernel].status,
             rows[kernel].detail,
         )
-        # What had been finished before it failed is kept.
+        # Results from before the failure are kept.
         assert ("operator_macs" in rows[kernel].values) == name.endswith(
             ("_in_warm_up", "_in_time")
         )
@@ -121,15 +122,17 @@ def workers_of(pid: int) -> list[psutil.Process]:
 
 def assert_ended(processes: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
-    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def quantities(journal: Path) -> list[tuple[str, int, str]]:
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    return [(one["kernel"], one["seq_len"], one["quantity"]) for one in lines if "quantity" in one]
+    return [
+        (line["kernel"], line["seq_len"], line["quantity"]) for line in lines if "quantity" in line
+    ]
 
 
-def test_what_a_kill_cuts_off_is_resumed_and_nothing_is_measured_twice(tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_and_nothing_is_measured_twice(tmp_path: Path) -> None:
     journal = tmp_path / "out.jsonl"
     lengths = ["--len", "32:1024:x2", "--kernel", *PAIR]
     where = ["--json", str(tmp_path / "out.json")]
@@ -151,9 +154,9 @@ def test_what_a_kill_cuts_off_is_resumed_and_nothing_is_measured_twice(tmp_path:
     second = compare(*lengths, *where, "--resume")
     _, stderr = second.communicate()
     assert second.returncode == 0, stderr
-    taken = quantities(journal)
-    assert taken[: len(kept)] == kept
-    assert len(taken) == len(set(taken))
+    resumed = quantities(journal)
+    assert resumed[: len(kept)] == kept
+    assert len(resumed) == len(set(resumed))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert [row["status"] for row in rows] == ["ok"] * 12
     assert all(row["time_ns"] and row["operator_macs"] and row["peak_bytes"] for row in rows)
@@ -163,7 +166,7 @@ def test_what_a_kill_cuts_off_is_resumed_and_nothing_is_measured_twice(tmp_path:
     ("number", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_a_signal_ends_it_in_order(tmp_path: Path, number: int, code: int, word: str) -> None:
+def test_a_signal_ends_a_run_cleanly(tmp_path: Path, number: int, code: int, word: str) -> None:
     path = tmp_path / "out.csv"
     process = compare(
         "--len", "32:8192:x2", "--kernel", *PAIR,
@@ -174,7 +177,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: int, code: int, word:
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == code
-    assert f"attnprof: {word}; what was finished is kept\n" in stderr
+    assert f"attnprof: {word}; finished results are kept\n" in stderr
     assert "Traceback" not in stderr
     assert_ended(children)
     rows = path.read_text().splitlines()[1:]

@@ -10,7 +10,7 @@ from attnprof.core.machine import Sample
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case
-from attnprof.measure.runner import estimate
+from attnprof.measure.closed_forms import estimate
 from attnprof.options import read_cases
 
 

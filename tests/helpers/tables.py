@@ -6,7 +6,7 @@ from rich.console import Console
 
 from attnprof import ResultTable
 from attnprof.core.records import Record
-from attnprof.measure.runner import estimate
+from attnprof.measure.closed_forms import estimate
 from attnprof.options import read_cases
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.terminal_table import render_table

@@ -117,7 +117,7 @@ def test_on_resume_a_wrong_row_is_reused_only_for_the_same_reference(tmp_path: P
         ("checked:number", "is int; name a function"),
         ("fused", "such as pkg.mod:name"),
         ("config.json", "such as pkg.mod:name"),
-        ("fatal_import:thing", "when it was imported"),
+        ("fatal_import:thing", "while importing it"),
     ],
 )
 def test_bad_references_are_usage_errors(reference: str, words: str) -> None:
@@ -136,4 +136,4 @@ def test_it_requires_a_custom_kernel() -> None:
     done = CliRunner().invoke(app, ["compare", *words])
     assert done.exit_code == 2
     assert "--check-against" in done.output
-    assert "only what is your own" in " ".join(done.output.split())
+    assert "applies to custom kernels only" in " ".join(done.output.split())

@@ -1,4 +1,4 @@
-"""Counts of every counter, explained down to the last MAC; and what cannot be explained."""
+"""Counts of every counter, explained down to the last MAC, and unexplained counts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cases(names: list[str], lengths: tuple[int, ...], windows: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize("seq_len", LENGTHS)
-def test_nothing_is_left_over_for_any_counter_on_any_kernel(seq_len: int) -> None:
+def test_every_counter_is_fully_explained_on_every_kernel(seq_len: int) -> None:
     table = audit(cases(EAGER, (seq_len,), WINDOWS), ())
     assert table.failures == table.refusals == []
     assert {row.counter for row in table.rows} == {"formula", "useful", *counters.names()}
@@ -60,9 +60,9 @@ def test_nothing_is_left_over_for_any_counter_on_any_kernel(seq_len: int) -> Non
 @pytest.mark.parametrize("scope", ["layer", "stack"])
 def test_whole_layers_are_explained_too(scope: str) -> None:
     options: Any = {"scope": scope, "len": 100, "kernel": EAGER, "window": "16:32"}
-    asks_peers = scope == "layer"
+    with_peers = scope == "layer"
     request = prepare_audit(
-        {**options, "hidden_size": 64, "num_heads": 4, "no_peers": not asks_peers}
+        {**options, "hidden_size": 64, "num_heads": 4, "no_peers": not with_peers}
     )
     table = request.run()
     assert table.unexplained == []
@@ -70,7 +70,7 @@ def test_whole_layers_are_explained_too(scope: str) -> None:
     assert {"bias", "normalisation", "activation", "padding not counted"} <= named
 
 
-def test_training_is_explained_by_the_pass_that_is_not_counted() -> None:
+def test_training_is_explained_by_the_uncounted_backward_pass() -> None:
     options: Any = {"len": 96, "mode": "training", "kernel": EAGER, "window": 16, "num_heads": 4}
     table = prepare_audit({**options, "hidden_size": 64, "no_peers": True}).run()
     assert table.unexplained == []
@@ -80,14 +80,14 @@ def test_training_is_explained_by_the_pass_that_is_not_counted() -> None:
 
 
 @pytest.mark.skipif(not INSTALLED, reason="the extra attnprof[audit] is not installed")
-def test_nothing_is_left_over_for_other_tools() -> None:
+def test_third_party_counters_are_fully_explained() -> None:
     chosen = cases(EAGER, (96,), (32,))
     table = audit(chosen, INSTALLED)
     rows = [row for row in table.rows if row.counter in INSTALLED]
     assert len(rows) == len(chosen) * len(INSTALLED)
     for row in rows:
         if row.counter == "calflops" and row.case.kernel == "longformer-hf":
-            # It crashes there, and would leave torch patched for what comes after it.
+            # It crashes there and would leave torch patched for later counts.
             assert row.failure.startswith("crash: ")
             assert row.residual_macs is None
         else:
@@ -104,7 +104,7 @@ def test_counters_that_fail_on_a_kernel_are_rows_that_say_so() -> None:
     assert truth["operator"] == truth["formula"]
 
 
-# Modules of all sorts: what one counter sees by a hook, another by a replaced function.
+# Different kinds of modules: some counters count them by hooks, others by replaced functions.
 class Mixed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -141,14 +141,16 @@ def call_of(make: Callable[[], nn.Module]) -> Call:
 
 
 @pytest.mark.parametrize("name", counters.names())
-def test_modules_of_the_users_are_explained_too(name: str) -> None:
+def test_custom_modules_are_explained_too(name: str) -> None:
     build = partial(call_of, Mixed)
     counter = counters.find(name)
     assert counter.count(build) == counter.explain(build).counted_macs
 
 
 @pytest.mark.skipif(not INSTALLED, reason="the extra attnprof[audit] is not installed")
-def test_other_tools_on_modules_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_third_party_counters_are_explained_on_custom_modules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     chosen = Case("test_audit:Mixed", Workload(AttentionPattern.dense(HEADS), 10, 16))
     rows = [row for row in audit([chosen], INSTALLED).rows if row.counter in INSTALLED]
@@ -158,7 +160,7 @@ def test_other_tools_on_modules_of_the_users(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Shared(nn.Module):
-    """One linear layer at two places of the tree, called three times."""
+    """One linear layer at two paths of the module tree, called three times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,8 +211,8 @@ def test_shared_modules_fast_paths_and_lookalikes_are_explained(
             assert name not in surplus["torchinfo"]
 
 
-def test_what_is_counted_twice_is_told() -> None:
-    """ptflops hooks `nn.MultiheadAttention`, and sees its products by the functions once more."""
+def test_double_counting_is_named() -> None:
+    """ptflops counts `nn.MultiheadAttention` by a hook, and its products again by functions."""
     build, counter = partial(call_of, Attending), counters.find("ptflops_pytorch")
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -222,8 +224,8 @@ def test_what_is_counted_twice_is_told() -> None:
     assert counted == found.counted_macs
 
 
-def test_the_account_itself() -> None:
-    """Two covers of one product, one product seen by none, and a misread shape."""
+def test_reconciliation_names_double_counts_misses_and_misread_shapes() -> None:
+    """One product counted twice, one product not counted, and one misread shape."""
     left, right = torch.zeros(4, 5), torch.zeros(5, 6)
 
     class Net(nn.Module):
@@ -251,7 +253,7 @@ def test_the_account_itself() -> None:
     assert found.counted_macs == 240 + 3 + 7
 
 
-def test_a_count_that_no_rule_explains_is_red_and_ends_with_1(
+def test_an_unexplained_count_is_shown_and_the_command_exits_with_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch_counter = counters.find("torch")
@@ -282,7 +284,7 @@ def test_outputs_hold_the_same_rows(tmp_path: Path) -> None:
     assert "| ptflops, aten | " in Path(paths["markdown"]).read_text()
 
 
-def test_a_case_that_a_kernel_refuses_is_told_and_the_rest_goes_on() -> None:
+def test_an_unsupported_case_is_reported_and_the_others_continue() -> None:
     words = ["audit", "--kernel", "longformer-hf", "bert-sdpa", "--len", "64", "--dilation", "2"]
     result = CliRunner().invoke(app, [*words, "--no-peers"])
     assert result.exit_code == 0
@@ -290,7 +292,7 @@ def test_a_case_that_a_kernel_refuses_is_told_and_the_rest_goes_on() -> None:
     assert "bert-sdpa, 64 tokens" in result.stdout
 
 
-def test_padding_is_what_sets_useful_macs_off() -> None:
+def test_useful_macs_differ_by_the_padding() -> None:
     table = prepare_audit(
         {"kernel": "longformer-hf", "len": 100, "window": 64, "no_peers": True}
     ).run()

@@ -1,4 +1,4 @@
-"""Where the MACs are, against closed forms of each part."""
+"""MACs by module and operator, compared with closed forms of each part."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def test_command_prints_a_tree_and_writes_files(tmp_path: Path) -> None:
     assert "n^2.00" in result.stdout
     frame = pd.read_csv(io.StringIO(csv.read_text()))
     assert len(frame) == len(json.loads(as_json.read_text())["parts"])
-    wholes = frame[(frame["by"] == "module") & frame["part"].isna()]
-    assert list(wholes["share"]) == [1.0] * 4
+    roots = frame[(frame["by"] == "module") & frame["part"].isna()]
+    assert list(roots["share"]) == [1.0] * 4
 
 
-def test_a_case_that_cannot_be_counted_is_told_and_the_rest_goes_on() -> None:
+def test_a_case_that_cannot_be_counted_is_reported_and_the_others_continue() -> None:
     result = CliRunner().invoke(
         app,
         ["breakdown", "--kernel", "longformer-hf", "bert-sdpa", "--len", "64", "--dilation", "2"],

@@ -1,4 +1,4 @@
-"""The doctor: what it measures, what it says of it, and the file that it leaves."""
+"""The doctor: what it measures, what it reports, and the file that it writes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from typer.testing import CliRunner
 from attnprof import AttentionPattern, Workload, kernels
 from attnprof.cli import app
 from attnprof.core.errors import MeasurementError, UsageError
-from attnprof.core.machine import (
-    read_machine,
-)
+from attnprof.core.machine import read_machine
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome, run_captured
 from attnprof.measure import doctor, doctor_probes, system_load, throughput
@@ -33,7 +31,7 @@ from attnprof.report.doctor import render_doctor
 
 
 def test_noise_is_the_quartiles_of_times_and_of_ratios() -> None:
-    # Ratios are exactly 1, whatever the times do together.
+    # Ratios are exactly 1 if both times vary together.
     together = throughput.noise_of([(time, time) for time in (80, 90, 100, 110, 120)])
     assert (together.single_spread, together.paired_spread) == (0.2, 0.0)
     assert (together.single_ns, together.pairs) == (100, 5)
@@ -55,11 +53,15 @@ def test_rates_are_work_by_time_of_a_timer_that_knows_it(monkeypatch: pytest.Mon
     assert throughput.copy_bytes_per_s("cpu", timer, 1.0, free_bytes=800) == 200 * 2_000_000
 
 
-def test_others_are_what_is_busy_beside_this_process() -> None:
+def test_load_of_others_excludes_this_process() -> None:
     before = system_load.CpuTimes(at=10.0, busy=100.0, own=5.0, stolen=1.0, all_cores=1000.0)
     after = system_load.CpuTimes(at=12.0, busy=103.5, own=6.5, stolen=1.2, all_cores=1004.0)
-    seen = system_load.conditions(before, after, threads=3)
-    assert (seen.cores_used_by_others, seen.stolen_share, seen.threads) == (1.0, 0.05, 3)
+    measured = system_load.conditions(before, after, threads=3)
+    assert (measured.cores_used_by_others, measured.stolen_share, measured.threads) == (
+        1.0,
+        0.05,
+        3,
+    )
     assert system_load.cores_used_by_others(before, before) is None
 
 
@@ -83,7 +85,7 @@ def test_blas_is_read_from_how_torch_was_built(config: str, blas: str | None) ->
 
 
 def small_cases(device: str) -> tuple[Case, ...]:
-    """Six that can be timed, and one of a kernel that has no dilation."""
+    """Six cases that can be timed, and one that its kernel does not support."""
     dense, band = AttentionPattern.dense(4), AttentionPattern.sliding(16, num_heads=4)
     patterns = {"bert-sdpa": dense, "longformer-banded": band, "longformer-hf": band}
     dilated = Workload(AttentionPattern.sliding(16, 2, num_heads=4), 96, 32)
@@ -109,79 +111,85 @@ ENVIRONMENT = Environment(
 )
 
 
-class Hospital:
-    """Runs parts in this process; those that are named end as they are told to."""
+class FakeWorkers:
+    """Runs parts in this process; named parts return a prepared outcome instead."""
 
-    def __init__(self, fates: dict[object, Outcome]) -> None:
-        self.fates = fates
+    def __init__(self, outcomes: dict[object, Outcome]) -> None:
+        self.outcomes = outcomes
 
     def run(self, function: Callable[..., Any], *args: Any, max_seconds: float) -> Outcome:
-        named = [self.fates[key] for key in (function, *args) if key in self.fates]
-        return named[0] if named else run_captured(function, *args)
+        prepared = [self.outcomes[key] for key in (function, *args) if key in self.outcomes]
+        return prepared[0] if prepared else run_captured(function, *args)
 
-    def __enter__(self) -> Hospital:
+    def __enter__(self) -> FakeWorkers:
         return self
 
     def __exit__(self, *error: object) -> None:
         pass
 
 
-FOUND = Outcome(("cpu", ENVIRONMENT, 2**33, 2))
+PROBED = Outcome(("cpu", ENVIRONMENT, 2**33, 2))
 
 QUICK: dict[object, Outcome] = {
-    doctor_probes.probe_environment: FOUND,
+    doctor_probes.probe_environment: PROBED,
     doctor_probes.matmul_rate: Outcome(ProbeResult(value=10**9)),
     doctor_probes.copy_rate: Outcome(ProbeResult(value=10**9)),
     doctor_probes.noise: Outcome((NOISY, IDLE)),
 }
 
 
-def test_kernels_are_timed_and_what_they_move_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_times_and_moved_bytes_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cases", small_cases)
-    machine = doctor.profile_with(Hospital(QUICK), ProbeSettings(), lambda *_: None)
+    machine = doctor.profile_with(FakeWorkers(QUICK), ProbeSettings(), lambda *_: None)
     assert not machine.failures
-    by_case = {(one.kernel, one.sample.seq_len): one.sample for one in machine.kernel_samples}
+    by_case = {
+        (timed.kernel, timed.sample.seq_len): timed.sample for timed in machine.kernel_samples
+    }
     assert len(by_case) == len(small_cases("cpu")) - 1
     for case in small_cases("cpu")[:-1]:
         kernel, sample = kernels.find(case.kernel), by_case[case.kernel, case.workload.seq_len]
-        held, peak = kernel.static_bytes(case.workload), kernel.peak_bytes(case.workload)
-        assert sample.moved_bytes == held + 2 * peak
+        static, peak = kernel.static_bytes(case.workload), kernel.peak_bytes(case.workload)
+        assert sample.moved_bytes == static + 2 * peak
         assert sample.executed_macs == kernel.executed_macs(case.workload)
         assert 0 < sample.time_low_ns <= sample.time_ns <= sample.time_high_ns
     assert list(machine.left_out) == ["longformer-hf at 96 tokens"]
     assert "dilation" in machine.left_out["longformer-hf at 96 tokens"]
 
 
-def test_what_has_no_time_left_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_without_time_left_are_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(doctor, "_cases", small_cases)
     slow = QUICK | {doctor_probes.matmul_rate: Outcome(ProbeResult(value=1))}
-    machine = doctor.profile_with(Hospital(slow), ProbeSettings(max_seconds=0.5), lambda *_: None)
+    machine = doctor.profile_with(
+        FakeWorkers(slow), ProbeSettings(max_seconds=0.5), lambda *_: None
+    )
     assert not machine.kernel_samples
     reason = machine.left_out["bert-sdpa at 32 tokens"]
-    assert reason == "no time left of 0.5 s; raise --max-seconds"
+    assert reason == "not enough time left of 0.5 s; raise --max-seconds"
 
 
-def test_times_that_others_disturbed_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_disturbed_by_others_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cases", lambda device: small_cases(device)[:1])
     for used, marked in ((0.1, {}), (0.9, {"bert-sdpa at 32 tokens": 0.9})):
-        fates = QUICK | {
+        outcomes = QUICK | {
             doctor_probes.time_kernel: Outcome(ProbeResult(value=SAMPLE, cores_used_by_others=used))
         }
-        machine = doctor.profile_with(Hospital(fates), ProbeSettings(), lambda *_: None)
+        machine = doctor.profile_with(FakeWorkers(outcomes), ProbeSettings(), lambda *_: None)
         assert machine.disturbed == marked
 
 
-def test_a_part_that_fails_is_told_and_the_rest_is_kept(
+def test_a_failed_part_is_reported_and_the_others_are_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fates = QUICK | {
+    outcomes = QUICK | {
         "float16": Outcome(failure="killed by SIGKILL"),
         doctor_probes.copy_rate: Outcome(failure="RuntimeError: no copies today"),
         doctor_probes.time_kernel: Outcome(ProbeResult(value=SAMPLE)),
     }
-    del fates[doctor_probes.matmul_rate]
+    del outcomes[doctor_probes.matmul_rate]
     monkeypatch.setattr(doctor_probes, "matmul_rate", rate_of_one)
-    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: Hospital(fates))
+    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: FakeWorkers(outcomes))
     path = tmp_path / "machine.json"
     result = CliRunner().invoke(app, ["doctor", "--json", str(path)])
     assert result.exit_code == MeasurementError.exit_code
@@ -194,24 +202,24 @@ def test_a_part_that_fails_is_told_and_the_rest_is_kept(
     assert len(machine.kernel_samples) == 3 * len(kernels.names())
 
 
-def rate_of_one(setting: ProbeSettings, dtype: str, seconds: float) -> ProbeResult:
+def rate_of_one(settings: ProbeSettings, dtype: str, seconds: float) -> ProbeResult:
     return ProbeResult(value=10**12)
 
 
-def test_noise_is_left_out_without_the_rate_that_it_needs(
+def test_noise_is_skipped_without_the_rate_that_it_needs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(doctor, "_cases", lambda device: ())
-    fates = QUICK | {doctor_probes.matmul_rate: Outcome(failure="took more than 1 s")}
-    machine = doctor.profile_with(Hospital(fates), ProbeSettings(), lambda *_: None)
+    outcomes = QUICK | {doctor_probes.matmul_rate: Outcome(failure="took more than 1 s")}
+    machine = doctor.profile_with(FakeWorkers(outcomes), ProbeSettings(), lambda *_: None)
     assert machine.noise is None
-    assert machine.left_out["noise"] == "it is measured with float32 products, which failed"
+    assert machine.left_out["noise"] == "needs float32 matrix products, which failed"
     path = tmp_path / "machine.json"
     path.write_text(machine.to_json())
     assert read_machine(str(path)) == machine
 
 
-def test_a_page_says_everything_once_and_fits_eighty_columns() -> None:
+def test_a_page_reports_everything_once_and_fits_eighty_columns() -> None:
     machine = replace(
         MACHINE,
         left_out={f"kernel-{k} at {n} tokens": "no time" for n in (64, 32) for k in "ab"},
@@ -268,13 +276,13 @@ def test_bad_options_are_refused_before_anything_is_measured(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: Hospital({}))
+    monkeypatch.setattr(doctor, "open_workers", lambda modules, hint: FakeWorkers({}))
     result = CliRunner().invoke(app, ["doctor", "--device", "cuda"])
     assert result.exit_code == UsageError.exit_code
-    assert "torch sees no CUDA device here" in result.stderr
+    assert "torch finds no CUDA device; use cpu or auto" in result.stderr
 
 
-def test_a_machine_is_examined_from_end_to_end_without_torch_in_the_caller(tmp_path: Path) -> None:
+def test_a_machine_is_profiled_without_torch_in_the_calling_process(tmp_path: Path) -> None:
     path = tmp_path / "machine.json"
     words = ["doctor", "--device", "cpu", "--threads", "1", "--max-seconds", "0.02", "--json"]
     code = (

@@ -1,4 +1,4 @@
-"""A GPU's clocks, of a module that answers as NVML's does."""
+"""A GPU's clocks, from a fake of NVML's module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SM, GPU = 1, 0
 
 
 class FakeNvml(ModuleType):
-    """One device that slows down from look to look."""
+    """One device that slows down from reading to reading."""
 
     NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = SM, GPU
 
@@ -59,55 +59,56 @@ def cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def looked(watch: ClockMonitor, times: int) -> str:
+def note_after(monitor: ClockMonitor, times: int) -> str:
     seconds = iter(range(times))
-    watch.clock = lambda: next(seconds)
+    monitor.clock = lambda: next(seconds)
     for _ in range(times):
-        watch.sample()
-    return watch.note()
+        monitor.sample()
+    return monitor.note()
 
 
 @pytest.mark.usefixtures("cuda_device")
-def test_clocks_and_what_throttled_them_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clocks_and_throttle_reasons_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     # The first reading of each tries whether the device answers.
     nvml = FakeNvml([1980, 1980, 1410, 1700], [0, 1, 4, 4 + 32])
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert looked(monitor_clocks(), 3) == (
-        "clocks 1,410 to 1,980 of 1,980 MHz; throttled: power cap, heat; 64 °C; up to 689 W"
+    assert note_after(monitor_clocks(), 3) == (
+        "clocks 1,410 to 1,980 of 1,980 MHz; throttled: power cap, thermal slowdown; 64 °C; "
+        "up to 689 W"
     )
 
 
 @pytest.mark.usefixtures("cuda_device")
 def test_an_idle_gpu_is_not_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml([210, 210], [1, 1]))
-    assert looked(monitor_clocks(), 1) == "clocks 210 of 1,980 MHz; 64 °C; up to 689 W"
+    assert note_after(monitor_clocks(), 1) == "clocks 210 of 1,980 MHz; 64 °C; up to 689 W"
 
 
 @pytest.mark.usefixtures("cuda_device")
-def test_without_nvml_or_its_device_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvml_or_the_device_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert looked(monitor_clocks(), 2) == ""
+    assert note_after(monitor_clocks(), 2) == ""
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml([], []))
-    assert looked(monitor_clocks(), 2) == ""
+    assert note_after(monitor_clocks(), 2) == ""
 
 
-def test_without_cuda_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cuda_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def current_device() -> int:
         raise RuntimeError("no NVIDIA driver")
 
     monkeypatch.setattr(torch.cuda, "current_device", current_device)
-    assert looked(monitor_clocks(), 2) == ""
+    assert note_after(monitor_clocks(), 2) == ""
 
 
-def test_a_device_that_stops_to_answer_ends_nothing() -> None:
+def test_failed_readings_do_not_end_the_measurement() -> None:
     answers = iter([ClockReading(1000, 2000, 50, 10_000, 0)])
-    watch = ClockMonitor(lambda: next(answers))
-    assert looked(watch, 3) == "clocks 1,000 of 2,000 MHz; 50 °C; up to 10 W"
+    monitor = ClockMonitor(lambda: next(answers))
+    assert note_after(monitor, 3) == "clocks 1,000 of 2,000 MHz; 50 °C; up to 10 W"
 
 
-def test_looks_that_follow_closely_take_no_reading() -> None:
+def test_readings_in_quick_succession_are_skipped() -> None:
     seconds = iter([0.0, 0.01, 0.02, 5.0])
-    watch = ClockMonitor(lambda: ClockReading(1, 1, 1, 1, 0), lambda: next(seconds))
+    monitor = ClockMonitor(lambda: ClockReading(1, 1, 1, 1, 0), lambda: next(seconds))
     for _ in range(4):
-        watch.sample()
-    assert len(watch.readings) == 2
+        monitor.sample()
+    assert len(monitor.readings) == 2

@@ -23,7 +23,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import wrong_output
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 from attnprof.report.chart import render_png
 from attnprof.report.columns import COMPARE_COLUMNS
@@ -39,7 +39,7 @@ def wrong(name: str, workload: Workload) -> str:
 
 
 def right_workloads() -> list[Any]:
-    """Some of all workloads, in all types."""
+    """A selection of the workloads, in all dtypes."""
     cases: list[Any] = []
     for index, workload in enumerate(WORKLOADS[::3]):
         for number, name in enumerate(EAGER):
@@ -52,7 +52,7 @@ def right_workloads() -> list[Any]:
 
 
 def _has_no_gradient(name: str, workload: Workload) -> bool:
-    """In float64, transformers' module has none where a window holds only padding: see below."""
+    """transformers' float64 gradient is not finite if a window holds only padding: see below."""
     return (name, workload.dtype, workload.mode) == ("longformer-hf", "float64", "training")
 
 
@@ -76,20 +76,20 @@ def test_built_in_kernels_are_right_at_longer_lengths(name: str, mode: Any, dtyp
 
 
 def test_a_gradient_that_is_not_finite_is_found() -> None:
-    """transformers' softmax of float64 is in float32, where a window of padding alone is all
-    -inf: should transformers mend it, this says so."""
+    """transformers computes the softmax of float64 in float32, where a window of padding alone is
+    all -inf; this test fails once transformers fixes it."""
     workload = Workload(sliding(8), 33, 64, dtype="float64", mode="training")
     wide = replace(workload, pattern=AttentionStack(layers=(sliding(8), sliding(32))))
     assert "is not finite" in wrong("longformer-hf", wide)
 
 
-# Planted faults: the kernel's own module, with one thing changed.
+# Planted faults: the kernel's module with one change.
 
 Fault = Callable[[Any, Tensor], Tensor]
 
 
 def with_fault(monkeypatch: pytest.MonkeyPatch, name: str, spoil: Fault, layer: int = 0) -> None:
-    """Has a kernel's attention in one layer return what a function makes of its output."""
+    """Replace the output of a kernel's attention in one layer by a function of it."""
     kernel = kernels.find(name)
     build = kernel.build
 
@@ -119,7 +119,7 @@ def nan_at(position: int) -> Fault:
 
 
 def unwritten(module: Any, output: Tensor) -> Tensor:
-    """The last tokens are left as they were allocated."""
+    """Leave the last tokens uninitialized."""
     memory = torch.empty_like(output)
     memory[:, :-3] = output[:, :-3]
     return memory
@@ -134,9 +134,11 @@ def test_each_attention_of_a_call_is_checked(
     pattern = AttentionStack(layers=(sliding(8), sliding(16)))
     workload = Workload(pattern, 40, 64, batch_size=2, scope=scope, mode=mode, dtype=dtype)
     with_fault(monkeypatch, "longformer-banded", nan_at(7), layer=1)
-    told = wrong("longformer-banded", workload)
-    assert told.startswith("layer 1: sequence 1 of the batch: output is nan at position 7, head 1")
-    assert "1 of 160 vectors are wrong" in told
+    message = wrong("longformer-banded", workload)
+    assert message.startswith(
+        "layer 1: sequence 1 of the batch: output is nan at position 7, head 1"
+    )
+    assert "1 of 160 vectors are wrong" in message
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -145,14 +147,14 @@ def test_memory_that_was_never_written_is_found(
     monkeypatch: pytest.MonkeyPatch, dtype: Any, seq_len: int
 ) -> None:
     with_fault(monkeypatch, "longformer-banded", unwritten)
-    told = wrong("longformer-banded", Workload(sliding(8), seq_len, 64, dtype=dtype))
-    assert f"output is nan at position {seq_len - 3}" in told
+    message = wrong("longformer-banded", Workload(sliding(8), seq_len, 64, dtype=dtype))
+    assert f"output is nan at position {seq_len - 3}" in message
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seq_len", [80, 700])
 @pytest.mark.parametrize(
-    ("ran", "meant"),
+    ("built", "expected"),
     [
         (sliding(6), sliding(8)),
         (sliding(10), sliding(8)),
@@ -164,11 +166,11 @@ def test_memory_that_was_never_written_is_found(
     ids=["narrow", "wide", "narrow by one of 64", "global", "dilation", "heads"],
 )
 def test_another_pattern_is_found(
-    ran: AttentionPattern, meant: AttentionPattern, seq_len: int, dtype: Any
+    built: AttentionPattern, expected: AttentionPattern, seq_len: int, dtype: Any
 ) -> None:
-    call = kernels.find("longformer-banded").build(Workload(ran, seq_len, 64, dtype=dtype))
-    told = wrong_output(call, Workload(meant, seq_len, 64, dtype=dtype))
-    assert told.startswith("output is "), told
+    call = kernels.find("longformer-banded").build(Workload(built, seq_len, 64, dtype=dtype))
+    message = wrong_output(call, Workload(expected, seq_len, 64, dtype=dtype))
+    assert message.startswith("output is "), message
 
 
 def test_a_gradient_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,13 +183,13 @@ def test_a_gradient_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert "gradient of hidden_states is" in wrong("longformer-banded", workload)
 
 
-def test_what_has_other_attentions_than_the_workload_is_an_error() -> None:
+def test_a_call_with_another_number_of_layers_is_an_error() -> None:
     call = kernels.find("longformer-banded").build(Workload(sliding(8), 40, 64))
-    with pytest.raises(MeasurementError, match="1 attentions were found where"):
+    with pytest.raises(MeasurementError, match="found 1 attention modules for"):
         wrong_output(call, Workload(WORKLOADS[-1].pattern, 40, 64))
 
 
-# The row.
+# Rows of the results.
 
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4, "window": 16}
 
@@ -201,7 +203,7 @@ def rows_of(table: ResultTable) -> dict[str, Row]:
     return {row.kernel: row for row in table.rows}
 
 
-def test_a_wrong_row_has_no_time_and_nothing_follows_from_it(
+def test_a_wrong_row_has_no_time_and_no_findings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_fault(monkeypatch, "longformer-banded", nan_at(7))
@@ -212,10 +214,12 @@ def test_a_wrong_row_has_no_time_and_nothing_follows_from_it(
     assert not rows["longformer-banded"].values.keys() & {"time_ns", "peak_bytes", "speedup"}
     assert table.has_failures
     found = findings.find(table)
-    told = (*found.growth, *found.verdicts, *found.crossovers, *found.counters, *found.max_lengths)
-    assert {one.label for one in told} >= {"longformer-masked"}
-    assert "longformer-banded" not in {one.label for one in told}
-    assert all(getattr(one, "reference", "") != "longformer-banded" for one in told)
+    all_found = (
+        *found.growth, *found.verdicts, *found.crossovers, *found.counters, *found.max_lengths,
+    )  # fmt: skip
+    assert {finding.label for finding in all_found} >= {"longformer-masked"}
+    assert "longformer-banded" not in {finding.label for finding in all_found}
+    assert all(getattr(f, "reference", "") != "longformer-banded" for f in all_found)
     assert "wrong: output is nan" in render_markdown(table, COMPARE_COLUMNS)
     assert render_png(table).startswith(b"\x89PNG")
     (line,) = [line for line in table.to_csv().splitlines() if line.startswith("longformer-banded")]
@@ -224,7 +228,7 @@ def test_a_wrong_row_has_no_time_and_nothing_follows_from_it(
     assert (row["status"], row["time_ns"]) == ("wrong", None)
 
 
-def test_beside_a_reference_that_is_wrong_nothing_has_a_speed(
+def test_with_a_wrong_reference_there_are_no_speedups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_fault(monkeypatch, "bert-sdpa", nan_at(7))
@@ -240,7 +244,7 @@ def test_a_table_of_wrong_rows_alone_can_be_drawn(monkeypatch: pytest.MonkeyPatc
     assert findings.find(table) == findings.Findings((), (), (), ())
 
 
-def test_where_only_macs_are_counted_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_not_checked_if_only_macs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with_fault(monkeypatch, "bert-sdpa", nan_at(7))
     only_counts = Measurements(time=False, memory=False)
     (row,) = measured(only_counts, len=40, kernel="bert-sdpa").rows
@@ -248,7 +252,7 @@ def test_where_only_macs_are_counted_nothing_is_checked(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("words", [["--no-time"], ["--no-memory"]])
-def test_the_command_shows_it_ends_with_3_and_keeps_it_on_resume(
+def test_compare_exits_with_3_and_keeps_wrong_rows_on_resume(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
 ) -> None:
     command = [

@@ -1,4 +1,4 @@
-"""Time with a fake clock and fake kernels; memory with allocations of known size."""
+"""Peak memory of allocations of known size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def test_peak_counts_buffers_inside_operators_and_not_inputs() -> None:
     assert measure_peak_bytes(run, "cpu") > output_and_statistics
 
 
-def test_measuring_memory_keeps_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+def test_measuring_memory_prints_nothing_and_restores_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     measure_peak_bytes(lambda: torch.zeros(10), "cpu")
     os.write(2, b"stderr is back\n")
     assert capfd.readouterr() == ("", "stderr is back\n")
@@ -56,8 +58,8 @@ def peaks_of_a_fresh_process() -> PeakMemory:
     return measure_peak_memory(_allocate, "cpu")
 
 
-def test_what_the_process_holds_is_a_cross_check_of_what_the_allocator_says() -> None:
-    with ForkServer(["test_meters"]) as server:
+def test_the_resident_set_grows_by_the_peak_that_the_allocator_reports() -> None:
+    with ForkServer(["test_peak_memory"]) as server:
         peaks = server.run(peaks_of_a_fresh_process, max_seconds=PATIENCE_SECONDS).result
     assert peaks.peak_bytes == 2 * _TENSORS * _BYTES_EACH
     assert peaks.reserved_peak_bytes is None

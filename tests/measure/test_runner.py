@@ -1,4 +1,4 @@
-"""Cases through the runner: what a table holds when kernels work, refuse, fail or do not fit."""
+"""Measured tables when kernels work, do not support a case, fail, or do not fit in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.options import read_cases
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
@@ -30,7 +30,7 @@ def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
 
 @pytest.mark.usefixtures("undisturbed")
 def test_a_measured_row_agrees_with_itself() -> None:
-    # heads of 20: see tests/test_kernels.py
+    # heads of 20: see tests/kernels/test_builtin.py
     rows = run(len="64,128", kernel=list(kernels.names()), hidden_size=80)
     assert [(row.workload.seq_len, row.kernel) for row in rows] == [
         (n, name) for n in (64, 128) for name in kernels.names()
@@ -57,9 +57,7 @@ def test_a_measured_row_agrees_with_itself() -> None:
         (Measurements(memory=False, max_seconds=0.05), {"peak_bytes"}),
     ],
 )
-def test_what_is_not_asked_for_is_not_measured(
-    measurements: Measurements, missing: set[str]
-) -> None:
+def test_disabled_measurements_are_missing(measurements: Measurements, missing: set[str]) -> None:
     (row,) = run(measurements, len=64, kernel="bert-sdpa")
     everything = {"operator_macs", "ptflops_aten_macs", "time_ns", "speedup", "peak_bytes"}
     assert row.status == "ok"
@@ -72,7 +70,7 @@ def test_without_the_reference_there_is_no_speedup() -> None:
     assert "time_ns" in row.values
 
 
-def test_a_refusing_kernel_is_a_row_with_its_reason_and_no_other_stands_in() -> None:
+def test_an_unsupported_case_is_a_row_with_its_reason_and_no_substitute_runs() -> None:
     rows = run(len=64, kernel=["longformer-hf", "longformer-masked"], dilation=2)
     assert [(row.kernel, row.status) for row in rows] == [
         ("longformer-hf", "unsupported"),
@@ -82,7 +80,7 @@ def test_a_refusing_kernel_is_a_row_with_its_reason_and_no_other_stands_in() -> 
     assert set(rows[0].values) == {"useful_macs"}
 
 
-def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
+def test_a_case_that_does_not_fit_is_skipped_with_needed_and_available_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**23)
@@ -96,7 +94,7 @@ def test_what_does_not_fit_is_skipped_with_both_figures_and_the_rest_runs(
     assert "operator_macs" not in rows[2].values
 
 
-def test_what_is_skipped_has_the_time_that_shorter_lengths_tell(
+def test_a_skipped_case_has_a_time_predicted_from_shorter_lengths(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**23)
@@ -127,7 +125,7 @@ def test_what_is_skipped_has_the_time_that_shorter_lengths_tell(
         ),
     ],
 )
-def test_a_failing_kernel_becomes_a_row_and_the_others_go_on(
+def test_a_failing_kernel_becomes_a_row_and_the_others_continue(
     monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, detail: str
 ) -> None:
     def fails(workload: object) -> None:
@@ -152,12 +150,12 @@ def test_a_kernel_that_fails_only_when_it_is_timed_is_a_row_too(
     assert [row.status for row in rows] == ["error", "ok"]
 
 
-def test_what_lives_together_must_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cases_of_one_length_must_fit_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
     patterns = {"len": 256, "kernel": "longformer-masked", "window": [16, 32, 64]}
     (first, *_) = read_cases({**SMALL, **patterns}, "cpu")  # type: ignore[typeddict-item]
     kernel = kernels.find("longformer-masked")
-    held, peak = kernel.static_bytes(first.workload), kernel.peak_bytes(first.workload)
-    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2 * held + peak)
+    static, peak = kernel.static_bytes(first.workload), kernel.peak_bytes(first.workload)
+    monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2 * static + peak)
     rows = run(**patterns)
     assert [row.status for row in rows] == ["ok", "ok", "skipped"]
 
@@ -180,12 +178,16 @@ def test_a_failing_counter_leaves_its_cell_empty_and_says_why(
     assert "no idea" in row.detail
 
 
-def test_observer_is_told_ever_more_up_to_everything() -> None:
-    told: list[float] = []
+def test_reported_progress_increases_up_to_one() -> None:
+    progress: list[float] = []
     cases = read_cases({**SMALL, "len": "64,96"}, "cpu")  # type: ignore[typeddict-item]
-    list(runner.measure(cases, QUICK, InProcessWorkers(), lambda activity, done: told.append(done)))
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (0.0, 1.0)
+    list(
+        runner.measure(
+            cases, QUICK, InProcessWorkers(), lambda activity, done: progress.append(done)
+        )
+    )
+    assert progress == sorted(progress)
+    assert (progress[0], progress[-1]) == (0.0, 1.0)
 
 
 def test_dense_kernels_run_once_whatever_the_patterns() -> None:
@@ -201,7 +203,7 @@ def test_options_are_read_as_text_or_as_numbers() -> None:
     assert read_cases({"len": [1024, 512, 512]}, "cpu") == read_cases({"len": "512 ,1024"}, "cpu")
 
 
-def test_defaults_are_the_designs() -> None:
+def test_defaults_are_those_documented() -> None:
     cases = read_cases({}, "cpu")
     assert list(dict.fromkeys(case.workload.seq_len for case in cases)) == [512, 1024, 4096]
     assert list(dict.fromkeys(case.kernel for case in cases)) == [
@@ -235,16 +237,16 @@ def test_model_of_the_paper_is_a_stack_with_dilated_heads_at_the_top() -> None:
     assert (layers[0].window, layers[-1].window) == (32, 512)
 
 
-def test_named_options_win_over_the_models() -> None:
+def test_explicit_options_override_the_model() -> None:
     (case,) = read_cases(
         {"model": "bert-large", "len": 64, "kernel": "bert-sdpa", "hidden_size": 64}, "cpu"
     )
     assert (case.workload.hidden_size, case.workload.num_heads) == (64, 16)
 
 
-def test_a_models_dilations_go_with_its_own_layers() -> None:
-    for own in ({"window": 64}, {"num_heads": 4, "hidden_size": 64}):
-        options: Any = {"model": "longformer-char-lm", "kernel": "longformer-masked", **own}
+def test_a_models_dilations_apply_only_to_its_own_layers() -> None:
+    for shape in ({"window": 64}, {"num_heads": 4, "hidden_size": 64}):
+        options: Any = {"model": "longformer-char-lm", "kernel": "longformer-masked", **shape}
         case = read_cases(options, "cpu")[0]
         assert {stride for layer in case.workload.layers for stride in layer.dilation} == {1}
 
@@ -286,7 +288,7 @@ def test_a_case_is_its_kernel_and_workload() -> None:
 
 
 @pytest.mark.parametrize("is_disturbed", [True, False])
-def test_disturbed_rounds_leave_times_and_no_speeds(
+def test_disturbed_rounds_give_times_without_speeds(
     monkeypatch: pytest.MonkeyPatch, is_disturbed: bool
 ) -> None:
     monkeypatch.setattr(RoundLog, "_limit", lambda log: -1.0 if is_disturbed else float("inf"))

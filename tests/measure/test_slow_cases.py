@@ -1,4 +1,4 @@
-"""Which cases are not begun, as they would take far longer than the budget; nothing is measured."""
+"""Which cases are skipped because they would take far longer than the budget; nothing is timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed
-from attnprof.measure.runner import Measurements
+from attnprof.measure.single_case import Measurements
 from attnprof.measure.slow_cases import SLOWEST_RATE, SlowCases
 from attnprof.options import read_cases
 
@@ -27,25 +27,26 @@ ROOMY = 2**50
 
 def case(seq_len: int, kernel: str = "bert-sdpa", **options: Any) -> Case:
     shape: Any = {"len": seq_len, "kernel": kernel, **SMALL, **options}
-    (one,) = read_cases(shape, "cpu")
-    return one
+    (only_case,) = read_cases(shape, "cpu")
+    return only_case
 
 
 def timed(seq_len: int, seconds: float) -> list[Record]:
-    one = case(seq_len)
-    macs = kernels.find(one.kernel).executed_macs(one.workload)
+    timed_case = case(seq_len)
+    kernel, workload = timed_case.kernel, timed_case.workload
+    macs = kernels.find(kernel).executed_macs(workload)
     values = {"executed_macs": macs, "time_ns": round(seconds * 1e9)}
-    return [Record(one.kernel, one.workload, name, value) for name, value in values.items()]
+    return [Record(kernel, workload, name, value) for name, value in values.items()]
 
 
 class Rate(InProcessWorkers):
-    """A machine that multiplies so fast, and how often it was asked."""
+    """Workers of a machine with a known rate, and how often the rate was measured."""
 
     def __init__(self, macs_per_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked = 0
+        self.measured = 0
 
         def fastest(*_: object) -> int:
-            self.asked += 1
+            self.measured += 1
             return macs_per_s
 
         monkeypatch.setattr(worker_tasks, "fastest_rate", fastest)
@@ -63,7 +64,7 @@ def machine(seconds_at_4096: float) -> Machine:
         time_low_ns=nanoseconds,
         time_high_ns=nanoseconds,
     )
-    one = KernelSample(
+    kernel_sample = KernelSample(
         kernel="bert-sdpa", dtype="float32", mode="inference", scope="attention", sample=sample
     )
     known = Rates(matmul_macs_per_s={"float32": 10**11}, copy_bytes_per_s=10**10)
@@ -73,11 +74,11 @@ def machine(seconds_at_4096: float) -> Machine:
         memory_bytes=ROOMY,
         rates=known,
         noise=None,
-        kernel_samples=(one,),
+        kernel_samples=(kernel_sample,),
     )
 
 
-def test_shorter_lengths_of_the_series_tell_and_no_rate_is_measured(
+def test_shorter_lengths_predict_the_time_and_no_rate_is_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rate = Rate(1, monkeypatch)
@@ -85,12 +86,12 @@ def test_shorter_lengths_of_the_series_tell_and_no_rate_is_measured(
     assert slow.reason(case(4096), timed(2048, 0.1)) == ""
     # Four times the scores of 10 s, with an interval of 22 %.
     reason = slow.reason(case(4096), timed(2048, 10))
-    assert reason.startswith("one call is predicted to take ")
-    assert reason.endswith(" or more, far past --max-seconds 1; raise it, or add --allow-slow")
-    assert rate.asked == 0
+    assert reason.startswith("one call is predicted to take at least ")
+    assert reason.endswith(", far beyond --max-seconds 1; raise it, or add --allow-slow")
+    assert rate.measured == 0
 
 
-def test_times_that_something_disturbed_tell_of_no_slow_case(
+def test_disturbed_times_are_not_used_for_predictions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     disturbed = Record("bert-sdpa", case(2048).workload, WITHHELD, 1)
@@ -98,45 +99,47 @@ def test_times_that_something_disturbed_tell_of_no_slow_case(
     assert slow.reason(case(4096), [*timed(2048, 10), disturbed]) == ""
 
 
-def test_a_stored_machine_tells_where_nothing_shorter_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    rate = Rate(1, monkeypatch)
-    assert SlowCases(1.0, rate, 60, machine(0.1)).reason(case(4096), []) == ""
-    assert SlowCases(1.0, rate, 60, machine(10)).reason(case(4096), []) != ""
-    assert rate.asked == 0
-
-
-@pytest.mark.parametrize(("budgets", "is_slow"), [(1.9, False), (2.1, True)])
-def test_else_macs_by_the_best_rate_are_the_least_a_call_takes(
-    monkeypatch: pytest.MonkeyPatch, budgets: float, is_slow: bool
-) -> None:
-    one = case(2**20)
-    macs = kernels.find(one.kernel).executed_macs(one.workload)
-    rate = Rate(round(macs / (0.3 * budgets)), monkeypatch)
-    slow = SlowCases(0.3, rate, 60)
-    assert bool(slow.reason(one, [])) == is_slow
-    slow.reason(one, [])
-    assert rate.asked == 1
-
-
-def test_what_every_machine_does_in_time_is_not_looked_into(
+def test_a_stored_machine_predicts_the_time_if_nothing_shorter_ran(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rate = Rate(1, monkeypatch)
-    one = case(256)
-    assert kernels.find(one.kernel).executed_macs(one.workload) < SLOWEST_RATE
-    assert SlowCases(1.0, rate, 60).reason(one, []) == ""
-    assert rate.asked == 0
+    assert SlowCases(1.0, rate, 60, machine(0.1)).reason(case(4096), []) == ""
+    assert SlowCases(1.0, rate, 60, machine(10)).reason(case(4096), []) != ""
+    assert rate.measured == 0
 
 
-def test_slow_cases_run_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("budgets", "is_slow"), [(1.9, False), (2.1, True)])
+def test_otherwise_macs_at_the_best_rate_are_the_lower_bound(
+    monkeypatch: pytest.MonkeyPatch, budgets: float, is_slow: bool
+) -> None:
+    long_case = case(2**20)
+    macs = kernels.find(long_case.kernel).executed_macs(long_case.workload)
+    rate = Rate(round(macs / (0.3 * budgets)), monkeypatch)
+    slow = SlowCases(0.3, rate, 60)
+    assert bool(slow.reason(long_case, [])) == is_slow
+    slow.reason(long_case, [])
+    assert rate.measured == 1
+
+
+def test_cases_fast_enough_on_any_machine_need_no_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate = Rate(1, monkeypatch)
+    short_case = case(256)
+    assert kernels.find(short_case.kernel).executed_macs(short_case.workload) < SLOWEST_RATE
+    assert SlowCases(1.0, rate, 60).reason(short_case, []) == ""
+    assert rate.measured == 0
+
+
+def test_slow_cases_run_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SlowCases(0.3, Rate(1, monkeypatch), 60, is_allowed=True)
     assert slow.reason(case(2**20), timed(512, 100)) == ""
 
 
 def rows(measurements: Measurements, with_machine: Machine | None = None) -> list[Row]:
     cases = [case(64), case(2**20)]
-    taken = runner.measure(cases, measurements, InProcessWorkers(), machine=with_machine)
-    return ResultTable(taken).rows
+    records = runner.measure(cases, measurements, InProcessWorkers(), machine=with_machine)
+    return ResultTable(records).rows
 
 
 @pytest.mark.parametrize("count", [True, False])
@@ -165,7 +168,7 @@ def test_a_slow_case_is_skipped_before_it_is_counted_or_timed(
 def test_a_stored_machine_reaches_the_rows_that_were_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`compare --machine`: what does not fit here has the time of the stored machine."""
+    """`compare --machine`: a case that does not fit here has a time for the stored machine."""
     path = tmp_path / "machine.json"
     path.write_text(machine(0.25).to_json())
     monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**20)
@@ -178,14 +181,14 @@ def test_a_stored_machine_reaches_the_rows_that_were_not_run(
     assert "predicted_time_ns" not in without.values
 
 
-def test_the_best_rate_is_that_of_any_product_without_what_its_threads_waited(
+def test_the_best_rate_excludes_the_time_that_threads_waited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(throughput, "LARGEST_SIDE", {"cpu": 64})
     monkeypatch.setattr(throughput, "SMALLEST_SIDE", 64)
-    taken = iter([Timed(9000, 1000), Timed(5000, 4500), Timed(600)])
+    times = iter([Timed(9000, 1000), Timed(5000, 4500), Timed(600)])
 
     def timer(run: Callable[[], object]) -> Timed:
-        return next(taken)
+        return next(times)
 
     assert throughput.fastest_macs_per_s("float32", "cpu", timer, 1.0) == 64**3 * 2_000_000

@@ -1,0 +1,136 @@
+"""The options of `compare`, and the checks that need no other process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnprof import kernels
+from attnprof.api.estimate import EstimateOptions
+from attnprof.core import machine as machines
+from attnprof.core.cpu import cpu_threads
+from attnprof.core.errors import UsageError
+from attnprof.core.files import is_special
+from attnprof.core.machine import Machine
+from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
+from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
+from attnprof.measure.single_case import Measurements
+from attnprof.options import (
+    read_cases,
+    read_device_name,
+    read_kernel_names,
+    read_seconds,
+    read_threads,
+    reject_unknown_options,
+)
+from attnprof.report.journal import journal_path
+from attnprof.report.outputs import STDOUT, Outputs
+
+DEFAULT_MAX_SECONDS = 15.0
+
+
+class CompareOptions(EstimateOptions, total=False):
+    """Options of `attnprof compare`."""
+
+    no_count: bool
+    no_time: bool
+    no_memory: bool
+    max_seconds: float | None
+    precision: float | None
+    threads: int | None
+    resume: bool
+    allow_slow: bool
+    check_against: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOptions:
+    """Options of a comparison that are checked before any process is started.
+
+    Attributes:
+        options: as they were passed.
+        measurements: what to measure.
+        device_name: `auto`, `cpu` or `cuda`.
+        machine: stored machine for predictions; None for none.
+        threads: that the CPU computes with.
+        kernel_names: each once.
+        journal_path: where records are kept as they come; None if no results file is written.
+    """
+
+    options: CompareOptions
+    measurements: Measurements
+    device_name: str
+    machine: Machine | None
+    threads: int
+    kernel_names: list[str]
+    journal_path: Path | None
+
+
+def check_options(options: CompareOptions) -> CheckedOptions:
+    """Check everything that needs no other process.
+
+    Raises:
+        UsageError: for the first option that cannot be used.
+    """
+    reject_unknown_options(options, CompareOptions)
+    measurements = _read_measurements(options)
+    device_name = read_device_name(options)
+    path = options.get("machine")
+    machine = None if path is None else machines.read_machine(path)
+    threads = read_threads(options) or cpu_threads()
+    names = read_kernel_names(options)
+    has_custom = any(kernels.is_custom(name) for name in names)
+    if measurements.check_against and not has_custom:
+        raise UsageError(
+            "check_against",
+            measurements.check_against,
+            "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
+            "always checked against their pattern's definition",
+        )
+    Outputs.read(options, {})
+    results_journal = _journal_path(options)
+    if not has_custom:
+        read_cases(options, "cpu")
+    return CheckedOptions(
+        options=options,
+        measurements=measurements,
+        device_name=device_name,
+        machine=machine,
+        threads=threads,
+        kernel_names=names,
+        journal_path=results_journal,
+    )
+
+
+def _read_measurements(options: CompareOptions) -> Measurements:
+    return Measurements(
+        count=not options.get("no_count"),
+        time=not options.get("no_time"),
+        memory=not options.get("no_memory"),
+        max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
+        precision=_precision(options.get("precision")),
+        timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
+        allow_slow=bool(options.get("allow_slow")),
+        check_against=options.get("check_against"),
+    )
+
+
+def _precision(value: object) -> float:
+    try:
+        precision = TARGET_RELATIVE_WIDTH if value is None else float(str(value))
+    except ValueError:
+        precision = 0.0
+    if not 0 < precision < 1:
+        raise UsageError("precision", value, "a fraction between 0 and 1, such as 0.05 for 5 %")
+    return precision
+
+
+def _journal_path(options: CompareOptions) -> Path | None:
+    path = options.get("json")
+    if path and path != STDOUT and not is_special(Path(path)):
+        return journal_path(path)
+    if options.get("resume"):
+        raise UsageError(
+            "resume", path or "without --json", "needs the results file, as in --json a.json"
+        )
+    return None

@@ -1,0 +1,84 @@
+"""What is known of a case without running it: closed forms, or counts of a custom kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from attnprof import kernels
+from attnprof.core import formulas
+from attnprof.core.errors import MeasurementError, UncountedError, describe_error
+from attnprof.core.records import (
+    Record,
+    Value,
+    case_record,
+    failure_record,
+    missing_value_record,
+)
+from attnprof.core.workload import Case, Workload
+from attnprof.kernels import Kernel
+from attnprof.kernels.custom import is_target
+
+
+def estimate(cases: Iterable[Case]) -> Iterator[Record]:
+    """Closed forms of every case: no torch and no memory needed, at any length.
+
+    A custom kernel has no closed forms: it is counted on fake tensors, for which torch is loaded.
+    """
+    for case in cases:
+        try:
+            yield from closed_form_records(case)
+        except Exception as error:
+            yield failure_record(case, error)
+            continue
+        reason = kernels.find(case.kernel).unsupported_reason(case.workload)
+        yield case_record(case, "unsupported" if reason else "ok", reason or "")
+
+
+def closed_form_records(case: Case) -> Iterator[Record]:
+    """Parameters, MACs and predicted peak memory of a case.
+
+    Raises:
+        Exception: whatever a custom kernel raises.
+    """
+    kernel, workload = kernels.find(case.kernel), case.workload
+    if kernel.pattern_support == "custom":
+        yield from _counts_of_custom(case, kernel)
+        return
+    values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
+    if kernel.unsupported_reason(workload) is None:
+        values |= {
+            "padded_seq_len": kernels.padded_seq_len(kernel, workload),
+            "params": kernel.parameters(workload),
+            "executed_macs": kernel.executed_macs(workload),
+            "predicted_peak_bytes": kernel.peak_bytes(workload),
+        }
+    for quantity, value in values.items():
+        yield Record(case.kernel, workload, quantity, value)
+
+
+def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
+    """The same quantities of a custom kernel, from a run on fake tensors.
+
+    Operators without a formula leave their quantity empty, with the reason; so does a peak that
+    cannot be predicted.
+    """
+    workload = case.workload
+    if kernel.unsupported_reason(workload) is not None:
+        return
+    quantities: dict[str, Callable[[Workload], int]] = {
+        "padded_seq_len": lambda workload: kernels.padded_seq_len(kernel, workload),
+        "params": kernel.parameters,
+        "executed_macs": kernel.executed_macs,
+        "predicted_peak_bytes": kernel.peak_bytes,
+    }
+    notes = "; ".join(kernel.notes(workload)) if is_target(kernel) else ""
+    for quantity, count in quantities.items():
+        detail = notes if quantity == "params" else ""
+        try:
+            yield Record(case.kernel, workload, quantity, count(workload), detail=detail)
+        except UncountedError as error:
+            yield missing_value_record(case, quantity, describe_error(error))
+        except MeasurementError as error:
+            if quantity != "predicted_peak_bytes":
+                raise
+            yield missing_value_record(case, quantity, describe_error(error))
