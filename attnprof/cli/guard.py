@@ -28,32 +28,36 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts: what code may cost, and how that may grow, for CI to enforce.",
+    help="Complexity contracts: limits on costs and their growth with length, for CI to enforce.",
 )
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Contracts. [dim]default: all[/]"),
+    typer.Argument(metavar="NAME", help="Contracts to measure. [dim]default: all[/]"),
 ]
 Config = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Where the contracts stand. [dim]default: attnprof.toml and pyproject.toml here, or "
-        "in the nearest folder above that has some[/]",
+        help="File with the contracts. [dim]default: attnprof.toml and pyproject.toml here, or in "
+        "the nearest folder above that has contracts[/]",
     ),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option("--timeout", metavar="SECONDS", help="For each contract. [dim]default: 300[/]"),
+    typer.Option(
+        "--timeout", metavar="SECONDS", help="Time limit for each contract. [dim]default: 300[/]"
+    ),
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", metavar="NAME", help="text, json, github, junit or markdown."),
+    typer.Option(
+        "--format", metavar="NAME", help="Output format: text, json, github, junit or markdown."
+    ),
 ]
-NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contracts say of time.")]
-Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
+NoTime = Annotated[bool, typer.Option("--no-time", help="Skip time limits.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat an undecided time as a failure.")]
 
 _STYLES = {
     "kept": "green",
@@ -71,13 +75,13 @@ def init(
     timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Measure all contracts and write the first attnprof.lock.json, for you to commit.
+    """Measure all contracts and write the first attnprof.lock.json; commit it.
 
     [dim]attnprof guard init[/]
     """
     from attnprof.guard import update as guard_update
 
-    _renew(guard_update.init, names, config, timeout, no_isolation=no_isolation)
+    _write_lock(guard_update.init, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -87,13 +91,13 @@ def update(
     timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Accept what is measured now: write it to the lock, and print the difference.
+    """Accept the current costs: write them to the lock and print what changed.
 
     [dim]attnprof guard update encoder[/]
     """
     from attnprof.guard import update as guard_update
 
-    _renew(guard_update.update, names, config, timeout, no_isolation=no_isolation)
+    _write_lock(guard_update.update, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -106,18 +110,16 @@ def check(
     strict: Strict = False,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Measure contracts and hold them to the lock; writes nothing.
+    """Measure contracts and check them against the lock; changes no file.
 
-    Exit code 1 if one is broken, 2 if one cannot be used, 3 if one could not be measured.
-    Under GitHub Actions annotations and the step summary are written, too.
+    Exit code: 1 if a contract is broken, 2 if one is misconfigured, 3 if one could not be measured.
+    On GitHub Actions, also writes annotations and the step summary.
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
-    from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
     from attnprof.options import read_seconds
-    from attnprof.report.streams import drop_stdout
 
     if format not in FORMATS:
         raise UsageError("format", format or "(nothing)", suggest(format, FORMATS))
@@ -134,27 +136,36 @@ def check(
             timeout=seconds,
             observe=observe,
         )
+    _write_verdict(result, format)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if format != "github":
+            sys.stderr.write(github.render(result))
+        _append_summary(markdown.render(result))
+    raise typer.Exit(result.exit_code)
+
+
+def _write_verdict(result: Check, format: str) -> None:
+    """Write the report to stdout; a reader that closes the pipe does not change the verdict."""
+    from attnprof.cli.console import echo_err
+    from attnprof.guard.reports import FORMATS
+    from attnprof.report.streams import drop_stdout
+
     try:
         if format == "text":
-            _show(result)
+            _print_text(result)
         else:
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # its reader has seen enough; the verdict stands
+    except (BrokenPipeError, SystemExit):
         drop_stdout()
     except OSError as error:
         drop_stdout()
         echo_err(f"attnprof: the verdict could not be written: {error.strerror}")
         raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        if format != "github":
-            sys.stderr.write(github.render(result))
-        _summarise(markdown.render(result))
-    raise typer.Exit(result.exit_code)
 
 
-def _summarise(text: str) -> None:
-    """Add to the step's summary; one that cannot be written changes no verdict."""
+def _append_summary(text: str) -> None:
+    """Append to the summary of the GitHub step; a failure does not change the verdict."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -167,7 +178,7 @@ def _summarise(text: str) -> None:
         echo_err(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
-def _renew(
+def _write_lock(
     change: Callable[..., Update],
     names: list[str] | None,
     config: str | None,
@@ -175,6 +186,7 @@ def _renew(
     *,
     no_isolation: bool,
 ) -> None:
+    """Measure contracts, write the lock by `change`, and print what changed."""
     from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.formatting import display_path
@@ -183,20 +195,20 @@ def _renew(
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
-        done = change(configuration, contracts, workers, timeout=seconds, observe=observe)
-    for name, lines in sorted(done.differences.items()):
+        outcome = change(configuration, contracts, workers, timeout=seconds, observe=observe)
+    for name, lines in sorted(outcome.differences.items()):
         if len(lines) == 1:
             typer.echo(f"{name}: {lines[0]}")
         elif lines:
             typer.echo("\n    ".join([f"{name}:", *lines]))
-    unchanged = sum(not lines for lines in done.differences.values())
+    unchanged = sum(not lines for lines in outcome.differences.values())
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
-    for result in done.failures:
+    for result in outcome.failures:
         echo_err(f"{result.file}:{result.line}: {result.name}: {result.problem}")
-    if done.differences:
-        echo_err(f"written: {display_path(configuration.lock_path)}")
-    raise typer.Exit(done.exit_code)
+    if outcome.differences:
+        echo_err(f"wrote {display_path(configuration.lock_path)}")
+    raise typer.Exit(outcome.exit_code)
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
@@ -210,12 +222,12 @@ def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, l
 def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
-    """Workers and what draws the progress; a signal ends them in order, and nothing is written."""
+    """Workers and a progress display; on a signal, ends the workers and writes nothing."""
     from attnprof.cli.console import echo_err, progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
-    with graceful_shutdown() as ending:
+    with graceful_shutdown() as shutdown:
         try:
             with (
                 workers_for(contracts, is_isolated=not no_isolation) as workers,
@@ -223,12 +235,12 @@ def _measuring(
             ):
                 yield workers, observe
         except KeyboardInterrupt:
-            echo_err(f"attnprof: {ending.word}; nothing was written")
-            raise typer.Exit(ending.exit_code) from None
+            echo_err(f"attnprof: {shutdown.word}; nothing was written")
+            raise typer.Exit(shutdown.exit_code) from None
 
 
-def _show(result: Check) -> None:
-    """The text, its first words in colour on a terminal."""
+def _print_text(result: Check) -> None:
+    """Print the text report; on a terminal, statuses and labels are styled."""
     from rich.console import Console
     from rich.text import Text
 
@@ -237,10 +249,10 @@ def _show(result: Check) -> None:
 
     is_terminal = sys.stdout.isatty()
     width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH
-    said = Text(text.render(result, width), end="")
+    report = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
-        said.highlight_regex(rf"(?m)^{word}(?= )", style)
-    for label in ("where", "likely", "to accept", "to mend"):
-        said.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
+        report.highlight_regex(rf"(?m)^{word}(?= )", style)
+    for label in ("where", "likely", "to accept", "to fix"):
+        report.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
     console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
-    console.print(said, soft_wrap=True)
+    console.print(report, soft_wrap=True)
