@@ -116,6 +116,7 @@ class ContractReader:
             raise self.error(key_of(error, options), error.value, error.expected) from error
 
     def _read(self, table: dict[str, Any]) -> Contract:
+        """The contract, with each key's value read by itself."""
         return Contract(
             name=self.name,
             file=self.file,

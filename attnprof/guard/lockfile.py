@@ -79,7 +79,7 @@ def entry_of(subject: Mapping[str, object], measured: Measured) -> Entry:
     return Entry(
         subject=dict(subject),
         versions=measured.versions,
-        growth={name: str(seen.law or "") for name, seen in measured.growth.items()},
+        growth={name: str(growth.law or "") for name, growth in measured.growth.items()},
         cells={str(n): measured.cells[n] for n in lengths},
         macs=rows(measured.macs),
         calls=rows({part: costs for part, costs in measured.calls.items() if part in with_macs}),
