@@ -45,7 +45,7 @@ def biased(q, k, v):
 
 
 def hidden_buffer(q, k, v):
-    """Linear attention that builds a mask over all pairs, only to test whether a pair is allowed."""
+    """Linear attention with a mask over all pairs that only tests whether a pair is allowed."""
     allowed = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril()
     return linear(q, k, v) * allowed.any()
 
@@ -147,7 +147,7 @@ CORES = {
 
 
 def build(name):
-    """The encoder with the named change; `gated`, `wide_heads` and `upcast` change the linear one."""
+    """The encoder with a named change; `gated`, `wide_heads` and `upcast` change `linear`."""
 
     def layer():
         if name == "gated":
