@@ -122,7 +122,7 @@ def check(
     from attnprof.options import read_seconds
 
     if format not in FORMATS:
-        raise UsageError("format", format or "(nothing)", suggest(format, FORMATS))
+        raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
@@ -152,7 +152,7 @@ def _write_verdict(result: Check, format: str) -> None:
 
     try:
         if format == "text":
-            _print_text(result)
+            _show(result)
         else:
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
@@ -165,7 +165,7 @@ def _write_verdict(result: Check, format: str) -> None:
 
 
 def _append_summary(text: str) -> None:
-    """Append to the summary of the GitHub step; a failure does not change the verdict."""
+    """Append to the step summary of GitHub Actions; a failure to write changes no verdict."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -195,20 +195,20 @@ def _write_lock(
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
-        outcome = change(configuration, contracts, workers, timeout=seconds, observe=observe)
-    for name, lines in sorted(outcome.differences.items()):
+        result = change(configuration, contracts, workers, timeout=seconds, observe=observe)
+    for name, lines in sorted(result.differences.items()):
         if len(lines) == 1:
             typer.echo(f"{name}: {lines[0]}")
         elif lines:
             typer.echo("\n    ".join([f"{name}:", *lines]))
-    unchanged = sum(not lines for lines in outcome.differences.values())
+    unchanged = sum(not lines for lines in result.differences.values())
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
-    for result in outcome.failures:
-        echo_err(f"{result.file}:{result.line}: {result.name}: {result.problem}")
-    if outcome.differences:
+    for failure in result.failures:
+        echo_err(f"{failure.file}:{failure.line}: {failure.name}: {failure.problem}")
+    if result.differences:
         echo_err(f"wrote {display_path(configuration.lock_path)}")
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(result.exit_code)
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
@@ -222,7 +222,7 @@ def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, l
 def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
-    """Workers and a progress display; on a signal, ends the workers and writes nothing."""
+    """Workers and a progress observer; a signal ends them cleanly, and nothing is written."""
     from attnprof.cli.console import echo_err, progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
@@ -239,8 +239,8 @@ def _measuring(
             raise typer.Exit(shutdown.exit_code) from None
 
 
-def _print_text(result: Check) -> None:
-    """Print the text report; on a terminal, statuses and labels are styled."""
+def _show(result: Check) -> None:
+    """Print the text report, with status words in colour on a terminal."""
     from rich.console import Console
     from rich.text import Text
 

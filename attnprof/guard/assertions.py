@@ -83,7 +83,7 @@ def _laws(macs: str | None, peak_bytes: str | None) -> dict[Quantity, GrowthLaw]
         quantity: _law(quantity, text) for quantity, text in texts.items() if text is not None
     }
     if not laws:
-        raise UsageError("macs", "(nothing)", "name a law for macs, for peak_bytes, or for both")
+        raise UsageError("macs", "(empty)", "name a law for macs, for peak_bytes, or for both")
     return laws
 
 
@@ -141,5 +141,5 @@ def _lengths(lens: int | str | Iterable[int | str]) -> tuple[int, ...]:
     words = [lens] if isinstance(lens, int | str) else list(lens)
     lengths = {n for word in words for n in parse_lengths(str(word))}
     if not lengths:
-        raise UsageError("lens", "(nothing)", "must be one or more lengths in tokens")
+        raise UsageError("lens", "(empty)", "must be one or more lengths in tokens")
     return tuple(sorted(lengths))

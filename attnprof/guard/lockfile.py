@@ -180,7 +180,7 @@ def _read_or_none(path: Path) -> dict[str, Entry] | None:
 
 @contextmanager
 def _exclusive_lock(folder: Path) -> Generator[None]:
-    """Hold the lock on a folder; does nothing on systems without such file locks."""
+    """Others that change a lock in this folder wait; where the system has no such locks, not."""
     try:
         import fcntl
     except ImportError:

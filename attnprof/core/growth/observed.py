@@ -1,4 +1,4 @@
-"""The law by which a cost grows, checked at lengths far beyond the given ones."""
+"""The law by which a cost grows, checked at lengths far beyond those that are asked for."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from attnprof.core.growth.polynomial import Growth
 from attnprof.core.growth.probing import Count, costs_at_multiples, holds_at, solve_at
 
 MAX_PROBED_LENGTH = 2**20
-"""Laws are checked up to about this many tokens: every check in CI pays for it."""
+"""Laws are checked up to about so many tokens: in CI this is paid at every check."""
 
 _MIN_POINTS = 4
-"""The number of points that naming a law takes."""
+"""Points from which a law can be named."""
 
 _PROBE_FACTOR = 8
-"""How far beyond `MAX_PROBED_LENGTH` the search goes on if the law has no name up to there."""
+"""How far beyond `MAX_PROBED_LENGTH` a law is searched that has no name there."""
 
 _STEPS = (16, 4)
-"""Ratios of consecutive lengths at which a polynomial is checked. They are small enough that a loop
-which takes a hundredth of a second at one length does not take minutes at the next."""
+"""Ratios of the lengths at which a polynomial is checked: no step is so long that a loop which
+takes a hundredth of a second before it takes minutes behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class ObservedGrowth:
     """How a quantity grows.
 
     Attributes:
-        law: the law; None if the cost is known at too few lengths.
-        longest: the longest length at which it was checked, in tokens.
-        terms: coefficients of 1, n and n², if the cost is exactly this polynomial.
+        law: the law; None where the cost is known at too few lengths.
+        longest: the longest length that it was checked at, in tokens.
+        terms: coefficients of 1, n and n², where it is this polynomial exactly.
     """
 
     law: GrowthLaw | None
@@ -42,14 +42,11 @@ class ObservedGrowth:
 
 
 def observe_growth(lengths: Sequence[int], count: Count) -> ObservedGrowth:
-    """Determine how a cost grows.
-
-    The growth is the polynomial through the last four lengths if it also holds at much longer ones,
-    else the law over doublings of the length.
+    """The polynomial through the last four lengths, checked far away; else the law over doublings.
 
     Args:
-        lengths: lengths at which the cost is known, in tokens, ascending.
-        count: the cost at a length; None where it cannot be counted.
+        lengths: some at which the cost is known, ascending, in tokens.
+        count: the cost.
     """
     unit = lengths[0]
     far = unit * 2 ** max(0, round(math.log2(MAX_PROBED_LENGTH / unit)))
@@ -61,7 +58,7 @@ def observe_growth(lengths: Sequence[int], count: Count) -> ObservedGrowth:
 
 
 def _polynomial(lengths: Sequence[int], far: int, count: Count) -> ObservedGrowth | None:
-    """The polynomial through the last four lengths; None if it fails there or at longer ones."""
+    """The polynomial at the last four lengths; None where it does not hold at them or beyond."""
     last = _four_lengths(lengths, count)
     growth = solve_at(count, last) if len(last) == 4 else None
     if growth is None or growth.residual:
@@ -73,7 +70,7 @@ def _polynomial(lengths: Sequence[int], far: int, count: Count) -> ObservedGrowt
 
 
 def _four_lengths(lengths: Sequence[int], count: Count) -> list[int]:
-    """The last four lengths; multiples of the first one fill up if there are fewer."""
+    """The last four of the lengths, or of those and multiples of the first where they are few."""
     known: list[int] = []
     for seq_len in (*lengths, *(lengths[0] * factor for factor in range(2, 6))):
         if seq_len in known or (len(known) >= 4 and seq_len not in lengths):
@@ -84,7 +81,7 @@ def _four_lengths(lengths: Sequence[int], count: Count) -> list[int]:
 
 
 def _longer_lengths(longest: int, far: int, count: Count) -> list[int]:
-    """Lengths up to `far` at which the cost can be counted: long steps first, to count few."""
+    """Lengths up to `far`, or to what runs: by long steps first, so that few are counted."""
     reached: list[int] = []
     seq_len = longest
     for factor in _STEPS:
@@ -98,12 +95,10 @@ def _longer_lengths(longest: int, far: int, count: Count) -> list[int]:
 
 
 def _law(lengths: Sequence[int], far: int, count: Count) -> ObservedGrowth | None:
-    """The law over doublings, or over the ratio of the lengths; None if no cost is known."""
+    """The law over doublings, or over the ratio of the lengths; None where two are not known."""
     unit, ratio = lengths[0], 2
     points = costs_at_multiples(count, unit, ratio, far)
-    if (
-        len(points) < _MIN_POINTS and _ratio_of(lengths) > ratio
-    ):  # such as grids of sqrt n by sqrt n
+    if len(points) < _MIN_POINTS and _ratio_of(lengths) > ratio:  # grids of sqrt n by sqrt n, say
         ratio = _ratio_of(lengths)
         points = costs_at_multiples(count, unit, ratio, far)
     if len(points) < 2:
@@ -113,12 +108,12 @@ def _law(lengths: Sequence[int], far: int, count: Count) -> ObservedGrowth | Non
         return ObservedGrowth(parse_law(law.name), law.longer)
     if law.is_settled:
         return ObservedGrowth(GrowthLaw(round(law.exponent, 3)), law.longer)
-    # An exponent that still changes says little: a large constant can hide the growing part.
+    # The exponent of a whole that has not settled says little: a large constant hides what grows.
     return _between(points[-1][0], unit, count) or ObservedGrowth(None, law.longer)
 
 
 def _named_law(points: list[tuple[int, int]], ratio: int, limit: int, count: Count) -> DoublingLaw:
-    """The law of the points, with longer ones added: the peak may move to another moment there."""
+    """The law of the points and of longer ones: at a longer one another moment may be the peak."""
     law = name_law(points, ratio)
     while not law.name and points[-1][0] < limit:
         seq_len = points[-1][0] * ratio
@@ -131,7 +126,7 @@ def _named_law(points: list[tuple[int, int]], ratio: int, limit: int, count: Cou
 
 
 def _between(longest: int, unit: int, count: Count) -> ObservedGrowth | None:
-    """The polynomial through quarters of the longest length, checked at eighths in between."""
+    """The polynomial through quarters of the longest length, checked at eighths between them."""
     if longest < 8 * unit:
         return None
     quarters = [longest * eighths // 8 for eighths in (2, 4, 6, 8)]
@@ -148,6 +143,6 @@ def _exactly(growth: Growth, longest: int) -> ObservedGrowth:
 
 
 def _ratio_of(lengths: Sequence[int]) -> int:
-    """The integer ratio of consecutive lengths; 0 if there is none."""
+    """The whole number by which each length is longer than the one before; 0 for none."""
     ratio = lengths[1] // lengths[0] if len(lengths) > 1 else 0
     return ratio if all(ratio * n == longer for n, longer in pairwise(lengths)) else 0
