@@ -1,4 +1,4 @@
-"""The contracts of a project as pytest's test items: `pytest --attnprof`.
+"""The contracts of a project as pytest items: `pytest --attnprof`.
 
 A contract is `pyproject.toml::NAME`; `-k`, node IDs and xdist work as with any other item.
 """
@@ -24,22 +24,23 @@ _stack = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--attnprof` and `--attnprof-config`."""
-    group = parser.getgroup("attnprof", "complexity contracts")
+    """Add the options `--attnprof` and `--attnprof-config`."""
+    group = parser.getgroup("attnprof", "attnprof: complexity contracts")
     group.addoption(
         "--attnprof",
         action="store_true",
-        help="check the contracts of pyproject.toml or attnprof.toml, too",
+        help="also check the complexity contracts in attnprof.toml and pyproject.toml",
     )
     group.addoption(
         "--attnprof-config",
         metavar="FILE",
-        help="where the contracts stand, if not in the root folder or above it",
+        help="file with the contracts (default: attnprof.toml and pyproject.toml in the root "
+        "folder, or in the nearest folder above it that has contracts)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the contracts, and have their files collected.
+    """Read the contracts and add their files to those that pytest collects.
 
     Raises:
         pytest.UsageError: when they cannot be read.
@@ -49,29 +50,29 @@ def pytest_configure(config: pytest.Config) -> None:
     from attnprof.guard.config import read_configuration
     from attnprof.guard.contract import ConfigurationError
 
-    named = config.getoption("--attnprof-config")
-    path = None if named is None else config.invocation_params.dir / named
+    file = config.getoption("--attnprof-config")
+    path = None if file is None else config.invocation_params.dir / file
     try:
         configuration = read_configuration(path, config.rootpath)
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_configuration] = configuration
-    asked = [
+    collected = [
         (config.invocation_params.dir / argument.partition("::")[0]).resolve()
         for argument in config.args
     ]
     files = dict.fromkeys(contract.file.resolve() for contract in configuration.contracts.values())
-    config.args += [str(file) for file in files if file not in asked]
+    config.args += [str(file) for file in files if file not in collected]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the processes that contracts were measured in."""
+    """End the worker processes."""
     if _stack in config.stash:
         config.stash[_stack].close()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ContractFile | None:
-    """A file that contracts stand in."""
+    """A collector for a file that defines contracts."""
     configuration = parent.config.stash.get(_configuration, None)
     if configuration is None:
         return None
@@ -82,10 +83,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ContractFi
 
 
 class ContractFile(pytest.File):
-    """A file with contracts."""
+    """A file that defines contracts."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """An item for each contract that stands in it, and one for the lock."""
+        """An item for each contract in the file; the first file also has one for the lock."""
         configuration = self.config.stash[_configuration]
         contracts = list(configuration.contracts.values())
         for contract in contracts:
@@ -96,27 +97,27 @@ class ContractFile(pytest.File):
 
 
 class BrokenError(Exception):
-    """A contract that is broken, or could not be checked; the message is the report."""
+    """A contract is broken or could not be checked; the message is the report."""
 
 
 class GuardItem(pytest.Item):
-    """What fails with a report in place of a traceback."""
+    """An item that fails with a report instead of a traceback."""
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """The report alone: nobody needs attnprof's own traceback for it."""
+        """The report without attnprof's traceback."""
         if isinstance(excinfo.value, BrokenError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
 
 class LockItem(GuardItem):
-    """The lock: every entry has its contract."""
+    """The lock file: every entry must have a contract."""
 
     def runtest(self) -> None:
-        """Read it.
+        """Read the lock file.
 
         Raises:
-            BrokenError: when it cannot be read, or has entries of no contract.
+            BrokenError: when it cannot be read, or has entries without a contract.
         """
         from attnprof.core.errors import AttnprofError
         from attnprof.guard.check import Check, orphans
@@ -129,27 +130,27 @@ class LockItem(GuardItem):
         except AttnprofError as error:
             raise BrokenError(str(error)) from None
         config = self.config.getoption("--attnprof-config") or ""
-        found = orphans(configuration, entries, config)
-        if found:
-            raise BrokenError(text.render(Check(tuple(found))))
+        results = orphans(configuration, entries, config)
+        if results:
+            raise BrokenError(text.render(Check(tuple(results))))
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is."""
-        return self.config.stash[_configuration].lock_path, None, "contracts of the lock"
+        """The lock file's path, and the item's name in reports."""
+        return self.config.stash[_configuration].lock_path, None, "attnprof lock file"
 
 
 class ContractItem(GuardItem):
     """One contract."""
 
-    def __init__(self, *, contract: Contract, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, *, contract: Contract, **options: Any) -> None:
+        super().__init__(**options)
         self._contract = contract
 
     def runtest(self) -> None:
-        """Check it.
+        """Measure the contract and check it against the lock and its limits.
 
         Raises:
-            BrokenError: unless it is kept.
+            BrokenError: when it is broken or could not be checked.
         """
         from attnprof.core.errors import AttnprofError
         from attnprof.guard.check import check
@@ -165,7 +166,7 @@ class ContractItem(GuardItem):
             )
         except AttnprofError as error:
             raise BrokenError(str(error)) from None
-        done = replace(done, results=done.results[:1])  # entries without a contract: see LockItem
+        done = replace(done, results=done.results[:1])  # LockItem reports the others
         for result in done.results:
             if result.is_undecided and not result.breaches:
                 warnings.warn(pytest.PytestWarning("; ".join(result.notes)), stacklevel=1)
@@ -173,7 +174,7 @@ class ContractItem(GuardItem):
             raise BrokenError(text.render(done))
 
     def _shared_workers(self) -> Workers:
-        """Processes that all contracts share: torch is imported once."""
+        """The worker processes of all contracts: they import torch once."""
         from attnprof.guard.check import workers_for
 
         stash = self.config.stash
@@ -184,5 +185,5 @@ class ContractItem(GuardItem):
         return stash[_workers]
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Where the contract stands."""
-        return self._contract.file, self._contract.line - 1, f"contract {self.name}"
+        """The contract's file and line, counted from 0, and the item's name in reports."""
+        return self._contract.file, self._contract.line - 1, f"attnprof contract {self.name}"

@@ -28,32 +28,36 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts: what code may cost, and how that may grow, for CI to enforce.",
+    help="Complexity contracts: limits on costs and their growth with length, for CI to enforce.",
 )
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Contracts. [dim]default: all[/]"),
+    typer.Argument(metavar="NAME", help="Contracts to measure. [dim]default: all[/]"),
 ]
 Config = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Where the contracts stand. [dim]default: attnprof.toml and pyproject.toml here, or "
-        "in the nearest folder above that has some[/]",
+        help="File with the contracts. [dim]default: attnprof.toml and pyproject.toml here, or in "
+        "the nearest folder above that has contracts[/]",
     ),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option("--timeout", metavar="SECONDS", help="For each contract. [dim]default: 300[/]"),
+    typer.Option(
+        "--timeout", metavar="SECONDS", help="Time limit for each contract. [dim]default: 300[/]"
+    ),
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", metavar="NAME", help="text, json, github, junit or markdown."),
+    typer.Option(
+        "--format", metavar="NAME", help="Output format: text, json, github, junit or markdown."
+    ),
 ]
-NoTime = Annotated[bool, typer.Option("--no-time", help="Leave out what contracts say of time.")]
-Strict = Annotated[bool, typer.Option("--strict", help="A time that cannot be decided fails.")]
+NoTime = Annotated[bool, typer.Option("--no-time", help="Skip time limits.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat an undecided time as a failure.")]
 
 _STYLES = {
     "kept": "green",
@@ -71,13 +75,13 @@ def init(
     timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Measure all contracts and write the first attnprof.lock.json, for you to commit.
+    """Measure all contracts and write the first attnprof.lock.json; commit it.
 
     [dim]attnprof guard init[/]
     """
     from attnprof.guard import update as guard_update
 
-    _renew(guard_update.init, names, config, timeout, no_isolation=no_isolation)
+    _write_lock(guard_update.init, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -87,13 +91,13 @@ def update(
     timeout: Timeout = None,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Accept what is measured now: write it to the lock, and print the difference.
+    """Accept the current costs: write them to the lock and print what changed.
 
     [dim]attnprof guard update encoder[/]
     """
     from attnprof.guard import update as guard_update
 
-    _renew(guard_update.update, names, config, timeout, no_isolation=no_isolation)
+    _write_lock(guard_update.update, names, config, timeout, no_isolation=no_isolation)
 
 
 @guard.command(cls=PlainCommand)
@@ -106,10 +110,10 @@ def check(
     strict: Strict = False,
     no_isolation: options.NoIsolation = False,
 ) -> None:
-    """Measure contracts and hold them to the lock; writes nothing.
+    """Measure contracts and check them against the lock; changes no file.
 
-    Exit code 1 if one is broken, 2 if one cannot be used, 3 if one could not be measured.
-    Under GitHub Actions annotations and the step summary are written, too.
+    Exit code: 1 if a contract is broken, 2 if one is misconfigured, 3 if one could not be measured.
+    On GitHub Actions, also writes annotations and the step summary.
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
@@ -132,7 +136,7 @@ def check(
             timeout=seconds,
             observe=observe,
         )
-    _write_result(result, format)
+    _write_verdict(result, format)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         if format != "github":
             sys.stderr.write(github.render(result))
@@ -140,12 +144,8 @@ def check(
     raise typer.Exit(result.exit_code)
 
 
-def _write_result(result: Check, format: str) -> None:
-    """Write the report to stdout.
-
-    Raises:
-        typer.Exit: when it cannot be written.
-    """
+def _write_verdict(result: Check, format: str) -> None:
+    """Write the report to stdout; a reader that closes the pipe does not change the verdict."""
     from attnprof.cli.console import echo_err
     from attnprof.guard.reports import FORMATS
     from attnprof.report.streams import drop_stdout
@@ -156,7 +156,7 @@ def _write_result(result: Check, format: str) -> None:
         else:
             sys.stdout.write(FORMATS[format](result))
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the reader has closed the pipe; the verdict counts
+    except (BrokenPipeError, SystemExit):
         drop_stdout()
     except OSError as error:
         drop_stdout()
@@ -178,7 +178,7 @@ def _append_summary(text: str) -> None:
         echo_err(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
-def _renew(
+def _write_lock(
     change: Callable[..., Update],
     names: list[str] | None,
     config: str | None,
@@ -186,6 +186,7 @@ def _renew(
     *,
     no_isolation: bool,
 ) -> None:
+    """Measure contracts, write the lock by `change`, and print what changed."""
     from attnprof.cli.console import echo_err
     from attnprof.guard import check as guard_check
     from attnprof.guard.formatting import display_path
@@ -206,7 +207,7 @@ def _renew(
     for failure in result.failures:
         echo_err(f"{failure.file}:{failure.line}: {failure.name}: {failure.problem}")
     if result.differences:
-        echo_err(f"written: {display_path(configuration.lock_path)}")
+        echo_err(f"wrote {display_path(configuration.lock_path)}")
     raise typer.Exit(result.exit_code)
 
 
@@ -251,7 +252,7 @@ def _show(result: Check) -> None:
     report = Text(text.render(result, width), end="")
     for word, style in _STYLES.items():
         report.highlight_regex(rf"(?m)^{word}(?= )", style)
-    for label in ("where", "likely", "to accept", "to mend"):
+    for label in ("where", "likely", "to accept", "to fix"):
         report.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
     console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
     console.print(report, soft_wrap=True)

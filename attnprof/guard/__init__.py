@@ -1,1 +1,1 @@
-"""Complexity contracts: what code may cost, and how that may grow, for CI to enforce."""
+"""Complexity contracts: limits on costs and their growth with length, for CI to enforce."""

@@ -1,4 +1,4 @@
-"""`attnprof.assert_growth`: a law of growth as an assertion in any test."""
+"""`attnprof.assert_growth`: asserts in any test how fast costs may grow with length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attnprof.guard.cases import case_of
 from attnprof.guard.changes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
 from attnprof.guard.evaluate import growth_breaches, unknown_growth
-from attnprof.guard.measurement import measure_contract
+from attnprof.guard.measurement import Measured, measure_contract
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
 from attnprof.kernels import custom
@@ -29,69 +29,100 @@ def assert_growth(
     peak_bytes: str | None = None,
     **options: Unpack[ContractOptions],
 ) -> None:
-    """Assert that costs grow with the length no faster than laws say.
+    """Assert that costs grow with length no faster than the given laws.
 
-    Counted on fake tensors, in this process, with no clock: the same on every machine. Lengths up
-    to a million are looked at, where they run.
+    Costs are counted on fake tensors in this process and nothing is timed, so the result is the
+    same on every machine. Growth is checked at lengths up to about a million tokens, as far as the
+    target runs at them.
 
     Args:
-        target: a module, a class of modules, a function that makes one (called with the length
-            where it takes one argument of another name than a size), an attention function, or
-            text as for `--kernel`: a kernel's name, `pkg.mod:Net`, a config.
-        lens: in tokens; `1024`, `"4k"`, `"512:8192:x2"` or several of them.
+        target: a module, a class of modules, a function that returns a module (called with the
+            sequence length if it takes one argument that is not named like a size), an attention
+            function, or a string as for `--kernel`: a kernel's name, `pkg.mod:Net` or a config.
+        lens: sequence lengths in tokens: `1024`, `"4k"`, `"512:8192:x2"` or several of them.
         macs: the fastest law that MACs may follow: `constant`, `linear`, `n log n`, `quadratic`, or
             a power such as `n^1.5`.
-        peak_bytes: that of the most bytes that a call takes at one time.
+        peak_bytes: the fastest law that the peak bytes of a call may follow.
         options: as for the command line: `input="x=batch,len,64"`, `window`, `dtype` and so on.
 
     Raises:
-        AssertionError: when a cost grows faster; says how, and which modules do.
+        AssertionError: when a cost grows faster; the message names the law and the modules.
         UsageError: for arguments that cannot be used.
-        MeasurementError: when it cannot be run at one of the lengths, or no law can be told.
-        UncountedError: when MACs are asked for and an operator has no formula.
+        MeasurementError: when the target fails at one of the lengths, or a law cannot be
+            determined.
+        UncountedError: when there is a law for MACs and an operator has no MAC formula.
     """
-    __tracebackhide__ = True  # pytest then shows where the assertion stands
+    __tracebackhide__ = True  # pytest then shows the line that calls this function
     reject_unknown_options(options, ContractOptions)
-    asked = dict(zip(GROWING, (macs, peak_bytes), strict=True))
-    growth: dict[Quantity, GrowthLaw] = {
-        quantity: _law(quantity, text) for quantity, text in asked.items() if text is not None
-    }
-    if not growth:
-        raise UsageError("macs", "(nothing)", "name a law for macs, for peak_bytes, or for both")
+    growth = _laws(macs, peak_bytes)
     lengths = _lengths(lens)
-    given = dict(cast("dict[str, Any]", options))
-    with _named(target, given) as name:
-        measured = measure_contract(case_of(name, lengths[0], given), lengths)
+    remaining = dict(cast("dict[str, Any]", options))
+    with _registered(target, remaining) as name:
+        measured = measure_contract(case_of(name, lengths[0], remaining), lengths)
     contract = Contract(name=name, file=Path(), line=0, target=name, lengths=lengths, growth=growth)
+    _require_known_growth(contract, measured)
+    comparison = Comparison(None, measured)
+    breaches = [
+        breach
+        for quantity in growth
+        for breach in growth_breaches(contract, quantity, comparison, "")
+    ]
+    if breaches:
+        title = name.partition("(")[0].removeprefix("given:")
+        raise AssertionError(render_breaches(Result(title, "", 0, tuple(breaches))))
+
+
+def _laws(macs: str | None, peak_bytes: str | None) -> dict[Quantity, GrowthLaw]:
+    """The laws by quantity.
+
+    Raises:
+        UsageError: when there is none, or one that cannot be read.
+    """
+    texts = dict(zip(GROWING, (macs, peak_bytes), strict=True))
+    laws: dict[Quantity, GrowthLaw] = {
+        quantity: _law(quantity, text) for quantity, text in texts.items() if text is not None
+    }
+    if not laws:
+        raise UsageError("macs", "(empty)", "name a law for macs, for peak_bytes, or for both")
+    return laws
+
+
+def _require_known_growth(contract: Contract, measured: Measured) -> None:
+    """Refuse a verdict on growth that is unknown.
+
+    Raises:
+        MeasurementError: when the measurement failed or a law could not be determined.
+        UncountedError: when an operator has no MAC formula.
+    """
+    __tracebackhide__ = True
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
         raise MeasurementError(problem)
-    if "macs" in growth and measured.uncounted:
+    if "macs" in contract.growth and measured.uncounted:
         from attnprof.counting.operator_counts import describe_uncounted
 
         raise UncountedError(describe_uncounted(measured.uncounted))
-    if "peak_bytes" in growth and measured.growth["peak_bytes"].law is None:
+    if "peak_bytes" in contract.growth and measured.growth["peak_bytes"].law is None:
         names = ", ".join(sorted(measured.uncounted))
-        raise MeasurementError(f"no law can be told of what {names} allocates inside")
-    versus = Comparison(None, measured)
-    breaches = [
-        breach for quantity in growth for breach in growth_breaches(contract, quantity, versus, "")
-    ]
-    if breaches:
-        shown = name.partition("(")[0].removeprefix("given:")
-        raise AssertionError(render_breaches(Result(shown, "", 0, tuple(breaches))))
+        raise MeasurementError(
+            f"growth of peak bytes cannot be determined: the bytes that {names} allocates "
+            f"internally are unknown"
+        )
 
 
 @contextmanager
-def _named(target: object, options: dict[str, Any]) -> Generator[str]:
-    """The name that kernels are found by; an object's takes in what is said of its inputs."""
+def _registered(target: object, options: dict[str, Any]) -> Generator[str]:
+    """The name that a target can be found by as a kernel, inside this context.
+
+    For an object, `input` is taken out of the options: its name includes the inputs.
+    """
     if isinstance(target, str):
         yield target
         return
-    described = options.pop("input", None)
-    words = [described] if isinstance(described, str) else list(described or ())
+    description = options.pop("input", None)
+    inputs = [description] if isinstance(description, str) else list(description or ())
     try:
-        with custom.registered_object(target, words) as name:
+        with custom.registered_object(target, inputs) as name:
             yield name
     except UsageError as error:
         if error.argument == "kernel":
@@ -103,12 +134,12 @@ def _law(quantity: Quantity, text: str) -> GrowthLaw:
     try:
         return parse_law(text)
     except ValueError:
-        raise UsageError(quantity, text, LAW_FORMS) from None
+        raise UsageError(quantity, text, f"must be {LAW_FORMS}") from None
 
 
 def _lengths(lens: int | str | Iterable[int | str]) -> tuple[int, ...]:
     words = [lens] if isinstance(lens, int | str) else list(lens)
     lengths = {n for word in words for n in parse_lengths(str(word))}
     if not lengths:
-        raise UsageError("lens", "(nothing)", "needs one length or more")
+        raise UsageError("lens", "(empty)", "must be one or more lengths in tokens")
     return tuple(sorted(lengths))

@@ -1,4 +1,4 @@
-"""What a contract names as a case that can be built."""
+"""The case that a contract measures, at one length."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     """The case of a target at one length.
 
     Raises:
-        UsageError: when the target is none, or an option does not fit it.
+        UsageError: when the target cannot be used, or an option does not fit it.
     """
-    given = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
-    cases = read_cases(given, "cpu")
+    grid = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
+    cases = read_cases(grid, "cpu")
     if len(cases) != 1:
-        raise UsageError("target", target, "a contract has one value of each option")
+        raise UsageError("target", target, "a contract takes one value for each option")
     return cases[0]
 
 
 def key_of(error: UsageError, options: Mapping[str, str | int]) -> str:
-    """The key of a contract that an option's error is about."""
+    """The key of the contract that an error of an option is about."""
     if error.argument == "kernel" and "input" in options and error.expected.startswith("takes no"):
         return "input"
     return {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)

@@ -1,113 +1,139 @@
-"""What an update changes in the lock, for people to read."""
+"""What changed between a locked entry and measured costs: lines to read, and the largest parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from attnprof.guard.contract import QUANTITIES, PartKind
+from attnprof.guard.contract import GROWING, QUANTITIES, PartKind, Quantity
 from attnprof.guard.formatting import NAMES, format_change, show
 from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import Measured
 from attnprof.guard.parts import Parts, fold_most_first
 
-MOST = 4
-"""Parts that a message names; the others are counted."""
+MAX_PARTS = 4
+"""Parts that a message names; it gives the number of the others."""
 
 
 def differences_of(before: Entry | None, after: Entry) -> list[str]:
-    """What an entry was and is, a line for each cost that is another."""
+    """A line for each difference between a contract's old and new entry; none if they are equal."""
     if before is None:
-        laws = ", ".join(
-            f"{NAMES[q]} {after.growth[q] or 'unknown'}" for q in ("macs", "peak_bytes")
-        )
-        return [f"new: {len(after.cells)} lengths, {laws}", *_without_formula(after)]
-    lines = [
-        f"{key}: {before.subject.get(key)} → {after.subject.get(key)}"
-        for key in sorted({*before.subject, *after.subject})
-        if before.subject.get(key) != after.subject.get(key)
-    ]
+        return _new_entry(after)
+    lines = [*_changed_subject(before, after)]
     for quantity in QUANTITIES:
-        for length, cell in after.cells.items():
-            if length not in before.cells:
-                continue
-            was, now = getattr(before.cells[length], quantity), getattr(cell, quantity)
-            if was != now:
-                lines.append(
-                    f"{NAMES[quantity]} at {int(length):,} tokens: {show(quantity, was)} → "
-                    f"{show(quantity, now)}  {format_change(was, now)}"
-                )
-        was, now = before.growth.get(quantity), after.growth.get(quantity)
-        if was != now:
-            lines.append(f"{NAMES[quantity]} grow: {was or 'unknown'} → {now or 'unknown'}")
+        lines += _changed_costs(quantity, before, after)
+        lines += _changed_growth(quantity, before, after)
     if before.uncounted != after.uncounted:
-        lines += _without_formula(after) or ["all operators have a MAC formula"]
+        lines += _without_formula(after) or ["every operator has a MAC formula now"]
     if not lines and (before.macs, before.bytes) != (after.macs, after.bytes):
-        lines.append("the same costs in other parts")
+        return ["same costs, from other modules or operators"]
     if not lines and before.versions != after.versions:
-        lines.append("the same costs with other versions")
+        return ["same costs, measured with other versions"]
     return lines
 
 
+def _new_entry(entry: Entry) -> list[str]:
+    laws = ", ".join(f"{NAMES[name]} {entry.growth[name] or 'unknown'}" for name in GROWING)
+    return [f"new: {len(entry.cells)} lengths, {laws}", *_without_formula(entry)]
+
+
+def _changed_subject(before: Entry, after: Entry) -> Iterator[str]:
+    for key in sorted({*before.subject, *after.subject}):
+        if before.subject.get(key) != after.subject.get(key):
+            yield f"{key}: {before.subject.get(key)} → {after.subject.get(key)}"
+
+
+def _changed_costs(quantity: Quantity, before: Entry, after: Entry) -> Iterator[str]:
+    for length, cell in after.cells.items():
+        if length not in before.cells:
+            continue
+        was, now = getattr(before.cells[length], quantity), getattr(cell, quantity)
+        if was != now:
+            yield (
+                f"{NAMES[quantity]} at {int(length):,} tokens: {show(quantity, was)} → "
+                f"{show(quantity, now)}  {format_change(was, now)}"
+            )
+
+
+def _changed_growth(quantity: Quantity, before: Entry, after: Entry) -> Iterator[str]:
+    was, now = before.growth.get(quantity), after.growth.get(quantity)
+    if was != now:
+        yield f"growth of {NAMES[quantity]}: {was or 'unknown'} → {now or 'unknown'}"
+
+
 def _without_formula(entry: Entry) -> list[str]:
-    """A line that names the operators whose MACs are not in the costs; none where all are."""
+    """A line that names the operators whose MACs are not counted; none where all are."""
     if not entry.uncounted:
         return []
     names = ", ".join(f"{name} ({calls})" for name, calls in sorted(entry.uncounted.items()))
-    said = f"no MAC formula for {names}: left out of the MACs"
-    return [f"{said}; attnprof.register_mac_formula in the target's module gives one"]
+    return [
+        (
+            f"no MAC formula for {names}: not included in the MACs; register one in the target's "
+            f"module with attnprof.register_mac_formula"
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The parts that are locked and those that are measured."""
+    """The locked and the measured parts of a contract.
+
+    Attributes:
+        entry: the contract's entry in the lock; None if it has none.
+        measured: what was measured.
+    """
 
     entry: Entry | None
     measured: Measured
 
     def locked(self, kind: PartKind) -> Parts:
-        """Parts as locked."""
+        """Parts as locked; empty without an entry."""
         return self.entry.parts(kind) if self.entry is not None else {}
 
-    def now(self, kind: PartKind) -> Parts:
+    def current(self, kind: PartKind) -> Parts:
         """Parts as measured, without those that cost nothing."""
         parts: Parts = getattr(self.measured, kind)
         return {part: costs for part, costs in parts.items() if any(costs.values())}
 
     @property
     def lengths(self) -> list[int]:
-        """That were measured, ascending."""
+        """The measured lengths in tokens, ascending."""
         return sorted(self.measured.cells)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One part's cost at one length, before and now."""
+    """One part's cost at one length, as locked and as measured."""
 
     part: str
-    was: int
-    now: int
+    locked: int
+    current: int
+
+    @property
+    def size(self) -> int:
+        """How far the cost moved, either way."""
+        return abs(self.current - self.locked)
 
 
-def most_changed(was: Parts, now: Parts, seq_len: int) -> list[Change]:
-    """Parts whose cost at a length is not what it was, the greatest change first."""
+def most_changed(locked: Parts, current: Parts, seq_len: int) -> list[Change]:
+    """Parts whose cost at a length changed, the largest change first."""
     changes = [
-        Change(part, was.get(part, {}).get(seq_len, 0), now.get(part, {}).get(seq_len, 0))
-        for part in {*was, *now}
+        Change(part, locked.get(part, {}).get(seq_len, 0), current.get(part, {}).get(seq_len, 0))
+        for part in {*locked, *current}
     ]
-    changed = [change for change in changes if change.was != change.now]
-    return sorted(changed, key=lambda change: (-abs(change.now - change.was), change.part))
+    changed = [change for change in changes if change.size]
+    return sorted(changed, key=lambda change: (-change.size, change.part))
 
 
 def describe_changes(kind: PartKind, changes: Sequence[Change]) -> Iterable[str]:
-    """Lines for the greatest changes, layers alike in one."""
+    """Lines for the largest changes, with equal layers in one line."""
     rows = fold_most_first(
-        {change.part: (change.was, change.now) for change in changes},
+        {change.part: (change.locked, change.current) for change in changes},
         lambda row: abs(row[1] - row[0]),
     )
-    is_compared = any(change.was for change in changes)
-    for part, (before, after) in list(rows.items())[:MOST]:
-        was = f"{show(kind, before)} → " if is_compared else ""
-        yield f"{part or 'the module itself'}: {was}{show(kind, after)}"
-    if len(rows) > MOST:
-        yield f"and {len(rows) - MOST} more"
+    is_compared = any(change.locked for change in changes)
+    for part, (locked, current) in list(rows.items())[:MAX_PARTS]:
+        before = f"{show(kind, locked)} → " if is_compared else ""
+        yield f"{part or 'the module itself'}: {before}{show(kind, current)}"
+    if len(rows) > MAX_PARTS:
+        yield f"and {len(rows) - MAX_PARTS} more"

@@ -1,4 +1,4 @@
-"""`check`: measures contracts side by side and holds them to the lock."""
+"""`check`: measures contracts in parallel and checks them against the lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
 from attnprof.guard.config import Configuration
-from attnprof.guard.contract import GROWING, ConfigurationError, Contract
+from attnprof.guard.contract import GROWING, ConfigurationError, Contract, TimeLimit
 from attnprof.guard.evaluate import evaluate, unknown_growth
 from attnprof.guard.formatting import NAMES, display_path
 from attnprof.guard.lockfile import Entry, read_lock
@@ -29,12 +29,12 @@ DEFAULT_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What the check of some contracts comes to.
+    """The results of checking contracts.
 
     Attributes:
         results: in the order of the configuration; entries without a contract come last.
-        is_strict: whether what is undecided fails.
-        seconds: that it took.
+        is_strict: whether an undecided time counts as a failure.
+        seconds: duration of the check.
     """
 
     results: tuple[Result, ...]
@@ -54,10 +54,10 @@ class Check:
 
 @contextmanager
 def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> Generator[Workers]:
-    """Where contracts are measured: processes that torch has been imported for, or this one.
+    """Workers that measure contracts: processes with torch already imported, or this process.
 
     Raises:
-        MeasurementError: where the system has no processes of their own.
+        MeasurementError: where the system cannot fork worker processes.
     """
     if not is_isolated:
         yield InProcessWorkers()
@@ -77,17 +77,18 @@ def check(
     timeout: float = DEFAULT_TIMEOUT_S,
     observe: Observer = lambda activity, done: None,
 ) -> Check:
-    """Measure contracts and hold them to the lock and to their limits; writes nothing.
+    """Measure contracts and check them against the lock and their limits; writes nothing.
 
     Args:
-        configuration: of the project.
-        contracts: that are checked; entries without a contract are told where these are all.
-        workers: where they are measured.
-        config: the file as it was named, for the commands in messages.
-        with_time: whether times are measured where a contract limits them.
-        is_strict: whether an undecided time fails.
-        timeout: seconds, for each contract.
-        observe: told of the progress.
+        configuration: the project's contracts.
+        contracts: the contracts to check; if they are all of the project's, entries of the lock
+            without a contract are reported, too.
+        workers: the processes that measure them.
+        config: the configuration file as the user named it, for the commands in messages.
+        with_time: whether time limits are checked.
+        is_strict: whether an undecided time counts as a failure.
+        timeout: seconds for each contract.
+        observe: called with the progress.
 
     Raises:
         ConfigurationError: when the lock cannot be read.
@@ -98,9 +99,9 @@ def check(
     results: list[Result] = []
     for contract in contracts:
         verb = "update" if lock is not None else "init"
-        mend = command(verb, contract.name if lock is not None else "", config)
+        accept = command(verb, contract.name if lock is not None else "", config)
         entry = (lock or {}).get(contract.name)
-        result = result_of(contract, entry, measured[contract.name], mend)
+        result = result_of(contract, entry, measured[contract.name], accept)
         if contract.time is not None and with_time and not result.problem:
             observe(f"{contract.name}: time", 1.0)
             result = _timed(result, contract, configuration.folder, workers, timeout)
@@ -111,7 +112,7 @@ def check(
 
 
 def command(verb: str, name: str = "", config: str = "") -> str:
-    """What is to be typed to `init` or `update`."""
+    """The command line that initialises or updates a contract's entry, or all of them."""
     words = ["attnprof guard", verb, *(["--config", shlex.quote(config)] if config else []), name]
     return " ".join(word for word in words if word)
 
@@ -123,9 +124,9 @@ def measure_all(
     timeout: float,
     observe: Observer,
 ) -> Iterator[tuple[str, Measured]]:
-    """What is measured of each, by its name, as many at one time as there are cores."""
+    """Names of contracts and their costs, as they finish; measures one contract per core."""
 
-    def one(contract: Contract) -> Measured:
+    def run(contract: Contract) -> Measured:
         outcome = workers.run(measure, contract, configuration.folder, max_seconds=timeout)
         if outcome.status == "ok":
             return outcome.value
@@ -135,34 +136,41 @@ def measure_all(
         for index, contract in enumerate(contracts):
             observe(contract.name, index / len(contracts))
             with _restore_cwd():
-                yield contract.name, one(contract)
+                yield contract.name, run(contract)
         return
     pool = ThreadPoolExecutor(min(usable_cores(), len(contracts)))
     try:
-        running = {pool.submit(one, contract): contract for contract in contracts}
+        running = {pool.submit(run, contract): contract for contract in contracts}
         for index, done in enumerate(as_completed(running), 1):
             observe(running[done].name, index / len(contracts))
             yield running[done].name, done.result()
-    finally:  # whoever is interrupted waits for nobody: the workers end with their server
+    finally:  # an interrupt does not wait: the workers end with their server
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
 def _restore_cwd() -> Generator[None]:
-    here = Path.cwd()
+    before = Path.cwd()
     try:
         yield
     finally:
-        os.chdir(here)
+        os.chdir(before)
 
 
-def result_of(contract: Contract, entry: Entry | None, measured: Measured, mend: str) -> Result:
-    """The verdict on what was measured of a contract, but for its time."""
+def result_of(contract: Contract, entry: Entry | None, measured: Measured, accept: str) -> Result:
+    """The verdict on a contract's measured costs, except time.
+
+    Args:
+        contract: what is allowed.
+        entry: what is locked; None if the contract has no entry.
+        measured: the measured costs, or the problem that prevented it.
+        accept: the command that writes the measured costs to the lock.
+    """
     result = Result(contract.name, display_path(contract.file), contract.line)
     problem = measured.problem or unknown_growth(contract, measured)
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
-    breaches, causes, notes = evaluate(contract, entry, measured, mend)
+    breaches, causes, notes = evaluate(contract, entry, measured, accept)
     laws = {NAMES[quantity]: measured.growth[quantity].law for quantity in GROWING}
     facts = ", ".join(f"{name} {law}" for name, law in laws.items() if law is not None)
     return replace(
@@ -173,49 +181,49 @@ def result_of(contract: Contract, entry: Entry | None, measured: Measured, mend:
 def _timed(
     result: Result, contract: Contract, folder: Path, workers: Workers, timeout: float
 ) -> Result:
+    """The result with the verdict on the time limit added."""
     limit = contract.time
     assert limit is not None
     try:
         with _restore_cwd():
-            run = confirmed_time_ratio(contract, folder, workers, timeout)
+            ratio = confirmed_time_ratio(contract, folder, workers, timeout)
     except AttnprofError as error:
         is_usage = isinstance(error, UsageError)
         return replace(result, problem=f"time: {error}", is_misconfigured=is_usage)
-    outcome = run.outcome(limit.max)
-    told = _describe(run, contract)
+    outcome = ratio.outcome(limit.max)
+    description = _describe(ratio, limit)
     if outcome == "broken":
         breach = Breach(
             "time",
-            f"takes {told}, twice seen",
+            f"takes {description}, in both of two runs",
             allowed=f"{limit.max:g}",
-            mend=("a larger time.max in the contract, or a faster target",),
+            mend=("raise time.max in the contract, or make the target faster",),
         )
         return replace(result, breaches=(*result.breaches, breach))
     if outcome == "undecided":
-        why = run.withheld or f"{told}, too near to {limit.max:g} to tell"
-        note = f"time is undecided: {why}"
+        reason = ratio.withheld or f"{description}, too close to the limit of {limit.max:g}x"
+        note = f"time is undecided: {reason}"
         return replace(result, is_undecided=True, notes=(*result.notes, note))
-    return replace(result, facts=f"{result.facts}, {told}")
+    return replace(result, facts=f"{result.facts}, {description}")
 
 
-def _describe(run: TimeRatio, contract: Contract) -> str:
-    assert contract.time is not None
-    low, middle, high = run.ratio.low, run.ratio.median, run.ratio.high
+def _describe(time_ratio: TimeRatio, limit: TimeLimit) -> str:
+    ratio = time_ratio.ratio
     return (
-        f"{middle:.2f} of {contract.time.reference}'s time at {contract.time.at:,} tokens "
-        f"({low:.2f} to {high:.2f}, {run.rounds} rounds)"
+        f"{ratio.median:.2f}x {limit.reference}'s time at {limit.at:,} tokens "
+        f"({ratio.low:.2f}x to {ratio.high:.2f}x, {time_ratio.rounds} rounds)"
     )
 
 
 def orphans(
     configuration: Configuration, lock: Mapping[str, Entry] | None, config: str = ""
 ) -> list[Result]:
-    """Entries without a contract, each broken."""
-    shown = display_path(configuration.lock_path)
+    """A broken result for each entry of the lock that has no contract."""
+    path = display_path(configuration.lock_path)
     breach = Breach(
         "lock",
-        "is in the lock, and there is no contract of this name",
+        "is in the lock, but no contract has this name",
         mend=(command("update", "", config),),
     )
     names = sorted(set(lock or {}) - set(configuration.contracts))
-    return [Result(name, shown, 1, (breach,)) for name in names]
+    return [Result(name, path, 1, (breach,)) for name in names]

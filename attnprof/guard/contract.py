@@ -1,4 +1,4 @@
-"""What a contract says: what is measured, and what it may cost."""
+"""A contract: what is measured, and what it may cost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from attnprof.core.growth.laws import GrowthLaw
 Quantity = Literal["macs", "params", "peak_bytes"]
 QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")
 GROWING: tuple[Quantity, ...] = ("macs", "peak_bytes")
-"""Those whose growth is told."""
+"""Quantities whose growth with length is determined."""
 
-ALLOWANCE_FORMS = '"+1%", "±0%" for either way, or "any"'
+ALLOWANCE_FORMS = 'must be "+1%", "±0%" (either direction) or "any"'
 
 DEFAULT_ALLOWANCES: dict[Quantity, str] = {"macs": "+0%", "params": "+0%", "peak_bytes": "+1%"}
 
@@ -32,16 +32,16 @@ _BINARY = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _BYTES = _BINARY | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 BUDGET_FORMS: dict[Quantity, str] = {
-    "macs": 'a positive whole number, or text with a unit: "3 GMac"',
-    "params": 'a positive whole number, or text with a unit: "110 M"',
-    "peak_bytes": 'a positive whole number of bytes, or text with a unit: "512 MiB"',
+    "macs": 'must be a positive integer, or a string with a unit such as "3 GMac"',
+    "params": 'must be a positive integer, or a string with a unit such as "110 M"',
+    "peak_bytes": 'must be a positive number of bytes, or a string with a unit such as "512 MiB"',
 }
 
 PartKind = Literal["macs", "calls", "bytes", "params"]
 
 
 class ContractOptions(TypedDict, total=False):
-    """What further says what is measured; each is one value, as on the command line."""
+    """Options of what is measured; one value each, with the meaning of the command line's."""
 
     input: str
     window: int | str
@@ -61,31 +61,31 @@ class Allowance:
     """How far a cost may move from the one in the lock file.
 
     Attributes:
-        text: as written.
-        part: of the locked cost; None allows any change.
-        is_two_sided: whether a decrease breaks it, too.
+        text: the allowance as the contract writes it.
+        part: the largest change as a fraction of the locked cost; None allows any change.
+        is_two_sided: whether a decrease breaks the contract, too.
     """
 
     text: str
     part: Fraction | None
     is_two_sided: bool = False
 
-    def admits(self, was: int, now: int) -> bool:
-        """Whether a cost may become another."""
+    def admits(self, locked: int, current: int) -> bool:
+        """Whether a cost may move from the locked to the current one."""
         if self.part is None:
             return True
-        change = abs(now - was) if self.is_two_sided else now - was
-        return change <= self.part * was
+        change = abs(current - locked) if self.is_two_sided else current - locked
+        return change <= self.part * locked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeLimit:
-    """How long a call may take, as a part of what a reference takes in the same run.
+    """How long a call may take, relative to a reference that is timed in the same run.
 
     Attributes:
-        reference: a kernel's name, or a reference to the user's own.
-        at: tokens.
-        max: the greatest ratio.
+        reference: a kernel's name, or a reference to a custom kernel.
+        at: the sequence length of the timed calls, in tokens.
+        max: the largest ratio of the two times that is allowed.
     """
 
     reference: str
@@ -98,16 +98,16 @@ class Contract:
     """One named contract.
 
     Attributes:
-        name: of the contract.
-        file: that it stands in.
-        line: of its table in that file, from 1.
+        name: the contract's name.
+        file: the file that defines it.
+        line: the line of its table in that file, from 1.
         target: what is measured, as for `--kernel`; paths are relative to the file's folder.
-        lengths: in tokens, ascending.
+        lengths: sequence lengths in tokens, ascending.
         options: further options of `attnprof.options.GridOptions`, one value each.
-        growth: the fastest law that is allowed; a quantity without one keeps its locked law.
-        allowances: what may change against the lock.
-        budgets: absolute limits.
-        time: of the real call; None for none.
+        growth: the fastest law that is allowed; a quantity without one must keep its locked law.
+        allowances: how far costs may move from the locked ones.
+        budgets: absolute limits, in MACs, parameters and bytes.
+        time: the limit on the real call's time; None for no limit.
         forbids_uncounted: whether an operator without a MAC formula breaks the contract.
     """
 
@@ -125,16 +125,16 @@ class Contract:
 
     @property
     def subject(self) -> dict[str, str | list[int]]:
-        """What is measured; a lock of another subject is stale."""
+        """What is measured; an entry in the lock with another subject is stale."""
         settings: dict[str, str | list[int]] = {"target": self.target, "len": list(self.lengths)}
         return settings | {name: str(value) for name, value in sorted(self.options.items())}
 
 
 def parse_allowance(text: str) -> Allowance:
-    """An allowance from `+1%`, `±0%` or `any`.
+    """Read an allowance: `+1%`, `±0%` or `any`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for any other text.
     """
     if text == "any":
         return Allowance(text, None)
@@ -145,10 +145,10 @@ def parse_allowance(text: str) -> Allowance:
 
 
 def parse_budget(quantity: Quantity, value: object) -> int:
-    """An amount from a whole number or from text with a unit of the quantity.
+    """Read an amount: a positive integer, or text with a unit of the quantity.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for any other value.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -168,6 +168,6 @@ def parse_budget(quantity: Quantity, value: object) -> int:
 
 
 class ConfigurationError(AttnprofError):
-    """A contract, or the lock, that cannot be read; one line that says what would be right."""
+    """A contract or lock that cannot be read; the message is one line that names the remedy."""
 
     exit_code = 2

@@ -1,4 +1,4 @@
-"""Reads one contract's table, strictly: what is wrong is told by file, line and key."""
+"""Reads one contract's table; each error names the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -28,58 +28,73 @@ from attnprof.guard.contract import (
 from attnprof.guard.formatting import display_path
 
 _OPTIONS = tuple(ContractOptions.__annotations__)
-_LONGEST = 2**32
+_MAX_LENGTH = 2**32
 _KEYS = (
     *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
     *("uncounted", *_OPTIONS),
 )
-_ANYONES = ("model", "hidden_size", "num_heads", "batch_size", "dtype", "mode")
+_TARGET_INDEPENDENT = ("model", "hidden_size", "num_heads", "batch_size", "dtype", "mode")
 """Options that do not depend on the target."""
 
+_LENGTH_FORMS = 'must be lengths in tokens, such as [1024, 2048], "4k" or "512:8192:x2"'
+_TARGET_FORMS = 'target = "pkg.mod:Net" or a kernel\'s name, or hf = "model.json"'
 _TABLES = {
-    "growth": 'a law for each quantity: growth.macs = "linear"',
-    "max": 'a limit for each quantity: max.peak_bytes = "512 MiB"',
-    "time": 'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }',
+    "growth": 'must be a table with a law per quantity, such as growth.macs = "linear"',
+    "max": 'must be a table with a limit per quantity, such as max.peak_bytes = "512 MiB"',
+    "time": 'must be a table, such as time = { reference = "bert-sdpa", at = 4096, max = 0.6 }',
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ContractReader:
-    """Reads one contract; errors name its file, line and key."""
+    """Reads one contract; errors name its file, line and key.
+
+    Attributes:
+        file: the file that defines the contract.
+        line: the line of the contract's table, from 1.
+        name: the contract's name.
+    """
 
     file: Path
     line: int
     name: str
 
     def error(self, key: str, value: object, expected: str) -> ConfigurationError:
-        """The error for a value of a key."""
-        place = f"guard.{self.name}" + f".{key}" * bool(key)
-        said = f" = {value!r}" if value is not None else ""
-        where = f"{display_path(self.file)}:{self._line_of(key)}"
-        return ConfigurationError(f"{where}: {place}{said}: {expected}")
+        """The error for a value of a key.
+
+        Args:
+            key: the key below the contract's table; empty for the table itself.
+            value: the value that is wrong; None where it is missing or says nothing.
+            expected: what would be right.
+        """
+        setting = f"guard.{self.name}.{key}" if key else f"guard.{self.name}"
+        if value is not None:
+            setting += f" = {value!r}"
+        position = f"{display_path(self.file)}:{self._line_of(key)}"
+        return ConfigurationError(f"{position}: {setting}: {expected}")
 
     def _line_of(self, key: str) -> int:
-        """The line of a key; that of the table where it is not to be found."""
-        words = r"\s*\.\s*".join(map(re.escape, key.split(".")))
-        wanted = re.compile(rf"\s*{words}\s*[.=]")
+        """The line of a key, or of the table if the key is not found."""
+        dotted = r"\s*\.\s*".join(map(re.escape, key.split(".")))
+        pattern = re.compile(rf"\s*{dotted}\s*[.=]")
         lines = self.file.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines[self.line :], self.line + 1):
             if line.lstrip().startswith("["):
                 break
-            if key and wanted.match(line.replace('"', "").replace("'", "")):
+            if key and pattern.match(line.replace('"', "").replace("'", "")):
                 return number
         outer = key.rpartition(".")[0]
         return self._line_of(outer) if outer else self.line
 
     def contract(self, table: dict[str, Any]) -> Contract:
-        """The contract that a table is.
+        """Read a contract's table.
 
         Raises:
-            ConfigurationError: for the first thing in it that is not right.
+            ConfigurationError: for the first error in it.
         """
         if "device" in table:
             raise self.error(
-                "device", table["device"], "contracts are counted without one; leave it out"
+                "device", table["device"], "contracts are counted without a device; remove it"
             )
         self._check_keys(table, _KEYS, "")
         contract = self._read(table)
@@ -87,20 +102,21 @@ class ContractReader:
         return contract
 
     def _check_options(self, contract: Contract) -> None:
-        """What can be told without building what is the user's own, nor torch."""
+        """Check options without torch and without building a custom kernel."""
         from attnprof import kernels
         from attnprof.guard.cases import case_of, key_of
 
         options, target = dict(contract.options), contract.target
         if kernels.is_custom(target):
             target = "bert-sdpa"
-            options = {name: options[name] for name in _ANYONES if name in options}
+            options = {name: options[name] for name in _TARGET_INDEPENDENT if name in options}
         try:
             case_of(target, contract.lengths[0], options)
         except UsageError as error:
             raise self.error(key_of(error, options), error.value, error.expected) from error
 
     def _read(self, table: dict[str, Any]) -> Contract:
+        """The contract, with each key's value read by itself."""
         return Contract(
             name=self.name,
             file=self.file,
@@ -108,7 +124,7 @@ class ContractReader:
             target=self._target(table),
             lengths=self._lengths(table.get("len")),
             options=self._options(table),
-            growth=self._each(table, "growth", GROWING, LAW_FORMS, _law),
+            growth=self._each(table, "growth", GROWING, f"must be {LAW_FORMS}", _law),
             allowances={q: self._allowance(table, q) for q in QUANTITIES},
             budgets={
                 quantity: self._value(
@@ -127,28 +143,30 @@ class ContractReader:
         for key in table:
             if key not in known:
                 full = f"{inside}.{key}" if inside else key
-                raise self.error(full, None, f"there is no such key; {suggest(key, known)}")
+                raise self.error(full, None, f"unknown key; {suggest(key, known)}")
 
     def _target(self, table: dict[str, Any]) -> str:
-        named = [key for key in ("target", "hf") if key in table]
-        if len(named) != 1:
-            raise self.error(
-                "target",
-                None,
-                'name what is measured, as target = "pkg.mod:Net", a kernel\'s name, or '
-                'hf = "model.json"' + ", one of the two" * bool(named),
-            )
-        value = table[named[0]]
+        keys = [key for key in ("target", "hf") if key in table]
+        if not keys:
+            raise self.error("target", None, f"is missing; set {_TARGET_FORMS}")
+        if len(keys) > 1:
+            raise self.error("target", None, f"set target or hf, not both: {_TARGET_FORMS}")
+        (key,) = keys
+        value = table[key]
         if not isinstance(value, str) or not value.strip():
-            raise self.error(named[0], value, "is a text")
+            raise self.error(key, value, "must be a string")
         value = value.strip()
-        if named[0] == "hf":
-            path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
-            if not path.exists():
-                raise self.error("hf", value, f"there is no {display_path(path)}")
-            return value if ".json" in value or "/" in value else f"./{value}"
+        if key == "hf":
+            return self._hf_config(value)
         self._check_reference("target", value)
         return value
+
+    def _hf_config(self, value: str) -> str:
+        """A Hugging Face config as a target: a path that no kernel's name is confused with."""
+        path = self.file.resolve().parent / value.partition("::")[0].partition("(")[0]
+        if not path.exists():
+            raise self.error("hf", value, f"no such file: {display_path(path)}")
+        return value if ".json" in value or "/" in value else f"./{value}"
 
     def _check_reference(self, key: str, value: str) -> None:
         from attnprof import kernels
@@ -159,25 +177,24 @@ class ContractReader:
                 parse_reference(value)
             elif value not in kernels.names():
                 words = suggest(value, kernels.names())
-                raise self.error(key, value, f"neither pkg.mod:Net nor a kernel; {words}")
+                raise self.error(key, value, f"must be pkg.mod:Net or a kernel's name; {words}")
         except UsageError as error:
             raise self.error(key, value, error.expected) from error
 
     def _lengths(self, value: object) -> tuple[int, ...]:
         words: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
-        forms = 'lengths in tokens: [1024, 2048], "4k" or "512:8192:x2"'
         if value is None or not words:
-            raise self.error("len", value, forms)
+            raise self.error("len", value, _LENGTH_FORMS)
         lengths: set[int] = set()
         for word in words:
             if isinstance(word, bool) or not isinstance(word, int | str):
-                raise self.error("len", word, forms)
+                raise self.error("len", word, _LENGTH_FORMS)
             try:
                 lengths.update(parse_lengths(str(word)))
             except UsageError as error:
                 raise self.error("len", word, error.expected) from error
-        if max(lengths) > _LONGEST:
-            raise self.error("len", max(lengths), f"lengths up to {_LONGEST:,} tokens")
+        if max(lengths) > _MAX_LENGTH:
+            raise self.error("len", max(lengths), f"must be {_MAX_LENGTH:,} tokens or less")
         return tuple(sorted(lengths))
 
     def _options(self, table: dict[str, Any]) -> dict[str, str | int]:
@@ -187,7 +204,7 @@ class ContractReader:
                 continue
             value = table[key]
             if isinstance(value, bool) or not isinstance(value, str | int):
-                raise self.error(key, value, f"one value, as for --{key.replace('_', '-')}")
+                raise self.error(key, value, f"must be one value, as for --{key.replace('_', '-')}")
             options[key] = value
         return options
 
@@ -226,21 +243,22 @@ class ContractReader:
     def _time(self, table: dict[str, Any]) -> TimeLimit | None:
         if "time" not in table:
             return None
-        given = self._table(table, "time", ("reference", "at", "max"))
-        reference, at, limit = (given.get(key) for key in ("reference", "at", "max"))
+        limits = self._table(table, "time", ("reference", "at", "max"))
+        reference, at, limit = (limits.get(key) for key in ("reference", "at", "max"))
         if not isinstance(reference, str) or not reference:
-            raise self.error("time.reference", reference, 'what time is a ratio to: "bert-sdpa"')
+            expected = 'must name the kernel to time against, such as "bert-sdpa"'
+            raise self.error("time.reference", reference, expected)
         self._check_reference("time.reference", reference)
-        if isinstance(at, bool) or not isinstance(at, int) or not 0 < at <= _LONGEST:
-            raise self.error("time.at", at, "a length in tokens: 4096")
+        if isinstance(at, bool) or not isinstance(at, int) or not 0 < at <= _MAX_LENGTH:
+            raise self.error("time.at", at, "must be a length in tokens, such as 4096")
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < 1e6:
-            raise self.error("time.max", limit, "a ratio above 0: 0.6")
+            raise self.error("time.max", limit, "must be a ratio above 0, such as 0.6")
         return TimeLimit(reference=reference, at=at, max=float(limit))
 
     def _uncounted(self, table: dict[str, Any]) -> bool:
         value = table.get("uncounted", "forbid")
         if value not in ("forbid", "allow"):
-            raise self.error("uncounted", value, '"forbid" or "allow"')
+            raise self.error("uncounted", value, 'must be "forbid" or "allow"')
         return value == "forbid"
 
 

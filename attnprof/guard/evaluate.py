@@ -1,7 +1,8 @@
-"""Holds what is measured to a contract: broken terms, each with its evidence, or notes."""
+"""Checks measured costs against a contract: breaches with their evidence, or notes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from attnprof.core.growth.laws import NEAR, GrowthLaw, parse_law
@@ -15,113 +16,135 @@ from attnprof.guard.measurement import Measured
 from attnprof.guard.parts import exponent_of
 from attnprof.guard.results import Breach, Step
 
+_GROWTH_PHRASES = {
+    "constant": "do not grow with length",
+    "linear": "grow linearly with length",
+    "quadratic": "grow quadratically with length",
+    "cubic": "grow cubically with length",
+}
+"""What a cost does that follows a law; others grow as the law, such as `n log n`."""
+
 
 def evaluate(
-    contract: Contract, entry: Entry | None, measured: Measured, mend: str
+    contract: Contract, entry: Entry | None, measured: Measured, accept: str
 ) -> tuple[list[Breach], list[str], list[str]]:
-    """Terms that are broken, what likely broke them, and notes on what is better than locked.
+    """Broken terms, their likely causes, and notes on costs that are lower than locked.
 
     Args:
         contract: what is allowed.
-        entry: what is locked; None without.
-        measured: costs now, without a problem.
-        mend: the command that accepts them.
+        entry: what is locked; None if the contract has no entry.
+        measured: the measured costs, of a measurement without a problem.
+        accept: the command that writes the measured costs to the lock.
     """
     breaches: list[Breach] = []
     notes: list[str] = []
-    stale = _stale(contract, entry, mend)
+    stale = _stale(contract, entry, accept)
     if stale is not None:
         breaches.append(stale)
         entry = None
-    if contract.forbids_uncounted and measured.uncounted:
-        breaches.append(_uncounted(measured))
-    elif entry is not None:
-        breaches += _newly_uncounted(entry, measured, mend)
-    versus = Comparison(entry, measured)
+    breaches += _uncounted(contract, entry, measured, accept)
+    comparison = Comparison(entry, measured)
     for quantity in QUANTITIES:
-        growth = growth_breaches(contract, quantity, versus, mend)
+        growth = growth_breaches(contract, quantity, comparison, accept)
         breaches += growth
-        breaches += _budget(contract, quantity, measured)
+        breaches += _over_budget(contract, quantity, measured)
         if entry is not None:
-            change = _change(contract, quantity, versus, mend)
+            change = _change(contract, quantity, comparison, accept)
             if change is None:
-                notes += _improvement(quantity, entry, measured, mend)
-            else:  # what outgrows the law has been named
+                notes += _improvement(quantity, entry, measured, accept)
+            else:  # the breach of the law has named the parts already
                 breaches.append(replace(change, where=()) if growth else change)
     if breaches:
-        return breaches, explain(versus), []
+        return breaches, explain(comparison), []
     return [], [], notes + _lost_laws(contract, entry, measured)
 
 
 def unknown_growth(contract: Contract, measured: Measured) -> str:
-    """Why a law that the contract asks for cannot be told; empty where it can."""
+    """Why a law that the contract requires cannot be determined; empty if all can."""
     if contract.forbids_uncounted and measured.uncounted:
-        return ""  # that breaks it
+        return ""  # this is a breach already
     for quantity in contract.growth:
-        seen = measured.growth[quantity]
-        if seen.law is not None:
+        growth = measured.growth[quantity]
+        if growth.law is not None:
             continue
         if quantity == "macs" and measured.uncounted:
             names = ", ".join(sorted(measured.uncounted))
             return (
-                f"growth.macs: no law can be told of {names}, which has no MAC formula; give one "
-                f"with attnprof.register_mac_formula, or leave growth.macs out"
+                f"growth.macs: cannot be determined: no MAC formula for {names}; register one with "
+                f"attnprof.register_mac_formula, or remove growth.macs"
             )
         return (
-            f"growth.{quantity}: no law can be told from lengths up to {seen.longest:,} tokens, "
-            f"longer ones do not run, or are too much work; give len four lengths or more, each as "
-            f"many times the one before"
+            f"growth.{quantity}: cannot be determined from lengths up to {growth.longest:,} "
+            f"tokens, and longer ones fail or take too much work; set len to four lengths or more "
+            f"at a constant ratio, such as 512:4096:x2"
         )
     return ""
 
 
-def _stale(contract: Contract, entry: Entry | None, mend: str) -> Breach | None:
+def _stale(contract: Contract, entry: Entry | None, accept: str) -> Breach | None:
+    """The breach of a contract without an entry, or with one that measured something else."""
     if entry is None:
-        return Breach("lock", "has no entry in the lock", mend=(mend,))
-    was, now = entry.subject, contract.subject
+        return Breach("lock", "has no entry in the lock", mend=(accept,))
+    locked, current = entry.subject, contract.subject
     changed = [
-        f"{key} was {_said(was.get(key))}, is {_said(now.get(key))}"
-        for key in sorted({*was, *now})
-        if was.get(key) != now.get(key)
+        f"{key} was {_setting(locked.get(key))}, is {_setting(current.get(key))}"
+        for key in sorted({*locked, *current})
+        if locked.get(key) != current.get(key)
     ]
     if not changed:
         return None
-    return Breach("lock", f"its entry in the lock is stale: {'; '.join(changed)}", mend=(mend,))
+    return Breach("lock", f"its entry in the lock is stale: {'; '.join(changed)}", mend=(accept,))
 
 
-def _said(value: object) -> str:
-    return "not given" if value is None else str(value)
+def _setting(value: object) -> str:
+    return "not set" if value is None else str(value)
 
 
-def _uncounted(measured: Measured) -> Breach:
+def _uncounted(
+    contract: Contract, entry: Entry | None, measured: Measured, accept: str
+) -> list[Breach]:
+    """The breach by operators without a MAC formula."""
+    if contract.forbids_uncounted and measured.uncounted:
+        return [_forbidden_uncounted(measured)]
+    return [] if entry is None else _newly_uncounted(entry, measured, accept)
+
+
+def _forbidden_uncounted(measured: Measured) -> Breach:
     names = ", ".join(f"{name} ({calls})" for name, calls in sorted(measured.uncounted.items()))
+    register = (
+        "register a formula with attnprof.register_mac_formula in the target's module, or set "
+        'uncounted = "allow"'
+    )
     return Breach(
         "uncounted",
-        f"operators without a MAC formula, with their calls: {names}",
+        f"operators without a MAC formula (calls): {names}",
         allowed="forbid",
-        mend=('attnprof.register_mac_formula in the target\'s module, or uncounted = "allow"',),
+        mend=(register,),
     )
 
 
-def _newly_uncounted(entry: Entry, measured: Measured, mend: str) -> list[Breach]:
-    """Where they are allowed: those that are not locked may do what has been counted before."""
+def _newly_uncounted(entry: Entry, measured: Measured, accept: str) -> list[Breach]:
+    """Where such operators are allowed, more calls than locked: they may hide MACs."""
     names = ", ".join(
-        f"{name} ({calls}, {entry.uncounted.get(name, 0)} before)"
+        f"{name} ({calls}, was {entry.uncounted.get(name, 0)})"
         for name, calls in sorted(measured.uncounted.items())
         if calls > entry.uncounted.get(name, 0)
     )
     if not names:
         return []
-    says = f"more operators without a MAC formula than locked, with their calls: {names}"
-    return [Breach("uncounted", says, mend=(mend,))]
+    says = f"more calls of operators without a MAC formula than locked: {names}"
+    return [Breach("uncounted", says, mend=(accept,))]
 
 
 def _lost_laws(contract: Contract, entry: Entry | None, measured: Measured) -> list[str]:
-    """Laws that are locked, and can no longer be told; those that are written are a problem."""
+    """Notes on locked laws that cannot be determined any more.
+
+    A law that the contract itself requires is a problem instead: `unknown_growth`.
+    """
     locked = entry.growth if entry is not None else {}
     return [
-        f"the law of its {NAMES[quantity]}, {locked[quantity]} as locked, can no longer be told: "
-        f"it is seen up to {measured.growth[quantity].longest:,} tokens only"
+        f"growth of {NAMES[quantity]} ({locked[quantity]} in the lock) can no longer be "
+        f"determined: checked up to {measured.growth[quantity].longest:,} tokens only"
         for quantity in GROWING
         if locked.get(quantity)
         and measured.growth[quantity].law is None
@@ -129,30 +152,35 @@ def _lost_laws(contract: Contract, entry: Entry | None, measured: Measured) -> l
     ]
 
 
-def _change(contract: Contract, quantity: Quantity, versus: Comparison, mend: str) -> Breach | None:
+def _change(
+    contract: Contract, quantity: Quantity, comparison: Comparison, accept: str
+) -> Breach | None:
+    """The breach of an allowance; None if every length is within it."""
     allowance = contract.allowances[quantity]
     steps = [
         step
-        for step in _steps(quantity, versus.entry, versus.measured)
+        for step in _steps(quantity, comparison.entry, comparison.measured)
         if not allowance.admits(step.was, step.now)
     ]
     if not steps:
         return None
     verb = "rose" if steps[-1].now > steps[-1].was else "fell"
     worst = max(steps, key=lambda step: abs(step.now - step.was) / max(step.was, 1))
-    at = "at every length" if len(steps) == len(versus.measured.cells) else "at some lengths"
+    extent = f"by up to {format_part(worst.was, worst.now)}" if worst.was else "from 0"
+    at = "at every length" if len(steps) == len(comparison.lengths) else "at some lengths"
     return Breach(
         quantity,
-        f"{NAMES[quantity]} {verb} {at}, by up to {format_part(worst.was, worst.now)}",
+        f"{NAMES[quantity]} {verb} {at}, {extent}",
         quantity,
         allowance.text,
         tuple(steps),
-        _where(KINDS[quantity], versus, steps[-1].seq_len),
-        (mend,),
+        _where(KINDS[quantity], comparison, steps[-1].seq_len),
+        (accept,),
     )
 
 
 def _steps(quantity: Quantity, entry: Entry | None, measured: Measured) -> list[Step]:
+    """The locked and the measured cost at each length that is in the lock."""
     locked = entry.cells if entry is not None else {}
     return [
         Step(n, getattr(locked[str(n)], quantity), getattr(cell, quantity))
@@ -161,7 +189,8 @@ def _steps(quantity: Quantity, entry: Entry | None, measured: Measured) -> list[
     ]
 
 
-def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str) -> list[str]:
+def _improvement(quantity: Quantity, entry: Entry, measured: Measured, accept: str) -> list[str]:
+    """A note on a cost that fell, with the command that locks the lower cost in."""
     if quantity == "macs" and entry.uncounted != measured.uncounted:
         return []
     better = [step for step in _steps(quantity, entry, measured) if step.now < step.was]
@@ -172,86 +201,95 @@ def _improvement(quantity: Quantity, entry: Entry, measured: Measured, mend: str
         (
             f"{NAMES[quantity]} fell by up to {format_part(best.was, best.now)}, at "
             f"{best.seq_len:,} tokens: {show(quantity, best.was)} → {show(quantity, best.now)}; "
-            f"to hold on to that: {mend}"
+            f"to lock it in: {accept}"
         )
     ]
 
 
 def growth_breaches(
-    contract: Contract, quantity: Quantity, versus: Comparison, mend: str
+    contract: Contract, quantity: Quantity, comparison: Comparison, accept: str
 ) -> list[Breach]:
-    """The breach of a law that the contract writes, or else of the locked one; none if kept."""
-    entry, measured = versus.entry, versus.measured
-    seen = measured.growth.get(quantity)
-    if seen is None:
+    """The breach of the law that the contract sets, or else of the locked one; empty if kept."""
+    entry, measured = comparison.entry, comparison.measured
+    growth = measured.growth.get(quantity)
+    if growth is None:
         return []
     locked = entry.growth.get(quantity, "") if entry is not None else ""
     limit = contract.growth.get(quantity) or (parse_law(locked) if locked else None)
-    if limit is None or seen.law is None or limit.allows(seen.law, seen.longest):
+    if limit is None or growth.law is None or limit.allows(growth.law, growth.longest):
         return []
     is_written = quantity in contract.growth
-    was = f", {locked} before" * (bool(locked) and locked != str(seen.law))
+    change_contract = f'set growth.{quantity} = "{growth.law}" in the contract'
     return [
         Breach(
             f"growth.{quantity}",
-            f"{NAMES[quantity]} are {seen.law} in the length{was}, seen up to {seen.longest:,} "
-            f"tokens{_polynomial(quantity, seen)}",
+            _describe_growth(quantity, growth.law, growth, locked),
             quantity,
             str(limit) if is_written else f"{limit}, as locked",
             (),
-            _where(KINDS[quantity], versus, max(measured.cells), limit),
-            (f'growth.{quantity} = "{seen.law}" in the contract', mend) if is_written else (mend,),
+            _where(KINDS[quantity], comparison, max(measured.cells), limit),
+            (change_contract, accept) if is_written else (accept,),
         )
     ]
 
 
-def _polynomial(quantity: Quantity, seen: ObservedGrowth) -> str:
-    """Coefficients, and where the quadratic part overtakes."""
-    if seen.terms is None or not seen.terms[2]:
+def _describe_growth(
+    quantity: Quantity, law: GrowthLaw, growth: ObservedGrowth, locked: str
+) -> str:
+    """How a cost grows, how it grew, and the lengths that it was checked at."""
+    phrase = _GROWTH_PHRASES.get(str(law), f"grow as {law}")
+    before = f"was {locked}; " if locked and locked != str(law) else ""
+    return (
+        f"{NAMES[quantity]} {phrase} ({before}checked up to {growth.longest:,} tokens)"
+        f"{_quadratic_term(quantity, growth)}"
+    )
+
+
+def _quadratic_term(quantity: Quantity, growth: ObservedGrowth) -> str:
+    """The quadratic term of an exact polynomial, and the length from which it dominates."""
+    if growth.terms is None or not growth.terms[2]:
         return ""
-    _, linear, square = seen.terms
+    _, linear, square = growth.terms
     unit = "MACs" if quantity == "macs" else "B"
     text = f": {float(square):,.6g} {unit} · n²"
     if square > 0 and linear > 0:
-        return f"{text}, more than the linear part from {int(linear / square) + 1:,} tokens on"
+        return f"{text}, which dominates the linear term from {int(linear / square) + 1:,} tokens"
     return text
 
 
-def _budget(contract: Contract, quantity: Quantity, measured: Measured) -> list[Breach]:
+def _over_budget(contract: Contract, quantity: Quantity, measured: Measured) -> Iterator[Breach]:
+    """The breach of a budget, if there is one."""
     budget = contract.budgets.get(quantity)
     if budget is None:
-        return []
-    past = [
-        Step(n, budget, now)
+        return
+    over = [
+        Step(n, budget, cost)
         for n, cell in measured.cells.items()
-        if (now := getattr(cell, quantity)) > budget
+        if (cost := getattr(cell, quantity)) > budget
     ]
-    if not past:
-        return []
-    return [
-        Breach(
+    if over:
+        yield Breach(
             f"max.{quantity}",
-            f"{NAMES[quantity]} are past the budget from {past[0].seq_len:,} tokens on",
+            f"{NAMES[quantity]} exceed the budget from {over[0].seq_len:,} tokens",
             quantity,
             show(quantity, budget),
-            tuple(past),
-            _where(KINDS[quantity], Comparison(None, measured), past[-1].seq_len),
-            (f"a larger max.{quantity} in the contract, or less to compute",),
+            tuple(over),
+            _where(KINDS[quantity], Comparison(None, measured), over[-1].seq_len),
+            (f"raise max.{quantity} in the contract, or reduce the cost",),
         )
-    ]
 
 
 def _where(
-    kind: PartKind, versus: Comparison, seq_len: int, limit: GrowthLaw | None = None
+    kind: PartKind, comparison: Comparison, seq_len: int, limit: GrowthLaw | None = None
 ) -> tuple[str, ...]:
-    """The parts that changed most at a length; of a law, those that grow faster than it."""
-    changes = most_changed(versus.locked(kind), versus.now(kind), seq_len)
+    """The parts that changed most at a length; with a limit, those that grow faster than it."""
+    current = comparison.current(kind)
+    changes = most_changed(comparison.locked(kind), current, seq_len)
     if limit is not None:
-        now = versus.now(kind)
         fast = [
             change
             for change in changes
-            if exponent_of(now.get(change.part, {})) > limit.exponent + NEAR
+            if exponent_of(current.get(change.part, {})) > limit.exponent + NEAR
         ]
         changes = fast or changes
     return tuple(describe_changes(kind, changes))

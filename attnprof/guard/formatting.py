@@ -1,25 +1,17 @@
-"""Quantities in words and units."""
+"""Quantities as text, with their units."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from attnprof.core.units import (
-    format_bytes,
-    format_count,
-    format_macs,
-    format_percent,
-)
-from attnprof.guard.contract import (
-    PartKind,
-    Quantity,
-)
+from attnprof.core.units import format_bytes, format_count, format_macs, format_percent
+from attnprof.guard.contract import PartKind, Quantity
 
 NAMES: dict[Quantity, str] = {"macs": "MACs", "params": "parameters", "peak_bytes": "peak bytes"}
 KINDS: dict[Quantity, PartKind] = {"macs": "macs", "params": "params", "peak_bytes": "bytes"}
-"""Parts that a quantity is made of."""
+"""The kind of parts that a quantity consists of."""
 
-_LEAST_SHOWN = 0.0005
+_MIN_SHOWN = 0.0005
 
 
 def show(quantity: Quantity | PartKind, amount: int) -> str:
@@ -29,24 +21,22 @@ def show(quantity: Quantity | PartKind, amount: int) -> str:
     return format_macs(amount) if quantity == "macs" else format_count(amount)
 
 
-def format_part(was: int, now: int) -> str:
-    """A change as a part of what was: `12 %`."""
-    if not was:
-        return "all of it"
-    part = abs(now - was) / was
-    return "less than 0.1 %" if 0 < part < _LEAST_SHOWN else format_percent(part)
+def format_part(before: int, after: int) -> str:
+    """The size of a change relative to a positive cost before it: `12 %`."""
+    part = abs(after - before) / before
+    return "less than 0.1 %" if 0 < part < _MIN_SHOWN else format_percent(part)
 
 
-def format_change(was: int, now: int) -> str:
-    """The change with its sign: `+12 %`, `-0.8 %`."""
-    if not was:
+def format_change(before: int, after: int) -> str:
+    """The relative change with its sign: `+12 %`, `-0.8 %`; `new` where there was no cost."""
+    if not before:
         return "new"
-    text = format_part(was, now).replace("less than ", "<")
-    return text if was == now else f"{'+' if now > was else '-'}{text}"
+    text = format_part(before, after).replace("less than ", "<")
+    return text if before == after else f"{'+' if after > before else '-'}{text}"
 
 
 def display_path(path: Path) -> str:
-    """A path relative to where one is, where it is below."""
+    """The path relative to the current folder if it is inside, else as it is."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The lock file: what was measured when the contracts were last accepted, made to be reviewed."""
+"""The lock file: the costs that were last accepted, in a format that is easy to review."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from attnprof.guard.measurement import Cell, Measured
 from attnprof.guard.parts import fold, unfold
 
 SCHEMA = 1
-_MEND = "restore it from version control, or measure all anew with `attnprof guard update`"
+_REMEDY = "restore it from version control, or re-measure everything with `attnprof guard update`"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is locked of one contract.
+    """The locked costs of one contract.
 
     Attributes:
-        subject: what was measured.
-        versions: that it was measured with; an explanation, never a key.
-        growth: names of laws, by quantity; empty where none was told.
-        cells: costs by length, as text.
-        macs: by `place operator`; costs in the order of the lengths.
-        calls: as `macs`.
-        bytes: at the peak, by `place operator dtype`, as `macs`.
-        params: by module, as `macs`.
+        subject: what was measured: the target, the lengths and the options.
+        versions: versions of packages that counts depend on; they explain changes but break no
+            contract.
+        growth: names of laws, by quantity; empty where the law could not be determined.
+        cells: costs by length; keys are lengths as text.
+        macs: MACs by `module operator`, in the order of the lengths.
+        calls: calls of operators, like `macs`.
+        bytes: bytes at the peak by `module operator dtype`, in the order of the lengths.
+        params: parameters by module, in the order of the lengths.
         uncounted: operators without a MAC formula, with their calls.
     """
 
@@ -49,7 +50,7 @@ class Entry:
     uncounted: dict[str, int]
 
     def parts(self, kind: PartKind) -> dict[str, dict[int, int]]:
-        """Costs of the parts by length: of one kind."""
+        """Costs of one kind of parts, by part and length."""
         lengths = sorted(map(int, self.cells))
         rows = cast("dict[str, tuple[int, ...]]", getattr(self, kind))
         return {part: dict(zip(lengths, row, strict=True)) for part, row in unfold(rows).items()}
@@ -62,21 +63,26 @@ class _File:
 
 
 def entry_of(subject: Mapping[str, object], measured: Measured) -> Entry:
-    """What is to be locked of what was measured."""
+    """The entry that locks measured costs.
+
+    Args:
+        subject: what was measured.
+        measured: the costs, of a measurement without a problem.
+    """
     lengths = sorted(measured.cells)
 
     def rows(parts: Mapping[str, Mapping[int, int]]) -> dict[str, tuple[int, ...]]:
-        kept = {part: tuple(at.get(n, 0) for n in lengths) for part, at in parts.items()}
-        return fold({part: row for part, row in kept.items() if any(row)})
+        by_part = {part: tuple(costs.get(n, 0) for n in lengths) for part, costs in parts.items()}
+        return fold({part: row for part, row in by_part.items() if any(row)})
 
-    working = {part for part, at in measured.macs.items() if any(at.values())}
+    with_macs = {part for part, costs in measured.macs.items() if any(costs.values())}
     return Entry(
         subject=dict(subject),
         versions=measured.versions,
-        growth={q: str(seen.law) if seen.law else "" for q, seen in measured.growth.items()},
+        growth={name: str(growth.law or "") for name, growth in measured.growth.items()},
         cells={str(n): measured.cells[n] for n in lengths},
         macs=rows(measured.macs),
-        calls=rows({part: at for part, at in measured.calls.items() if part in working}),
+        calls=rows({part: costs for part, costs in measured.calls.items() if part in with_macs}),
         bytes=rows(measured.bytes),
         params=rows(measured.params),
         uncounted=measured.uncounted,
@@ -84,56 +90,63 @@ def entry_of(subject: Mapping[str, object], measured: Measured) -> Entry:
 
 
 def read_lock(path: Path) -> dict[str, Entry] | None:
-    """The entries by contract; None where there is no file.
+    """The entries by contract; None if there is no file.
 
     Raises:
-        ConfigurationError: when it is damaged, or of a newer schema.
+        DamagedError: when the file cannot be read or is not a valid lock.
+        ConfigurationError: when it has a newer schema.
     """
-    shown = display_path(path)
+    name = display_path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedError(f"{shown}: cannot be read: {error}; {_MEND}") from error
+        raise DamagedError(f"{name}: cannot be read: {error}; {_REMEDY}") from error
     if any(line.startswith(("<<<<<<<", ">>>>>>>", "=======")) for line in text.splitlines()):
-        raise DamagedError(f"{shown}: has conflict marks of a merge; resolve them, or {_MEND}")
+        raise DamagedError(f"{name}: has merge conflict markers; resolve them, or {_REMEDY}")
     try:
         content = parse_object(text)
         schema = content.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise ConfigurationError(
-                f"{shown}: is of schema {schema}, this attnprof reads {SCHEMA}: use a newer one"
+                f"{name}: has schema {schema}, this attnprof reads {SCHEMA} only: upgrade it"
             )
         if schema != SCHEMA:
-            raise UnexpectedError(f"schema is not {SCHEMA}")
+            raise UnexpectedError(f"schema must be {SCHEMA}")
         entries = read_as(_File, content).contracts
-        for name, entry in entries.items():
-            _check(name, entry)
+        for contract, entry in entries.items():
+            _check(contract, entry)
     except (UnexpectedError, ValueError) as error:
-        raise DamagedError(f"{shown}: {error}; {_MEND}") from error
+        raise DamagedError(f"{name}: {error}; {_REMEDY}") from error
     return entries
 
 
 class DamagedError(ConfigurationError):
-    """A lock that `update` of all contracts may replace."""
+    """A lock that cannot be read; `update` of all contracts may replace it."""
 
 
-def _check(name: str, entry: Entry) -> None:
-    place = f"contracts.{name}"
+def _check(contract: str, entry: Entry) -> None:
+    """Check what types alone do not express.
+
+    Raises:
+        UnexpectedError: when lengths, laws or rows of an entry do not match.
+        ValueError: for a part that is not a valid range of layers.
+    """
+    key = f"contracts.{contract}"
     if list(entry.cells) != [str(length) for length in _lengths(entry)]:
-        raise UnexpectedError(f"{place}.cells are not those of subject.len")
+        raise UnexpectedError(f"{key}.cells does not match subject.len")
     for quantity, law in entry.growth.items():
         try:
             is_law = quantity in GROWING and (not law or bool(parse_law(law)))
         except ValueError:
             is_law = False
         if not is_law:
-            raise UnexpectedError(f"{place}.growth.{quantity} is no law")
+            raise UnexpectedError(f"{key}.growth.{quantity} is not a growth law")
     for rows in (entry.macs, entry.calls, entry.bytes, entry.params):
         for part, row in rows.items():
             if len(row) != len(entry.cells):
-                raise UnexpectedError(f"{place}: {part} has not one cost for each length")
+                raise UnexpectedError(f"{key}: {part} must have one cost per length")
         unfold(rows)
 
 
@@ -143,10 +156,10 @@ def _lengths(entry: Entry) -> list[object]:
 
 
 def write_lock(path: Path, change: Callable[[dict[str, Entry] | None], dict[str, Entry]]) -> None:
-    """Replace the lock with what `change` makes of it, while nobody else does.
+    """Replace the lock with what `change` returns for its entries, while no other process may.
 
     Raises:
-        ConfigurationError: when it cannot be written, or what `change` raises.
+        ConfigurationError: when it cannot be written, or when `change` raises it.
     """
     try:
         with _exclusive_lock(path.parent):
@@ -196,7 +209,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 
 def _lines(value: Any, indent: str) -> str:
-    """JSON with a line for each cell and each part, so that a diff shows which changed."""
+    """JSON with one line per cell and per part, so that a diff shows which of them changed."""
     if isinstance(value, dict) and value:
         items = cast("dict[str, Any]", value)
         if (
@@ -206,8 +219,8 @@ def _lines(value: Any, indent: str) -> str:
         ):
             inner = indent + "  "
             lines = [
-                f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}"
-                for k, v in items.items()
+                f"{inner}{json.dumps(key, ensure_ascii=False)}: {_lines(item, inner)}"
+                for key, item in items.items()
             ]
             return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     return json.dumps(value, ensure_ascii=False)

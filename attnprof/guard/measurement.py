@@ -1,4 +1,4 @@
-"""Measures what a contract is about: deterministic costs at its lengths, and how they grow."""
+"""Measures what a contract limits: deterministic counts at its lengths, and their growth."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from attnprof.kernels.seeding import seeded_everywhere
 if TYPE_CHECKING:
     from attnprof.counting.call_profile import CallProfile
 
-MOST_BYTES = 2**28
-"""Real memory, which fake tensors take none of, that longer lengths may have taken before the next:
-numpy's, where a module makes its tables with it."""
+MAX_ADDED_BYTES = 2**28
+"""Resident memory that longer lengths may have added before the next one is skipped. Fake tensors
+take none; tables that a module builds with numpy do."""
 
-MOST_OPERATORS = 8192
-"""In building and running what is measured for the law alone, or twice as many as at the contract's
-lengths: a loop over blocks ends there, on every machine at the same length."""
+MAX_OPERATORS = 8192
+"""Operators that building and running the target may take at a length beyond the contract's; twice
+as many as at the contract's own lengths if that is more. A loop over blocks thus ends at the same
+length on every machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class Cell:
     """Costs at one length.
 
     Attributes:
-        macs: of all operators with a formula.
-        params: parameters.
-        peak_bytes: the most that tensors of one call take at one time, in one thread.
+        macs: MACs of all operators with a formula.
+        params: number of parameters.
+        peak_bytes: the most bytes that tensors of one call take at a time, in one thread.
     """
 
     macs: int
@@ -52,19 +53,19 @@ class Cell:
 
 @dataclass(slots=True)
 class Measured:
-    """All that one contract's check needs to know; it crosses from one process to another.
+    """Everything that the check of one contract needs; can be pickled.
 
     Attributes:
-        cells: by length.
-        growth: of `macs` and `peak_bytes`.
-        calls: of operators, by `place operator`, by length.
-        macs: by `place operator`, by length.
-        bytes: at the peak, by `place operator dtype`, by length.
-        params: by module, by length.
-        uncounted: operators without a formula, with their calls.
-        versions: of what was used.
-        problem: why it could not be measured; empty where it was.
-        problem_kind: of the problem: of what the contract says, or of running it.
+        cells: costs by length.
+        growth: growth of `macs` and `peak_bytes`.
+        calls: calls of operators, by `module operator` and length.
+        macs: MACs by `module operator` and length.
+        bytes: bytes at the peak, by `module operator dtype` and length.
+        params: parameters by module and length.
+        uncounted: operators without a MAC formula, with their calls.
+        versions: versions of packages that counts depend on.
+        problem: why the contract could not be measured; empty if it was.
+        problem_kind: `config` for a problem in the contract, `measurement` for one in running it.
     """
 
     cells: dict[int, Cell] = field(default_factory=dict[int, Cell])
@@ -80,12 +81,12 @@ class Measured:
 
 
 def modules(contracts: Iterable[Contract]) -> list[str]:
-    """What measuring these imports, for it to be imported once."""
+    """Modules that measuring these contracts imports, so that they can be imported once."""
     from attnprof.measure.worker_tasks import model_modules
 
     targets = [contract.target for contract in contracts]
     targets += [contract.time.reference for contract in contracts if contract.time]
-    # torch imports its compiler with the first fake tensor: in every fork, if not before.
+    # The first fake tensor imports torch's compiler: in every fork, unless it is imported before.
     loaded = ["torch", "torch._dynamo", "attnprof.counting.call_profile"]
     loaded.append("attnprof.kernels.custom.python_object")
     loaded += model_modules(name for name in targets if not kernels.is_custom(name))
@@ -95,15 +96,15 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
 
 
 def measure(contract: Contract, folder: Path) -> Measured:
-    """The costs of a contract, in a process of its own: it goes to the folder and stays there."""
+    """Measure a contract in its own process, whose current folder becomes the given one."""
     os.chdir(folder)
     try:
         case = case_of(contract.target, contract.lengths[0], contract.options)
     except UsageError as error:
         key = key_of(error, contract.options)
         value = "" if key == "target" and str(error.value) == contract.target else error.value
-        said = f" = {value}" if value else ""
-        return Measured(problem=f"{key}{said}: {error.expected}", problem_kind="config")
+        setting = f"{key} = {value}" if value else key
+        return Measured(problem=f"{setting}: {error.expected}", problem_kind="config")
     except Exception as error:
         return Measured(problem=describe_error(error), problem_kind="config")
     return measure_contract(case, contract.lengths)
@@ -111,23 +112,23 @@ def measure(contract: Contract, folder: Path) -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What is remembered of one length.
+    """The measurement at one length.
 
     Attributes:
         cell: the costs.
-        has_holes: whether operators without a formula are left out of the MACs.
-        operators: that building and running it took.
-        seconds: of the processor, for the same.
+        has_uncounted: whether there are operators without a MAC formula.
+        operators: number of operators in building and running the target.
+        seconds: CPU seconds for building and running the target.
     """
 
     cell: Cell
-    has_holes: bool
+    has_uncounted: bool
     operators: int
     seconds: float
 
 
 def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
-    """Costs of a case at all lengths, and their growth, in this process."""
+    """Measure a case at all lengths, and its growth, in this process."""
     measured = Measured(versions=_versions())
     probe = _ContractProbe(case, measured)
     for seq_len in lengths:
@@ -139,8 +140,8 @@ def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
             measured.problem_kind = "measurement"
             return measured
     probe.set_budget()
-    # What is not counted may grow faster than what is, and so may bytes inside an operator that
-    # are not known.
+    # Operators without a MAC formula may grow faster than the others, and so may the unknown bytes
+    # that some operators allocate internally.
     unknown = ObservedGrowth(None, lengths[-1])
     measured.growth["macs"] = unknown if measured.uncounted else observe_growth(lengths, probe.macs)
     measured.growth["peak_bytes"] = (
@@ -150,14 +151,14 @@ def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
 
 
 class _ContractProbe:
-    """Runs a case at the lengths of its contract, then at longer ones within a budget of work.
+    """Runs a case at its contract's lengths, then at longer ones within a budget of work.
 
     Args:
         case: the contract's case, at any length.
-        measured: takes in what the contract's own lengths cost.
+        measured: receives the costs at the contract's lengths.
 
     Attributes:
-        unknown_inside: operators that allocate bytes inside which are not known.
+        unknown_inside: operators that allocate an unknown number of bytes internally.
     """
 
     def __init__(self, case: Case, measured: Measured) -> None:
@@ -165,7 +166,7 @@ class _ContractProbe:
         self._case = case
         self._measured = measured
         self._probes: dict[int, _Probe | None] = {}
-        self._max_operators = MOST_OPERATORS
+        self._max_operators = MAX_OPERATORS
         self._memory_before = 0
 
     def measure(self, seq_len: int) -> None:
@@ -185,18 +186,18 @@ class _ContractProbe:
         self.unknown_inside |= profile.unknown_inside
 
     def set_budget(self) -> None:
-        """Allow longer lengths twice the operators of the contract's, and some more memory."""
+        """Set the work budget of longer lengths from that of the contract's lengths."""
         operators = [probe.operators for probe in self._probes.values() if probe is not None]
-        self._max_operators = max([MOST_OPERATORS, *(2 * number for number in operators)])
+        self._max_operators = max([MAX_OPERATORS, *(2 * number for number in operators)])
         self._memory_before = _max_resident_bytes()
 
     def macs(self, seq_len: int) -> int | None:
-        """MACs at any length; None where some are not counted, or where it does not run."""
+        """MACs at a length; None if the target does not run, or an operator has no formula."""
         probe = self._probe_beyond(seq_len)
-        return None if probe is None or probe.has_holes else probe.cell.macs
+        return None if probe is None or probe.has_uncounted else probe.cell.macs
 
     def peak_bytes(self, seq_len: int) -> int | None:
-        """Peak bytes at any length; None where it does not run."""
+        """Peak bytes at a length; None if the target does not run."""
         probe = self._probe_beyond(seq_len)
         return None if probe is None else probe.cell.peak_bytes
 
@@ -204,7 +205,7 @@ class _ContractProbe:
         if seq_len not in self._probes:
             self._probes[seq_len] = None
             if self._is_within_budget(seq_len):
-                # An error at a longer length ends what can be known of the law.
+                # An error at a longer length only ends the check of the law.
                 with suppress(Exception):
                     self._run(seq_len, is_contract_length=False)
         return self._probes[seq_len]
@@ -214,7 +215,7 @@ class _ContractProbe:
         operators = {n: probe.operators for n, probe in known.items()}
         seconds = {n: probe.seconds for n, probe in known.items()}
         is_short = expected_work(operators, seq_len) <= self._max_operators
-        is_small = _max_resident_bytes() - self._memory_before <= MOST_BYTES
+        is_small = _max_resident_bytes() - self._memory_before <= MAX_ADDED_BYTES
         return is_short and is_small and not loops_in_python(operators, seconds, seq_len)
 
     def _run(
@@ -234,7 +235,7 @@ class _ContractProbe:
 
 
 def _max_resident_bytes() -> int:
-    """The most memory that this process has had in RAM so far; 0 where that is not reported."""
+    """Peak resident memory of this process so far; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:
@@ -245,33 +246,36 @@ def _max_resident_bytes() -> int:
 
 @contextmanager
 def _gc_disabled() -> Generator[None]:
-    """What is in cycles lives on to the end, whatever has run before; output mixes with nothing."""
+    """Disable the garbage collector, so that peaks do not depend on when it runs.
+
+    Objects in reference cycles then live until the end. Output of the target goes to stderr.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
-        gc.collect(0)  # what has been made meanwhile
+        gc.collect(0)  # objects created meanwhile
         if was_enabled:
             gc.enable()
 
 
 def _hint(case: Case) -> str:
-    """What may help where the inputs of the user's own were guessed."""
+    """A remedy where the inputs of a custom kernel were guessed; else empty."""
     name = case.kernel
     if not kernels.is_custom(name) or ".json" in name or "(" in name:
         return ""
-    return ' (inputs were taken from its signature; input = "x=batch,len,64" describes them)'
+    return ' (inputs were guessed from its signature; describe them with input = "x=batch,len,64")'
 
 
 def _profiled(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, int], int]:
-    """What one call does and holds, parameters by module, and operators that building it took."""
+    """The profile of one call, parameters by module, and the number of operators in building."""
     from attnprof.counting.call import Call
     from attnprof.counting.call_profile import OperatorCounter, profile_call
     from attnprof.measure.breakdown import on_fake_or_real
 
-    def both(call: Call) -> tuple[CallProfile, dict[str, int]]:
+    def profile_and_params(call: Call) -> tuple[CallProfile, dict[str, int]]:
         params: Counter[str] = Counter()
         for name, parameter in call.module.named_parameters():
             params[name.rpartition(".")[0]] += parameter.numel()
@@ -287,7 +291,7 @@ def _profiled(case: Case, *, may_be_real: bool) -> tuple[CallProfile, dict[str, 
         with built:
             return kernels.find(case.kernel).build(case.workload)
 
-    profile, params = on_fake_or_real(case, both, build, may_be_real=may_be_real)
+    profile, params = on_fake_or_real(case, profile_and_params, build, may_be_real=may_be_real)
     return profile, params, built.calls
 
 

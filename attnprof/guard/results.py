@@ -1,4 +1,4 @@
-"""What the check of a contract comes to."""
+"""The result of checking a contract: its status, breaches, likely causes and notes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 from attnprof.guard.contract import Quantity
 
 Status = Literal["kept", "broken", "undecided", "misconfigured", "failed"]
-"""Of a contract: undecided is a time that more rounds would have to decide; misconfigured is what
-the contract names and cannot be used, failed what could not be measured."""
+"""Of a contract. `undecided`: its time is too close to the limit for a verdict. `misconfigured`: it
+names something that cannot be used. `failed`: it could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class Step:
     """A cost that changed, at one length.
 
     Attributes:
-        seq_len: tokens.
-        was: what is locked, or the budget.
-        now: what is measured.
+        seq_len: the length in tokens.
+        was: the locked cost, or the budget.
+        now: the measured cost.
     """
 
     seq_len: int
@@ -32,14 +32,14 @@ class Breach:
     """One term of a contract that is broken.
 
     Attributes:
-        term: the key of the contract, as `macs`, `growth.macs` or `max.peak_bytes`; `lock` for what
-            is missing or stale.
-        quantity: that is meant; None for the lock.
-        says: the sentence.
-        allowed: as the contract writes it; empty where nothing is written.
-        steps: costs that are past it, by length.
-        where: the parts whose cost changed, most first.
-        mend: what to write, and the command to run then.
+        term: the contract's key, such as `macs`, `growth.macs` or `max.peak_bytes`; `lock` for a
+            missing or stale entry of the lock.
+        quantity: the cost that it limits; None for `lock`, `time` and `uncounted`.
+        says: the breach as a sentence.
+        allowed: the limit as the contract writes it; empty if it has none.
+        steps: the costs that break it, by length.
+        where: the parts whose cost changed, the largest change first.
+        mend: remedies: what to change, and the command to run afterwards.
     """
 
     term: str
@@ -53,19 +53,19 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the check of one contract comes to.
+    """The result of checking one contract.
 
     Attributes:
-        name: of the contract.
-        file: that it stands in, relative to the folder that one works in where it can be.
-        line: of its table.
-        breaches: terms that are broken.
-        causes: what the evidence shows of them, likeliest first.
+        name: the contract's name.
+        file: the file that defines it, relative to the current folder if it is inside.
+        line: the line of its table, from 1.
+        breaches: the terms that are broken.
+        causes: their likely causes as sentences, the likeliest first.
         notes: improvements, and what could not be decided.
-        problem: why it could not be measured; empty where it was.
-        is_misconfigured: whether the problem is what the contract says.
-        is_undecided: whether its time is too near its limit to tell.
-        facts: what was measured, in a few words.
+        problem: why the contract could not be measured; empty if it was.
+        is_misconfigured: whether the problem is in the contract itself.
+        is_undecided: whether its time is too close to the limit for a verdict.
+        facts: the measured laws and the time ratio, in a few words.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Result:
 
     @property
     def status(self) -> Status:
-        """In one word."""
+        """The verdict; a breach takes precedence over a problem, and a problem over undecided."""
         if self.breaches:
             return "broken"
         if self.problem:

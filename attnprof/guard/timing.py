@@ -1,4 +1,4 @@
-"""Time as a ratio within one run: rounds that run both, until the interval clears the limit."""
+"""Times target and reference in the same rounds, until the ratio's interval clears the limit."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from attnprof.measure.busy_processes import snapshot
 from attnprof.measure.disturbance import describe_disturbance_of, surroundings_here
 
 MAX_SECONDS = 30.0
-"""Rounds of one race end here; what is undecided then stays so."""
+"""The time budget of one run; a ratio that is undecided after it stays undecided."""
 
-_PATTERNS = ("window", "dilation", "global_tokens", "scope", "input")
-"""Options of the target alone: the reference is measured without, where it is none of ours."""
+_TARGET_OPTIONS = ("window", "dilation", "global_tokens", "scope", "input")
+"""Options of the target's pattern and inputs: they do not apply to a reference that is a custom
+kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRatio:
-    """How long the target took, as a part of the reference's time.
+    """The target's time divided by the reference's.
 
     Attributes:
-        ratio: with its interval at 99 %.
-        rounds: that ran both and that nothing else disturbed.
-        withheld: why nothing follows from it; empty where something does.
+        ratio: the median with its 99 % interval.
+        rounds: rounds that timed both without disturbance by other processes.
+        withheld: why no verdict follows from it; empty if one does.
     """
 
     ratio: Interval
@@ -42,7 +43,7 @@ class TimeRatio:
     withheld: str = ""
 
     def outcome(self, limit: float) -> Literal["kept", "broken", "undecided"]:
-        """Whether the whole interval is on one side of the limit."""
+        """`kept` or `broken` if the whole interval is on one side of the limit."""
         if self.withheld:
             return "undecided"
         if self.ratio.low > limit:
@@ -53,11 +54,11 @@ class TimeRatio:
 def time_against_reference(
     contract: Contract, folder: Path, max_seconds: float = MAX_SECONDS
 ) -> TimeRatio:
-    """Time a contract's target and its reference in turn, in a process of its own.
+    """Time a contract's target and its reference in alternating calls; changes to the folder.
 
     Raises:
         UsageError: when the reference cannot be used.
-        MeasurementError: when one of the two cannot be run.
+        MeasurementError: when one of the two fails or computes a wrong result.
     """
     import torch
 
@@ -69,12 +70,12 @@ def time_against_reference(
     target = case_of(contract.target, limit.at, contract.options)
     reference = _reference_case(contract, limit)
     calls = {
-        name: _right_call(name, case)
+        name: _checked_call(name, case)
         for name, case in (("target", target), ("reference", reference))
     }
 
     def is_settled(times: Mapping[str, list[int]]) -> bool:
-        return len(times) < 2 or _raced(times).outcome(limit.max) != "undecided"
+        return len(times) < 2 or _time_ratio(times).outcome(limit.max) != "undecided"
 
     processes = snapshot()
     measured = measure_rounds(
@@ -86,20 +87,25 @@ def time_against_reference(
     )
     for name, error in measured.failures.items():
         raise MeasurementError(f"the {name} cannot be timed: {describe_error(error)}")
-    seen = measured.disturbance
-    reason = describe_disturbance_of(seen, torch.get_num_threads, processes) * seen.is_withheld
-    return _raced(measured.times, reason)
+    disturbance = measured.disturbance
+    reason = (
+        describe_disturbance_of(disturbance, torch.get_num_threads, processes)
+        if disturbance.is_withheld
+        else ""
+    )
+    return _time_ratio(measured.times, reason)
 
 
 def confirmed_time_ratio(
     contract: Contract, folder: Path, workers: Workers, timeout: float
 ) -> TimeRatio:
-    """A race; one that breaks the limit is run anew in another process, and has to break it again.
+    """The time ratio; if it breaks the limit, that of a second run in another process.
 
-    A process may have its tensors at addresses that cost it a tenth: another has not the same.
+    Memory addresses of tensors alone can cost a process a tenth of its time; another process has
+    others, so a breach must occur in both.
 
     Raises:
-        AttnprofError: when it cannot be run.
+        AttnprofError: when the target or the reference cannot be timed.
     """
     limit = contract.time
     assert limit is not None
@@ -111,30 +117,31 @@ def confirmed_time_ratio(
     return workers.run(time_against_reference, contract, folder, max_seconds=timeout).result
 
 
-def _right_call(name: str, case: Case) -> Call:
-    """A call to be timed; one of a built-in kernel computes what its pattern says.
+def _checked_call(name: str, case: Case) -> Call:
+    """The call to time, after checking a built-in kernel's output against its pattern.
 
     Raises:
-        MeasurementError: when its output is wrong.
+        MeasurementError: when the output is wrong.
     """
     wrong = "" if kernels.is_custom(case.kernel) else worker_tasks.wrong_output(case)
     if wrong:
-        raise MeasurementError(f"the {name} is wrong: {wrong}")
+        raise MeasurementError(f"the {name} computes a wrong result: {wrong}")
     return kernels.find(case.kernel).build(case.workload)
 
 
-def _raced(times: Mapping[str, list[int]], withheld: str = "") -> TimeRatio:
+def _time_ratio(times: Mapping[str, list[int]], withheld: str = "") -> TimeRatio:
     target, reference = times["target"], times["reference"]
     return TimeRatio(paired_ratio(target, reference), len(target), withheld)
 
 
 def _reference_case(contract: Contract, limit: TimeLimit) -> Case:
-    is_own = kernels.is_custom(limit.reference)
-    options = {
-        name: value
-        for name, value in contract.options.items()
-        if name not in (_PATTERNS if is_own else ("input",))
-    }
+    """The reference's case: with the target's options, except those that do not apply to it.
+
+    Raises:
+        UsageError: when the reference cannot be used.
+    """
+    ignored = _TARGET_OPTIONS if kernels.is_custom(limit.reference) else ("input",)
+    options = {name: value for name, value in contract.options.items() if name not in ignored}
     try:
         return case_of(limit.reference, limit.at, options)
     except UsageError as error:

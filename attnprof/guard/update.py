@@ -1,4 +1,4 @@
-"""`init` and `update`: locks what is measured now."""
+"""`init` and `update`: write measured costs to the lock."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from attnprof.measure import Observer
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What an update of the lock comes to.
+    """The result of writing the lock.
 
     Attributes:
-        differences: lines of what changed, by contract; empty for one that did not.
-        failures: contracts that could not be measured, whose entries are as they were.
+        differences: lines that describe the changes, by contract; empty if nothing changed.
+        failures: contracts that could not be measured; their entries are unchanged.
     """
 
     differences: dict[str, list[str]]
@@ -31,7 +31,7 @@ class Update:
 
     @property
     def exit_code(self) -> int:
-        """As of a check."""
+        """0, or 2 or 3 where a contract could not be measured, as of a check."""
         return Check(self.failures).exit_code
 
 
@@ -43,14 +43,14 @@ def init(
     timeout: float = DEFAULT_TIMEOUT_S,
     observe: Observer = lambda activity, done: None,
 ) -> Update:
-    """Measure contracts, and write the first lock.
+    """Measure contracts and write the first lock.
 
     Raises:
-        ConfigurationError: when there is one already.
+        ConfigurationError: when there is a lock already, or it cannot be written.
     """
     path = configuration.lock_path
     refusal = ConfigurationError(
-        f"{display_path(path)}: there is a lock already; `attnprof guard update` renews it"
+        f"{display_path(path)}: already exists; run `attnprof guard update` to update it"
     )
     if path.exists():
         raise refusal
@@ -75,18 +75,19 @@ def update(
     timeout: float = DEFAULT_TIMEOUT_S,
     observe: Observer = lambda activity, done: None,
 ) -> Update:
-    """Measure contracts, and lock what is measured; the entries of others stay.
+    """Measure contracts and write their costs to the lock; entries of other contracts stay.
 
-    Where these are all contracts, entries without one are left out, and a damaged lock is replaced.
+    If these are all contracts, entries without a contract are removed, and a damaged lock is
+    replaced.
 
     Raises:
         ConfigurationError: when the lock cannot be read or written.
     """
-    is_whole = len(contracts) == len(configuration.contracts)
+    is_complete = len(contracts) == len(configuration.contracts)
     try:
         read_lock(configuration.lock_path)
     except DamagedError:
-        if not is_whole:
+        if not is_complete:
             raise
     measured = dict(measure_all(configuration, contracts, workers, timeout, observe))
     failures, entries = _entries(contracts, measured)
@@ -98,11 +99,11 @@ def update(
             {name: differences_of(before.get(name), entry) for name, entry in entries.items()}
         )
         kept = before
-        if is_whole:
+        if is_complete:
             kept = {name: e for name, e in before.items() if name in configuration.contracts}
             differences.update(
                 {
-                    name: ["left out: there is no such contract"]
+                    name: ["removed from the lock: no contract has this name"]
                     for name in before
                     if name not in kept
                 }
@@ -117,13 +118,13 @@ def update(
 def _entries(
     contracts: Iterable[Contract], measured: dict[str, Measured]
 ) -> tuple[tuple[Result, ...], dict[str, Entry]]:
-    """Contracts that could not be measured, and the entries of the others."""
+    """The results of contracts that could not be measured, and the entries of the others."""
     failures: list[Result] = []
     entries: dict[str, Entry] = {}
     for contract in contracts:
-        one = measured[contract.name]
-        if one.problem:
-            failures.append(result_of(contract, None, one, ""))
+        costs = measured[contract.name]
+        if costs.problem:
+            failures.append(result_of(contract, None, costs, ""))
         else:
-            entries[contract.name] = entry_of(contract.subject, one)
+            entries[contract.name] = entry_of(contract.subject, costs)
     return tuple(failures), entries

@@ -109,7 +109,7 @@ def test_the_hook_lets_a_commit_pass_and_refuses_a_broken_contract(guarded: Path
     make_quadratic(guarded)
     refused = bash("git commit -qam second", guarded, **identity)
     assert refused.returncode == 1
-    assert "encoder: MACs are quadratic in the length" in refused.stderr
+    assert "encoder: MACs grow quadratically with length" in refused.stderr
     assert bash("git log --oneline | wc -l", guarded).stdout.strip() == "1"
 
 

@@ -1,4 +1,4 @@
-"""Laws of modules that are not ours, known from their source: packages of PyPI."""
+"""Growth laws of attention modules from PyPI, known from their source code."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def measured(build: Any, lengths: tuple[int, ...] = LENGTHS) -> Measured:
         return measure_contract(case_of(name, lengths[0], {}), lengths)
 
 
-def laws(of: Measured) -> tuple[str, str]:
-    return str(of.growth["macs"].law), str(of.growth["peak_bytes"].law)
+def laws(measurement: Measured) -> tuple[str, str]:
+    return str(measurement.growth["macs"].law), str(measurement.growth["peak_bytes"].law)
 
 
 class Grid(nn.Module):
-    """Attention along the axes of a grid that the tokens are laid out on."""
+    """Attention along the axes of a grid of tokens."""
 
     def __init__(self, inner: nn.Module, axes: int, side: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def axial_of_bits(seq_len: int) -> nn.Module:
 
 
 KNOWN = {
-    # keys and values are projected to 64 or to some log n tokens
+    # keys and values are projected to 64 tokens, or to a multiple of log n
     linformer: ("linear", "linear"),
     linformer_of_log: ("n log n", "n log n"),
     # 64 landmarks
@@ -98,7 +98,7 @@ KNOWN = {
     # three windows of 128 keys, or of sqrt n
     local: ("linear", "linear"),
     local_of_root: ("n sqrt n", "n sqrt n"),
-    # all pairs; the scores as a whole, or a chunk of them at a time
+    # all pairs; all scores at once, or one chunk at a time
     plain: ("quadratic", "quadratic"),
     in_chunks: ("quadratic", "linear"),
     # a row and a column of a square, one axis after the other
@@ -109,26 +109,26 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("build", KNOWN, ids=lambda build: build.__name__)
-def test_the_law_is_that_of_the_source(build: Any) -> None:
-    found = measured(build)
-    assert not found.problem
-    assert not found.uncounted
-    assert laws(found) == KNOWN[build]
+def test_the_measured_law_is_that_of_the_source(build: Any) -> None:
+    measurement = measured(build)
+    assert not measurement.problem
+    assert not measurement.uncounted
+    assert laws(measurement) == KNOWN[build]
 
 
-def test_a_module_that_takes_squares_only_is_told_by_fourfolds() -> None:
+def test_a_module_for_square_lengths_gets_its_law_from_fourfold_lengths() -> None:
     assert laws(measured(axial_of_squares, QUADRUPLED)) == ("n sqrt n", "n sqrt n")
 
 
 @pytest.mark.parametrize(
     ("build", "terms"),
     [
-        # four projections of 64 by 64, keys and values to 64 tokens, scores and mixing of 64 keys
+        # four projections of 64 by 64, keys and values to 64 tokens, scores and sums over 64 keys
         (linformer, (0, 4 * 64**2 + 2 * 64 * 64 + 2 * 64 * 64, 0)),
         (local, (0, 4 * 64**2 + 2 * 64 * 3 * 128, 0)),
         (plain, (0, 4 * 64**2, 2 * 64)),
     ],
     ids=["linformer", "local", "plain"],
 )
-def test_macs_are_the_polynomial_of_the_source(build: Any, terms: tuple[int, ...]) -> None:
+def test_the_polynomial_of_macs_is_that_of_the_source(build: Any, terms: tuple[int, ...]) -> None:
     assert measured(build).growth["macs"].terms == tuple(map(Fraction, terms))

@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""Reading contracts: what is accepted, and the errors for what is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnprof.guard.config import read_configuration
 from attnprof.guard.contract import ConfigurationError
 
 
-def test_a_contract_of_the_issue_is_read_from_pyproject(tmp_path: Path) -> None:
+def test_every_key_of_a_contract_is_read_from_pyproject(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "x"\n\n[tool.attnprof.guard.encoder]\ntarget = "mypkg.attn:build"\n'
         "len = [1024, 2048, 4096, 8192]\n"
@@ -21,19 +21,19 @@ def test_a_contract_of_the_issue_is_read_from_pyproject(tmp_path: Path) -> None:
         'time = { reference = "bert-sdpa", at = 4096, max = 0.6 }\nuncounted = "forbid"\n'
     )
     configuration = read_configuration(start=tmp_path)
-    (read,) = configuration.contracts.values()
+    (encoder,) = configuration.contracts.values()
     assert configuration.lock_path == tmp_path / "attnprof.lock.json"
-    assert (read.name, read.line, read.target) == ("encoder", 4, "mypkg.attn:build")
-    assert read.lengths == (1024, 2048, 4096, 8192)
-    assert str(read.growth["macs"]) == "linear"
-    assert str(read.growth["peak_bytes"]) == "n log n"
-    assert read.budgets == {"peak_bytes": 512 * 2**20}
-    assert read.time is not None
-    assert (read.time.reference, read.time.at, read.time.max) == ("bert-sdpa", 4096, 0.6)
-    assert read.forbids_uncounted
+    assert (encoder.name, encoder.line, encoder.target) == ("encoder", 4, "mypkg.attn:build")
+    assert encoder.lengths == (1024, 2048, 4096, 8192)
+    assert str(encoder.growth["macs"]) == "linear"
+    assert str(encoder.growth["peak_bytes"]) == "n log n"
+    assert encoder.budgets == {"peak_bytes": 512 * 2**20}
+    assert encoder.time is not None
+    assert (encoder.time.reference, encoder.time.at, encoder.time.max) == ("bert-sdpa", 4096, 0.6)
+    assert encoder.forbids_uncounted
 
 
-def test_contracts_are_found_from_a_folder_below_and_both_files_are_read(tmp_path: Path) -> None:
+def test_both_files_are_found_from_a_folder_below_them(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(SDPA)
     (tmp_path / "pyproject.toml").write_text(EAGER.replace("[guard", "[tool.attnprof.guard"))
     below = tmp_path / "src" / "pkg"
@@ -44,30 +44,30 @@ def test_contracts_are_found_from_a_folder_below_and_both_files_are_read(tmp_pat
     assert set(configuration.contracts) == {"sdpa", "eager"}
 
 
-WRONG = {
-    'growth.macs = "cubicish"': r":4: guard.a.growth.macs = 'cubicish': constant, linear",
-    'growth.params = "linear"': r":4: guard.a.growth.params: there is no such key",
-    'growth = "linear"': r":4: guard.a.growth = 'linear': a law for each quantity",
-    'growht.macs = "linear"': r":4: guard.a.growht: .*did you mean growth\?",
-    'macs = "1%"': r""":4: guard.a.macs = '1%': "\+1%", "±0%" """.strip(),
+ERRORS = {
+    'growth.macs = "cubicish"': r":4: guard.a.growth.macs = 'cubicish': must be constant, linear",
+    'growth.params = "linear"': r":4: guard.a.growth.params: unknown key",
+    'growth = "linear"': r":4: guard.a.growth = 'linear': must be a table with a law per quantity",
+    'growht.macs = "linear"': r":4: guard.a.growht: unknown key; did you mean growth\?",
+    'macs = "1%"': r""":4: guard.a.macs = '1%': must be "\+1%", "±0%" """.strip(),
     "macs = 3": r":4: guard.a.macs = 3: ",
     'max.peak_bytes = "512 MB/s"': r":4: guard.a.max.peak_bytes = .*\"512 MiB\"",
     "max.macs = -1": r":4: guard.a.max.macs = -1: .*\"3 GMac\"",
-    'time = { reference = "bert-sdpa" }': r":4: guard.a.time.at: a length in tokens",
+    'time = { reference = "bert-sdpa" }': r":4: guard.a.time.at: must be a length in tokens",
     'time = { reference = "bert-sdpb", at = 512, max = 1 }': r"time.reference .*mean bert-sdpa",
-    'time = { reference = "bert-sdpa", at = 512, max = 0 }': r"time.max = 0: a ratio above 0",
-    'uncounted = "maybe"': r":4: guard.a.uncounted = 'maybe': \"forbid\" or \"allow\"",
-    'device = "cuda"': r":4: guard.a.device = 'cuda': contracts are counted without one",
-    "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: one value",
+    'time = { reference = "bert-sdpa", at = 512, max = 0 }': r".max = 0: must be a ratio above 0",
+    'uncounted = "maybe"': r":4: guard.a.uncounted = 'maybe': must be \"forbid\" or \"allow\"",
+    'device = "cuda"': r":4: guard.a.device = 'cuda': contracts are counted without a device",
+    "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: must be one value",
     'window = "7"': r":4: guard.a.window = '7': an even number of keys",
     'dtype = "float31"': r":4: guard.a.dtype = 'float31': did you mean float32\?",
     'input = "x=batch,len"': r":4: guard.a.input = .*applies to custom kernels only",
-    'hf = "x.json"': r":2: guard.a.target: name what is measured.*one of the two",
+    'hf = "x.json"': r":2: guard.a.target: set target or hf, not both",
 }
 
 
-@pytest.mark.parametrize(("line", "expected"), WRONG.items(), ids=WRONG.keys())
-def test_what_is_wrong_is_told_in_a_line_with_file_and_key(
+@pytest.mark.parametrize(("line", "expected"), ERRORS.items(), ids=ERRORS.keys())
+def test_an_error_in_a_contract_is_one_line_with_file_and_key(
     tmp_path: Path, line: str, expected: str
 ) -> None:
     path = tmp_path / "attnprof.toml"
@@ -83,20 +83,22 @@ def test_what_is_wrong_is_told_in_a_line_with_file_and_key(
     ("content", "expected"),
     [
         (SDPA + SDPA, "twice"),
-        ("", "no contract: write one"),
-        ("guard = 3", "guard is no table"),
-        ("[guard.a", "is no TOML"),
-        ("[guard.a]\nlen = [256]\n", "guard.a.target: name what is measured"),
-        ('[guard.a]\ntarget = "bert-sdpa"\n', "guard.a.len: lengths in tokens"),
-        ('[guard.a]\ntarget = "bert-sdpa"\nlen = [true]\n', "guard.a.len = True: lengths"),
+        ("", "no contract found; write one"),
+        ("guard = 3", "guard is not a table"),
+        ("[guard.a", "is not valid TOML"),
+        ("[guard.a]\nlen = [256]\n", "guard.a.target: is missing; set target = "),
+        ('[guard.a]\ntarget = "bert-sdpa"\n', "guard.a.len: must be lengths in tokens"),
+        ('[guard.a]\ntarget = "bert-sdpa"\nlen = [true]\n', "guard.a.len = True: must be lengths"),
         ('[guard.a]\ntarget = "bert-sdpa"\nlen = "1k:2"\n', "guard.a.len = '1k:2'"),
         ('[guard.a]\ntarget = "bert-sdpb"\nlen = 256\n', "did you mean bert-sdpa"),
-        ('[guard.a]\nhf = "no.json"\nlen = 256\n', "guard.a.hf = 'no.json': there is no"),
-        ('[guard."a b"]\ntarget = "bert-sdpa"\nlen = 256\n', "a name is made of letters"),
-        ("[guard]\na = 3\n", "a contract is a table"),
+        ('[guard.a]\nhf = "no.json"\nlen = 256\n', "guard.a.hf = 'no.json': no such file: "),
+        ('[guard."a b"]\ntarget = "bert-sdpa"\nlen = 256\n', "a contract's name has only letters"),
+        ("[guard]\na = 3\n", "a contract must be a table"),
     ],
 )
-def test_files_without_a_contract_to_use(tmp_path: Path, content: str, expected: str) -> None:
+def test_a_file_without_a_usable_contract_is_an_error(
+    tmp_path: Path, content: str, expected: str
+) -> None:
     path = tmp_path / "attnprof.toml"
     path.write_text(content)
     with pytest.raises(ConfigurationError, match=expected):
@@ -106,5 +108,5 @@ def test_files_without_a_contract_to_use(tmp_path: Path, content: str, expected:
 def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(SDPA)
     (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.guard"))
-    with pytest.raises(ConfigurationError, match=r"one of this name in .*attnprof\.toml already"):
+    with pytest.raises(ConfigurationError, match=r"is defined twice, first in .*attnprof\.toml; "):
         read_configuration(start=tmp_path)

@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""`attnprof guard` as a command: output, exit codes, signals, and GitHub's variables."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from attnprof.guard import check as guard_check
 from attnprof.guard.lockfile import read_lock
 
 MASKED = contract("masked", "longformer-masked", [256, 512])
-"""Without transformers, whose import takes seconds."""
+"""A kernel without transformers, whose import takes seconds."""
 
 
-def test_the_command_line_inits_checks_and_updates(tmp_path: Path) -> None:
+def test_init_check_and_update_work_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(MASKED)
     done = attnprof("guard", "init", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
@@ -53,13 +53,13 @@ def test_the_command_line_inits_checks_and_updates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("check",), "no contract: write one"),
-        (("check", "--config", "no.toml"), "no.toml: there is no such file"),
+        (("check",), "no contract found; write one"),
+        (("check", "--config", "no.toml"), "no.toml: no such file"),
         (("check", "--format", "xml"), "--format xml: choose from"),
         (("chek",), "No such command 'chek'"),
     ],
 )
-def test_bad_words_are_one_line_and_exit_code_2(
+def test_a_usage_error_is_one_line_with_exit_code_2(
     tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     done = attnprof("guard", *words, cwd=tmp_path)
@@ -68,7 +68,7 @@ def test_bad_words_are_one_line_and_exit_code_2(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_has_seen_enough_changes_no_verdict(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_does_not_change_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(MASKED)
     command = f"{ATTNPROF} guard check | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -90,7 +90,7 @@ class Net(nn.Module):
 """
 
 
-def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
+def test_an_interrupted_check_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(WAITING)
     (tmp_path / "attnprof.toml").write_text(
         "".join(contract(f"waits{index}", "net:Net", [64]) for index in range(5))
@@ -101,12 +101,12 @@ def test_an_interrupted_check_waits_for_nobody(tmp_path: Path) -> None:
         while process.poll() is None and not (tmp_path / "begun").exists():
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=guard_check.DEFAULT_TIMEOUT_S / 2)
+        _, message = process.communicate(timeout=guard_check.DEFAULT_TIMEOUT_S / 2)
     assert process.returncode == 130
-    assert said == "attnprof: interrupted; nothing was written\n"
+    assert message == "attnprof: interrupted; nothing was written\n"
 
 
-def test_a_summary_that_cannot_be_written_changes_no_verdict(tmp_path: Path) -> None:
+def test_a_summary_that_cannot_be_written_does_not_change_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(MASKED)
     done = attnprof(
         *("guard", "check"),
@@ -131,5 +131,5 @@ def test_reading_the_contracts_loads_no_torch(tmp_path: Path) -> None:
     assert done.stdout == "False\n"
 
 
-def test_read_lock_of_no_file(tmp_path: Path) -> None:
+def test_a_missing_lock_is_read_as_none(tmp_path: Path) -> None:
     assert read_lock(tmp_path / "attnprof.lock.json") is None

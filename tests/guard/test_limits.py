@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""Limits of contracts: growth laws, allowances and budgets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_laws_are_ordered_by_how_fast_they_grow() -> None:
 @pytest.mark.parametrize(
     "word", ["constant", "linear", "n log n", "n sqrt n", "quadratic", "n^1.5"]
 )
-def test_a_law_is_written_as_it_is_read(word: str) -> None:
+def test_a_law_prints_as_text_that_reads_back_as_the_same_law(word: str) -> None:
     assert parse_law(str(parse_law(word))) == parse_law(word)
 
 
-def test_laws_that_growth_names_are_laws_here() -> None:
+def test_laws_named_from_doublings_can_be_read_as_limits() -> None:
     costs = {
         "n": lambda n: 7 * n + 3,
         "n·log n": lambda n: n * n.bit_length() * 5 + 9 * n,
@@ -43,12 +43,12 @@ def test_laws_that_growth_names_are_laws_here() -> None:
 
 
 @pytest.mark.parametrize("word", ["cubicish", "n^", "n^x", "n^-1", "n^99", "log", "n log"])
-def test_what_is_no_law_is_refused(word: str) -> None:
+def test_a_text_that_is_no_law_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=re.escape(word)):
         parse_law(word)
 
 
-def test_an_unnamed_exponent_may_be_as_near_as_blocks_move_it() -> None:
+def test_an_exponent_without_a_name_is_allowed_within_the_effect_of_blocks() -> None:
     assert parse_law("n^1.5").allows(GrowthLaw(1.52), 2**20)
     assert not parse_law("n^1.5").allows(GrowthLaw(1.54), 2**20)
     assert not parse_law("linear").allows(parse_law("n log n"), 2**20)
@@ -71,7 +71,7 @@ def test_allowances_are_exact() -> None:
 
 
 @pytest.mark.parametrize("word", ["1%", "-1%", "+1", "1", "+x%", "+ %"])
-def test_what_is_no_allowance_is_refused(word: str) -> None:
+def test_a_text_that_is_no_allowance_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=re.escape(word)):
         parse_allowance(word)
 

@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""The lock file: its format, how it is updated, and errors for a damaged one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from attnprof.isolation.workers import Workers
     )
 )
 def test_folded_layers_are_unfolded_again(parts: dict[tuple[str, str], int]) -> None:
-    rows = {f"{place}.{index}.y aten.mm": row for (place, index), row in parts.items()}
+    rows = {f"{module}.{index}.y aten.mm": row for (module, index), row in parts.items()}
     assert unfold(fold(rows)) == rows
 
 
-def test_layers_alike_are_one_line() -> None:
+def test_consecutive_layers_of_equal_cost_are_one_line() -> None:
     rows = {f"encoder.layer.{i}.key aten.addmm": (1, 2) for i in range(12)}
     rows["encoder.layer.5.key aten.addmm"] = (1, 3)
     assert fold(rows) == {
@@ -44,7 +44,9 @@ def test_layers_alike_are_one_line() -> None:
     }
 
 
-def test_the_lock_is_sorted_integers_a_line_for_each_cell_and_no_times(project: Project) -> None:
+def test_the_lock_is_sorted_and_has_integers_one_line_per_cell_and_no_times(
+    project: Project,
+) -> None:
     project.says(SDPA + EAGER)
     project.init()
     lines = project.lock.read_text().splitlines()
@@ -61,7 +63,7 @@ def test_the_lock_is_sorted_integers_a_line_for_each_cell_and_no_times(project: 
     ]
     costs = [value for key in ("macs", "calls", "bytes", "params") for value in entry[key].values()]
     assert all(type(cost) is int for row in costs for cost in row)
-    # Closed forms are another definition of what is locked.
+    # Closed forms define the locked costs independently.
     n, d = 512, 768
     assert entry["cells"]["512"]["macs"] == 3 * n * d**2 + 2 * n * n * d
     assert entry["cells"]["512"]["params"] == 3 * (d * d + d)
@@ -69,19 +71,19 @@ def test_the_lock_is_sorted_integers_a_line_for_each_cell_and_no_times(project: 
     assert sum(row[1] for row in entry["macs"].values()) == entry["cells"]["512"]["macs"]
 
 
-def test_init_refuses_a_lock_that_is_there_and_check_writes_nothing(project: Project) -> None:
+def test_init_refuses_an_existing_lock_and_check_writes_nothing(project: Project) -> None:
     project.says(SDPA)
     assert project.only().breaches[0].mend == ("attnprof guard init",)
     assert not project.lock.exists()
     project.init()
     before = project.lock.read_bytes()
-    with pytest.raises(ConfigurationError, match="there is a lock already"):
+    with pytest.raises(ConfigurationError, match="already exists; run `attnprof guard update`"):
         project.init()
     assert project.check().exit_code == 0
     assert project.lock.read_bytes() == before
 
 
-def test_missing_stale_and_orphaned_entries_are_broken_and_mended(project: Project) -> None:
+def test_missing_stale_and_orphaned_entries_are_breaches_until_an_update(project: Project) -> None:
     project.says(SDPA)
     project.init()
     project.says(SDPA + EAGER)
@@ -105,11 +107,13 @@ def test_missing_stale_and_orphaned_entries_are_broken_and_mended(project: Proje
         ("sdpa", "broken"),
     ]
     assert check.results[1].breaches[0].mend == ("attnprof guard update",)
-    assert project.update().differences["sdpa"] == ["left out: there is no such contract"]
+    assert project.update().differences["sdpa"] == [
+        "removed from the lock: no contract has this name"
+    ]
     assert project.check().exit_code == 0
 
 
-def test_another_version_explains_and_breaks_nothing(project: Project) -> None:
+def test_another_version_of_torch_is_a_cause_but_no_breach(project: Project) -> None:
     project.says(SDPA)
     project.init()
     text = project.lock.read_text()
@@ -169,21 +173,21 @@ DAMAGES = [v for k, v in sorted(globals().items()) if k.startswith("damage_")]
 
 
 @pytest.fixture(scope="module")
-def whole_lock(tmp_path_factory: pytest.TempPathFactory, guard_workers: Workers) -> bytes:
-    project = Project(tmp_path_factory.mktemp("whole"), guard_workers)
+def intact_lock(tmp_path_factory: pytest.TempPathFactory, guard_workers: Workers) -> bytes:
+    project = Project(tmp_path_factory.mktemp("intact"), guard_workers)
     project.says(SDPA + EAGER)
     project.init()
     return project.lock.read_bytes()
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_lock_is_told_in_a_line_and_left_as_it_is(
-    project: Project, whole_lock: bytes, damage: Callable[[str], str]
+def test_a_damaged_lock_is_a_one_line_error_and_stays_unchanged(
+    project: Project, intact_lock: bytes, damage: Callable[[str], str]
 ) -> None:
     project.says(SDPA + EAGER)
-    project.lock.write_text(damage(whole_lock.decode()))
+    project.lock.write_text(damage(intact_lock.decode()))
     before = project.lock.read_bytes()
-    assert before != whole_lock
+    assert before != intact_lock
     for attempt in (project.check, lambda: project.update("sdpa")):
         with pytest.raises(DamagedError, match="restore it from version control") as caught:
             attempt()
@@ -192,11 +196,11 @@ def test_a_damaged_lock_is_told_in_a_line_and_left_as_it_is(
     assert project.lock.read_bytes() == before
 
 
-def test_an_update_of_all_replaces_a_damaged_lock(project: Project, whole_lock: bytes) -> None:
+def test_an_update_of_all_replaces_a_damaged_lock(project: Project, intact_lock: bytes) -> None:
     project.says(SDPA + EAGER)
-    project.lock.write_bytes(whole_lock[:300])
+    project.lock.write_bytes(intact_lock[:300])
     project.update()
-    assert project.lock.read_bytes() == whole_lock
+    assert project.lock.read_bytes() == intact_lock
 
 
 def test_a_newer_lock_is_never_replaced(project: Project) -> None:
@@ -205,12 +209,14 @@ def test_a_newer_lock_is_never_replaced(project: Project) -> None:
     newer = project.lock.read_text().replace('"schema": 1', '"schema": 2')
     project.lock.write_text(newer)
     for attempt in (project.check, project.update):
-        with pytest.raises(ConfigurationError, match="is of schema 2, this attnprof reads 1"):
+        with pytest.raises(
+            ConfigurationError, match="has schema 2, this attnprof reads 1 only: upgrade it"
+        ):
             attempt()
     assert project.lock.read_text() == newer
 
 
-def test_concurrent_updates_lose_nothing(project: Project) -> None:
+def test_concurrent_updates_lose_no_entry(project: Project) -> None:
     names = [f"k{index}" for index in range(4)]
     project.says("".join(contract(name, "bert-sdpa", [64, 128]) for name in names))
     project.init()
@@ -226,14 +232,16 @@ def test_concurrent_updates_lose_nothing(project: Project) -> None:
     ]
 
 
-def test_an_update_keeps_what_could_not_be_measured(project: Project) -> None:
+def test_an_update_keeps_the_entry_of_a_contract_that_could_not_be_measured(
+    project: Project,
+) -> None:
     project.has("net", "from torch import nn\n\nNet = lambda: nn.Linear(64, 64)\n")
     mine = contract("mine", "net:Net", [64, 128], 'input = "input=batch,len,64"')
     project.says(SDPA + mine)
     assert project.init().exit_code == 0
     before = project.entries()["mine"]
     project.has("net", "raise RuntimeError('boom')\n")
-    done = project.update()
-    assert done.exit_code == 2
-    assert [failure.name for failure in done.failures] == ["mine"]
+    outcome = project.update()
+    assert outcome.exit_code == 2
+    assert [failure.name for failure in outcome.failures] == ["mine"]
     assert project.entries()["mine"] == before

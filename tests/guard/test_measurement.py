@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""Measuring contracts: failures, unknown growth, uncounted operators and shared locks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Hangs(nn.Module):
         ("broken:Net", "target: broken cannot be imported: SyntaxError", 2),
     ],
 )
-def test_a_target_that_fails_is_told_and_the_others_are_checked(
+def test_a_failing_target_is_reported_and_the_others_are_checked(
     project: Project, target: str, problem: str, code: int
 ) -> None:
     project.says(SDPA)
@@ -81,7 +81,7 @@ def test_a_target_that_fails_is_told_and_the_others_are_checked(
     assert check.exit_code == code
 
 
-def test_a_target_that_hangs_is_given_up(project: Project) -> None:
+def test_a_target_that_hangs_is_stopped_at_the_timeout(project: Project) -> None:
     project.has("failing", FAILING)
     project.says(contract("mine", "failing:Hangs", [64, 128]))
     check = guard_check.check(
@@ -102,13 +102,15 @@ class Net(nn.Module):
 """
 
 
-def test_a_law_that_cannot_be_told_is_no_verdict(project: Project) -> None:
+def test_a_required_law_that_cannot_be_determined_is_a_failure_and_no_breach(
+    project: Project,
+) -> None:
     project.has("net", ONE_LENGTH)
     project.says(contract("mine", "net:Net", [64], 'growth.macs = "linear"'))
     project.init()
     result = project.only()
     assert result.status == "failed"
-    assert "no law can be told from lengths up to 64 tokens" in result.problem
+    assert "growth.macs: cannot be determined from lengths up to 64 tokens" in result.problem
 
 
 def test_operators_without_a_formula_are_forbidden_unless_allowed(project: Project) -> None:
@@ -128,13 +130,13 @@ def test_operators_without_a_formula_are_forbidden_unless_allowed(project: Proje
     assert project.check().exit_code == 0
 
 
-def test_budgets_and_laws_hold_without_a_lock(project: Project) -> None:
+def test_budgets_and_laws_are_checked_without_a_lock(project: Project) -> None:
     project.says(
         contract("a", "bert-eager", [256, 512], 'growth.macs = "linear"', 'max.params = "1 M"')
     )
     result = project.only()
     assert terms(result) == ["lock", "growth.macs", "max.params"]
-    assert "MACs are quadratic in the length" in result.breaches[1].says
+    assert "MACs grow quadratically with length" in result.breaches[1].says
 
 
 SVD = """
@@ -148,7 +150,7 @@ class Net(nn.Module):
 """
 
 
-def test_where_uncounted_operators_are_allowed_more_of_them_are_not(project: Project) -> None:
+def test_allowed_uncounted_operators_may_not_become_more(project: Project) -> None:
     lines = ('input = "x=batch,len,64"', 'uncounted = "allow"')
     project.says(contract("mine", "net:Net", [64, 128], *lines))
     project.has("net", SVD.replace("BODY", " + (x @ x.mT).sum()"))
@@ -158,18 +160,20 @@ def test_where_uncounted_operators_are_allowed_more_of_them_are_not(project: Pro
     project.has("net", SVD.replace("BODY", " + torch.linalg.svdvals(x)"))
     result = project.only()
     assert terms(result) == ["uncounted"]
-    assert "aten._linalg_svd (2, 1 before)" in result.breaches[0].says
+    assert "aten._linalg_svd (2, was 1)" in result.breaches[0].says
     assert result.notes == ()
 
 
-def test_no_law_is_told_of_what_is_not_counted(project: Project) -> None:
+def test_uncounted_operators_make_growth_undeterminable(project: Project) -> None:
     lines = ('input = "x=batch,len,64"', 'uncounted = "allow"', 'growth.macs = "linear"')
     project.says(contract("mine", "net:Net", [64, 128], *lines))
     project.has("net", SVD.replace("BODY", ""))
     project.init()
     result = project.only()
     assert result.status == "failed"
-    assert "no law can be told of aten._linalg_svd" in result.problem
+    assert (
+        "growth.macs: cannot be determined: no MAC formula for aten._linalg_svd;" in result.problem
+    )
 
 
 SHORT = """
@@ -182,17 +186,22 @@ class Net(nn.Module):
 """
 
 
-def test_a_locked_law_that_can_no_longer_be_told_is_told(project: Project) -> None:
+def test_a_locked_law_that_can_no_longer_be_determined_is_noted(project: Project) -> None:
     lines = ('input = "x=batch,len,64"', 'macs = "any"', 'peak_bytes = "any"')
     project.says(contract("mine", "net:Net", [64, 128], *lines))
     project.has("net", SHORT.replace("BODY", "return x @ x[0, :64].mT[:, :64]"))
     project.init()
     project.has("net", SHORT.replace("BODY", "assert x.shape[1] <= 128; return x @ x.mT"))
     result = project.only()
-    assert any("the law of its MACs, linear as locked, can no longer" in n for n in result.notes)
+    assert any(
+        note.startswith("growth of MACs (linear in the lock) can no longer be determined")
+        for note in result.notes
+    )
 
 
-def test_a_loop_without_operators_ends_what_is_looked_at(project: Project) -> None:
+def test_a_python_loop_without_operators_ends_the_search_of_longer_lengths(
+    project: Project,
+) -> None:
     body = "sum(1 for i in range(x.shape[1]) for j in range(x.shape[1])); return x @ x.mT"
     project.has("net", SHORT.replace("BODY", body))
     lines = ('input = "x=batch,len,64"', 'growth.macs = "quadratic"')
@@ -200,9 +209,9 @@ def test_a_loop_without_operators_ends_what_is_looked_at(project: Project) -> No
     outcome = project.workers.run(
         measure, project.contracts()[0], project.folder, max_seconds=PATIENCE_SECONDS
     )
-    seen = outcome.value.growth["macs"]
-    assert str(seen.law) == "quadratic"
-    assert 512 <= seen.longest < 2**20
+    growth = outcome.value.growth["macs"]
+    assert str(growth.law) == "quadratic"
+    assert 512 <= growth.longest < 2**20
 
 
 CYCLES = """
@@ -223,7 +232,7 @@ class Net(nn.Module):
 """
 
 
-def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Project) -> None:
+def test_the_peak_does_not_depend_on_the_garbage_collector(project: Project) -> None:
     import gc
 
     project.has("net", CYCLES)
@@ -233,13 +242,13 @@ def test_the_peak_is_the_same_whatever_the_garbage_collector_does(project: Proje
     before = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
     try:
-        here = guard_check.check(project.configuration, project.contracts(), InProcessWorkers())
+        check = guard_check.check(project.configuration, project.contracts(), InProcessWorkers())
     finally:
         gc.set_threshold(*before)
-    assert here.exit_code == 0, text.render(here)
+    assert check.exit_code == 0, text.render(check)
 
 
-def test_two_files_share_a_lock_and_a_third_has_its_own(project: Project) -> None:
+def test_both_standard_files_share_a_lock_and_a_third_has_its_own(project: Project) -> None:
     project.says(SDPA)
     (project.folder / "pyproject.toml").write_text(EAGER.replace("[guard", "[tool.attnprof.guard"))
     project.init()
@@ -255,11 +264,11 @@ def test_two_files_share_a_lock_and_a_third_has_its_own(project: Project) -> Non
     assert set(project.entries()) == {"eager", "sdpa"}
 
 
-def test_what_is_misspelt_beside_the_contracts_is_told(tmp_path: Path) -> None:
+def test_a_misspelt_table_beside_the_contracts_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "attnprof.toml").write_text(SDPA + EAGER.replace("guard", "gaurd"))
-    with pytest.raises(ConfigurationError, match="no table gaurd; did you mean guard"):
+    with pytest.raises(ConfigurationError, match="unknown table gaurd; did you mean guard"):
         read_configuration(tmp_path / "attnprof.toml")
     (tmp_path / "attnprof.toml").unlink()
     (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.gaurd"))
-    with pytest.raises(ConfigurationError, match="no table gaurd; did you mean guard"):
+    with pytest.raises(ConfigurationError, match="unknown table gaurd; did you mean guard"):
         read_configuration(start=tmp_path)

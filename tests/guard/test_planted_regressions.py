@@ -1,4 +1,4 @@
-"""Regressions that were planted: each is caught, with the right quantity, place and cause."""
+"""Planted regressions: each is caught with the right quantity, module and cause."""
 
 from __future__ import annotations
 
@@ -18,63 +18,69 @@ PLANTED = {
         (),
         ["growth.peak_bytes", "peak_bytes"],
         "layers.1.attention.core aten.bmm",
-        rf"fused attention was replaced by a materialised product: .* in {CORE} is now aten.bmm",
+        (
+            rf"fused attention was replaced by a materialised product: .* in {CORE} is now "
+            r"aten\.bmm, which materialises the n × n scores$"
+        ),
     ),
     "window dropped": (
         ("banded", "fused"),
         (),
         ["growth.macs", "macs"],
         f"{CORE} aten._scaled_dot_product",
-        rf"a dense product of all pairs stands where a band was: .* in {CORE}$",
+        rf"a dense product over all pairs replaced banded attention: .* in {CORE}$",
     ),
     "window of products dropped": (
         ("blocked", "fused"),
         (),
         ["growth.macs", "macs"],
         f"{CORE} aten._scaled_dot_product",
-        rf"a dense product of all pairs stands where one linear in the length was: .* in {CORE}$",
+        rf"a dense product over all pairs replaced a product linear in length: .* in {CORE}$",
     ),
     "window doubled": (
         ("banded", "wide"),
         (),
         ["macs"],
         f"{CORE} attnprof.banded_attention",
-        r"multiplies 1\.66 times what it did, at every length alike: another window",
+        r"executes 1\.66x the locked MACs at every length: a different window",
     ),
     "window of products doubled": (
         ("blocked", "wide_blocked"),
         (),
         ["macs", "peak_bytes"],
         f"{CORE}.attend aten.bmm",
-        r"multiplies 2 times what it did, at every length alike: another window",
+        r"executes 2x the locked MACs at every length: a different window",
     ),
     "dilation lost": (
         ("dilated", "banded"),
         ('macs = "±0%"',),
         ["macs"],
         f"{CORE} attnprof.banded_attention",
-        r"multiplies 1\.01 times what it did, .*other dilations",
+        r"executes 1\.01x the locked MACs at every length: .* dilation",
     ),
     "mask instead of band": (
         ("banded", "masked"),
         (),
         ["growth.macs", "macs", "growth.peak_bytes", "peak_bytes"],
         f"{CORE} aten._scaled_dot_product",
-        rf"all pairs stands where a band was: .* in {CORE}; under a mask, it multiplies what",
+        rf"all pairs replaced banded attention: .* in {CORE}; masked pairs are still multiplied$",
     ),
     "a quadratic bias": (
         ("linear", "biased"),
         (),
         ["growth.macs", "macs", "growth.peak_bytes", "peak_bytes"],
         f"{CORE} aten.mm",
-        rf"new quadratic term, 4 MACs · n² of aten\.mm in {CORE}; it overtakes .* at 25,601 t",
+        rf"new quadratic term: 4 MACs · n², from aten\.mm in {CORE}; it dominates .* from 25,601 t",
     ),
     "a hidden buffer of all pairs": (
         ("linear", "hidden_buffer"),
         (),
         ["growth.peak_bytes", "peak_bytes"],
         "layers.1.attention.core aten.tril bool",
-        r"aten\.ones, aten\.tril in layers\.1\.attention\.core holds n × n .* 2 B · n², and mul",
+        (
+            r"a mask or bias over all pairs: aten\.ones, aten\.tril in layers\.1\.attention\.core "
+            r"takes 2 B · n² at the peak, and that module has no n × n product$"
+        ),
     ),
     "an extra projection": (
         ("linear", "gated"),
@@ -88,41 +94,41 @@ PLANTED = {
         (),
         ["macs", "params", "peak_bytes"],
         f"{CORE} aten.bmm",
-        r"multiplies 4 times what it did, .* heads of another size",
+        r"executes 4x the locked MACs at every length: .* head size",
     ),
     "global tokens that grow": (
         ("banded", "all_global"),
         (),
         ["growth.macs", "macs"],
         f"{CORE} aten._scaled_dot_product",
-        rf"the band is as it was, and .* in {CORE} reads all keys from more .* that grow with n",
+        rf"global tokens grows with n: .* in {CORE} attends to all keys .* an unchanged band$",
     ),
     "a loop that recomputes": (
         ("linear", "recomputed"),
         (),
         ["growth.macs", "macs"],
         f"{CORE} aten.bmm",
-        rf"{CORE} aten\.bmm runs 64 times where it ran 2: a loop that computes anew",
+        rf"{CORE} aten\.bmm runs 64 times \(was 2\): a loop that recomputes",
     ),
     "float32 instead of bfloat16": (
         ("linear", "upcast"),
         ('dtype = "bfloat16"',),
         ["peak_bytes"],
         "layers.1 aten._to_copy float32",
-        r"tensors at the peak are float32 where they were bfloat16: layers\.1 aten\._to_copy",
+        r"tensors at the peak are float32 \(were bfloat16\): layers\.1 aten\._to_copy",
     ),
 }
 
 
 @pytest.mark.parametrize(
-    ("change", "lines", "broken", "place", "cause"), PLANTED.values(), ids=PLANTED.keys()
+    ("change", "lines", "broken", "part", "cause"), PLANTED.values(), ids=PLANTED.keys()
 )
-def test_planted_regression_is_caught_with_its_place_and_its_cause(
+def test_planted_regression_is_caught_with_its_module_and_its_cause(
     project: Project,
     change: tuple[str, str],
     lines: tuple[str, ...],
     broken: list[str],
-    place: str,
+    part: str,
     cause: str,
 ) -> None:
     project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"', *lines))
@@ -135,16 +141,16 @@ def test_planted_regression_is_caught_with_its_place_and_its_cause(
     (result,) = check.results
     assert check.exit_code == 1
     assert terms(result) == broken
-    places = [where for breach in result.breaches for where in breach.where]
-    assert any(where.startswith(place) for where in places), places
-    assert any(re.search(cause, said) for said in result.causes), result.causes
+    parts = [where for breach in result.breaches for where in breach.where]
+    assert any(where.startswith(part) for where in parts), parts
+    assert any(re.search(cause, sentence) for sentence in result.causes), result.causes
     assert {breach.mend for breach in result.breaches} == {("attnprof guard update net",)}
-    # What accepts it does so: afterwards it is kept.
+    # The command that accepts the change does so.
     project.update("net")
     assert project.check().exit_code == 0
 
 
-def test_the_way_back_is_an_improvement_that_says_how_to_hold_on_to_it(project: Project) -> None:
+def test_an_improvement_is_noted_with_the_command_that_locks_it_in(project: Project) -> None:
     project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"'))
     project.encoder("eager")
     project.init()
@@ -155,11 +161,11 @@ def test_the_way_back_is_an_improvement_that_says_how_to_hold_on_to_it(project: 
     assert result.status == "kept"
     (note,) = result.notes
     assert note.startswith("peak bytes fell by up to 96 %, at 2,048 tokens: 130 MiB → 5.00 MiB")
-    assert note.endswith("attnprof guard update net")
+    assert note.endswith("; to lock it in: attnprof guard update net")
 
 
-def test_what_is_no_change_has_no_cause(project: Project) -> None:
-    """The rules are silent where nothing but a limit is passed."""
+def test_a_budget_exceeded_without_a_change_has_no_cause(project: Project) -> None:
+    """The rules report nothing when only a limit is exceeded."""
     line = 'max.peak_bytes = "1 MiB"'
     project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"', line))
     project.encoder("fused")

@@ -1,4 +1,4 @@
-"""The guard from a test suite: `pytest --attnprof`, and `attnprof.assert_growth`."""
+"""The guard in a test suite: `pytest --attnprof` and `attnprof.assert_growth`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from attnprof.core.errors import MeasurementError, UncountedError, UsageError
 
 ATTNPROF = Path(sys.executable).parent / "attnprof"
 X = "x=batch,len,64"
+PHRASES = {
+    "linear": "grow linearly with length",
+    "quadratic": "grow quadratically with length",
+}
 
 
 # --- assert_growth --------------------------------------------------------------------------------
@@ -38,9 +42,8 @@ X = "x=batch,len,64"
 def test_a_law_holds_and_the_next_below_does_not(target: object, law: str, below: str) -> None:
     options = {} if isinstance(target, str) else {"input": X}
     attnprof.assert_growth(target, [256, 512, 1024], macs=law, **options)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(
-        AssertionError, match=rf"(?s)MACs are {re.escape(law)} in the length.*allowed"
-    ):
+    phrase = PHRASES.get(law, f"grow as {law}")
+    with pytest.raises(AssertionError, match=rf"(?s)MACs {re.escape(phrase)} \(.*allowed"):
         attnprof.assert_growth(target, [256, 512, 1024], macs=below, **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -49,20 +52,22 @@ def test_a_function_with_its_arguments_is_measured() -> None:
         return (query @ key.mT).softmax(-1) @ value
 
     attnprof.assert_growth(attend, "256:1024:x2", macs="quadratic", peak_bytes="quadratic")
-    with pytest.raises(AssertionError, match="attend: peak bytes are quadratic"):
+    with pytest.raises(AssertionError, match="attend: peak bytes grow quadratically with length"):
         attnprof.assert_growth(attend, "256:1024:x2", peak_bytes="linear")
 
 
-def test_the_message_names_the_place_and_the_coefficient() -> None:
+def test_the_message_names_the_module_and_the_coefficient() -> None:
     model = nn.Sequential(Linear(), Dense())
     with pytest.raises(AssertionError) as caught:
         attnprof.assert_growth(model, [256, 512], macs="linear", input="input=batch,len,64")
-    says, _, where = str(caught.value).splitlines()
-    assert says.startswith("Sequential: MACs are quadratic in the length, seen up to 1,048,576")
+    sentence, _, where = str(caught.value).splitlines()
+    assert sentence.startswith(
+        "Sequential: MACs grow quadratically with length (checked up to 1,048,576"
+    )
     assert "1 aten.bmm: 33.55 MMac" in where
 
 
-def test_a_module_at_hand_is_left_as_it_is() -> None:
+def test_an_existing_module_is_left_unchanged() -> None:
     module = Linear().eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     attnprof.assert_growth(module, [64, 128], macs="linear", input=X)
@@ -81,7 +86,7 @@ class Svd(nn.Module):
         return torch.linalg.svdvals(x)
 
 
-def test_what_cannot_be_asserted_is_no_assertion_that_failed() -> None:
+def test_an_assertion_that_cannot_be_checked_raises_another_error() -> None:
     with pytest.raises(UsageError, match="name a law"):
         attnprof.assert_growth(Linear, [64], input=X)
     with pytest.raises(UsageError, match="constant, linear, n log n"):
@@ -119,7 +124,7 @@ def test_contracts_are_items_and_a_broken_one_fails_with_its_report(
             "attnprof.toml::good PASSED*",
             "attnprof.toml::bad FAILED*",
             "attnprof.toml::lock PASSED*",
-            "attnprof.toml:4: bad: MACs are quadratic in the length*",
+            "attnprof.toml:4: bad: MACs grow quadratically with length*",
         ]
     )
     done.stdout.no_fnmatch_line("*Traceback*")
@@ -130,11 +135,13 @@ def test_contracts_are_items_and_a_broken_one_fails_with_its_report(
     without.assert_outcomes(passed=1)
 
 
-def test_contracts_that_cannot_be_read_end_it_in_a_line(pytester: pytest.Pytester) -> None:
+def test_contracts_that_cannot_be_read_are_a_one_line_usage_error(
+    pytester: pytest.Pytester,
+) -> None:
     pytester.makefile(".toml", attnprof=contract("a", "bert-sdpa", [64], "foo = 1"))
     done = pytester.runpytest_subprocess("--attnprof")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    done.stderr.fnmatch_lines(["ERROR: *attnprof.toml:4: guard.a.foo: there is no such key; *"])
+    done.stderr.fnmatch_lines(["ERROR: *attnprof.toml:4: guard.a.foo: unknown key; *"])
     named = pytester.runpytest_subprocess("--attnprof", "--attnprof-config", "no.toml")
     assert named.ret == pytest.ExitCode.USAGE_ERROR
-    named.stderr.fnmatch_lines(["ERROR: *no.toml: there is no such file"])
+    named.stderr.fnmatch_lines(["ERROR: *no.toml: no such file"])

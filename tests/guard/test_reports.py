@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""Reports of a check: text, JSON, JUnit, GitHub annotations and Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attnprof.guard.check import Check
 from attnprof.guard.reports import FORMATS, github, text
 from attnprof.guard.results import Result
 
-EVERY = (
+RESULTS = (
     broken(),
     Result("kept", "pyproject.toml", 3, facts="MACs linear"),
     Result("better", "pyproject.toml", 4, notes=("MACs fell by up to 5 %",)),
@@ -24,26 +24,26 @@ EVERY = (
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_names_every_contract_that_is_not_kept(name: str) -> None:
-    said = FORMATS[name](Check(EVERY))
-    for result in EVERY:
+def test_every_format_names_every_contract_with_something_to_report(name: str) -> None:
+    report = FORMATS[name](Check(RESULTS))
+    for result in RESULTS:
         if result.status != "kept" or result.notes:
-            assert result.name in said
-    assert "attnprof guard update a" in said
-    assert "layer.0-11.key" in said
+            assert result.name in report
+    assert "attnprof guard update a" in report
+    assert "layer.0-11.key" in report
 
 
 def test_text_fits_its_width_and_aligns() -> None:
-    said = text.render(Check(EVERY, seconds=1.25), width=60)
-    assert max(map(len, said.splitlines())) <= 60
-    assert "    512 tokens   1.000 KMac → 1.500 KMac   +50 %" in said.splitlines()
-    assert " ".join(said.split()).endswith(
+    report = text.render(Check(RESULTS, seconds=1.25), width=60)
+    assert max(map(len, report.splitlines())) <= 60
+    assert "    512 tokens   1.000 KMac → 1.500 KMac   +50 %" in report.splitlines()
+    assert " ".join(report.split()).endswith(
         "6 contracts: 1 broken, 1 misconfigured, 1 not measured, 1 undecided, 2 kept, in 1.2 s"
     )
 
 
-def test_json_is_read_back() -> None:
-    content = json.loads(FORMATS["json"](Check(EVERY)))
+def test_json_has_statuses_exit_code_and_steps() -> None:
+    content = json.loads(FORMATS["json"](Check(RESULTS)))
     assert content["exit_code"] == 1
     assert [c["status"] for c in content["contracts"]] == [
         *("broken", "kept", "kept", "undecided", "misconfigured", "failed")
@@ -54,17 +54,19 @@ def test_json_is_read_back() -> None:
 
 
 def test_junit_counts_failures_and_errors_and_is_xml() -> None:
-    root = ET.fromstring(FORMATS["junit"](Check(EVERY)))
+    root = ET.fromstring(FORMATS["junit"](Check(RESULTS)))
     (suite,) = root
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "1", "2")
-    strict = ET.fromstring(FORMATS["junit"](Check(EVERY, is_strict=True)))
+    strict = ET.fromstring(FORMATS["junit"](Check(RESULTS, is_strict=True)))
     assert strict[0].get("failures") == "2"
-    assert [case.get("name") for case in suite] == [result.name for result in EVERY]
+    assert [case.get("name") for case in suite] == [result.name for result in RESULTS]
 
 
-def test_github_escapes_and_shows_nine_and_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_github_escapes_and_shows_nine_annotations_and_the_number_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
-    (first, *_) = github.render(Check(EVERY)).splitlines()
+    (first, *_) = github.render(Check(RESULTS)).splitlines()
     assert first.startswith(
         "::error file=pyproject.toml,line=7,title=attnprof guard%3A a0::MACs rose"
     )
@@ -88,7 +90,7 @@ def test_github_names_files_from_the_root_of_the_repository(
     assert "file=sub/pyproject.toml," in github.render(Check((broken(),)))
 
 
-def test_markdown_escapes_what_it_would_take_for_its_own() -> None:
+def test_markdown_escapes_its_special_characters() -> None:
     name = "layer_norm_x*y|z<b>"
-    said = FORMATS["markdown"](Check((Result(name, "a.toml", 1, facts="x"),)))
-    assert r"layer\_norm\_x\*y\|z\<b\>" in said
+    report = FORMATS["markdown"](Check((Result(name, "a.toml", 1, facts="x"),)))
+    assert r"layer\_norm\_x\*y\|z\<b\>" in report

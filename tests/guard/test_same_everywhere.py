@@ -1,4 +1,4 @@
-"""Contracts as they are read, the lock as it is written, and what a check comes to."""
+"""Measurements are the same on every machine, in every process and in every folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attnprof.guard.measurement import Measured, measure
 from attnprof.isolation.workers import InProcessWorkers
 
 
-def test_threads_and_instructions_of_the_cpu_change_nothing(
+def test_costs_do_not_depend_on_threads_or_cpu_instructions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torch
@@ -35,7 +35,7 @@ def test_threads_and_instructions_of_the_cpu_change_nothing(
         torch.set_num_threads(before)
 
 
-def test_measuring_leaves_random_numbers_as_they_were() -> None:
+def test_measuring_leaves_the_random_state_unchanged() -> None:
     import random
 
     import numpy as np
@@ -57,7 +57,7 @@ def test_measuring_leaves_random_numbers_as_they_were() -> None:
     assert drawn() == expected
 
 
-def test_without_processes_of_its_own_it_says_the_same(
+def test_the_verdict_is_the_same_without_worker_processes(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.says(SDPA)
@@ -68,7 +68,7 @@ def test_without_processes_of_its_own_it_says_the_same(
     assert Path.cwd() == Path(__file__).parent
 
 
-def test_a_folder_of_its_own_is_where_targets_are_found(project: Project) -> None:
+def test_targets_are_found_in_the_folder_of_the_contracts(project: Project) -> None:
     project.says(contract("mine", "net:Net", [64], 'input = "x=batch,len,64"'))
     project.has("net", "from torch import nn\n\n\nclass Net(nn.Identity):\n"
                 "    def forward(self, x):\n        return x + 1\n")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Contracts and a broken check that several tests of the guard use."""
+"""Contracts, a command line and a broken result that several tests of the guard share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project with contracts, as the guard sees it."""
+"""A project folder with contracts, and the guard's operations on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLANTED = Path(__file__).parent
 
 
 class Project:
-    """A folder with an `attnprof.toml`, and modules that contracts name."""
+    """A folder with an `attnprof.toml` and with modules that its contracts name."""
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self.folder = folder
@@ -44,12 +44,12 @@ class Project:
     def has(self, module: str, source: str) -> None:
         path = self.folder / f"{module}.py"
         path.write_text(source)
-        # Python takes a compiled file for its source's if sizes agree, and times to the second.
+        # Python reuses a compiled file if the source has the same size and the same second.
         self._changes += 1
         os.utime(path, (self._changes, self._changes))
 
     def encoder(self, name: str) -> None:
-        """`subject:build` is an encoder of `planted` from now on."""
+        """Make `subject:build` an encoder of `planted`."""
         self.has(
             "subject",
             f"import sys\nsys.path.append({str(PLANTED)!r})\nimport planted\n\n\n"
@@ -82,5 +82,5 @@ def terms(result: Result) -> list[str]:
 
 
 def contract(name: str, target: str, lengths: Sequence[int], *lines: str) -> str:
-    said = [f"[guard.{name}]", f'target = "{target}"', f"len = {list(lengths)}", *lines]
-    return "\n".join(said) + "\n"
+    parts = [f"[guard.{name}]", f'target = "{target}"', f"len = {list(lengths)}", *lines]
+    return "\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""An encoder as it was, and as a careless change leaves it: `build("eager")` and the others."""
+"""An encoder before and after a careless change: `build("fused")`, `build("eager")` and so on."""
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ def banded(window=WINDOW, dilation=1, globals_of=lambda n: 1):
 
 
 def masked(q, k, v):
-    """A band as a mask over all pairs."""
+    """A sliding window as a mask over all pairs."""
     n = torch.arange(q.shape[2])
     return scaled_dot_product_attention(q, k, v, (n[:, None] - n).abs() <= WINDOW // 2)
 
@@ -39,19 +39,19 @@ def linear(q, k, v):
 
 
 def biased(q, k, v):
-    """Linear attention, and a bias of all pairs that is multiplied out."""
-    places = torch.linspace(0, 1, q.shape[2])[:, None].expand(-1, 2).contiguous()
-    return linear(q, k, v) + (places @ places.T).mean()
+    """Linear attention with a bias over all pairs, computed as a matrix product."""
+    positions = torch.linspace(0, 1, q.shape[2])[:, None].expand(-1, 2).contiguous()
+    return linear(q, k, v) + (positions @ positions.T).mean()
 
 
 def hidden_buffer(q, k, v):
-    """Linear attention that looks whether any pair is masked."""
+    """Linear attention with a mask over all pairs that only tests whether a pair is allowed."""
     allowed = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril()
     return linear(q, k, v) * allowed.any()
 
 
 def recomputed(q, k, v):
-    """Linear attention whose state is computed anew for each block of tokens."""
+    """Linear attention that recomputes its state for each block of tokens."""
     blocks = [linear(part, k, v) for part in q.split(64, dim=2)]
     return torch.cat(blocks, 2)
 
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
 
 
 class Blocked(nn.Module):
-    """Attention inside blocks, each with the one before: a window made of products."""
+    """A sliding window by matrix products: each block attends to itself and to the block before."""
 
     def __init__(self, block=WINDOW):
         super().__init__()
@@ -147,7 +147,7 @@ CORES = {
 
 
 def build(name):
-    """The encoder of one name; `gated`, `wide_heads` and `upcast` are the linear one otherwise."""
+    """The encoder with a named change; `gated`, `wide_heads` and `upcast` change `linear`."""
 
     def layer():
         if name == "gated":

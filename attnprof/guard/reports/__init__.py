@@ -1,4 +1,4 @@
-"""A check in the formats that people, GitHub and CI systems read; one file for each."""
+"""Renderers of a check, one file per format: for people, for GitHub and for CI systems."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ FORMATS: dict[str, Callable[[Check], str]] = {
     "junit": junit.render,
     "markdown": markdown.render,
 }
-"""Renderers by the word that `--format` takes."""
+"""Renderers by the name that `--format` takes."""

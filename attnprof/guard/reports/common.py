@@ -1,4 +1,4 @@
-"""Costs before and now as cells of a table, the same in all formats."""
+"""What all formats of a check share: table cells, remedies, headline and summary."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from attnprof.guard.check import Check
 from attnprof.guard.formatting import format_change, show
 from attnprof.guard.results import Breach, Result
 
+STATUS_WORDS = {
+    "broken": "broken",
+    "misconfigured": "misconfigured",
+    "failed": "not measured",
+    "undecided": "undecided",
+    "kept": "kept",
+}
+"""Statuses as text reports name them, in the order of a summary."""
+
 
 def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:
-    """Tokens, was, now and change of each length that is past a term."""
+    """Length, cost before, cost now and change at each length that breaks a term.
+
+    Equal costs at several lengths are one row, `each length`.
+    """
     quantity = breach.quantity
     if quantity is None:
         return []
+    limit = "at most " if breach.term.startswith("max.") else ""
     is_same = len({(step.was, step.now) for step in breach.steps}) == 1 < len(breach.steps)
     return [
         (
             "each length" if is_same else f"{step.seq_len:,} tokens",
-            "at most " * breach.term.startswith("max.") + show(quantity, step.was),
+            f"{limit}{show(quantity, step.was)}",
             show(quantity, step.now),
             format_change(step.was, step.now),
         )
@@ -24,36 +37,30 @@ def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def mends(result: Result) -> dict[str, list[str]]:
-    """What to do about all that is broken, each once: by `to accept` and `to mend`."""
-    mends: dict[str, list[str]] = {}
+def fixes(result: Result) -> dict[str, list[str]]:
+    """Remedies for all breaches, each once, by their label: `to accept` or `to fix`."""
+    remedies: dict[str, list[str]] = {}
     for breach in result.breaches:
         is_change = breach.quantity is not None and not breach.term.startswith("max.")
-        known = mends.setdefault("to accept" if is_change else "to mend", [])
-        known += [mend for mend in breach.mend if mend not in known]
-    # What is to be written comes before the command.
-    for known in mends.values():
-        known.sort(key=lambda mend: mend.startswith("attnprof guard"))
-    return mends
+        sentences = remedies.setdefault("to accept" if is_change else "to fix", [])
+        sentences += [sentence for sentence in breach.mend if sentence not in sentences]
+    # Edits of the contract come before the command that needs them.
+    for sentences in remedies.values():
+        sentences.sort(key=lambda sentence: sentence.startswith("attnprof guard"))
+    return remedies
 
 
 def headline(breach: Breach) -> str:
-    """The sentence, with what is allowed."""
-    return breach.says + f" (allowed: {breach.allowed})" * bool(breach.allowed)
+    """The breach as a sentence, with what the contract allows."""
+    return f"{breach.says} (allowed: {breach.allowed})" if breach.allowed else breach.says
 
 
 def summary(check: Check) -> str:
-    """How many contracts came to what."""
-    words = {
-        "broken": "broken",
-        "misconfigured": "misconfigured",
-        "failed": "not measured",
-        "undecided": "undecided",
-        "kept": "kept",
-    }
+    """The number of contracts with each status: `2 contracts: 1 broken, 1 kept`."""
     counts = {
         word: sum(result.status == status for result in check.results)
-        for status, word in words.items()
+        for status, word in STATUS_WORDS.items()
     }
-    said = [f"{count} {word}" for word, count in counts.items() if count]
-    return f"{len(check.results)} contract{'s' * (len(check.results) != 1)}: " + ", ".join(said)
+    by_status = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    contracts = "contract" if len(check.results) == 1 else "contracts"
+    return f"{len(check.results)} {contracts}: {by_status}"

@@ -1,7 +1,7 @@
-"""Annotations of GitHub Actions, as its workflow commands have them.
+"""Annotations of GitHub Actions, as workflow commands.
 
 Source: docs.github.com, "Workflow commands for GitHub Actions"; GitHub shows ten annotations of a
-kind for each step, and drops the others without a word.
+kind for each step and drops the others silently.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnprof.guard.check import Check
-from attnprof.guard.reports.common import headline, mends, step_cells
+from attnprof.guard.reports.common import fixes, headline, step_cells
 from attnprof.guard.results import Result
 
-MOST = 9
-"""Annotations; one more says how many there are besides."""
+MAX_ANNOTATIONS = 9
+"""Annotations that are shown; one more gives the number of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +33,48 @@ class _Annotation:
 
 
 def render(check: Check) -> str:
-    """A line for each annotation: errors first, then warnings and notices."""
-    found = _annotations(check)
-    lines = [str(annotation) for annotation in found[:MOST]]
-    if len(found) > MOST:
-        level = found[MOST].level
-        lines.append(f"::{level} title=attnprof guard::{len(found) - MOST} more: see the log")
+    """One line per annotation: errors first, then warnings and notices."""
+    annotations = _annotations(check)
+    lines = [str(annotation) for annotation in annotations[:MAX_ANNOTATIONS]]
+    if len(annotations) > MAX_ANNOTATIONS:
+        level, others = annotations[MAX_ANNOTATIONS].level, len(annotations) - MAX_ANNOTATIONS
+        lines.append(f"::{level} title=attnprof guard::{others} more: see the log")
     return "".join(f"{line}\n" for line in lines)
 
 
 def _annotations(check: Check) -> list[_Annotation]:
-    found: list[_Annotation] = []
+    annotations: list[_Annotation] = []
     for result in check.results:
         title = f"attnprof guard: {result.name}"
         if result.breaches:
-            told = "\n".join(_lines(result))
-            found.append(_Annotation("error", result.file, result.line, title, told))
+            message = "\n".join(_lines(result))
+            annotations.append(_Annotation("error", result.file, result.line, title, message))
         if result.problem:
-            found.append(_Annotation("error", result.file, result.line, title, result.problem))
+            message = result.problem
+            annotations.append(_Annotation("error", result.file, result.line, title, message))
         level = "error" if result.is_undecided and check.is_strict else "warning"
         level = level if result.is_undecided else "notice"
-        found += [
+        annotations += [
             _Annotation(level, result.file, result.line, title, note) for note in result.notes
         ]
     order = {"error": 0, "warning": 1, "notice": 2}
-    return sorted(found, key=lambda annotation: order[annotation.level])
+    return sorted(annotations, key=lambda annotation: order[annotation.level])
 
 
 def _lines(result: Result) -> Iterator[str]:
     for breach in result.breaches:
         yield headline(breach)
-        yield from (f"{n}: {was} → {now}  {change}" for n, was, now, change in step_cells(breach))
-        yield from (f"where: {place}" for place in breach.where)
+        yield from (
+            f"{n}: {before} → {now}  {change}" for n, before, now, change in step_cells(breach)
+        )
+        yield from (f"where: {part}" for part in breach.where)
     yield from (f"likely: {cause}" for cause in result.causes)
-    for label, commands in mends(result).items():
+    for label, commands in fixes(result).items():
         yield from (f"{label}: {command}" for command in commands)
 
 
 def _in_repository(file: str) -> str:
-    """The path as GitHub knows it, whatever folder one is in."""
+    """The path relative to the root of the repository, as GitHub expects it."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     path = Path(file).resolve()
     return (

@@ -1,4 +1,4 @@
-"""JSON, for programs."""
+"""The check as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attnprof.guard.check import Check
 
 
 def render(check: Check) -> str:
-    """Every contract with its status, breaches, notes and problem; costs as whole numbers."""
+    """Every contract with its status, breaches, notes and problem; costs are integers."""
     contracts = [{"status": result.status, **asdict(result)} for result in check.results]
     for contract in contracts:
-        for key in ("is_misconfigured", "is_undecided"):  # the status says so
+        for key in ("is_misconfigured", "is_undecided"):  # given by the status
             del contract[key]
     content = {
         "exit_code": check.exit_code,

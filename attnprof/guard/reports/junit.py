@@ -1,4 +1,4 @@
-"""JUnit XML, which CI systems show as tests: a case for each contract."""
+"""JUnit XML, which CI systems show as test results: one test case per contract."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from attnprof.guard.reports.text import render as render_text
 from attnprof.guard.results import Result
 
 _UNPRINTABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write."""
+"""Characters that XML 1.0 does not allow."""
 
 
 def render(check: Check) -> str:
-    """One suite; what is broken is a failure, what could not be checked an error."""
-    failed = [result for result in check.results if _is_failure(result, check)]
-    wrong = [result for result in check.results if result.status in ("misconfigured", "failed")]
+    """One suite; a broken contract is a failure, one that could not be checked an error."""
+    failures = [result for result in check.results if _is_failure(result, check)]
+    errors = [result for result in check.results if result.status in ("misconfigured", "failed")]
     counts = {
         "name": "attnprof guard",
         "tests": str(len(check.results)),
-        "failures": str(len(failed)),
-        "errors": str(len(wrong)),
+        "failures": str(len(failures)),
+        "errors": str(len(errors)),
         "time": f"{check.seconds:.3f}",
     }
     root = ET.Element("testsuites", counts)
     suite = ET.SubElement(root, "testsuite", counts)
     for result in check.results:
-        names = {"classname": result.file, "name": result.name, "file": result.file}
-        case = ET.SubElement(suite, "testcase", names | {"line": str(result.line), "time": "0"})
-        if result in failed:
-            says = "; ".join(headline(breach) for breach in result.breaches)
-            failure = ET.SubElement(case, "failure", {"message": _clean(says or result.notes[0])})
+        attributes = {"classname": result.file, "name": result.name, "file": result.file}
+        attributes |= {"line": str(result.line), "time": "0"}
+        case = ET.SubElement(suite, "testcase", attributes)
+        if result in failures:
+            message = "; ".join(map(headline, result.breaches)) or result.notes[0]
+            failure = ET.SubElement(case, "failure", {"message": _clean(message)})
             failure.text = _clean(render_text(Check((result,))))
-        elif result in wrong:
+        elif result in errors:
             ET.SubElement(case, "error", {"message": _clean(result.problem)})
         if result.notes:
             ET.SubElement(case, "system-out").text = _clean("\n".join(result.notes))

@@ -1,14 +1,14 @@
-"""GitHub-flavoured Markdown: a table of all contracts, then what is broken."""
+"""GitHub-flavoured Markdown: a table of all contracts, then the details of broken ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from attnprof.guard.check import Check
-from attnprof.guard.reports.common import headline, mends, step_cells, summary
+from attnprof.guard.reports.common import fixes, headline, step_cells, summary
 from attnprof.guard.results import Result
 
-_SIGNS = {
+_STATUS_CELLS = {
     "kept": "✅ kept",
     "broken": "❌ broken",
     "undecided": "⚠️ undecided",
@@ -18,18 +18,20 @@ _SIGNS = {
 
 
 def render(check: Check) -> str:
-    """The summary that a workflow's page shows."""
+    """The summary that GitHub shows on the page of a workflow run."""
     lines = [
         f"### attnprof guard: {summary(check)}",
         "",
-        "| contract | verdict | what it says |",
+        "| contract | verdict | details |",
         "|---|---|---|",
     ]
     for result in check.results:
-        told = result.problem or result.facts
+        details = result.problem or result.facts
         if result.breaches:
-            told = "; ".join(breach.says for breach in result.breaches)
-        lines.append(f"| {_cell(result.name)} | {_SIGNS[result.status]} | {_cell(told)} |")
+            details = "; ".join(breach.says for breach in result.breaches)
+        lines.append(
+            f"| {_cell(result.name)} | {_STATUS_CELLS[result.status]} | {_cell(details)} |"
+        )
     for result in check.results:
         if result.breaches:
             lines += ["", *_broken(result)]
@@ -43,19 +45,19 @@ def _broken(result: Result) -> Iterator[str]:
         yield from ("", f"**{_escaped(headline(breach))}**")
         rows = step_cells(breach)
         if rows:
-            yield from ("", "| length | was | now | change |", "|---:|---:|---:|---:|")
+            yield from ("", "| length | before | now | change |", "|---:|---:|---:|---:|")
         yield from ("| " + " | ".join(cells) + " |" for cells in rows)
         if breach.where:
-            yield from ("", *(f"- where: {_escaped(place)}" for place in breach.where))
+            yield from ("", *(f"- where: {_escaped(part)}" for part in breach.where))
     yield from ("", *(f"- likely: {_escaped(cause)}" for cause in result.causes))
-    for label, commands in mends(result).items():
+    for label, commands in fixes(result).items():
         yield from (f"- {label}: {_escaped(command)}" for command in commands)
 
 
 def _escaped(text: str) -> str:
-    """Operators' names have underscores and stars, which Markdown would take for its own."""
-    for sign in "\\*_<>`":
-        text = text.replace(sign, f"\\{sign}")
+    """Escape characters of operators' names that Markdown would interpret, such as underscores."""
+    for character in "\\*_<>`":
+        text = text.replace(character, f"\\{character}")
     return text
 
 

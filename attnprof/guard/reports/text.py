@@ -1,4 +1,4 @@
-"""For a terminal: a line for each contract, then what is broken, as a compiler tells it."""
+"""Text for a terminal: one line per contract, then breaches in the format of a compiler."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from attnprof.guard.check import Check
-from attnprof.guard.reports.common import headline, mends, step_cells, summary
+from attnprof.guard.reports.common import STATUS_WORDS, fixes, headline, step_cells, summary
 from attnprof.guard.results import Result
 
 WIDTH = 100
 _LABEL = 11
-"""Columns that labels such as `where` take, with what stands before them."""
-
-_WORDS = {"failed": "not measured"}
+"""Width of a label such as `where`, with the spaces after it."""
 
 
 def render(check: Check, width: int = WIDTH) -> str:
-    """All of it as lines of at most so many columns, but for names that are longer."""
+    """The whole report, wrapped at `width` columns; names that are longer stay in one piece."""
     name_width = max((len(result.name) for result in check.results), default=0)
     lines = [line for result in check.results for line in _line(result, name_width, width)]
     for result in check.results:
         if result.breaches:
             lines += ["", *_broken(result, width)]
         if result.problem:
-            place = f"{result.file}:{result.line}: {result.name}: "
-            lines += ["", *_wrapped(place + result.problem, width, "", "    ")]
+            lines += ["", *_wrapped(_position(result) + result.problem, width, "", "    ")]
         for note in result.notes:
             lines += ["", *_wrapped(f"note: {result.name}: {note}", width, "", "    ")]
     lines += ["", *_wrapped(f"{summary(check)}, in {check.seconds:.1f} s", width, "", "    ")]
@@ -33,7 +30,7 @@ def render(check: Check, width: int = WIDTH) -> str:
 
 
 def render_breaches(result: Result) -> str:
-    """What is broken of one contract alone, without where it stands."""
+    """The breaches of one contract, without its file, causes and remedies."""
     lines: list[str] = []
     for breach in result.breaches:
         lines += _wrapped(f"{result.name}: {headline(breach)}", WIDTH, "", "    ")
@@ -42,26 +39,29 @@ def render_breaches(result: Result) -> str:
 
 
 def _line(result: Result, name_width: int, width: int) -> list[str]:
-    head = f"{_WORDS.get(result.status, result.status):<13} {result.name:<{name_width}}  "
+    head = f"{STATUS_WORDS[result.status]:<13} {result.name:<{name_width}}  "
     return _wrapped(result.facts, width, head, " " * 16) if result.facts else [head.rstrip()]
 
 
 def _broken(result: Result, width: int) -> Iterator[str]:
-    place = f"{result.file}:{result.line}: {result.name}: "
     for breach in result.breaches:
-        yield from _wrapped(place + headline(breach), width, "", "    ")
+        yield from _wrapped(_position(result) + headline(breach), width, "", "    ")
         yield from _aligned(step_cells(breach))
         yield from _labelled("where", breach.where, width)
     yield from _labelled("likely", result.causes, width)
-    for label, commands in mends(result).items():
+    for label, commands in fixes(result).items():
         yield from _labelled(label, commands, width)
+
+
+def _position(result: Result) -> str:
+    return f"{result.file}:{result.line}: {result.name}: "
 
 
 def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
     for row in rows:
-        tokens, was, now, change = (cell.rjust(w) for cell, w in zip(row, widths, strict=True))
-        yield f"    {tokens}   {was} → {now}   {change}"
+        tokens, before, now, change = (cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+        yield f"    {tokens}   {before} → {now}   {change}"
 
 
 def _labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
