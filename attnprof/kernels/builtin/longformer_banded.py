@@ -88,7 +88,9 @@ def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
     n, width, factor = workload.seq_len, workload.hidden_size, pass_factor(workload)
     band = formulas.FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
     if workload.mode == "training":
-        band += formulas.BACKWARD_PRODUCTS * _scores(workload, layer, _backward_tiles(workload, layer))
+        band += formulas.BACKWARD_PRODUCTS * _scores(
+            workload, layer, _backward_tiles(workload, layer)
+        )
     projections = factor * 3 * n * width**2
     attention = workload.batch_size * (
         projections + band * workload.head_dim + _global_rows_macs(workload, layer)
