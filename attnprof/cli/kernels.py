@@ -13,11 +13,11 @@ from attnprof.options import GridOptions, read_cases, read_device_name, reject_u
 
 @dataclass(frozen=True, slots=True)
 class KernelListing:
-    """A kernel, and why it cannot be built; `obstacle` is empty if it can."""
+    """A kernel, and why it cannot be built; `reason` is empty if it can."""
 
     name: str
     summary: str
-    obstacle: str
+    reason: str
 
 
 def prepare_kernels(options: GridOptions) -> list[KernelListing]:
@@ -39,8 +39,8 @@ def prepare_kernels(options: GridOptions) -> list[KernelListing]:
         reasons = (
             kernel.unsupported_reason(case.workload) for case in cases if case.kernel == name
         )
-        obstacle = next((reason for reason in reasons if reason), "")
-        listings.append(KernelListing(name, kernel.summary, obstacle))
+        refusal = next((reason for reason in reasons if reason), "")
+        listings.append(KernelListing(name, kernel.summary, refusal))
     return listings
 
 
@@ -71,5 +71,5 @@ def kernels(
     for heading in ("kernel", "description", "can be built"):
         table.add_column(heading, no_wrap=True)
     for listing in prepare_kernels(options.passed_options(ctx)):
-        table.add_row(listing.name, listing.summary, listing.obstacle or "yes")
+        table.add_row(listing.name, listing.summary, listing.reason or "yes")
     print_uncropped(table)

@@ -120,8 +120,8 @@ class _MachineProfiler:
         result = outcome.value
         if not isinstance(result, ProbeResult):
             return result
-        if result.obstacle:
-            self.left_out[part] = result.obstacle
+        if result.reason:
+            self.left_out[part] = result.reason
         is_busy = result.cores_used_by_others > BUSY_PART * self.logical_cores
         if result.is_disturbed or is_busy:
             self.disturbed[part] = result.cores_used_by_others

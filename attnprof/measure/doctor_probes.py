@@ -46,13 +46,13 @@ class ProbeResult:
 
     Attributes:
         value: a rate, or the times of a kernel; None if it was not measured.
-        obstacle: why it was not measured; empty if it was.
+        reason: why it was not measured; empty if it was.
         cores_used_by_others: cores that other processes kept busy meanwhile.
         is_disturbed: whether too few undisturbed rounds are left.
     """
 
     value: int | Sample | None = None
-    obstacle: str = ""
+    reason: str = ""
     cores_used_by_others: float = 0.0
     is_disturbed: bool = False
 
@@ -120,7 +120,7 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
     kernel, workload = kernels.find(case.kernel), case.workload
     status, reason = feasibility(case)
     if status != "ok":
-        return ProbeResult(obstacle=reason)
+        return ProbeResult(reason=reason)
     wrong = worker_tasks.wrong_output(case)
     if wrong:
         raise MeasurementError(wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attnprof.analysis.crossover import MeasuredCrossover, Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
 from attnprof.core.units import format_about, format_count, format_ratio
@@ -94,6 +96,8 @@ def _ratio(finding: CrossoverFinding) -> str:
 
 
 def _two_digits(ratio: float) -> str:
-    """Two digits, and a third close to 1: `0.53`, `1.04`, `3.0`, `12`."""
+    """Two digits, and a third close to 1: `0.0021`, `0.53`, `1.04`, `3.0`, `12`."""
+    if 0 < ratio < 0.095:
+        return f"{ratio:.{1 - math.floor(math.log10(ratio))}f}"
     decimals = 2 if ratio < 1.995 else 1 if ratio < 9.95 else 0
     return f"{ratio:,.{decimals}f}"

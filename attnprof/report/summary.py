@@ -98,8 +98,8 @@ def _growth_text(finding: GrowthFinding) -> str:
     if finding.multiple > 1:
         text += f", checked at multiples of {format_count(finding.multiple)} tokens"
     text += _shares_text(growth, finding.longest)
-    if growth.quadratic_overtakes_at:
-        dominant = format_count(growth.quadratic_overtakes_at)
+    if growth.quadratic_dominates_from:
+        dominant = format_count(growth.quadratic_dominates_from)
         text += f"; the n² term dominates from {dominant} tokens"
     if law:
         text += f". This holds up to {format_count(finding.solved_to)} tokens; at long lengths it "

@@ -31,7 +31,7 @@ def test_growth_of_the_defaults_is_what_the_formulas_say() -> None:
     width = 768
     assert growth["bert-eager"].c2 == growth["bert-sdpa"].c2 == 2 * width
     assert growth["bert-sdpa"].c1 == 3 * width**2
-    assert growth["bert-sdpa"].quadratic_overtakes_at == 1153
+    assert growth["bert-sdpa"].quadratic_dominates_from == 1153
     hugging_face = growth["longformer-hf"]
     assert hugging_face.law == "n"
     assert hugging_face.c1 == 5 * width**2 + width * (3.5 * 512 + 4)

@@ -33,12 +33,12 @@ def test_growth_names_the_law_and_the_share_of_each_term() -> None:
     growth = solve_growth(lambda n: 100 * n + n * n, (1, 2, 3, 4))
     assert growth.law == "n²"
     assert growth.shares(300) == {"n²": Fraction(3, 4), "n": Fraction(1, 4)}
-    assert growth.quadratic_overtakes_at == 101
+    assert growth.quadratic_dominates_from == 101
     linear = solve_growth(lambda n: 3 * n - 7, (1, 2, 3, 4))
-    assert (linear.law, linear.quadratic_overtakes_at) == ("n", None)
+    assert (linear.law, linear.quadratic_dominates_from) == ("n", None)
     assert linear.shares(7) == {"n": Fraction(3, 2), "constant": Fraction(-1, 2)}
     assert solve_growth(lambda n: 7, (1, 2, 3, 4)).law == "constant"
-    assert solve_growth(lambda n: n * n, (1, 2, 3, 4)).quadratic_overtakes_at is None
+    assert solve_growth(lambda n: n * n, (1, 2, 3, 4)).quadratic_dominates_from is None
 
 
 @given(coefficients, positive)

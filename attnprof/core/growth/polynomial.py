@@ -46,7 +46,7 @@ class Growth:
         return {name: term / cost for name, term in terms.items() if term and cost}
 
     @property
-    def quadratic_overtakes_at(self) -> int | None:
+    def quadratic_dominates_from(self) -> int | None:
         """The first length at which c2 n^2 exceeds c1 n; None unless both are positive."""
         if self.c1 <= 0 or self.c2 <= 0:
             return None

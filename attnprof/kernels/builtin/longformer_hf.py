@@ -41,9 +41,9 @@ def unsupported_reason(workload: Workload) -> str | None:
     if min(windows) < 4:
         return "transformers' module fails with a window of 2"
     widest = max(windows)
-    misfit = next((window for window in windows if widest % window), None)
-    if misfit:
-        return f"pads to the widest window, {widest}, which is not a multiple of window {misfit}"
+    undivided = next((window for window in windows if widest % window), None)
+    if undivided:
+        return f"pads to the widest window, {widest}, which is not a multiple of window {undivided}"
     return None
 
 

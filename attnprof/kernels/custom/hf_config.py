@@ -58,13 +58,13 @@ class ConfigTarget(Target):
         """The workload with the model's width and heads, where its config has them."""
         hidden_size = getattr(self._text_config, "hidden_size", None)
         num_heads = getattr(self._text_config, "num_attention_heads", None)
-        adapted = super().adapt_workload(workload)
+        from_config = super().adapt_workload(workload)
         if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
-            return adapted
+            return from_config
         if hidden_size % num_heads:
-            return adapted
+            return from_config
         pattern = AttentionPattern.dense(num_heads)
-        return replace(adapted, pattern=pattern, hidden_size=hidden_size)
+        return replace(from_config, pattern=pattern, hidden_size=hidden_size)
 
     def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot run the workload, such as too few position embeddings; None if it can."""
