@@ -222,6 +222,26 @@ def reject_unknown_options(options: Mapping[str, object], known: type) -> None:
             raise UsageError(name, f"of type {type(value).__name__}", expected)
 
 
+def read_fraction(name: str, value: object, default: float) -> float:
+    """A fraction between 0 and 1, from a number or its text.
+
+    Args:
+        name: the option.
+        value: its value; None is `default`.
+        default: the fraction.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    try:
+        fraction = default if value is None else float(str(value))
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction < 1:
+        raise UsageError(name, value, "a fraction between 0 and 1, such as 0.05 for 5 %")
+    return fraction
+
+
 def read_seconds(name: str, value: object, default: float) -> float:
     """A positive number of seconds, from a number or its text.
 

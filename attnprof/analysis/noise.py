@@ -90,14 +90,14 @@ def rounds_needed(paired_spread: float, precision: float = NOISE_TARGET_HALF_WID
 
 
 def describe_disturbance(
-    seen: Conditions, busy: Sequence[BusyProcess] = (), *, tells_waits: bool = True
+    seen: Conditions, busy: Sequence[BusyProcess] = (), *, reports_waits: bool = True
 ) -> tuple[str, str]:
     """What disturbed the rounds, and what to do about it, as two clauses.
 
     Args:
         seen: the conditions while the rounds ran.
         busy: other processes with the most CPU time, busiest first.
-        tells_waits: whether the system reports how long threads wait for a core.
+        reports_waits: whether the system reports how long threads wait for a core.
     """
     others, stolen = seen.cores_used_by_others or 0.0, seen.stolen_share or 0.0
     if stolen > max(STOLEN_PART, others / seen.logical_cores):
@@ -107,7 +107,7 @@ def describe_disturbance(
         cause = "threads waited for a core, but no other process was found using one"
         return cause, "reduce background load"
     cause = used_by_others(others, seen.logical_cores, busy)
-    if not tells_waits:
+    if not reports_waits:
         cause += " (this system does not report how long threads wait for a core)"
     remedy = "close it" if _is_single(others, busy) else "close them"
     left = _cores_left(seen, others, busy)

@@ -18,6 +18,7 @@ from attnprof.measure.single_case import Measurements
 from attnprof.options import (
     read_cases,
     read_device_name,
+    read_fraction,
     read_kernel_names,
     read_seconds,
     read_threads,
@@ -108,21 +109,11 @@ def _read_measurements(options: CompareOptions) -> Measurements:
         time=not options.get("no_time"),
         memory=not options.get("no_memory"),
         max_seconds=read_seconds("max_seconds", options.get("max_seconds"), DEFAULT_MAX_SECONDS),
-        precision=_precision(options.get("precision")),
+        precision=read_fraction("precision", options.get("precision"), TARGET_RELATIVE_WIDTH),
         timeout=read_seconds("timeout", options.get("timeout"), DEFAULT_TIMEOUT_SECONDS),
         allow_slow=bool(options.get("allow_slow")),
         check_against=options.get("check_against"),
     )
-
-
-def _precision(value: object) -> float:
-    try:
-        precision = TARGET_RELATIVE_WIDTH if value is None else float(str(value))
-    except ValueError:
-        precision = 0.0
-    if not 0 < precision < 1:
-        raise UsageError("precision", value, "a fraction between 0 and 1, such as 0.05 for 5 %")
-    return precision
 
 
 def _journal_path(options: CompareOptions) -> Path | None:

@@ -8,10 +8,10 @@ A module of `builtin/` whose name does not begin with `_` is a kernel: `bert_sdp
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from functools import cache
 from typing import Literal, Protocol, cast
 
+from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -67,8 +67,7 @@ class Kernel(Protocol):
 @cache
 def names() -> tuple[str, ...]:
     """Names of the built-in kernels, from the names of their files; none of them is imported."""
-    modules = (module.name for module in pkgutil.iter_modules(builtin.__path__))
-    return tuple(name.replace("_", "-") for name in modules if not name.startswith("_"))
+    return tuple(name.replace("_", "-") for name in module_names(builtin.__path__))
 
 
 def is_custom(name: str) -> bool:

@@ -129,7 +129,7 @@ def describe_disturbance_of(
         cause, remedy = describe_disturbance(
             conditions(disturbance.before, disturbance.after, threads()),
             busy_between(processes, snapshot()),
-            tells_waits=disturbance.reports_waits,
+            reports_waits=disturbance.reports_waits,
         )
     if disturbance.is_withheld:
         return f"not measurable now: {cause}; {remedy}"

@@ -232,7 +232,7 @@ def test_messages_name_the_process_and_the_remedy() -> None:
     assert describe_disturbance(stolen)[0] == "the hypervisor took 12 % of the time"
     hidden = replace(TWO_CORES, cores_used_by_others=0.0)
     assert "but no other process was found using one" in describe_disturbance(hidden)[0]
-    unreported = describe_disturbance(loaded, busy, tells_waits=False)[0]
+    unreported = describe_disturbance(loaded, busy, reports_waits=False)[0]
     assert "does not report how long threads wait" in unreported
 
 

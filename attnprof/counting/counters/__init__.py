@@ -7,10 +7,10 @@ count gets a fresh call, since counters leave hooks on modules, and some patch t
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, cast
 
+from attnprof.core.discovery import module_names
 from attnprof.counting.call import Build
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class Counter(Protocol):
 @cache
 def names() -> tuple[str, ...]:
     """The names of all counters, which are those of their files; imports none of them."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(name for name in modules if not name.startswith("_"))
+    return module_names(__path__)
 
 
 @cache

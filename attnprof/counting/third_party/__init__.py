@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 from functools import cache
 from typing import cast
 
+from attnprof.core.discovery import module_names
 from attnprof.counting.counters import Counter
 
 
 @cache
 def names() -> tuple[str, ...]:
     """The names of all tools, which are those of their files; imports none of them."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(name for name in modules if not name.startswith("_"))
+    return module_names(__path__)
 
 
 def is_installed(name: str) -> bool:
