@@ -31,8 +31,6 @@ DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
 """Values of `scope`: `stack` is whole layers, as many as the model has."""
 
-MAX_SECONDS = 10**8
-"""Three years, the longest time that an option accepts."""
 
 DEVICES = ("auto", "cpu", "cuda")
 """Values of `device`."""
@@ -42,8 +40,6 @@ DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-bande
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
 _PATHS = ("csv", "png", "json", "markdown", "html", "machine")
-
-MAX_THREADS = 4096
 
 
 class GridOptions(TypedDict, total=False):
@@ -220,62 +216,6 @@ def reject_unknown_options(options: Mapping[str, object], known: type) -> None:
                 else "must be a string, as on the command line"
             )
             raise UsageError(name, f"of type {type(value).__name__}", expected)
-
-
-def read_fraction(name: str, value: object, default: float) -> float:
-    """A fraction between 0 and 1, from a number or its text.
-
-    Args:
-        name: the option.
-        value: its value; None is `default`.
-        default: the fraction.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    try:
-        fraction = default if value is None else float(str(value))
-    except ValueError:
-        fraction = 0.0
-    if not 0 < fraction < 1:
-        raise UsageError(name, value, "a fraction between 0 and 1, such as 0.05 for 5 %")
-    return fraction
-
-
-def read_seconds(name: str, value: object, default: float) -> float:
-    """A positive number of seconds, from a number or its text.
-
-    Args:
-        name: the option.
-        value: its value; None is `default`.
-        default: seconds.
-
-    Raises:
-        UsageError: for anything else, and for more than `MAX_SECONDS`.
-    """
-    text = str(default) if value is None else str(value)
-    try:
-        seconds = float(text) if text.isascii() else 0.0
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MAX_SECONDS:
-        expected = f"must be a positive number of seconds, at most {MAX_SECONDS:,}"
-        raise UsageError(name, value, expected)
-    return seconds
-
-
-def read_threads(options: Mapping[str, object]) -> int | None:
-    """The number of CPU threads; None for torch's own choice.
-
-    Raises:
-        UsageError: for anything but a whole number from 1 to `MAX_THREADS`.
-    """
-    if options.get("threads") is None:
-        return None
-    threads = read_whole_number(options, "threads", 1)
-    if threads > MAX_THREADS:
-        raise UsageError("threads", threads, f"must be a whole number from 1 to {MAX_THREADS:,}")
-    return threads
 
 
 def read_kernel_names(options: GridOptions) -> list[str]:

@@ -12,18 +12,11 @@ from attnprof.core.cpu import cpu_threads
 from attnprof.core.errors import UsageError
 from attnprof.core.files import is_special
 from attnprof.core.machine import Machine
+from attnprof.core.option_values import read_fraction, read_seconds, read_threads
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import Measurements
-from attnprof.options import (
-    read_cases,
-    read_device_name,
-    read_fraction,
-    read_kernel_names,
-    read_seconds,
-    read_threads,
-    reject_unknown_options,
-)
+from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
 from attnprof.report.journal import journal_path
 from attnprof.report.outputs import STDOUT, Outputs
 

@@ -11,10 +11,11 @@ from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
+from attnprof.core.option_values import read_seconds, read_threads
 from attnprof.measure import Observer
 from attnprof.measure.doctor import profile_machine
 from attnprof.measure.doctor_probes import ProbeSettings
-from attnprof.options import read_device_name, read_seconds, read_threads, reject_unknown_options
+from attnprof.options import read_device_name, reject_unknown_options
 from attnprof.report.outputs import Outputs
 
 Device = Annotated[

@@ -117,9 +117,9 @@ def check(
 
     [dim]attnprof guard check --format junit > guard.xml[/]
     """
+    from attnprof.core.option_values import read_seconds
     from attnprof.guard import check as guard_check
     from attnprof.guard.reports import FORMATS, github, markdown
-    from attnprof.options import read_seconds
 
     if format not in FORMATS:
         raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
@@ -188,9 +188,9 @@ def _write_lock(
 ) -> None:
     """Measure contracts, write the lock by `change`, and print what changed."""
     from attnprof.cli.console import echo_err
+    from attnprof.core.option_values import read_seconds
     from attnprof.guard import check as guard_check
     from attnprof.guard.formatting import display_path
-    from attnprof.options import read_seconds
 
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)

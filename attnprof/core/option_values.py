@@ -15,6 +15,11 @@ Values = int | str | Sequence[int | str]
 Dilations = Values | tuple[int, ...] | Sequence[int | str | tuple[int, ...]]
 """Values of `dilation`: a tuple of ints is one value, with a stride for each head."""
 
+MAX_SECONDS = 10**8
+"""Three years, the longest time that an option accepts."""
+
+MAX_THREADS = 4096
+
 EMPTY_VALUE = "(empty)"
 """How an error names an empty value."""
 
@@ -108,3 +113,59 @@ def _text(value: object) -> str:
         return str(value) or EMPTY_VALUE
     except ValueError:
         return f"of {math.ceil(cast('int', value).bit_length() * math.log10(2)):,} digits"
+
+
+def read_fraction(name: str, value: object, default: float) -> float:
+    """A fraction between 0 and 1, from a number or its text.
+
+    Args:
+        name: the option.
+        value: its value; None is `default`.
+        default: the fraction.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    try:
+        fraction = default if value is None else float(str(value))
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction < 1:
+        raise UsageError(name, value, "must be a fraction between 0 and 1, such as 0.05 for 5 %")
+    return fraction
+
+
+def read_seconds(name: str, value: object, default: float) -> float:
+    """A positive number of seconds, from a number or its text.
+
+    Args:
+        name: the option.
+        value: its value; None is `default`.
+        default: seconds.
+
+    Raises:
+        UsageError: for anything else, and for more than `MAX_SECONDS`.
+    """
+    text = str(default) if value is None else str(value)
+    try:
+        seconds = float(text) if text.isascii() else 0.0
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_SECONDS:
+        expected = f"must be a positive number of seconds, at most {MAX_SECONDS:,}"
+        raise UsageError(name, value, expected)
+    return seconds
+
+
+def read_threads(options: Mapping[str, object]) -> int | None:
+    """The number of CPU threads; None for torch's own choice.
+
+    Raises:
+        UsageError: for anything but a whole number from 1 to `MAX_THREADS`.
+    """
+    if options.get("threads") is None:
+        return None
+    threads = read_whole_number(options, "threads", 1)
+    if threads > MAX_THREADS:
+        raise UsageError("threads", threads, f"must be a whole number from 1 to {MAX_THREADS:,}")
+    return threads

@@ -9,11 +9,12 @@ from typing import Self, TypedDict, TypeVar, cast
 
 from attnprof import kernels
 from attnprof.core.errors import code_under_test
+from attnprof.core.option_values import read_seconds
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import TargetProxy
-from attnprof.options import GridOptions, read_kernel_names, read_seconds
+from attnprof.options import GridOptions, read_kernel_names
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 _T = TypeVar("_T")
