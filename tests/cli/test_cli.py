@@ -55,7 +55,7 @@ BAD_INPUT = [
     ("--window 0", "--window 0"),
     ("--window -2", "--window -2"),
     ("--dilation 0", "--dilation 0"),
-    ("--dilation 1x5:4x2", "7 heads where the layer has 12"),
+    ("--dilation 1x5:4x2", "has strides for 7 heads; the layer has 12"),
     ("--len 512 --global-tokens 600", "--global-tokens 600"),
     ("--global-tokens @9000", "--global-tokens @9000"),
     ("--num-heads 7", "--num-heads 7"),

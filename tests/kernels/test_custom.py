@@ -224,7 +224,7 @@ def test_custom_kernels_have_no_scope(module_folder: Path) -> None:
         ("custom_module:Net", "attention"),
         ("bert-sdpa", "layer"),
     ]
-    with pytest.raises(UsageError, match="what is your own is costed as it is") as raised:
+    with pytest.raises(UsageError, match="a custom kernel is costed as it is") as raised:
         _estimate("custom_module:Net", len=100, scope="layer")
     assert raised.value.argument == "scope"
 
