@@ -68,8 +68,14 @@ def assert_growth(
         for breach in growth_breaches(contract, quantity, comparison, "")
     ]
     if breaches:
-        title = name.partition("(")[0].removeprefix("given:")
-        raise AssertionError(render_breaches(Result(title, "", 0, tuple(breaches))))
+        raise AssertionError(render_breaches(Result(_title(target), "", 0, tuple(breaches))))
+
+
+def _title(target: object) -> str:
+    """How messages name a target: by its reference, or by the name of its class or function."""
+    if isinstance(target, str):
+        return target
+    return str(getattr(target, "__name__", type(target).__name__))
 
 
 def _laws(macs: str | None, peak_bytes: str | None) -> dict[Quantity, GrowthLaw]:

@@ -17,6 +17,10 @@ SAME = 1e-5
 """Tolerance in float32. In float64 transformers' layer computes the softmax in float32 as well, and
 its gradient is NaN if the window of a padded token has only padded tokens."""
 
+SAME_GRADIENTS = 3 * SAME
+"""Tolerance for gradients in float32: they are sums over all tokens, whose roundings add up. Those
+of key biases are 0 but for rounding."""
+
 
 def config(**changes: Any) -> LongformerConfig:
     return LongformerConfig(

@@ -149,5 +149,5 @@ def test_a_record_that_could_not_be_written_is_written_with_the_next_one(
 
 def test_the_journal_is_next_to_the_results() -> None:
     assert journal_path("some/out.json") == Path("some/out.jsonl")
-    with pytest.raises(UsageError, match="name it"):
+    with pytest.raises(UsageError, match="reserved for the records of the run"):
         journal_path("out.jsonl")
