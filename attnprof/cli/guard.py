@@ -28,7 +28,7 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts: limits on costs and their growth with length, for CI to enforce.",
+    help="Complexity contracts for CI: limits on costs and on how they grow with length.",
 )
 
 Names = Annotated[

@@ -57,7 +57,9 @@ def test_a_function_with_its_arguments_is_measured() -> None:
 
 
 def test_the_message_names_the_module_and_the_coefficient() -> None:
-    attnprof.estimate(kernel=nn.Sequential(Linear()), len=16, input=X, no_isolation=True)
+    attnprof.estimate(
+        kernel=nn.Sequential(Linear()), len=16, input="input=batch,len,64", no_isolation=True
+    )
     model = nn.Sequential(Linear(), Dense())
     with pytest.raises(AssertionError) as caught:
         attnprof.assert_growth(model, [256, 512], macs="linear", input="input=batch,len,64")
