@@ -22,7 +22,7 @@ from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.runner import ResumedRecords
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
 from attnprof.report.formats import renderers
 from attnprof.report.journal import Journal, RunFingerprint
@@ -51,7 +51,7 @@ class CompareRequest:
 
     cases: tuple[Case, ...]
     outputs: Outputs[ResultTable]
-    measurements: Measurements
+    measurements: MeasureSettings
     environment: environment.Environment
     workers: Workers
     journal: Journal | None
@@ -259,7 +259,7 @@ def _fingerprint(
     return RunFingerprint(machine, digests)
 
 
-def _wanted(measurements: Measurements) -> list[str]:
+def _wanted(measurements: MeasureSettings) -> list[str]:
     """Quantities that a case needs to be finished."""
     wanted: list[str] = []
     if measurements.count:

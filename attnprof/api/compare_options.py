@@ -15,7 +15,7 @@ from attnprof.core.machine import Machine
 from attnprof.core.option_values import read_fraction, read_seconds, read_threads
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
 from attnprof.report.journal import journal_path
 from attnprof.report.outputs import STDOUT, Outputs
@@ -52,7 +52,7 @@ class CheckedOptions:
     """
 
     options: CompareOptions
-    measurements: Measurements
+    measurements: MeasureSettings
     device_name: str
     machine: Machine | None
     threads: int
@@ -96,8 +96,8 @@ def check_options(options: CompareOptions) -> CheckedOptions:
     )
 
 
-def _read_measurements(options: CompareOptions) -> Measurements:
-    return Measurements(
+def _read_measurements(options: CompareOptions) -> MeasureSettings:
+    return MeasureSettings(
         count=not options.get("no_count"),
         time=not options.get("no_time"),
         memory=not options.get("no_memory"),

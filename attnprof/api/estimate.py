@@ -11,7 +11,7 @@ from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
-from attnprof.measure import closed_forms
+from attnprof.measure import static_costs
 from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 from attnprof.report.formats import renderers
@@ -40,7 +40,7 @@ class EstimateRequest(Request):
 
     def run(self) -> ResultTable:
         """Estimate, and write the requested outputs."""
-        records = closed_forms.estimate(self.cases)
+        records = static_costs.estimate_records(self.cases)
         table = ResultTable(with_predictions(records, self.machine) if self.machine else records)
         if self.machine:
             table.machine = self.machine

@@ -14,7 +14,7 @@ Value = int | float
 FAILURES: frozenset[Status] = frozenset({"oom", "timeout", "wrong", "error"})
 """Statuses of a case that was begun and failed."""
 
-UNITS = {
+COLUMN_UNITS = {
     "padded_seq_len": "tokens",
     "params": "parameters",
     "useful_macs": "MAC",
@@ -101,7 +101,7 @@ class Record:
     @property
     def unit(self) -> str:
         """The unit of the value; empty if it has none."""
-        return UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
+        return COLUMN_UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
 
 
 def case_record(case: Case, status: Status, detail: str) -> Record:

@@ -18,7 +18,7 @@ from attnprof.core.records import (
     RATIO,
     REFERENCE,
     ROUNDS,
-    UNITS,
+    COLUMN_UNITS,
     WITHHELD,
     Record,
     Status,
@@ -37,7 +37,7 @@ Cell = int | float | str | None
 
 _ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
 
-_MEASURED = UNITS.keys() - set(_ESTIMATED)
+_MEASURED = COLUMN_UNITS.keys() - set(_ESTIMATED)
 
 _LEADING_COLUMNS = (
     "kernel",
@@ -56,7 +56,7 @@ _LEADING_COLUMNS = (
     "detail",
 )
 
-COLUMNS = (*_LEADING_COLUMNS, *(quantity for quantity in UNITS if quantity != "padded_seq_len"))
+COLUMNS = (*_LEADING_COLUMNS, *(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len"))
 """The columns of CSV and pandas, in order."""
 
 
@@ -300,5 +300,5 @@ class ResultTable:
         import pandas as pd
 
         frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))
-        integers = [column for column in UNITS if column != "speedup"]
+        integers = [column for column in COLUMN_UNITS if column != "speedup"]
         return frame.astype({**dict.fromkeys(integers, "Int64"), "speedup": "Float64"})

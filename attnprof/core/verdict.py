@@ -8,7 +8,7 @@ from typing import Literal
 
 from attnprof.core.intervals import Interval
 
-RESOLUTION = 0.01
+MIN_DECIDABLE_DIFFERENCE = 0.01
 """Smaller relative differences get no verdict: two builds of one kernel, with their tensors at
 other addresses, differ by as much, and no number of rounds in one process shows it."""
 
@@ -45,9 +45,9 @@ class Verdict:
         return self.outcome == "undecided" and self.rounds > 0 and self.rounds_needed is None
 
     @property
-    def is_alike(self) -> bool:
+    def is_within_resolution(self) -> bool:
         """Whether the median is within `RESOLUTION` of the reference's speed."""
-        return abs(math.log(self.speed.median)) <= math.log1p(RESOLUTION)
+        return abs(math.log(self.speed.median)) <= math.log1p(MIN_DECIDABLE_DIFFERENCE)
 
 
 def verdict(speed: Interval, rounds: int = 0) -> Verdict:
@@ -61,7 +61,7 @@ def verdict(speed: Interval, rounds: int = 0) -> Verdict:
         speed: how many times as fast as the reference.
         rounds: the number of rounds it was computed from; 0 if unknown.
     """
-    resolution = math.log1p(RESOLUTION)
+    resolution = math.log1p(MIN_DECIDABLE_DIFFERENCE)
     low, middle, high = (math.log(end) for end in (speed.low, speed.median, speed.high))
     if low > resolution:
         return Verdict("faster", speed, rounds)

@@ -22,11 +22,11 @@ class FakeResults(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is _aten._grouped_mm.default:
-            return _grouped_mm(**arguments_of(func, args, kwargs or {}))
+            return _grouped_mm_output(**arguments_of(func, args, kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _grouped_mm(
+def _grouped_mm_output(
     self: Tensor, mat2: Tensor, offs: Tensor | None = None, out_dtype: Any = None, **_: Any
 ) -> Tensor:
     """On fake tensors torch accepts bfloat16 only, although its kernel accepts all float types.

@@ -13,12 +13,7 @@ from typing import Any
 
 import torch
 
-from attnprof.counting import (
-    attention_formulas,
-    banded_formulas,
-    layer_formulas,
-    matmul_formulas,
-)
+from attnprof.counting import attention_formulas, banded_formulas, layer_formulas, product_formulas
 
 Formula = Callable[..., "int | None"]
 """Takes the operator's arguments by name and `result`; returns MACs."""
@@ -27,7 +22,7 @@ Target = Any
 """An operator with all its overloads, such as `torch.ops.aten.mm`."""
 
 _FORMULAS: dict[Target, Formula] = {
-    **matmul_formulas.FORMULAS,
+    **product_formulas.FORMULAS,
     **attention_formulas.FORMULAS,
     **banded_formulas.FORMULAS,
     **layer_formulas.FORMULAS,

@@ -14,7 +14,7 @@ from attnprof.guard.cases import case_of
 from attnprof.guard.changes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity
 from attnprof.guard.evaluate import growth_breaches, unknown_growth
-from attnprof.guard.measurement import Measured, measure_contract
+from attnprof.guard.measurement import ContractCosts, measure_contract
 from attnprof.guard.reports.text import render_breaches
 from attnprof.guard.results import Result
 from attnprof.kernels import custom
@@ -93,7 +93,7 @@ def _laws(macs: str | None, peak_bytes: str | None) -> dict[Quantity, GrowthLaw]
     return laws
 
 
-def _require_known_growth(contract: Contract, measured: Measured) -> None:
+def _require_known_growth(contract: Contract, measured: ContractCosts) -> None:
     """Refuse a verdict on growth that is unknown.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from attnprof.guard.contract import GROWING, QUANTITIES, PartKind, Quantity
 from attnprof.guard.formatting import NAMES, format_change, show
 from attnprof.guard.lockfile import Entry
-from attnprof.guard.measurement import Measured
+from attnprof.guard.measurement import ContractCosts
 from attnprof.guard.parts import Parts, fold_most_first
 
 MAX_PARTS = 4
@@ -84,7 +84,7 @@ class Comparison:
     """
 
     entry: Entry | None
-    measured: Measured
+    measured: ContractCosts
 
     def locked(self, kind: PartKind) -> Parts:
         """Parts as locked; empty without an entry."""

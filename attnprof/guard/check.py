@@ -18,7 +18,7 @@ from attnprof.guard.contract import GROWING, ConfigurationError, Contract, TimeL
 from attnprof.guard.evaluate import evaluate, unknown_growth
 from attnprof.guard.formatting import NAMES, display_path
 from attnprof.guard.lockfile import Entry, read_lock
-from attnprof.guard.measurement import Measured, measure, modules
+from attnprof.guard.measurement import ContractCosts, measure, modules
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.timing import TimeRatio, confirmed_time_ratio
 from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
@@ -123,14 +123,14 @@ def measure_all(
     workers: Workers,
     timeout: float,
     observe: Observer,
-) -> Iterator[tuple[str, Measured]]:
+) -> Iterator[tuple[str, ContractCosts]]:
     """Names of contracts and their costs, as they finish; measures one contract per core."""
 
-    def run(contract: Contract) -> Measured:
+    def run(contract: Contract) -> ContractCosts:
         outcome = workers.run(measure, contract, configuration.folder, max_seconds=timeout)
         if outcome.status == "ok":
             return outcome.value
-        return Measured(problem=outcome.failure, problem_kind="measurement")
+        return ContractCosts(problem=outcome.failure, problem_kind="measurement")
 
     if isinstance(workers, InProcessWorkers):
         for index, contract in enumerate(contracts):
@@ -157,7 +157,7 @@ def _restore_cwd() -> Generator[None]:
         os.chdir(before)
 
 
-def result_of(contract: Contract, entry: Entry | None, measured: Measured, accept: str) -> Result:
+def result_of(contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str) -> Result:
     """The verdict on a contract's measured costs, except time.
 
     Args:

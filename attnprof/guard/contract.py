@@ -70,7 +70,7 @@ class Allowance:
     part: Fraction | None
     is_two_sided: bool = False
 
-    def admits(self, locked: int, current: int) -> bool:
+    def allows(self, locked: int, current: int) -> bool:
         """Whether a cost may move from the locked to the current one."""
         if self.part is None:
             return True

@@ -12,7 +12,7 @@ from attnprof.guard.changes import Comparison, describe_changes, most_changed
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
 from attnprof.guard.formatting import KINDS, NAMES, format_part, show
 from attnprof.guard.lockfile import Entry
-from attnprof.guard.measurement import Measured
+from attnprof.guard.measurement import ContractCosts
 from attnprof.guard.parts import exponent_of
 from attnprof.guard.results import Breach, Step
 
@@ -26,7 +26,7 @@ _GROWTH_PHRASES = {
 
 
 def evaluate(
-    contract: Contract, entry: Entry | None, measured: Measured, accept: str
+    contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str
 ) -> tuple[list[Breach], list[str], list[str]]:
     """Broken terms, their likely causes, and notes on costs that are lower than locked.
 
@@ -59,7 +59,7 @@ def evaluate(
     return [], [], notes + _lost_laws(contract, entry, measured)
 
 
-def unknown_growth(contract: Contract, measured: Measured) -> str:
+def unknown_growth(contract: Contract, measured: ContractCosts) -> str:
     """Why a law that the contract requires cannot be determined; empty if all can."""
     if contract.forbids_uncounted and measured.uncounted:
         return ""  # this is a breach already
@@ -101,7 +101,7 @@ def _setting(value: object) -> str:
 
 
 def _uncounted(
-    contract: Contract, entry: Entry | None, measured: Measured, accept: str
+    contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str
 ) -> list[Breach]:
     """The breach by operators without a MAC formula."""
     if contract.forbids_uncounted and measured.uncounted:
@@ -109,7 +109,7 @@ def _uncounted(
     return [] if entry is None else _newly_uncounted(entry, measured, accept)
 
 
-def _forbidden_uncounted(measured: Measured) -> Breach:
+def _forbidden_uncounted(measured: ContractCosts) -> Breach:
     names = ", ".join(f"{name} ({calls})" for name, calls in sorted(measured.uncounted.items()))
     register = (
         "register a formula with attnprof.register_mac_formula in the target's module, or set "
@@ -123,7 +123,7 @@ def _forbidden_uncounted(measured: Measured) -> Breach:
     )
 
 
-def _newly_uncounted(entry: Entry, measured: Measured, accept: str) -> list[Breach]:
+def _newly_uncounted(entry: Entry, measured: ContractCosts, accept: str) -> list[Breach]:
     """Where such operators are allowed, more calls than locked: they may hide MACs."""
     names = ", ".join(
         f"{name} ({calls}, was {entry.uncounted.get(name, 0)})"
@@ -136,7 +136,7 @@ def _newly_uncounted(entry: Entry, measured: Measured, accept: str) -> list[Brea
     return [Breach("uncounted", says, mend=(accept,))]
 
 
-def _lost_laws(contract: Contract, entry: Entry | None, measured: Measured) -> list[str]:
+def _lost_laws(contract: Contract, entry: Entry | None, measured: ContractCosts) -> list[str]:
     """Notes on locked laws that cannot be determined any more.
 
     A law that the contract itself requires is a problem instead: `unknown_growth`.
@@ -160,7 +160,7 @@ def _change(
     steps = [
         step
         for step in _steps(quantity, comparison.entry, comparison.measured)
-        if not allowance.admits(step.was, step.now)
+        if not allowance.allows(step.was, step.now)
     ]
     if not steps:
         return None
@@ -179,7 +179,7 @@ def _change(
     )
 
 
-def _steps(quantity: Quantity, entry: Entry | None, measured: Measured) -> list[Step]:
+def _steps(quantity: Quantity, entry: Entry | None, measured: ContractCosts) -> list[Step]:
     """The locked and the measured cost at each length that is in the lock."""
     locked = entry.cells if entry is not None else {}
     return [
@@ -189,7 +189,7 @@ def _steps(quantity: Quantity, entry: Entry | None, measured: Measured) -> list[
     ]
 
 
-def _improvement(quantity: Quantity, entry: Entry, measured: Measured, accept: str) -> list[str]:
+def _improvement(quantity: Quantity, entry: Entry, measured: ContractCosts, accept: str) -> list[str]:
     """A note on a cost that fell, with the command that locks the lower cost in."""
     if quantity == "macs" and entry.uncounted != measured.uncounted:
         return []
@@ -257,7 +257,7 @@ def _quadratic_term(quantity: Quantity, growth: ObservedGrowth) -> str:
     return text
 
 
-def _over_budget(contract: Contract, quantity: Quantity, measured: Measured) -> Iterator[Breach]:
+def _over_budget(contract: Contract, quantity: Quantity, measured: ContractCosts) -> Iterator[Breach]:
     """The breach of a budget, if there is one."""
     budget = contract.budgets.get(quantity)
     if budget is None:

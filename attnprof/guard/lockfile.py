@@ -15,7 +15,7 @@ from attnprof.core.growth.laws import parse_law
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.guard.contract import GROWING, ConfigurationError, PartKind
 from attnprof.guard.formatting import display_path
-from attnprof.guard.measurement import Cell, Measured
+from attnprof.guard.measurement import Cell, ContractCosts
 from attnprof.guard.parts import fold, unfold
 
 SCHEMA = 1
@@ -62,7 +62,7 @@ class _File:
     contracts: dict[str, Entry]
 
 
-def entry_of(subject: Mapping[str, object], measured: Measured) -> Entry:
+def entry_of(subject: Mapping[str, object], measured: ContractCosts) -> Entry:
     """The entry that locks measured costs.
 
     Args:

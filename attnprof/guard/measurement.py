@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class Measured:
+class ContractCosts:
     """Everything that the check of one contract needs; can be pickled.
 
     Attributes:
@@ -95,7 +95,7 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
     return loaded
 
 
-def measure(contract: Contract, folder: Path) -> Measured:
+def measure(contract: Contract, folder: Path) -> ContractCosts:
     """Measure a contract in its own process, whose current folder becomes the given one."""
     os.chdir(folder)
     try:
@@ -104,9 +104,9 @@ def measure(contract: Contract, folder: Path) -> Measured:
         key = key_of(error, contract.options)
         value = "" if key == "target" and str(error.value) == contract.target else error.value
         setting = f"{key} = {value}" if value else key
-        return Measured(problem=f"{setting}: {error.expected}", problem_kind="config")
+        return ContractCosts(problem=f"{setting}: {error.expected}", problem_kind="config")
     except Exception as error:
-        return Measured(problem=describe_error(error), problem_kind="config")
+        return ContractCosts(problem=describe_error(error), problem_kind="config")
     return measure_contract(case, contract.lengths)
 
 
@@ -127,9 +127,9 @@ class _Probe:
     seconds: float
 
 
-def measure_contract(case: Case, lengths: tuple[int, ...]) -> Measured:
+def measure_contract(case: Case, lengths: tuple[int, ...]) -> ContractCosts:
     """Measure a case at all lengths, and its growth, in this process."""
-    measured = Measured(versions=_versions())
+    measured = ContractCosts(versions=_versions())
     probe = _ContractProbe(case, measured)
     for seq_len in lengths:
         try:
@@ -161,7 +161,7 @@ class _ContractProbe:
         unknown_inside: operators that allocate an unknown number of bytes internally.
     """
 
-    def __init__(self, case: Case, measured: Measured) -> None:
+    def __init__(self, case: Case, measured: ContractCosts) -> None:
         self.unknown_inside: set[str] = set()
         self._case = case
         self._measured = measured

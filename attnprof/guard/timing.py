@@ -123,7 +123,7 @@ def _checked_call(name: str, case: Case) -> Call:
     Raises:
         MeasurementError: when the output is wrong.
     """
-    wrong = "" if kernels.is_custom(case.kernel) else worker_tasks.wrong_output(case)
+    wrong = "" if kernels.is_custom(case.kernel) else worker_tasks.check_output(case)
     if wrong:
         raise MeasurementError(f"the {name} computes a wrong result: {wrong}")
     return kernels.find(case.kernel).build(case.workload)

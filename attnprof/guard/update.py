@@ -11,7 +11,7 @@ from attnprof.guard.config import Configuration
 from attnprof.guard.contract import ConfigurationError, Contract
 from attnprof.guard.formatting import display_path
 from attnprof.guard.lockfile import DamagedError, Entry, entry_of, read_lock, write_lock
-from attnprof.guard.measurement import Measured
+from attnprof.guard.measurement import ContractCosts
 from attnprof.guard.results import Result
 from attnprof.isolation.workers import Workers
 from attnprof.measure import Observer
@@ -116,7 +116,7 @@ def update(
 
 
 def _entries(
-    contracts: Iterable[Contract], measured: dict[str, Measured]
+    contracts: Iterable[Contract], measured: dict[str, ContractCosts]
 ) -> tuple[tuple[Result, ...], dict[str, Entry]]:
     """The results of contracts that could not be measured, and the entries of the others."""
     failures: list[Result] = []

@@ -121,7 +121,7 @@ def time_kernel(settings: ProbeSettings, case: Case, seconds: float) -> ProbeRes
     status, reason = feasibility(case)
     if status != "ok":
         return ProbeResult(reason=reason)
-    wrong = worker_tasks.wrong_output(case)
+    wrong = worker_tasks.check_output(case)
     if wrong:
         raise MeasurementError(wrong)
     run, timer = kernel.build(workload).run, _timer(settings)

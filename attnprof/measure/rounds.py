@@ -54,7 +54,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured(Generic[Key]):
+class MeasuredRounds(Generic[Key]):
     """The result of timing in rounds.
 
     Attributes:
@@ -80,7 +80,7 @@ def measure_rounds(
     reference: Key | None = None,
     is_settled: Settled[Key] | None = None,
     surroundings: Surroundings | None = None,
-) -> Measured[Key]:
+) -> MeasuredRounds[Key]:
     """Time all runs in rounds until the results are settled or the budget is spent.
 
     Results are settled when every ratio to the reference has an interval narrower than `precision`
@@ -139,7 +139,7 @@ class _Rounds(Generic[Key]):
         order: random.Random,
         on_round: Callable[[float], None],
         surroundings: Surroundings | None,
-    ) -> Measured[Key]:
+    ) -> MeasuredRounds[Key]:
         """Run rounds until they suffice or the budget is spent."""
         log = RoundLog[Key](surroundings)
         start = self._budget.clock()
@@ -152,7 +152,7 @@ class _Rounds(Generic[Key]):
         log.check_load()
         disturbance = log.disturbance()
         rounds = log.rounds if disturbance.is_withheld else log.undisturbed()
-        return Measured(_by_key(rounds, self._failures), self._failures, disturbance)
+        return MeasuredRounds(_by_key(rounds, self._failures), self._failures, disturbance)
 
     def _attempt(self, key: Key) -> Timed | None:
         """Time one call; None if it fails. A failing kernel is a result; the others continue."""

@@ -26,10 +26,10 @@ from attnprof.core.workload import Case, Workload
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Workers
 from attnprof.measure import Observer
-from attnprof.measure.closed_forms import closed_form_records
 from attnprof.measure.feasibility import feasibility
-from attnprof.measure.single_case import Measurements, measure_alone
+from attnprof.measure.single_case import MeasureSettings, measure_alone
 from attnprof.measure.slow_cases import SlowCases
+from attnprof.measure.static_costs import closed_form_records
 from attnprof.measure.timing import time_interleaved
 
 ResumedRecords = Mapping[Case, Sequence[Record]]
@@ -45,7 +45,7 @@ def _ignore(activity: str, done: float) -> None:
 
 def measure(
     cases: Sequence[Case],
-    measurements: Measurements,
+    measurements: MeasureSettings,
     workers: Workers,
     observe: Observer = _ignore,
     earlier: ResumedRecords | None = None,
@@ -129,7 +129,7 @@ class _LengthRun:
     """
 
     cases: Sequence[Case]
-    measurements: Measurements
+    measurements: MeasureSettings
     workers: Workers
     progress: _ProgressScope
     earlier: ResumedRecords

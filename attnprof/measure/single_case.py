@@ -25,7 +25,7 @@ from attnprof.measure import worker_tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurements:
+class MeasureSettings:
     """What to measure in addition to the closed forms.
 
     Attributes:
@@ -53,7 +53,7 @@ class Measurements:
 
 def measure_alone(
     case: Case,
-    measurements: Measurements,
+    measurements: MeasureSettings,
     workers: Workers,
     known: Collection[str],
     report: Callable[[str], None],
@@ -94,7 +94,7 @@ def measure_alone(
 
 
 def _check_output(
-    case: Case, measurements: Measurements, workers: Workers, report: Callable[[str], None]
+    case: Case, measurements: MeasureSettings, workers: Workers, report: Callable[[str], None]
 ) -> None:
     """Check the output in another worker, where uninitialized memory is filled with NaN.
 
@@ -110,7 +110,7 @@ def _check_output(
         return
     report(f"checking the output of {case.kernel}")
     outcome = workers.run(
-        worker_tasks.wrong_output, case, reference, max_seconds=measurements.timeout
+        worker_tasks.check_output, case, reference, max_seconds=measurements.timeout
     )
     if outcome.status != "ok":
         raise FailedError(f"{outcome.failure} while its output was checked", outcome.status)

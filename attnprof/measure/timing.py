@@ -34,7 +34,7 @@ from attnprof.measure.disturbance import (
 from attnprof.measure.system_load import CpuTimes
 
 if TYPE_CHECKING:
-    from attnprof.measure.rounds import Measured
+    from attnprof.measure.rounds import MeasuredRounds
 
 NOISY = 0.2
 """An interval wider than this fraction of its median is reported as uncertain."""
@@ -192,7 +192,7 @@ def _measure(
     max_seconds: float,
     precision: float,
     on_round: Callable[[float], None],
-) -> Measured[Case]:
+) -> MeasuredRounds[Case]:
     from attnprof.measure.rounds import Budget, measure_rounds
 
     return measure_rounds(
@@ -207,7 +207,7 @@ def _measure(
 
 
 def _records_of(
-    case: Case, measured: Measured[Case], disturbed: str, notes: Sequence[str]
+    case: Case, measured: MeasuredRounds[Case], disturbed: str, notes: Sequence[str]
 ) -> Iterator[Record]:
     """The records of one timed case.
 

@@ -54,7 +54,7 @@ def modules(kernel_names: Iterable[str]) -> list[str]:
     ]
 
 
-def wrong_output(case: Case, reference: str | None = None) -> str:
+def check_output(case: Case, reference: str | None = None) -> str:
     """Describe what is wrong with the output of a call; empty if nothing is.
 
     Args:
@@ -68,9 +68,9 @@ def wrong_output(case: Case, reference: str | None = None) -> str:
         from attnprof.kernels.custom.check_against import wrong_against
 
         return wrong_against(reference, call, workload)
-    from attnprof.measure.output_checks import wrong_output
+    from attnprof.measure.output_checks import describe_wrong_output
 
-    return wrong_output(call, workload, has_float32_softmax=kernel.has_float32_softmax)
+    return describe_wrong_output(call, workload, has_float32_softmax=kernel.has_float32_softmax)
 
 
 def count_with(case: Case, counter: str) -> int:

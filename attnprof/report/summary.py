@@ -22,7 +22,7 @@ from attnprof.core.units import (
     format_ratio,
     format_share,
 )
-from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION
+from attnprof.core.verdict import MOST_ROUNDS, MIN_DECIDABLE_DIFFERENCE
 from attnprof.report.crossover_summary import describe_crossovers
 
 _LAWS = {
@@ -169,8 +169,8 @@ def _advice(at_length: LengthVerdict) -> str:
     """What would decide an undecided verdict; empty where that is not known."""
     verdict, needed = at_length.verdict, at_length.verdict.rounds_needed
     if verdict.is_too_close:
-        least = format_share(RESOLUTION, 1, digits=0)
-        distance = "less than" if verdict.is_alike else "just over"
+        least = format_share(MIN_DECIDABLE_DIFFERENCE, 1, digits=0)
+        distance = "less than" if verdict.is_within_resolution else "just over"
         return f"too close to call: {distance} {least} apart"
     if needed is None:
         return ""

@@ -18,7 +18,7 @@ from attnprof.isolation.workers import InProcessWorkers
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
 from attnprof.measure import runner
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
 from attnprof.report.summary import describe_findings
 
@@ -278,7 +278,7 @@ def test_times_of_custom_kernels_are_paired() -> None:
     cases = read_cases(
         {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"
     )
-    quick = Measurements(count=False, memory=False, max_seconds=0.1)
+    quick = MeasureSettings(count=False, memory=False, max_seconds=0.1)
     found = findings.find(ResultTable(runner.measure(cases, quick, InProcessWorkers())))
     timed = [finding for finding in found.crossovers if finding.resource == "time"]
     assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.crossovers)

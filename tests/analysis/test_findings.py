@@ -14,7 +14,7 @@ from attnprof.analysis import findings
 from attnprof.analysis.crossover import Crossover
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import COLUMNS
-from attnprof.measure.closed_forms import estimate
+from attnprof.measure.static_costs import estimate_records
 from attnprof.options import read_cases
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
@@ -229,7 +229,7 @@ def test_a_constant_is_reported_only_where_it_is_a_part_of_a_linear_cost() -> No
 
 def test_in_training_the_backward_pass_is_reported_as_not_counted() -> None:
     (case,) = read_cases({"len": 512, "kernel": "bert-sdpa", "mode": "training"}, "cpu")
-    table = ResultTable(estimate([case]))
+    table = ResultTable(estimate_records([case]))
     table.add(Record(case.kernel, case.workload, "ptflops_aten_macs", 907_149_312))
     (line,) = dict(describe_findings(findings.find(table)))["ptflops coverage"]
     assert line.endswith("(forward and backward); the backward pass is not counted.")

@@ -11,7 +11,7 @@ import pytest
 from result_tables import DENSE, WORKLOAD, table
 
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload
-from attnprof.core.records import CASE, UNITS, Record
+from attnprof.core.records import CASE, COLUMN_UNITS, Record
 from attnprof.core.result_table import COLUMNS
 
 CONTRACT = (
@@ -24,7 +24,7 @@ CONTRACT = (
 
 def test_columns_keep_their_names_and_order() -> None:
     assert ", ".join(COLUMNS) == CONTRACT
-    assert set(UNITS) <= set(COLUMNS)
+    assert set(COLUMN_UNITS) <= set(COLUMNS)
 
 
 def test_csv_has_raw_integers_and_empty_cells() -> None:

@@ -11,11 +11,11 @@ from attnprof.core.intervals import (
     Interval,
     median_interval,
 )
-from attnprof.core.verdict import MOST_ROUNDS, RESOLUTION, verdict
+from attnprof.core.verdict import MOST_ROUNDS, MIN_DECIDABLE_DIFFERENCE, verdict
 
 
 def test_verdicts_are_given_only_beyond_the_resolution() -> None:
-    edge = 1 + RESOLUTION
+    edge = 1 + MIN_DECIDABLE_DIFFERENCE
     assert verdict(Interval(1.1, edge + 0.001, 1.2), 10).outcome == "faster"
     assert verdict(Interval(0.9, 0.8, 1 / edge - 0.001), 10).outcome == "slower"
     for speed in (Interval(1.008, 1.007, 1.009), Interval(1.1, 1.009, 1.2), Interval(1, 1, 1)):

@@ -17,7 +17,7 @@ import pytest
 from patience import PATIENCE_SECONDS
 
 import attnprof
-from attnprof.core.records import UNITS
+from attnprof.core.records import COLUMN_UNITS
 from attnprof.isolation.fork_server import ForkedWorker
 from attnprof.isolation.outcome import Outcome
 from attnprof.measure import worker_tasks
@@ -90,7 +90,7 @@ def test_each_fault_is_a_row_and_the_others_are_measured(
         )
     for kernel in ("bert-sdpa", "bert-eager"):
         assert rows[kernel].status == "ok"
-        assert {*UNITS} <= {*rows[kernel].values}
+        assert {*COLUMN_UNITS} <= {*rows[kernel].values}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.jsonl"]
     assert psutil.Process().children(recursive=True) == []
 

@@ -15,19 +15,19 @@ from nystrom_attention import NystromAttention
 from torch import Tensor, nn
 
 from attnprof.guard.cases import case_of
-from attnprof.guard.measurement import Measured, measure_contract
+from attnprof.guard.measurement import ContractCosts, measure_contract
 from attnprof.kernels import custom
 
 LENGTHS = (1024, 2048, 4096, 8192)
 QUADRUPLED = (1024, 4096, 16384, 65536)
 
 
-def measured(build: Any, lengths: tuple[int, ...] = LENGTHS) -> Measured:
+def measured(build: Any, lengths: tuple[int, ...] = LENGTHS) -> ContractCosts:
     with custom.registered_object(build, ["x=batch,len,64"]) as name:
         return measure_contract(case_of(name, lengths[0], {}), lengths)
 
 
-def laws(measurement: Measured) -> tuple[str, str]:
+def laws(measurement: ContractCosts) -> tuple[str, str]:
     return str(measurement.growth["macs"].law), str(measurement.growth["peak_bytes"].law)
 
 

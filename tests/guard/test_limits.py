@@ -59,15 +59,15 @@ def test_an_exponent_without_a_name_is_allowed_within_the_effect_of_blocks() -> 
 
 def test_allowances_are_exact() -> None:
     one_percent = parse_allowance("+1%")
-    assert one_percent.admits(1000, 1010)
-    assert not one_percent.admits(1000, 1011)
-    assert one_percent.admits(1000, 1)
-    assert not parse_allowance("±1%").admits(1000, 989)
-    assert parse_allowance("±1%").admits(1000, 990)
+    assert one_percent.allows(1000, 1010)
+    assert not one_percent.allows(1000, 1011)
+    assert one_percent.allows(1000, 1)
+    assert not parse_allowance("±1%").allows(1000, 989)
+    assert parse_allowance("±1%").allows(1000, 990)
     assert parse_allowance("+0.1%").part == Fraction(1, 1000)
-    assert not parse_allowance("+0%").admits(10**18, 10**18 + 1)
-    assert parse_allowance("any").admits(1, 10**9)
-    assert not parse_allowance("+1%").admits(0, 1)
+    assert not parse_allowance("+0%").allows(10**18, 10**18 + 1)
+    assert parse_allowance("any").allows(1, 10**9)
+    assert not parse_allowance("+1%").allows(0, 1)
 
 
 @pytest.mark.parametrize("word", ["1%", "-1%", "+1", "1", "+x%", "+ %"])

@@ -10,7 +10,7 @@ from guard_project import Project, contract
 from patience import PATIENCE_SECONDS
 
 from attnprof.guard import check as guard_check
-from attnprof.guard.measurement import Measured, measure
+from attnprof.guard.measurement import ContractCosts, measure
 from attnprof.isolation.workers import InProcessWorkers
 
 
@@ -23,7 +23,7 @@ def test_costs_do_not_depend_on_threads_or_cpu_instructions(
     from attnprof.guard.cases import case_of
     from attnprof.guard.measurement import measure_contract
 
-    def cells(threads: int, flags: frozenset[str]) -> Measured:
+    def cells(threads: int, flags: frozenset[str]) -> ContractCosts:
         monkeypatch.setattr(cpu, "_cpu_flags", lambda: flags)
         torch.set_num_threads(threads)
         return measure_contract(case_of("bert-sdpa", 256, {"dtype": "bfloat16"}), (256, 512))

@@ -65,7 +65,7 @@ def test_a_kernel_whose_output_is_wrong_is_not_timed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.folder)  # timing changes to this folder
-    monkeypatch.setattr(worker_tasks, "wrong_output", lambda case: f"{case.kernel} is off by one")
+    monkeypatch.setattr(worker_tasks, "check_output", lambda case: f"{case.kernel} is off by one")
     time = 'time = { reference = "bert-sdpa", at = 256, max = 50 }'
     project.says(contract("eager", "bert-eager", [64, 128], time))
     (eager,) = project.contracts()

@@ -10,7 +10,7 @@ from attnprof.core.machine import Sample
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case
-from attnprof.measure.closed_forms import estimate
+from attnprof.measure.static_costs import estimate_records
 from attnprof.options import read_cases
 
 
@@ -29,7 +29,7 @@ def compared(kernel: str = "bert-eager", skipped: int = 8192) -> ResultTable:
     """A comparison whose longest length was skipped; the others took 10 ps a MAC."""
     table = ResultTable()
     cases = read_cases({"kernel": kernel, "len": [512, 1024, 2048, skipped]}, "cpu")
-    for record in estimate(cases):
+    for record in estimate_records(cases):
         if record.quantity == CASE:
             case = Case(record.kernel, record.workload)
             if record.workload.seq_len < skipped:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from attnprof import ResultTable
 from attnprof.core.records import Record
-from attnprof.measure.closed_forms import estimate
+from attnprof.measure.static_costs import estimate_records
 from attnprof.options import read_cases
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.terminal_table import render_table
@@ -15,7 +15,7 @@ from attnprof.report.terminal_table import render_table
 def measured(**measurements: dict[tuple[str, int], float]) -> ResultTable:
     """transformers' kernels at the default lengths, with measurements for some of them."""
     cases = read_cases({"kernel": ["bert-eager", "bert-sdpa", "longformer-hf"]}, "cpu")
-    table = ResultTable(estimate(cases))
+    table = ResultTable(estimate_records(cases))
     for quantity, values in measurements.items():
         for (kernel, seq_len), value in values.items():
             (case,) = (

@@ -23,7 +23,7 @@ from attnprof.measure.disturbance import (
     Timed,
     describe_disturbance_of,
 )
-from attnprof.measure.rounds import Budget, Measured, cpu_timer, measure_rounds
+from attnprof.measure.rounds import Budget, MeasuredRounds, cpu_timer, measure_rounds
 from attnprof.measure.system_load import CpuTimes, longest_wait_ns, own_cpu_seconds, thread_waits
 
 TWO_CORES = Conditions(logical_cores=2, usable_cores=2, physical_cores=2, threads=2)
@@ -71,7 +71,7 @@ class Machine:
     def surroundings(self) -> Surroundings:
         return Surroundings(self.load, lambda: self.threads, 2, lambda: self.now)
 
-    def compare(self, seconds: float = 2.0) -> Measured[str]:
+    def compare(self, seconds: float = 2.0) -> MeasuredRounds[str]:
         """A kernel that takes 20 ms beside one that is 0.85x as fast and slows down far more."""
         runs = {"reference": self.call(0.020, 1.5), "kernel": self.call(0.020 / 0.85, 5.0)}
         return measure_rounds(
@@ -84,7 +84,7 @@ class Machine:
         )
 
 
-def speed(measured: Measured[str]) -> float:
+def speed(measured: MeasuredRounds[str]) -> float:
     return paired_ratio(measured.times["reference"], measured.times["kernel"]).median
 
 

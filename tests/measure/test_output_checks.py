@@ -22,8 +22,8 @@ from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
-from attnprof.measure.output_checks import wrong_output
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.output_checks import describe_wrong_output
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
 from attnprof.report.chart import render_png
 from attnprof.report.columns import COMPARE_COLUMNS
@@ -31,11 +31,11 @@ from attnprof.report.markdown import render_markdown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
-QUICK = Measurements(count=False, max_seconds=0.05)
+QUICK = MeasureSettings(count=False, max_seconds=0.05)
 
 
 def wrong(name: str, workload: Workload) -> str:
-    return worker_tasks.wrong_output(Case(name, workload))
+    return worker_tasks.check_output(Case(name, workload))
 
 
 def right_workloads() -> list[Any]:
@@ -169,7 +169,7 @@ def test_another_pattern_is_found(
     built: AttentionPattern, expected: AttentionPattern, seq_len: int, dtype: Any
 ) -> None:
     call = kernels.find("longformer-banded").build(Workload(built, seq_len, 64, dtype=dtype))
-    message = wrong_output(call, Workload(expected, seq_len, 64, dtype=dtype))
+    message = describe_wrong_output(call, Workload(expected, seq_len, 64, dtype=dtype))
     assert message.startswith("output is "), message
 
 
@@ -186,7 +186,7 @@ def test_a_gradient_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_call_with_another_number_of_layers_is_an_error() -> None:
     call = kernels.find("longformer-banded").build(Workload(sliding(8), 40, 64))
     with pytest.raises(MeasurementError, match="found 1 attention modules for"):
-        wrong_output(call, Workload(WORKLOADS[-1].pattern, 40, 64))
+        describe_wrong_output(call, Workload(WORKLOADS[-1].pattern, 40, 64))
 
 
 # Rows of the results.
@@ -194,7 +194,7 @@ def test_a_call_with_another_number_of_layers_is_an_error() -> None:
 SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4, "window": 16}
 
 
-def measured(measurements: Measurements = QUICK, **options: Any) -> ResultTable:
+def measured(measurements: MeasureSettings = QUICK, **options: Any) -> ResultTable:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
     return ResultTable(runner.measure(cases, measurements, InProcessWorkers()))
 
@@ -246,7 +246,7 @@ def test_a_table_of_wrong_rows_alone_can_be_drawn(monkeypatch: pytest.MonkeyPatc
 
 def test_outputs_are_not_checked_if_only_macs_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with_fault(monkeypatch, "bert-sdpa", nan_at(7))
-    only_counts = Measurements(time=False, memory=False)
+    only_counts = MeasureSettings(time=False, memory=False)
     (row,) = measured(only_counts, len=40, kernel="bert-sdpa").rows
     assert row.status == "ok"
 

@@ -17,7 +17,7 @@ from attnprof.counting import counters
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.peak_memory import PeakMemory
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
 from attnprof.report.journal import journal_path
 
@@ -59,7 +59,7 @@ def run_all(path: Path) -> Iterator[int]:
     wanted = [counters.quantity(name) for name in counters.names()] + ["peak_bytes", "time_ns"]
     earlier = resumed.resumable(resumable_cases(), wanted)
     for measured in runner.measure(
-        resumable_cases(), Measurements(), InProcessWorkers(), earlier=earlier
+        resumable_cases(), MeasureSettings(), InProcessWorkers(), earlier=earlier
     ):
         resumed.add(measured)
         yield path.stat().st_size

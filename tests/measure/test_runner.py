@@ -16,14 +16,14 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "window": 16}
-QUICK = Measurements(max_seconds=0.05, allow_slow=True)
+QUICK = MeasureSettings(max_seconds=0.05, allow_slow=True)
 
 
-def run(measurements: Measurements = QUICK, **options: Any) -> list[Row]:
+def run(measurements: MeasureSettings = QUICK, **options: Any) -> list[Row]:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
     return ResultTable(runner.measure(cases, measurements, InProcessWorkers())).rows
 
@@ -52,12 +52,12 @@ def test_a_measured_row_agrees_with_itself() -> None:
 @pytest.mark.parametrize(
     ("measurements", "missing"),
     [
-        (Measurements(count=False, max_seconds=0.05), {"operator_macs", "ptflops_aten_macs"}),
-        (Measurements(time=False), {"time_ns", "speedup"}),
-        (Measurements(memory=False, max_seconds=0.05), {"peak_bytes"}),
+        (MeasureSettings(count=False, max_seconds=0.05), {"operator_macs", "ptflops_aten_macs"}),
+        (MeasureSettings(time=False), {"time_ns", "speedup"}),
+        (MeasureSettings(memory=False, max_seconds=0.05), {"peak_bytes"}),
     ],
 )
-def test_disabled_measurements_are_missing(measurements: Measurements, missing: set[str]) -> None:
+def test_disabled_measurements_are_missing(measurements: MeasureSettings, missing: set[str]) -> None:
     (row,) = run(measurements, len=64, kernel="bert-sdpa")
     everything = {"operator_macs", "ptflops_aten_macs", "time_ns", "speedup", "peak_bytes"}
     assert row.status == "ok"
@@ -98,7 +98,7 @@ def test_a_skipped_case_has_a_time_predicted_from_shorter_lengths(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(feasibility, "available_bytes", lambda device: 2**23)
-    timed = Measurements(count=False, memory=False, max_seconds=0.05)
+    timed = MeasureSettings(count=False, memory=False, max_seconds=0.05)
     rows = run(timed, len="64,128,256,1024", kernel="bert-eager")
     assert [row.status for row in rows] == ["ok", "ok", "ok", "skipped"]
     longest = rows[-1]
@@ -145,7 +145,7 @@ def test_a_kernel_that_fails_only_when_it_is_timed_is_a_row_too(
         raise RuntimeError("it broke")
 
     monkeypatch.setattr(kernels.find("bert-eager"), "build", fails)
-    only_time = Measurements(count=False, memory=False, max_seconds=0.05)
+    only_time = MeasureSettings(count=False, memory=False, max_seconds=0.05)
     rows = run(only_time, len=64, kernel=["bert-eager", "bert-sdpa"])
     assert [row.status for row in rows] == ["error", "ok"]
 
@@ -293,7 +293,7 @@ def test_disturbed_rounds_give_times_without_speeds(
 ) -> None:
     monkeypatch.setattr(RoundLog, "_limit", lambda log: -1.0 if is_disturbed else float("inf"))
     monkeypatch.setattr(RoundLog, "_is_bad", lambda log, before, after: is_disturbed)
-    timed = Measurements(count=False, memory=False, max_seconds=0.05)
+    timed = MeasureSettings(count=False, memory=False, max_seconds=0.05)
     rows = run(timed, len=64, kernel=["bert-eager", "bert-sdpa"])
     for row in rows:
         assert row.status == "ok"

@@ -17,7 +17,7 @@ from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed
-from attnprof.measure.single_case import Measurements
+from attnprof.measure.single_case import MeasureSettings
 from attnprof.measure.slow_cases import SLOWEST_RATE, SlowCases
 from attnprof.options import read_cases
 
@@ -136,7 +136,7 @@ def test_slow_cases_run_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slow.reason(case(2**20), timed(512, 100)) == ""
 
 
-def rows(measurements: Measurements, with_machine: Machine | None = None) -> list[Row]:
+def rows(measurements: MeasureSettings, with_machine: Machine | None = None) -> list[Row]:
     cases = [case(64), case(2**20)]
     records = runner.measure(cases, measurements, InProcessWorkers(), machine=with_machine)
     return ResultTable(records).rows
@@ -157,7 +157,7 @@ def test_a_slow_case_is_skipped_before_it_is_counted_or_timed(
         return build(workload)
 
     monkeypatch.setattr(kernel, "build", watched)
-    wanted = Measurements(count=count, time=not count, memory=False, max_seconds=0.05)
+    wanted = MeasureSettings(count=count, time=not count, memory=False, max_seconds=0.05)
     short, long = rows(wanted)
     assert (short.status, long.status) == ("ok", "skipped")
     assert "--allow-slow" in long.detail

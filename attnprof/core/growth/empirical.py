@@ -16,7 +16,7 @@ from attnprof.core.growth.probing import Count, costs_at_multiples, holds_at, so
 MAX_PROBED_LENGTH = 2**22
 """The length in tokens up to which laws are checked, approximately."""
 
-Alike = Callable[[int, int], bool]
+SameWork = Callable[[int, int], bool]
 """Whether counting ran equally many operators at two lengths."""
 
 _BLOCK = 128
@@ -67,7 +67,7 @@ class EmpiricalGrowth:
 
 
 def fit_growth(
-    count: Count, lengths: Sequence[int], alike: Alike = lambda shorter, longer: False
+    count: Count, lengths: Sequence[int], alike: SameWork = lambda shorter, longer: False
 ) -> EmpiricalGrowth | None:
     """The growth of a cost from counts: a polynomial, steps of padding, or a law over doublings.
 
@@ -100,7 +100,7 @@ def fit_growth(
     return EmpiricalGrowth(growth, 1, 0, unit, None, 4 * unit) if is_exact else None
 
 
-def _fit_smooth(count: Count, unit: int, growth: Growth, alike: Alike) -> EmpiricalGrowth:
+def _fit_smooth(count: Count, unit: int, growth: Growth, alike: SameWork) -> EmpiricalGrowth:
     """The growth if a polynomial holds between its lengths; padding steps may be longer still."""
     law = _law_beyond(count, unit, growth, alike)
     smooth = EmpiricalGrowth(growth, 1, 0, 1, law, 4 * unit)
@@ -110,7 +110,7 @@ def _fit_smooth(count: Count, unit: int, growth: Growth, alike: Alike) -> Empiri
 
 
 def _fit_padded(
-    count: Count, unit: int, step: int, slope: int, alike: Alike
+    count: Count, unit: int, step: int, slope: int, alike: SameWork
 ) -> EmpiricalGrowth | None:
     """The growth at multiples of a padding step; None without padding or an exact polynomial."""
     if step == 1:
@@ -122,7 +122,7 @@ def _fit_padded(
     return EmpiricalGrowth(growth, step, slope, 1, law, 4 * padded_unit)
 
 
-def _fit_blocks(count: Count, unit: int, alike: Alike) -> EmpiricalGrowth | None:
+def _fit_blocks(count: Count, unit: int, alike: SameWork) -> EmpiricalGrowth | None:
     """The growth at multiples of a block of tokens; at other lengths the last block is partial.
 
     At multiples of another number, costs of work in blocks may lie on a parabola by chance.
@@ -225,7 +225,7 @@ def _law_of_doublings(count: Count, unit: int) -> DoublingLaw | None:
     return name_law(points) if len(points) > 1 else None
 
 
-def _law_beyond(count: Count, unit: int, growth: Growth, alike: Alike) -> DoublingLaw | None:
+def _law_beyond(count: Count, unit: int, growth: Growth, alike: SameWork) -> DoublingLaw | None:
     """The law at long lengths; None if the polynomial holds there too.
 
     It does not, for example, if the shorter lengths are within one window.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
+from attnprof.kernels.builtin._mac_factors import projections_of
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -16,7 +17,6 @@ from attnprof.kernels.builtin._memory import (
     projection_backward_bytes,
     weight_bytes,
 )
-from attnprof.kernels.builtin._products import projections_of
 
 
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:

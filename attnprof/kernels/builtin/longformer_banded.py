@@ -12,11 +12,8 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._mac_factors import fused_products, training_factor
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
-from attnprof.kernels.builtin._products import (
-    fused_products,
-    pass_factor,
-)
 from attnprof.nn.banded.tiling import (
     TileSizes,
     fused_backward_tile_sizes,
@@ -85,7 +82,7 @@ def executed_macs(workload: Workload) -> int:
 
 
 def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
-    n, width, factor = workload.seq_len, workload.hidden_size, pass_factor(workload)
+    n, width, factor = workload.seq_len, workload.hidden_size, training_factor(workload)
     band = formulas.FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
     if workload.mode == "training":
         band += formulas.BACKWARD_PRODUCTS * _scores(
@@ -124,7 +121,7 @@ def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
     n, width, g = workload.seq_len, workload.hidden_size, len(layer.global_positions)
     if g == 0:
         return 0
-    factor = pass_factor(workload)
+    factor = training_factor(workload)
     queries = factor * g * width**2
     if should_absorb_projection(n, width, workload.num_heads, g):
         return queries + factor * absorbed_global_macs(n, width, workload.num_heads, g)

@@ -13,6 +13,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._mac_factors import fused_products, training_factor, projections_of
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -21,7 +22,6 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     stack_peak_bytes,
 )
-from attnprof.kernels.builtin._products import fused_products, pass_factor, projections_of
 from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
@@ -76,7 +76,7 @@ def executed_macs(workload: Workload) -> int:
     for layer in workload.layers:
         scores = block_scores(layer, workload.seq_len) * workload.head_dim
         scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
-        macs += pass_factor(workload) * formulas.weight_macs(workload, layer)
+        macs += training_factor(workload) * formulas.weight_macs(workload, layer)
         macs += fused_products(workload) * workload.batch_size * scores
     return macs
 

@@ -13,8 +13,8 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
+from attnprof.kernels.builtin._mac_factors import training_factor
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
-from attnprof.kernels.builtin._products import pass_factor
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ def executed_macs(workload: Workload) -> int:
         chunks = (2 * n - w) * w + 3 * n * w // 2
         macs += batch * width * (chunks + 4 * g * n)
         macs += formulas.weight_macs(padded, layer)
-    return macs * pass_factor(workload)
+    return macs * training_factor(workload)
 
 
 def static_bytes(workload: Workload) -> int:

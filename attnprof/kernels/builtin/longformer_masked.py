@@ -10,6 +10,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._mac_factors import fused_products, training_factor, projections_of
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -22,7 +23,6 @@ from attnprof.kernels.builtin._memory import (
     stack_peak_bytes,
     weight_bytes,
 )
-from attnprof.kernels.builtin._products import fused_products, pass_factor, projections_of
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +98,7 @@ def executed_macs(workload: Workload) -> int:
     product = sum(
         batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
     )
-    return pass_factor(workload) * weights + fused_products(workload) * product
+    return training_factor(workload) * weights + fused_products(workload) * product
 
 
 def static_bytes(workload: Workload) -> int:

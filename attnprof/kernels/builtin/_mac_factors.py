@@ -18,7 +18,7 @@ def fused_products(workload: Workload) -> int:
     return formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS
 
 
-def pass_factor(workload: Workload) -> int:
+def training_factor(workload: Workload) -> int:
     """MACs of a call over those of its forward pass, for products of weights: 1, 3 in training."""
     return formulas.TRAINING_FACTOR if workload.mode == "training" else 1
 

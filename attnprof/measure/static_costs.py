@@ -19,7 +19,7 @@ from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target
 
 
-def estimate(cases: Iterable[Case]) -> Iterator[Record]:
+def estimate_records(cases: Iterable[Case]) -> Iterator[Record]:
     """Closed forms of every case: no torch and no memory needed, at any length.
 
     A custom kernel has no closed forms: it is counted on fake tensors, for which torch is loaded.
