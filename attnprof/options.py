@@ -9,6 +9,7 @@ from typing import TypedDict, cast
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.lengths import parse_lengths
 from attnprof.core.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
 from attnprof.core.option_values import (
     EMPTY_VALUE,
@@ -20,7 +21,6 @@ from attnprof.core.option_values import (
 )
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.core.presets import ModelShape, find_model
-from attnprof.core.units import parse_lengths
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs

@@ -10,8 +10,8 @@ import re
 from itertools import groupby
 
 from attnprof.core.errors import UsageError
+from attnprof.core.option_values import parse_whole_number
 from attnprof.core.pattern import AttentionPattern, Pattern
-from attnprof.core.units import parse_whole_number
 
 MAX_REPEATS = 10_000
 """The most times that `x` may repeat a value."""

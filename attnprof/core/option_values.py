@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from attnprof.core.errors import UsageError
-from attnprof.core.units import parse_whole_number
 
 Values = int | str | Sequence[int | str]
 """Values of an option in Python: a string as on the command line, an int, or a sequence of them."""
 
 Dilations = Values | tuple[int, ...] | Sequence[int | str | tuple[int, ...]]
 """Values of `dilation`: a tuple of ints is one value, with a stride for each head."""
+
+MAX_NUMBER = 10**15
+"""The largest length, size or count that an option accepts."""
 
 MAX_SECONDS = 10**8
 """Three years, the longest time that an option accepts."""
@@ -169,3 +171,23 @@ def read_threads(options: Mapping[str, object]) -> int | None:
     if threads > MAX_THREADS:
         raise UsageError("threads", threads, f"must be a whole number from 1 to {MAX_THREADS:,}")
     return threads
+
+
+def parse_whole_number(text: str, argument: str, shown: str, forms: str) -> int:
+    """An integer, 0 or more, from decimal digits in the value of an option.
+
+    Args:
+        text: the digits.
+        argument: the option's name, for messages.
+        shown: the option's complete value, for messages.
+        forms: what would be valid, for messages.
+
+    Raises:
+        UsageError: for other characters, and for a number above `MAX_NUMBER`.
+    """
+    if not (text.isascii() and text.isdecimal()):
+        raise UsageError(argument, shown, forms)
+    digits = text.lstrip("0") or "0"  # int() refuses more than some thousand digits
+    if len(digits) > len(str(MAX_NUMBER)) or int(digits) > MAX_NUMBER:
+        raise UsageError(argument, shown, f"a number is at most {MAX_NUMBER:,}")
+    return int(digits)

@@ -85,7 +85,7 @@ class Record:
     Attributes:
         kernel: the kernel's name.
         workload: the call that was costed.
-        quantity: one of `UNITS`, `CASE`, or another constant of this module.
+        quantity: one of `COLUMN_UNITS`, `CASE`, or another constant of this module.
         value: in the unit of the quantity; None if there is none.
         status: whether it could be measured.
         detail: why there is no value, or a note on it.

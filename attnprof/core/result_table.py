@@ -13,12 +13,12 @@ from attnprof.core.intervals import Interval
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
 from attnprof.core.records import (
     CASE,
+    COLUMN_UNITS,
     FAILURES,
     PREDICTED,
     RATIO,
     REFERENCE,
     ROUNDS,
-    COLUMN_UNITS,
     WITHHELD,
     Record,
     Status,
@@ -56,7 +56,10 @@ _LEADING_COLUMNS = (
     "detail",
 )
 
-COLUMNS = (*_LEADING_COLUMNS, *(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len"))
+COLUMNS = (
+    *_LEADING_COLUMNS,
+    *(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len"),
+)
 """The columns of CSV and pandas, in order."""
 
 
@@ -69,7 +72,7 @@ class Row:
         workload: the call that was costed.
         status: of the case; see `Status`.
         details: notes, and why values are missing.
-        values: by quantity, in the units of `attnprof.core.records.UNITS` (MACs, bytes and
+        values: by quantity, in the units of `attnprof.core.records.COLUMN_UNITS` (MACs, bytes and
             nanoseconds are integers); also quantities without a column.
         is_finished: whether the case has been closed.
         withheld: why there is no verdict although the time was measured; empty if there is one.

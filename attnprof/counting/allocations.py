@@ -1,4 +1,4 @@
-"""Peak memory of a call: the most bytes that its tensors take at one time, fake ones included."""
+"""Peak bytes of the tensors of a call, followed operator by operator, on fake tensors as well."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack, cast
 
 from attnprof.core.errors import MeasurementError, UncountedError, UsageError
 from attnprof.core.growth.laws import LAW_FORMS, GrowthLaw, parse_law
-from attnprof.core.units import parse_lengths
+from attnprof.core.lengths import parse_lengths
 from attnprof.guard.cases import case_of
 from attnprof.guard.changes import Comparison
 from attnprof.guard.contract import GROWING, Contract, ContractOptions, Quantity

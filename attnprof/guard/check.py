@@ -157,7 +157,9 @@ def _restore_cwd() -> Generator[None]:
         os.chdir(before)
 
 
-def result_of(contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str) -> Result:
+def result_of(
+    contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str
+) -> Result:
     """The verdict on a contract's measured costs, except time.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.growth.laws import LAW_FORMS, parse_law
-from attnprof.core.units import parse_lengths
+from attnprof.core.lengths import parse_lengths
 from attnprof.guard.contract import (
     ALLOWANCE_FORMS,
     BUDGET_FORMS,

@@ -189,7 +189,9 @@ def _steps(quantity: Quantity, entry: Entry | None, measured: ContractCosts) -> 
     ]
 
 
-def _improvement(quantity: Quantity, entry: Entry, measured: ContractCosts, accept: str) -> list[str]:
+def _improvement(
+    quantity: Quantity, entry: Entry, measured: ContractCosts, accept: str
+) -> list[str]:
     """A note on a cost that fell, with the command that locks the lower cost in."""
     if quantity == "macs" and entry.uncounted != measured.uncounted:
         return []
@@ -257,7 +259,9 @@ def _quadratic_term(quantity: Quantity, growth: ObservedGrowth) -> str:
     return text
 
 
-def _over_budget(contract: Contract, quantity: Quantity, measured: ContractCosts) -> Iterator[Breach]:
+def _over_budget(
+    contract: Contract, quantity: Quantity, measured: ContractCosts
+) -> Iterator[Breach]:
     """The breach of a budget, if there is one."""
     budget = contract.budgets.get(quantity)
     if budget is None:

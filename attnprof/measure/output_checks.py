@@ -27,7 +27,9 @@ _PROJECTIONS = ("query", "key", "value")
 _GLOBAL_SUFFIX = "_global"
 
 
-def describe_wrong_output(call: Call, workload: Workload, *, has_float32_softmax: bool = False) -> str:
+def describe_wrong_output(
+    call: Call, workload: Workload, *, has_float32_softmax: bool = False
+) -> str:
     """Describe what is wrong with a call of a built-in kernel; empty if nothing is.
 
     Uninitialized memory holds NaN while an attention module runs. In training, the gradient of its

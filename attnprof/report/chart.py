@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import ResultTable
-from attnprof.core.units import format_bytes, format_count
+from attnprof.core.units import format_count
 from attnprof.report.chart_layout import (
     EDGE,
     LABEL_POINTS,
@@ -97,7 +97,7 @@ def _draw(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
     ]
     lengths = sorted({length for length, _ in points})
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2 if panel.form is format_bytes else 10)
+    axes.set_yscale("log", base=panel.log_base)
     axes.set_title(panel.title, loc="left", fontsize=10.5)
     axes.set_xlabel("sequence length (tokens)", fontsize=9)
     _frame(axes, points, lengths)
@@ -106,7 +106,7 @@ def _draw(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(panel.tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    if panel.form is format_bytes:
+    if panel.log_base == 2:
         axes.yaxis.set_major_locator(LogLocator(base=2, numticks=8))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelsize=8.5)

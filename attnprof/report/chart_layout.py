@@ -42,6 +42,7 @@ class Panel:
         form: its values as text.
         counted: the quantity that ptflops counts of it; None without one.
         predicted: the quantity of its predictions; None without one.
+        log_base: of the vertical axis.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Panel:
     form: Callable[[int], str]
     counted: str | None = None
     predicted: str | None = None
+    log_base: int = 10
 
     def tick(self, value: float, _: int) -> str:
         """A label of the vertical axis, without trailing zeros: ticks are round numbers."""
@@ -58,8 +60,8 @@ class Panel:
 
 _PANELS = (
     Panel("Executed MACs", "executed_macs", format_macs, counted="ptflops_pytorch_macs"),
-    Panel("Peak memory", "peak_bytes", format_bytes),
-    Panel("Predicted peak memory", "predicted_peak_bytes", format_bytes),
+    Panel("Peak memory", "peak_bytes", format_bytes, log_base=2),
+    Panel("Predicted peak memory", "predicted_peak_bytes", format_bytes, log_base=2),
     Panel("Time of one call", "time_ns", format_duration, predicted=PREDICTED_TIME),
 )
 

@@ -1,4 +1,7 @@
-"""The columns of the tables in a terminal and in Markdown."""
+"""The columns of the tables in a terminal and in Markdown.
+
+Those of CSV and pandas are `COLUMN_UNITS` in `attnprof.core.records`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from attnprof.core.units import (
 )
 
 WIDE = 110
-"""Terminals of at least so many columns also show columns that are `is_for_wide`."""
+"""Terminals at least this many characters wide also show the columns that are `is_for_wide`."""
 
 EMPTY = "–"
 

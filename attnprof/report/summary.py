@@ -22,7 +22,7 @@ from attnprof.core.units import (
     format_ratio,
     format_share,
 )
-from attnprof.core.verdict import MOST_ROUNDS, MIN_DECIDABLE_DIFFERENCE
+from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE, MOST_ROUNDS
 from attnprof.report.crossover_summary import describe_crossovers
 
 _LAWS = {

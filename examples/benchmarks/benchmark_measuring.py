@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnprof.api.compare import prepare_compare
-from attnprof.isolation import fork_server
+from attnprof.isolation import forked_worker
 from attnprof.isolation.outcome import Outcome
 
 LIMIT = 0.15
@@ -25,10 +25,10 @@ LIMIT = 0.15
 def main() -> None:
     busy_seconds: collections.Counter[str] = collections.Counter()
     calls: collections.Counter[str] = collections.Counter()
-    call = fork_server.ForkedWorker.call
+    call = forked_worker.ForkedWorker.call
 
     def watched(
-        worker: fork_server.ForkedWorker,
+        worker: forked_worker.ForkedWorker,
         function: Callable[..., Any],
         *args: Any,
         max_seconds: float,
@@ -38,7 +38,7 @@ def main() -> None:
         calls[function.__name__] += 1
         return outcome
 
-    fork_server.ForkedWorker.call = watched  # type: ignore[method-assign]
+    forked_worker.ForkedWorker.call = watched  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         formats = {form: str(Path(folder) / f"out.{form}") for form in ("csv", "json", "markdown")}
         begun = time.perf_counter()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from here import estimate
+from estimate_in_process import estimate
 
 from attnprof import AttentionPattern, ResultTable, kernels
 from attnprof.analysis import cost_functions, findings

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tables import measured, rendered, times
+from measured_tables import measured, rendered, times
 
 import attnprof
 from attnprof import ResultTable

@@ -1,4 +1,4 @@
-"""The command line, mostly through the installed entry point."""
+"""Options, error messages and output files of the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import ATTNPROF, FEW, QUICK, SMALL, attnprof, lengths_of, rows_of
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
 from attnprof.cli import app

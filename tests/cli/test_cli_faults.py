@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from attnprof.cli import app
 from attnprof.cli.heartbeat import EVERY_SECONDS, heartbeat
 from attnprof.core.errors import FailedError, Interrupted, code_under_test, suggest
-from attnprof.core.units import MAX_NUMBER, parse_lengths
+from attnprof.core.lengths import parse_lengths
+from attnprof.core.option_values import MAX_NUMBER
 from attnprof.report import streams
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")

@@ -1,4 +1,4 @@
-"""The command line, mostly through the installed entry point."""
+"""The command line in a shell: signals, pipes, streams, and the help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import ATTNPROF, FEW, QUICK, attnprof, lengths_of, rows_of
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.kernels import names
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attnprof.core.errors import UsageError
+from attnprof.core.lengths import parse_lengths
 from attnprof.core.units import (
     format_about,
     format_bytes,
@@ -12,7 +13,6 @@ from attnprof.core.units import (
     format_macs,
     format_percent,
     format_ratio,
-    parse_lengths,
 )
 
 

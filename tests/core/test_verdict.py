@@ -11,7 +11,7 @@ from attnprof.core.intervals import (
     Interval,
     median_interval,
 )
-from attnprof.core.verdict import MOST_ROUNDS, MIN_DECIDABLE_DIFFERENCE, verdict
+from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE, MOST_ROUNDS, verdict
 
 
 def test_verdicts_are_given_only_beyond_the_resolution() -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 from typer.core import TyperGroup
 from typer.main import get_command
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import psutil
 import pytest
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 import attnprof
 from attnprof.core.records import COLUMN_UNITS
-from attnprof.isolation.fork_server import ForkedWorker
+from attnprof.isolation.forked_worker import ForkedWorker
 from attnprof.isolation.outcome import Outcome
 from attnprof.measure import worker_tasks
 

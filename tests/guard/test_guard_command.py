@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from guard_contracts import ATTNPROF, SDPA, attnprof
 from guard_project import contract
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.guard import check as guard_check
 from attnprof.guard.lockfile import read_lock

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from guard_contracts import EAGER, SDPA
 from guard_project import Project, contract, terms
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.guard import check as guard_check
 from attnprof.guard import update as guard_update

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from guard_contracts import SDPA
 from guard_project import Project, contract
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.guard import check as guard_check
 from attnprof.guard.measurement import ContractCosts, measure

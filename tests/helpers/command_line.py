@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 ATTNPROF = str(Path(sys.executable).parent / "attnprof")
 

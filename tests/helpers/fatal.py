@@ -1,4 +1,4 @@
-"""Modules that end the process they run in, for tests of processes that are to live."""
+"""Modules that end the process they run in, for tests of processes that must survive it."""
 
 from __future__ import annotations
 

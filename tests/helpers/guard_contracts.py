@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from guard_project import contract
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.guard.results import Breach, Result, Step
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.isolation.fork_server import ForkServer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from here import estimate
+from estimate_in_process import estimate
 from workloads import HEADS, HIDDEN
 
 from attnprof import AttentionPattern, Workload

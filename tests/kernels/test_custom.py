@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import transformers
-from here import estimate
+from estimate_in_process import estimate
 from typer.testing import CliRunner
 
 import attnprof

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from estimate_in_process import estimate
 from hard_modules import WIDTH, Padded
-from here import estimate
 from torch import nn
 from torch.nn.attention.flex_attention import create_mask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from here import estimate
+from estimate_in_process import estimate
 from workloads import HEADS, HIDDEN
 
 from attnprof import AttentionPattern, Workload, kernels

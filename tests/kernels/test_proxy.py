@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof import kernels
 from attnprof.core.errors import FailedError, UsageError

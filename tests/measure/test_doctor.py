@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from machines import IDLE, MACHINE, NOISY, SAMPLE
-from patience import PATIENCE_SECONDS
 from rich.console import Console
+from timeouts import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
 from attnprof import AttentionPattern, Workload, kernels

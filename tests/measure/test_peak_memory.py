@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from patience import PATIENCE_SECONDS
+from timeouts import PATIENCE_SECONDS
 
 from attnprof.core.errors import MeasurementError
 from attnprof.isolation.fork_server import ForkServer

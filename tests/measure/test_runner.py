@@ -57,7 +57,9 @@ def test_a_measured_row_agrees_with_itself() -> None:
         (MeasureSettings(memory=False, max_seconds=0.05), {"peak_bytes"}),
     ],
 )
-def test_disabled_measurements_are_missing(measurements: MeasureSettings, missing: set[str]) -> None:
+def test_disabled_measurements_are_missing(
+    measurements: MeasureSettings, missing: set[str]
+) -> None:
     (row,) = run(measurements, len=64, kernel="bert-sdpa")
     everything = {"operator_macs", "ptflops_aten_macs", "time_ns", "speedup", "peak_bytes"}
     assert row.status == "ok"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import measured, times
+from measured_tables import measured, times
 
 import attnprof
 from attnprof.report.chart import render_png

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tables import measured, rendered, times
+from measured_tables import measured, rendered, times
 
 import attnprof
 from attnprof import ResultTable

@@ -10,7 +10,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, training_factor, projections_of
+from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from attnprof.core.errors import MeasurementError, UsageError, suggest
-from attnprof.core.units import parse_whole_number
+from attnprof.core.option_values import parse_whole_number
 from attnprof.core.workload import Workload
 
 if TYPE_CHECKING:
