@@ -58,7 +58,7 @@ def _causal_cpu_pairs(queries: int, keys: int) -> int:
     its last query attends to. Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp,
     cpu_flash_attention.
     """
-    rows = query_block(queries)
+    rows = max(1, query_block(queries))
     pairs = 0
     for first in range(0, queries, rows):
         count = min(rows, queries - first)
