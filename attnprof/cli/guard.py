@@ -28,7 +28,7 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts: limits on costs and their growth with length, for CI to enforce.",
+    help="Complexity contracts: limits on costs and their growth, for CI to enforce.",
 )
 
 Names = Annotated[
@@ -122,7 +122,7 @@ def check(
     from attnprof.guard.reports import FORMATS, github, markdown
 
     if format not in FORMATS:
-        raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
+        raise UsageError("format", format or "(empty)", f"unknown; {suggest(format, FORMATS)}")
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):

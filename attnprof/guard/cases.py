@@ -19,7 +19,7 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     grid = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
     cases = read_cases(grid, "cpu")
     if len(cases) != 1:
-        raise UsageError("target", target, "a contract takes one value for each option")
+        raise UsageError("target", target, "must have one value for each option")
     return cases[0]
 
 

@@ -205,11 +205,11 @@ BAD = [
     (("--lenght", "512"), "--lenght: unknown option; did you mean --len?"),
     (("-len", "512"), "-len: unknown option; did you mean --len?"),
     (("--global", "2"), "--global: unknown option; did you mean --global-tokens?"),
-    (("512", "1024"), "512 1024: name the option, as in --len 512 1024"),
-    (("bert-sdpa",), "bert-sdpa: name the option, as in --kernel bert-sdpa"),
+    (("512", "1024"), "512 1024: name the option: --len 512 1024"),
+    (("bert-sdpa",), "bert-sdpa: name the option: --kernel bert-sdpa"),
     (("--len", LONG), f"at most {MAX_NUMBER:,}"),
     (("--len", "9" * 30), f"at most {MAX_NUMBER:,}"),
-    (("--len", "４"), "--len ４: lengths are positive whole numbers"),
+    (("--len", "４"), "--len ４: must be a positive whole number, such as 512"),
     (("--window", LONG), f"at most {MAX_NUMBER:,}"),
     (("--window", "4x" + LONG), f"at most {MAX_NUMBER:,}"),
     (("--dilation", LONG), f"at most {MAX_NUMBER:,}"),
@@ -219,8 +219,8 @@ BAD = [
     (("--hidden-size", LONG), f"at most {MAX_NUMBER:,}"),
     (("--batch-size", "²"), "--batch-size ²: must be a positive whole number"),
     (("--num-heads", "100000000"), "--num-heads 100000000: must be at most 10,000"),
-    (("--device", "gpu"), "--device gpu: did you mean cuda?"),
-    (("--dtype", "half"), "--dtype half: did you mean float16?"),
+    (("--device", "gpu"), "--device gpu: unknown; did you mean cuda?"),
+    (("--dtype", "half"), "--dtype half: unknown; did you mean float16?"),
     (("--model", ""), "--model (empty): needs a value"),
     (("--timeout", "９"), "--timeout ９: must be a positive number of seconds"),
     (("--timeout", "9" * 30), "must be a positive number of seconds, at most"),
@@ -258,7 +258,7 @@ def test_lengths_are_accepted_up_to_the_largest_number() -> None:
 def test_an_option_before_the_command_is_reported() -> None:
     result = CliRunner().invoke(app, ["--len", "512"])
     assert result.exit_code == 2
-    assert "options go after the command, as in attnprof compare --len 512" in result.stderr
+    assert "options go after the command; see attnprof --help" in result.stderr
 
 
 def test_synonyms_of_choices_are_suggested() -> None:
@@ -281,8 +281,8 @@ def test_without_a_terminal_a_line_is_written_every_half_minute(
         pass
     assert waited == [EVERY_SECONDS] * 3
     assert capsys.readouterr().err.splitlines() == [
-        "attnprof: starting (0% done, 30 s so far)",
-        "attnprof: starting (0% done, 60 s so far)",
+        "attnprof: starting (0 % done, 30 s so far)",
+        "attnprof: starting (0 % done, 60 s so far)",
     ]
 
 

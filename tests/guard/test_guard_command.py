@@ -55,8 +55,8 @@ def test_init_check_and_update_work_from_the_command_line(tmp_path: Path) -> Non
     [
         (("check",), "no contract found; write one"),
         (("check", "--config", "no.toml"), "no.toml: no such file"),
-        (("check", "--format", "xml"), "--format xml: choose from"),
-        (("chek",), "No such command 'chek'"),
+        (("check", "--format", "xml"), "--format xml: unknown; choose from"),
+        (("chek",), "chek: unknown command; did you mean check?"),
     ],
 )
 def test_a_usage_error_is_one_line_with_exit_code_2(

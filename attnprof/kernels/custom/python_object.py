@@ -149,7 +149,7 @@ class PythonTarget(Target):
             raise UsageError("kernel", self.name, NO_SIGNATURE) from None
         if isinstance(thing, type):
             if not issubclass(thing, nn.Module):
-                raise UsageError("kernel", self.name, "is a class, but not of torch modules")
+                raise UsageError("kernel", self.name, "is a class, but not a torch module")
             self._check_sizes(parameters)
             self._used_sizes = dependencies_of(_sizes_taken(parameters).values())
             return lambda workload: (thing(**_sizes(parameters, workload)), None)
@@ -195,7 +195,7 @@ class PythonTarget(Target):
                     "kernel",
                     self.name,
                     f"requires {name}, which is not a size of the workload: name a function "
-                    f"without such arguments that makes the module",
+                    f"that makes the module without it",
                 )
 
     def _specs(self, function: Any, workload: Workload) -> list[InputSpec]:
