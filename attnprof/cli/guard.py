@@ -207,7 +207,7 @@ def _write_lock(
     for failure in result.failures:
         echo_err(f"{failure.file}:{failure.line}: {failure.name}: {failure.problem}")
     if result.differences:
-        echo_err(f"wrote {display_path(configuration.lock_path)}")
+        echo_err(f"written: {display_path(configuration.lock_path)}")
     raise typer.Exit(result.exit_code)
 
 

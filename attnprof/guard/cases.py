@@ -25,6 +25,10 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
 
 def key_of(error: UsageError, options: Mapping[str, str | int]) -> str:
     """The key of the contract that an error of an option is about."""
-    if error.argument == "kernel" and "input" in options and error.expected.startswith("takes no"):
+    if (
+        error.argument == "kernel"
+        and "input" in options
+        and error.expected.startswith("has no argument")
+    ):
         return "input"
     return {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)

@@ -100,7 +100,9 @@ def _growth_text(finding: GrowthFinding) -> str:
         dominant = format_count(growth.quadratic_dominates_from)
         text += f"; the n² term dominates from {dominant} tokens"
     if law:
-        text += f". This holds up to {format_count(finding.solved_to)} tokens; at long lengths it "
+        text += (
+            f". This holds up to {format_count(finding.solved_to)} tokens; at longer lengths it "
+        )
         text += _law_text(law, "")
     return text
 
