@@ -170,7 +170,7 @@ def _per_item(positions: Positions, batch: int, seq_len: int) -> list[tuple[int,
         raise UsageError(
             "global_positions",
             f"of {len(positions)} sequences",
-            f"must be of {batch}, the batch size",
+            f"must be of {batch} sequences, as in the batch",
         )
     return [tuple(of_item) for of_item in cast("Sequence[Sequence[int]]", positions)]
 

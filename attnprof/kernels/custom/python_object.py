@@ -127,7 +127,7 @@ class PythonTarget(Target):
     def _check_callable(self, function: Any) -> None:
         if not callable(function):
             kind = type(function).__name__
-            raise UsageError("kernel", self.name, f"returned {kind}, which is not callable")
+            raise UsageError("kernel", self.name, f"returned {kind}; must return a callable")
 
     def _make_factory(self) -> _Factory:
         """What makes the callable from a workload.
@@ -185,7 +185,7 @@ class PythonTarget(Target):
         raise UsageError(
             "kernel",
             self.name,
-            f"returned {kind}, neither a module nor (callable, keyword arguments)",
+            f"returned {kind}; must return a module, or (callable, keyword arguments)",
         )
 
     def _check_sizes(self, parameters: Mapping[str, inspect.Parameter]) -> None:
