@@ -190,7 +190,7 @@ def read_device_name(options: Mapping[str, object]) -> str:
     """
     name = options.get("device") or "auto"
     if name not in DEVICES:
-        raise UsageError("device", name, suggest(str(name), DEVICES))
+        raise UsageError("device", name, f"unknown; {suggest(str(name), DEVICES)}")
     return str(name)
 
 
@@ -230,7 +230,7 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
-            "input", described[0], "applies to custom kernels only, as --kernel pkg.mod:Net"
+            "input", described[0], "applies to custom kernels only, such as --kernel pkg.mod:Net"
         )
     return list(
         dict.fromkeys(
@@ -245,7 +245,7 @@ def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
     if scope is None:
         return SCOPES[0]
     if scope not in SCOPES:
-        raise UsageError("scope", scope or EMPTY_VALUE, suggest(scope, SCOPES))
+        raise UsageError("scope", scope or EMPTY_VALUE, f"unknown; {suggest(scope, SCOPES)}")
     if all(kernels.is_custom(name) for name in names):
         raise UsageError(
             "scope", scope, "applies to built-in kernels only; a custom kernel is costed as it is"

@@ -115,6 +115,6 @@ def _journal_path(options: CompareOptions) -> Path | None:
         return journal_path(path)
     if options.get("resume"):
         raise UsageError(
-            "resume", path or "without --json", "needs the results file, as in --json a.json"
+            "resume", path or "without --json", "needs the results file; add --json FILE"
         )
     return None

@@ -11,7 +11,7 @@ import typer
 
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.lazy_commands import LazyCommand
-from attnprof.cli.plain_options import CommandLineError, PlainGroup, unknown
+from attnprof.cli.plain_options import PlainGroup
 from attnprof.cli.signals import graceful_shutdown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 from attnprof.report import streams
@@ -31,22 +31,6 @@ class ErrorHandlingGroup(PlainGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands.update({name: LazyCommand(name, line) for name, line in SUMMARIES.items()})
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what comes before the command.
-
-        Raises:
-            CommandLineError: for an option of a command in that place.
-        """
-        typed = tuple(args)
-        try:
-            return super().parse_args(ctx, args)
-        except typer.TyperException as error:
-            option = getattr(error, "option_name", None)
-            if not option:
-                raise
-            hint = "options go after the command, as in attnprof compare --len 512"
-            raise CommandLineError(unknown(option, typed, self.params, hint)) from error
 
     def main(
         self,
@@ -122,5 +106,6 @@ def _shortened(value: str) -> str:
 
 
 def _report(message: str, exit_code: int) -> int:
-    typer.echo(f"attnprof: {' '.join(message.split())}", err=True)
+    if message:  # empty where a command without arguments has printed its help
+        typer.echo(f"attnprof: {' '.join(message.split())}", err=True)
     return exit_code

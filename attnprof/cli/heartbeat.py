@@ -36,7 +36,9 @@ def heartbeat(
         while not (wait or done.wait)(EVERY_SECONDS):
             activity, part = last
             seconds = round(clock() - start)
-            sys.stderr.write(f"attnprof: {activity} ({part:.0%} done, {seconds} s so far)\n")
+            sys.stderr.write(
+                f"attnprof: {activity} ({100 * part:.0f} % done, {seconds} s so far)\n"
+            )
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -322,7 +322,7 @@ def _kernel(default: str) -> Any:
     return typer.Option(
         "--kernel",
         metavar="NAME...",
-        help="Kernels to run: names from [bold]attnprof kernels[/], or custom ones: pkg.mod:Net, a "
+        help="Kernels: names from [bold]attnprof kernels[/], or custom ones: pkg.mod:Net, a "
         "Hugging Face config.json, config.json::encoder.layer.0 for a part of its model. "
         f"[dim]default: {default}[/]",
         rich_help_panel=_WORKLOAD,

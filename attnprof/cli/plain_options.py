@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from attnprof.core.errors import AttnprofError, UsageError, suggest_or_none
+from attnprof.core.errors import AttnprofError, UsageError, suggest, suggest_or_none
 
 if TYPE_CHECKING:
     _Base = TyperCommand
@@ -49,7 +49,35 @@ class ValuesAsTyped(_Base):
 
 
 class PlainGroup(ValuesAsTyped, TyperGroup):
-    """A group of commands whose option values stay text."""
+    """A group of commands whose option values stay text; suggests corrections for unknown words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what comes before the command.
+
+        Raises:
+            CommandLineError: for an option of a command in that place.
+        """
+        typed = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            option = getattr(error, "option_name", None)
+            if not option:
+                raise
+            hint = f"options go after the command; see {ctx.command_path} --help"
+            raise CommandLineError(unknown(option, typed, self.params, hint)) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command.
+
+        Raises:
+            CommandLineError: for an unknown name.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException as error:
+            hint = suggest(args[0], self.list_commands(ctx))
+            raise CommandLineError(f"{args[0]}: unknown command; {hint}") from error
 
 
 class PlainCommand(ValuesAsTyped, TyperCommand):
@@ -59,8 +87,9 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
         """Parse the arguments.
 
         Raises:
-            CommandLineError: for an unknown option, or an argument that belongs to no option.
-            UsageError: for an option with an empty value.
+            CommandLineError: for an unknown option, an argument that belongs to no option, or a
+                flag with a value.
+            UsageError: for an option without a value.
         """
         typed = list(args)
         ctx.allow_extra_args = True
@@ -68,7 +97,11 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
             rest = super().parse_args(ctx, args)
         except typer.TyperException as error:
             option = getattr(error, "option_name", None)
-            if not hasattr(error, "possibilities"):
+            if option and not hasattr(error, "possibilities"):
+                if any(word.startswith(f"{option}=") for word in typed):
+                    raise CommandLineError(f"{option}: takes no value") from error
+                raise UsageError(str(option).lstrip("-"), "(empty)", "needs a value") from error
+            if not option:
                 raise
             hint = f"see {ctx.command_path} --help"
             raise CommandLineError(unknown(str(option), typed, self.params, hint)) from error
@@ -104,7 +137,7 @@ def _stray(words: Sequence[str], parameters: Sequence[Any], ctx: Any) -> str:
     option = "--len" if all(_LENGTHS.fullmatch(word) for word in words) else _option_of(words[0])
     typed = " ".join(words)
     if any(option in parameter.opts for parameter in parameters):
-        return f"{typed}: name the option, as in {option} {typed}"
+        return f"{typed}: name the option: {option} {typed}"
     return f"{typed}: does not belong to an option; see {ctx.command_path} --help"
 
 

@@ -18,7 +18,8 @@ _LENGTH = re.compile(r"(\d+)([km]?)", re.IGNORECASE)
 _RANGE = re.compile(r"([^:]+):([^:]+):([x+])([^:]+)")
 
 _LENGTH_FORMS = (
-    "lengths are positive whole numbers: 512, 4k (4,096), 1M or a range such as 512:8192:x2"
+    "must be a positive whole number, such as 512, 4k (4,096) or 1M, or a range, such as "
+    "512:8192:x2"
 )
 
 
@@ -31,7 +32,7 @@ def _parse_length(text: str, value: str) -> int:
     if length < 1:
         raise UsageError("len", value, _LENGTH_FORMS)
     if length > MAX_NUMBER:
-        raise UsageError("len", value, f"a length is at most {MAX_NUMBER:,} tokens")
+        raise UsageError("len", value, f"must be at most {MAX_NUMBER:,} tokens")
     return length
 
 
@@ -42,14 +43,14 @@ def _parse_range(match: re.Match[str], value: str) -> list[int]:
     if start > stop:
         raise UsageError("len", value, f"a range must ascend: {stop}:{start}:{match[3]}{match[4]}")
     if grows_by_factor and step < 2:
-        raise UsageError("len", value, "the factor of a range must be 2 or more, as in 512:8192:x2")
+        raise UsageError("len", value, "the factor of a range must be 2 or more, such as x2")
     lengths: list[int] = []
     length = start
     while length <= stop:
         lengths.append(length)
         if len(lengths) > MAX_RANGE_LENGTHS:
             raise UsageError(
-                "len", value, f"a range can have at most {MAX_RANGE_LENGTHS:,} lengths"
+                "len", value, f"a range must have at most {MAX_RANGE_LENGTHS:,} lengths"
             )
         length = length * step if grows_by_factor else length + step
     return lengths

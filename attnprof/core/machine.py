@@ -188,7 +188,7 @@ def read_machine(path: str) -> Machine:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UsageError("machine", path, f"there is no such file; {_REMEDY}") from error
+        raise UsageError("machine", path, f"no such file; {_REMEDY}") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("machine", path, f"cannot be read ({reason}); {_REMEDY}") from error
@@ -204,7 +204,7 @@ def read_machine(path: str) -> Machine:
         raise UsageError(
             "machine",
             path,
-            f"has schema {document.get('schema')}, this attnprof reads {SCHEMA}; {_REMEDY}",
+            f"has schema {document.get('schema')}, but this attnprof reads {SCHEMA}; {_REMEDY}",
         )
     try:
         machine = read_as(Machine, document)

@@ -21,9 +21,13 @@ MAX_GLOBAL_TOKENS = 100_000
 
 _REPEATED = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
 
-_WINDOW_FORMS = "an even number of keys such as 512, or one for each layer as in 32:64:128"
-_DILATION_FORMS = "a stride such as 4, or one for each head as in 1x10:4x2"
-_GLOBAL_FORMS = "the number of leading global tokens, such as 1, or positions as in @0:17:40"
+_WINDOW_FORMS = (
+    "must be an even number of keys, such as 512, or one for each layer, such as 32:64:128"
+)
+_DILATION_FORMS = "must be a stride, such as 4, or one for each head, such as 1x10:4x2"
+_GLOBAL_FORMS = (
+    "must be a number of leading global tokens, such as 1, or positions, such as @0:17:40"
+)
 
 _MAX_SHOWN_CHARACTERS = 24
 
@@ -43,9 +47,7 @@ def _expand(text: str, argument: str, forms: str) -> tuple[int, ...]:
             parse_whole_number(digits or "1", argument, text, forms) for digits in match.groups()
         )
         if repeats > MAX_REPEATS:
-            raise UsageError(
-                argument, text, f"a value can be repeated at most {MAX_REPEATS:,} times"
-            )
+            raise UsageError(argument, text, f"must repeat a value at most {MAX_REPEATS:,} times")
         values += [value] * repeats
     if not values:
         raise UsageError(argument, text, forms)
@@ -114,9 +116,7 @@ def parse_global_tokens(text: str) -> tuple[int, ...]:
         return tuple(sorted({_parse_global(part, text) for part in parts}))
     count = _parse_global(text, text)
     if count > MAX_GLOBAL_TOKENS:
-        raise UsageError(
-            "global_tokens", text, f"at most {MAX_GLOBAL_TOKENS:,} tokens can be global"
-        )
+        raise UsageError("global_tokens", text, f"must be at most {MAX_GLOBAL_TOKENS:,} tokens")
     return tuple(range(count))
 
 

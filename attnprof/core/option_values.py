@@ -189,5 +189,5 @@ def parse_whole_number(text: str, argument: str, shown: str, forms: str) -> int:
         raise UsageError(argument, shown, forms)
     digits = text.lstrip("0") or "0"  # int() refuses more than some thousand digits
     if len(digits) > len(str(MAX_NUMBER)) or int(digits) > MAX_NUMBER:
-        raise UsageError(argument, shown, f"a number is at most {MAX_NUMBER:,}")
+        raise UsageError(argument, shown, f"must be at most {MAX_NUMBER:,}")
     return int(digits)

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_HEADS = "a positive whole number of heads"
+_HEADS = "must be a positive whole number"
 
-_WINDOW = "an even number of keys, 2 or more, half of them on each side of a query"
+_WINDOW = "must be an even number of keys, 2 or more, half of them on each side of a query"
 
-_DILATION = "a stride of 1 (no dilation) or more for each head"
+_DILATION = "must be a stride of 1 (no dilation) or more for each head"
 
-_POSITIONS = "positions count from 0"
+_POSITIONS = "must be positions, counted from 0"
 
-_TOKENS = "a positive whole number of tokens"
+_TOKENS = "must be a positive whole number of tokens"
 
 
 def whole_number(argument: str, value: object, minimum: int, expected: str) -> int:
@@ -261,7 +261,7 @@ class AttentionPattern:
             raise UsageError(
                 "global_positions",
                 self.last_position,
-                f"outside a sequence of {seq_len:,} tokens",
+                f"is outside a sequence of {seq_len:,} tokens",
             )
         return seq_len
 
@@ -312,12 +312,10 @@ class AttentionStack:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
-            raise UsageError("layers", "()", "a stack needs at least one layer")
+            raise UsageError("layers", "()", "needs at least one layer")
         if len({layer.num_heads for layer in self.layers}) > 1:
             heads = ":".join(str(layer.num_heads) for layer in self.layers)
-            raise UsageError(
-                "num_heads", heads, "all layers of a stack must have the same number of heads"
-            )
+            raise UsageError("num_heads", heads, "must be the same in all layers of a stack")
         if len({layer.global_positions for layer in self.layers}) > 1:
             raise UsageError(
                 "global_positions", "differ", "must be the same in all layers of a stack"

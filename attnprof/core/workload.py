@@ -25,7 +25,7 @@ DTYPE_BYTES: dict[DType, int] = {"float32": 4, "float64": 8, "bfloat16": 2, "flo
 
 def _choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(argument, value, suggest(str(value), choices))
+        raise UsageError(argument, value, f"unknown; {suggest(str(value), choices)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,15 @@ class Workload:
 
     def __post_init__(self) -> None:
         for argument in ("seq_len", "hidden_size", "batch_size"):
-            number = whole_number(argument, getattr(self, argument), 1, "a positive whole number")
+            number = whole_number(
+                argument, getattr(self, argument), 1, "must be a positive whole number"
+            )
             object.__setattr__(self, argument, number)
         if self.hidden_size % self.pattern.num_heads:
             raise UsageError(
                 "num_heads",
                 self.pattern.num_heads,
-                f"does not divide hidden_size {self.hidden_size}",
+                f"must divide hidden_size {self.hidden_size}",
             )
         _choice("dtype", self.dtype, get_args(DType))
         _choice("device", self.device, get_args(Device))
@@ -78,7 +80,7 @@ class Workload:
         last = max(layer.last_position for layer in self.pattern.layers)
         if last >= self.seq_len:
             raise UsageError(
-                "global_positions", last, f"outside a sequence of {self.seq_len:,} tokens"
+                "global_positions", last, f"is outside a sequence of {self.seq_len:,} tokens"
             )
 
     @property

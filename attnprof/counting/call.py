@@ -44,7 +44,7 @@ class Call:
     def run(self) -> torch.Tensor:
         """Run one call as it is measured; returns the output, which stays alive until the end.
 
-        In training the gradients of parameters and inputs are allocated anew each time; the
+        In training the gradients of parameters and inputs are allocated again each time; the
         gradient of the output is all ones.
 
         Raises:

@@ -95,7 +95,7 @@ def describe_uncounted(uncounted: dict[str, int]) -> str:
         f"{name} (1 call)" if calls == 1 else f"{name} ({calls} calls)"
         for name, calls in sorted(uncounted.items())
     )
-    return f"no MAC formula for {names}: register one with attnprof.register_mac_formula"
+    return f"no MAC formula for {names}; register one with attnprof.register_mac_formula"
 
 
 def count_operators(run: Callable[[], object]) -> OperatorCounts:

@@ -19,12 +19,16 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     grid = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
     cases = read_cases(grid, "cpu")
     if len(cases) != 1:
-        raise UsageError("target", target, "a contract takes one value for each option")
+        raise UsageError("target", target, "must have one value for each option")
     return cases[0]
 
 
 def key_of(error: UsageError, options: Mapping[str, str | int]) -> str:
     """The key of the contract that an error of an option is about."""
-    if error.argument == "kernel" and "input" in options and error.expected.startswith("takes no"):
+    if (
+        error.argument == "kernel"
+        and "input" in options
+        and error.expected.startswith("has no argument")
+    ):
         return "input"
     return {"kernel": "target", "seq_len": "len"}.get(error.argument, error.argument)

@@ -110,7 +110,7 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
         schema = content.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise ConfigurationError(
-                f"{name}: has schema {schema}, this attnprof reads {SCHEMA} only: upgrade it"
+                f"{name}: has schema {schema}, but this attnprof reads {SCHEMA}; upgrade attnprof"
             )
         if schema != SCHEMA:
             raise UnexpectedError(f"schema must be {SCHEMA}")

@@ -125,7 +125,7 @@ def resolve_device(device: str) -> Device:
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device", device, NO_CUDA)
     if device not in ("cpu", "cuda"):
-        raise UsageError("device", device, "choose from auto, cpu, cuda")
+        raise UsageError("device", device, "unknown; choose from auto, cpu, cuda")
     return device
 
 

@@ -54,7 +54,7 @@ class LongformerSelfAttention(nn.Module):
         heads: int = config.num_attention_heads
         width: int = config.hidden_size
         if width % heads:
-            raise UsageError("num_attention_heads", heads, f"does not divide hidden_size {width}")
+            raise UsageError("num_attention_heads", heads, f"must divide hidden_size {width}")
         self.num_heads = heads
         self.head_dim = width // heads
         self.embed_dim = width
@@ -273,7 +273,7 @@ def _check_masks(hidden_states: Tensor, **masks: Tensor | None) -> None:
     expected = tuple(hidden_states.shape[:2])
     for name, mask in masks.items():
         if mask is not None and tuple(mask.shape) != expected:
-            raise UsageError(name, tuple(mask.shape), f"(batch, seq_len) = {expected}")
+            raise UsageError(name, tuple(mask.shape), f"must be (batch, seq_len) = {expected}")
 
 
 def _per_head(rows: Tensor, matrices: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def sliding_window_attention(
     """
     _check_tensors(query, key, value, key_padding_mask)
     if not 0.0 <= dropout_p <= 1.0:
-        raise UsageError("dropout_p", dropout_p, "a probability from 0 to 1")
+        raise UsageError("dropout_p", dropout_p, "must be a probability from 0 to 1")
     factor: float = query.shape[3] ** -0.5 if scale is None else scale
     batch, heads, seq_len, _ = query.shape
     band = checked_band(batch, heads, seq_len, window, dilation, global_positions)
@@ -143,7 +143,7 @@ def checked_band(
             raise UsageError(
                 "global_positions",
                 pattern.last_position,
-                f"outside a sequence of {seq_len:,} tokens",
+                f"is outside a sequence of {seq_len:,} tokens",
             )
     return Band(
         window=window,
@@ -160,7 +160,7 @@ def _per_item(positions: Positions, batch: int, seq_len: int) -> list[tuple[int,
             raise UsageError(
                 "global_positions",
                 _described(positions),
-                f"a tensor must be bool, of shape {shapes[0]} or {shapes[1]}",
+                f"must be bool, of shape {shapes[0]} or {shapes[1]}",
             )
         is_global = positions.expand(batch, seq_len)
         return [tuple(row.nonzero().flatten().tolist()) for row in is_global.cpu()]
@@ -168,7 +168,9 @@ def _per_item(positions: Positions, batch: int, seq_len: int) -> list[tuple[int,
         return [tuple(cast("Sequence[int]", positions))] * batch
     if len(positions) != batch:
         raise UsageError(
-            "global_positions", f"of {len(positions)} sequences", f"the batch has {batch}"
+            "global_positions",
+            f"of {len(positions)} sequences",
+            f"must be of {batch} sequences, as in the batch",
         )
     return [tuple(of_item) for of_item in cast("Sequence[Sequence[int]]", positions)]
 

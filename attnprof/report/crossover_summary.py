@@ -71,7 +71,7 @@ def _exact(finding: CrossoverFinding) -> str:
     before, first = finding.crossover.before, finding.crossover.first
     is_bracket = before + 1 != first
     start = (
-        f"between {format_count(before)} and {format_count(first)}"
+        f"somewhere between {format_count(before)} and {format_count(first)}"
         if is_bracket
         else (format_count(first))
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from attnprof.analysis.findings import Findings
 from attnprof.analysis.findings.counters import CounterFinding
 from attnprof.analysis.findings.growth import GrowthFinding
@@ -102,27 +100,24 @@ def _growth_text(finding: GrowthFinding) -> str:
         dominant = format_count(growth.quadratic_dominates_from)
         text += f"; the n² term dominates from {dominant} tokens"
     if law:
-        text += f". This holds up to {format_count(finding.solved_to)} tokens; at long lengths it "
+        text += (
+            f". This holds up to {format_count(finding.solved_to)} tokens; at longer lengths it "
+        )
         text += _law_text(law, "")
     return text
 
 
 def _shares_text(growth: Growth, seq_len: int) -> str:
-    """What each term contributes at a length; empty where the leading term is nearly all of it."""
-    shares = {
-        name: share
-        for name, share in growth.shares(seq_len).items()
-        if abs(share) >= _SMALLEST_SHARE
-    }
+    """What each term contributes at a length; empty where one is negative, or is nearly all."""
+    every = growth.shares(seq_len)
+    shares = {name: share for name, share in every.items() if abs(share) >= _SMALLEST_SHARE}
     lesser = list(shares.values())[1:]
-    if not lesser or (growth.law != "n²" and max(map(abs, lesser)) < _MIN_SHARE):
+    if growth.law not in shares or not lesser or min(shares.values()) < 0:
         return ""
-    terms = _listed([f"{_signed_percent(share)} {name}" for name, share in shares.items()])
+    if growth.law != "n²" and max(lesser) < _MIN_SHARE:
+        return ""
+    terms = _listed([f"{format_share(float(share), 1)} {name}" for name, share in shares.items()])
     return f": {terms} at {format_count(seq_len)} tokens"
-
-
-def _signed_percent(share: Fraction) -> str:
-    return format_share(float(share), 1).replace("-", "−")
 
 
 def _law_text(law: DoublingLaw, padding: str) -> str:

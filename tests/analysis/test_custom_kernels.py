@@ -116,7 +116,7 @@ def test_a_window_beyond_the_lengths_of_the_table_is_found() -> None:
     table = table_of("mixers:Windowed", lengths=[512, 2048])
     (line,) = dict(describe_findings(findings.find(table)))["Growth of executed MACs"]
     assert (
-        "This holds up to 2,048 tokens; at long lengths it grows linearly (n), checked up" in line
+        "This holds up to 2,048 tokens; at longer lengths it grows linearly (n), checked up" in line
     )
 
 

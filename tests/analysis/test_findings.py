@@ -215,16 +215,10 @@ def test_padding_is_reported_with_the_growth() -> None:
     )
 
 
-def test_a_constant_is_reported_only_where_it_is_a_part_of_a_linear_cost() -> None:
-    # At 512 tokens the constant of longformer-hf is 100 * 512 / 6,448 % of the linear term.
-    n, width, window = 512, 768, 512
-    linear = n * (5 * width**2 + width * (3.5 * window + 4))
-    constant = -100 * width * window**2 / (linear - width * window**2)
-    (line,) = growth_lines(attnprof.estimate(len=n, kernel="longformer-hf"))
-    assert line == (
-        "longformer-hf: grows linearly (n), padded to multiples of 512 tokens: "
-        f"{100 - constant:.1f} % n and −{-constant:.1f} % constant at 512 tokens."
-    )
+def test_shares_are_not_reported_where_a_term_is_negative() -> None:
+    # At 512 tokens the cost of longformer-hf is 110 % linear term and -10 % constant.
+    (line,) = growth_lines(attnprof.estimate(len=512, kernel="longformer-hf"))
+    assert line == "longformer-hf: grows linearly (n), padded to multiples of 512 tokens."
 
 
 def test_in_training_the_backward_pass_is_reported_as_not_counted() -> None:

@@ -141,7 +141,7 @@ def test_predictions_use_a_machines_samples_or_else_its_rates() -> None:
         assert "machine's throughput" in note
 
 
-def test_times_that_others_disturbed_tell_nothing_where_there_are_calm_ones() -> None:
+def test_disturbed_times_are_not_used_where_there_are_calm_ones() -> None:
     calm, disturbed = (
         kernel_sample("bert-sdpa", 1024, 0.02),
         kernel_sample("bert-sdpa", 512, 9.0),
@@ -154,8 +154,8 @@ def test_times_that_others_disturbed_tell_nothing_where_there_are_calm_ones() ->
         disturbed
     ]
     (case,) = read_cases({"len": 2048, "kernel": "bert-sdpa"}, "cpu")
-    told, alone = (predict_case(case, (), one) for one in (whole, machine(calm)))
-    assert told == alone
+    with_noise, alone = (predict_case(case, (), one) for one in (whole, machine(calm)))
+    assert with_noise == alone
 
 
 def test_a_machines_samples_in_another_dtype_lend_their_efficiency() -> None:
@@ -182,15 +182,15 @@ def test_an_estimate_on_a_machine_predicts_time_and_maximum_length(
     monkeypatch.setattr(machines, "read_machine", lambda path: stored)
     words = ["estimate", "--kernel", "bert-sdpa", "--len", "4096"]
     plain = CliRunner().invoke(app, words)
-    told = CliRunner().invoke(app, [*words, "--machine", "machine.json"])
-    assert plain.exit_code == told.exit_code == 0
+    predicted = CliRunner().invoke(app, [*words, "--machine", "machine.json"])
+    assert plain.exit_code == predicted.exit_code == 0
     assert "≈" not in plain.output
-    assert "fits" not in plain.output
+    assert "Maximum length" not in plain.output
     (case,) = read_cases({"kernel": "bert-sdpa", "len": 4096}, "cpu")
     macs = kernels.find("bert-sdpa").executed_macs(case.workload)
-    assert f"≈ {format_long_duration(round(0.02 * macs))}" in told.output
-    assert "Maximum length in available memory\n  bert-sdpa: up to " in told.output
-    assert "tokens in 1.00 GiB; predicted time ≈ " in told.output
+    assert f"≈ {format_long_duration(round(0.02 * macs))}" in predicted.output
+    assert "Maximum length in available memory\n  bert-sdpa: up to " in predicted.output
+    assert "tokens in 1.00 GiB; predicted time ≈ " in predicted.output
     row = attnprof.estimate(kernel="bert-sdpa", len=4096, machine="machine.json").rows[0]
     assert row.values["predicted_time_ns"] == pytest.approx(0.02 * macs, rel=1e-4)
 
@@ -225,5 +225,5 @@ def test_an_estimate_on_a_machine_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_long_times_are_shown_in_minutes_hours_and_days() -> None:
-    told = {599: "599 s", 600: "10.0 min", 7199: "120 min", 7200: "2.00 h", 172_800: "2.00 days"}
-    assert {s: format_long_duration(s * 10**9) for s in told} == told
+    texts = {599: "599 s", 600: "10.0 min", 7199: "120 min", 7200: "2.00 h", 172_800: "2.00 days"}
+    assert {s: format_long_duration(s * 10**9) for s in texts} == texts

@@ -206,23 +206,28 @@ BAD = [
     (("--lenght", "512"), "--lenght: unknown option; did you mean --len?"),
     (("-len", "512"), "-len: unknown option; did you mean --len?"),
     (("--global", "2"), "--global: unknown option; did you mean --global-tokens?"),
-    (("512", "1024"), "512 1024: name the option, as in --len 512 1024"),
-    (("bert-sdpa",), "bert-sdpa: name the option, as in --kernel bert-sdpa"),
-    (("--len", LONG), f"at most {MAX_NUMBER:,}"),
-    (("--len", "9" * 30), f"at most {MAX_NUMBER:,}"),
-    (("--len", "４"), "--len ４: lengths are positive whole numbers"),
-    (("--window", LONG), f"at most {MAX_NUMBER:,}"),
-    (("--window", "4x" + LONG), f"at most {MAX_NUMBER:,}"),
-    (("--dilation", LONG), f"at most {MAX_NUMBER:,}"),
-    (("--global-tokens", "1000000000"), "--global-tokens 1000000000: at most 100,000 tokens"),
-    (("--global-tokens", "@" + LONG), f"at most {MAX_NUMBER:,}"),
+    (("512", "1024"), "512 1024: name the option: --len 512 1024"),
+    (("bert-sdpa",), "bert-sdpa: name the option: --kernel bert-sdpa"),
+    (("--len", LONG), f"must be at most {MAX_NUMBER:,}"),
+    (("--len", "9" * 30), f"must be at most {MAX_NUMBER:,}"),
+    (("--len", "４"), "--len ４: must be a positive whole number, such as 512"),
+    (("--window", LONG), f"must be at most {MAX_NUMBER:,}"),
+    (("--window", "4x" + LONG), f"must be at most {MAX_NUMBER:,}"),
+    (("--dilation", LONG), f"must be at most {MAX_NUMBER:,}"),
+    (
+        ("--global-tokens", "1000000000"),
+        "--global-tokens 1000000000: must be at most 100,000 tokens",
+    ),
+    (("--global-tokens", "@" + LONG), f"must be at most {MAX_NUMBER:,}"),
     (("--global-tokens", "²"), "--global-tokens ²: "),
-    (("--hidden-size", LONG), f"at most {MAX_NUMBER:,}"),
+    (("--hidden-size", LONG), f"must be at most {MAX_NUMBER:,}"),
     (("--batch-size", "²"), "--batch-size ²: must be a positive whole number"),
     (("--num-heads", "100000000"), "--num-heads 100000000: must be at most 10,000"),
-    (("--device", "gpu"), "--device gpu: did you mean cuda?"),
-    (("--dtype", "half"), "--dtype half: did you mean float16?"),
+    (("--device", "gpu"), "--device gpu: unknown; did you mean cuda?"),
+    (("--dtype", "half"), "--dtype half: unknown; did you mean float16?"),
     (("--model", ""), "--model (empty): needs a value"),
+    (("--model",), "--model (empty): needs a value"),
+    (("--no-isolation=3",), "--no-isolation: takes no value"),
     (("--timeout", "９"), "--timeout ９: must be a positive number of seconds"),
     (("--timeout", "9" * 30), "must be a positive number of seconds, at most"),
     (("--csv", "/dev/stdin"), "--csv /dev/stdin: is stdin; name a file"),
@@ -257,9 +262,11 @@ def test_lengths_are_accepted_up_to_the_largest_number() -> None:
 
 
 def test_an_option_before_the_command_is_reported() -> None:
-    result = CliRunner().invoke(app, ["--len", "512"])
+    result = CliRunner().invoke(app, ["--len", "512"], prog_name="attnprof")
     assert result.exit_code == 2
-    assert "options go after the command, as in attnprof compare --len 512" in result.stderr
+    assert (
+        "--len: unknown option; options go after the command; see attnprof --help" in result.stderr
+    )
 
 
 def test_synonyms_of_choices_are_suggested() -> None:
@@ -282,8 +289,8 @@ def test_without_a_terminal_a_line_is_written_every_half_minute(
         pass
     assert waited == [EVERY_SECONDS] * 3
     assert capsys.readouterr().err.splitlines() == [
-        "attnprof: starting (0% done, 30 s so far)",
-        "attnprof: starting (0% done, 60 s so far)",
+        "attnprof: starting (0 % done, 30 s so far)",
+        "attnprof: starting (0 % done, 60 s so far)",
     ]
 
 

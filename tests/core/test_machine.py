@@ -37,7 +37,7 @@ def test_a_machine_profile_is_read_back_from_its_file(machine: Machine, tmp_path
 Change = Callable[[dict[str, Any]], object]
 
 INVALID_PROFILES: list[tuple[str, Change, str]] = [
-    ("schema", lambda d: d.update(schema=2), "has schema 2, this attnprof reads 1"),
+    ("schema", lambda d: d.update(schema=2), "has schema 2, but this attnprof reads 1"),
     ("format", lambda d: d.pop("format"), "is not a machine profile"),
     ("missing", lambda d: d.pop("memory_bytes"), "memory_bytes is missing"),
     ("inner", lambda d: d["rates"].pop("copy_bytes_per_s"), "rates.copy_bytes_per_s is missing"),
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_a_machine_profile_is_refused(content: bytes, tmp_pat
 
 
 def test_a_missing_machine_profile_is_refused(tmp_path: Path) -> None:
-    _assert_refused(str(tmp_path / "none.json"), "there is no such file")
+    _assert_refused(str(tmp_path / "none.json"), "no such file; create one with attnprof doctor")
     _assert_refused(str(tmp_path), "cannot be read (Is a directory)")
 
 

@@ -143,10 +143,10 @@ def test_pairs_of_a_stack_are_the_sum_over_its_layers() -> None:
 def test_layers_of_a_stack_agree_on_heads_and_positions() -> None:
     two, three = AttentionPattern.dense(2), AttentionPattern.dense(3)
     with pytest.raises(
-        UsageError, match="all layers of a stack must have the same number of heads"
+        UsageError, match="num_heads 2:3: must be the same in all layers of a stack"
     ):
         AttentionStack(layers=(two, three))
-    with pytest.raises(UsageError, match="must be the same in all layers of a stack"):
+    with pytest.raises(UsageError, match="global_positions differ: must be the same in all layers"):
         AttentionStack(layers=(AttentionPattern.sliding(4, 1, (0,), 2), two))
-    with pytest.raises(UsageError, match="a stack needs at least one layer"):
+    with pytest.raises(UsageError, match="needs at least one layer"):
         AttentionStack(layers=())

@@ -59,8 +59,8 @@ ERRORS = {
     'uncounted = "maybe"': r":4: guard.a.uncounted = 'maybe': must be \"forbid\" or \"allow\"",
     'device = "cuda"': r":4: guard.a.device = 'cuda': contracts are counted without a device",
     "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: must be one value",
-    'window = "7"': r":4: guard.a.window = '7': an even number of keys",
-    'dtype = "float31"': r":4: guard.a.dtype = 'float31': did you mean float32\?",
+    'window = "7"': r":4: guard.a.window = '7': must be an even number of keys",
+    'dtype = "float31"': r":4: guard.a.dtype = 'float31': unknown; did you mean float32\?",
     'input = "x=batch,len"': r":4: guard.a.input = .*applies to custom kernels only",
     'hf = "x.json"': r":2: guard.a.target: set target or hf, not both",
 }

@@ -47,7 +47,14 @@ def test_init_check_and_update_work_from_the_command_line(tmp_path: Path) -> Non
     done = attnprof("guard", "update", "masked", cwd=tmp_path)
     assert done.returncode == 0
     assert "MACs at 512 tokens: 1.000 KMac → 1.914 GMac" in done.stdout
+    assert done.stderr == "written: attnprof.lock.json\n"
     assert attnprof("guard", "check", cwd=tmp_path).returncode == 0
+
+
+def test_without_a_command_it_prints_its_help_only(tmp_path: Path) -> None:
+    done = attnprof("guard", cwd=tmp_path)
+    assert "Complexity contracts" in done.stdout
+    assert (done.returncode, done.stderr) == (2, "")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +62,10 @@ def test_init_check_and_update_work_from_the_command_line(tmp_path: Path) -> Non
     [
         (("check",), "no contract found; write one"),
         (("check", "--config", "no.toml"), "no.toml: no such file"),
-        (("check", "--format", "xml"), "--format xml: choose from"),
-        (("chek",), "No such command 'chek'"),
+        (("check", "--format", "xml"), "--format xml: unknown; choose from"),
+        (("chek",), "chek: unknown command; did you mean check?"),
+        (("--strict", "check"), "--strict: unknown option; options go after the command"),
+        (("check", "--config"), "--config (empty): needs a value"),
     ],
 )
 def test_a_usage_error_is_one_line_with_exit_code_2(

@@ -210,7 +210,7 @@ def test_a_newer_lock_is_never_replaced(project: Project) -> None:
     project.lock.write_text(newer)
     for attempt in (project.check, project.update):
         with pytest.raises(
-            ConfigurationError, match="has schema 2, this attnprof reads 1 only: upgrade it"
+            ConfigurationError, match="has schema 2, but this attnprof reads 1; upgrade attnprof"
         ):
             attempt()
     assert project.lock.read_text() == newer

@@ -81,6 +81,19 @@ def test_a_failing_target_is_reported_and_the_others_are_checked(
     assert check.exit_code == code
 
 
+def test_an_input_that_the_target_does_not_have_is_reported_at_the_contracts_input(
+    project: Project,
+) -> None:
+    project.has("failing", FAILING)
+    project.says(contract("mine", "failing:Refuses", [64, 128], 'input = "y=batch,len,64"'))
+    check = guard_check.check(project.configuration, project.contracts(), project.workers)
+    (result,) = check.results
+    assert result.problem == (
+        "input = failing:Refuses(y=batch,len,64): has no argument y; choose from x"
+    )
+    assert check.exit_code == 2
+
+
 def test_a_target_that_hangs_is_stopped_at_the_timeout(project: Project) -> None:
     project.has("failing", FAILING)
     project.says(contract("mine", "failing:Hangs", [64, 128]))

@@ -253,7 +253,7 @@ def test_a_page_reports_everything_once_and_fits_eighty_columns() -> None:
 
 
 BAD_OPTIONS = [
-    ("--device abacus", "--device abacus: choose from auto, cpu, cuda"),
+    ("--device abacus", "--device abacus: unknown; choose from auto, cpu, cuda"),
     ("--threads 0", "--threads 0: must be a positive whole number"),
     ("--max-seconds 0", "--max-seconds 0: must be a positive number of seconds"),
     (

@@ -109,7 +109,7 @@ def test_positions_replace_masks() -> None:
         ours(hidden, is_index_masked=padded, global_positions=[0])[0],
         ours(hidden, torch.zeros(2, 40).masked_fill(padded, -1) + (torch.arange(40) == 0))[0],
     )
-    with pytest.raises(ValueError, match="global_positions 40: outside a sequence of 40 tokens"):
+    with pytest.raises(ValueError, match="global_positions 40: is outside a sequence of 40 tokens"):
         ours(hidden, global_positions=[40])
 
 

@@ -143,7 +143,11 @@ GOOD = torch.zeros(2, 4, 10, 8)
         ("dilation", (1, 2), "4"),
         ("global_positions", [10], "10 tokens"),
         ("global_positions", [-1], "0"),
-        ("global_positions", [[0], [1], [2]], "the batch has 2"),
+        (
+            "global_positions",
+            [[0], [1], [2]],
+            "of 3 sequences: must be of 2 sequences, as in the batch",
+        ),
         ("global_positions", torch.tensor([0, 3]), "bool"),
         ("global_positions", torch.zeros(3, 10, dtype=torch.bool), "(2, 10)"),
         ("global_query", torch.zeros(2, 4, 3, 8), "(2, 4, 10, 8)"),

@@ -159,7 +159,7 @@ WRONG: dict[str, dict[str, object]] = {
 
 
 def check_damage(path: Path, damaged: bytes) -> None:
-    """Of three records the middle one is damaged: it is lost and told, and the others are kept."""
+    """Of three records the middle one is damaged: it is reported, and the others are kept."""
     one = cases()[0]
     write(path, *[record(one, quantity) for quantity in ("params", "operator_macs", "peak_bytes")])
     lines = path.read_bytes().split(b"\n")

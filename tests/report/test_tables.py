@@ -33,15 +33,15 @@ def test_scopes_are_named_and_cost_what_layers_have() -> None:
     dense = 3 * n * width**2 + 2 * n**2 * width + rest
     chunks = width * (7 * window * n // 2 - window**2)
     sparse = 5 * n * width**2 + width**2 + chunks + 4 * n * width + rest
-    for scope, layers, told in (("layer", 1, "whole layer"), ("stack", 12, "12 whole layers")):
+    for scope, layers, text in (("layer", 1, "whole layer"), ("stack", 12, "12 whole layers")):
         table = attnprof.estimate(len=n, kernel=["bert-sdpa", "longformer-hf"], scope=scope)
-        assert describe_setting(table).startswith(f"{told}, hidden 768, 12 heads")
+        assert describe_setting(table).startswith(f"{text}, hidden 768, 12 heads")
         assert [row.integer("executed_macs") for row in table.rows] == [
             layers * dense,
             layers * sparse,
         ]
         assert render_markdown(table, ESTIMATE_COLUMNS).startswith("Encoder: ")
-        assert {row.detail for row in table.rows} == {told}
+        assert {row.detail for row in table.rows} == {text}
 
 
 def test_a_stack_has_the_models_layers_or_those_that_the_window_names() -> None:

@@ -18,7 +18,7 @@ quantity = "fvcore"
 _aten = torch.ops.aten
 
 _EXACT_EQUATIONS = ("abc,abd->acd", "abc,adc->adb")
-"""Einsum equations for which it has formulas; for all others it asks numpy."""
+"""Einsum equations for which it has formulas; for all others it calls numpy."""
 
 
 def count(build: Build) -> int:

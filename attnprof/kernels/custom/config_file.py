@@ -82,7 +82,7 @@ def _read(reference: Reference) -> dict[str, Any]:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_CONFIG_BYTES:
             size, limit = format_bytes(size_bytes), format_bytes(MAX_CONFIG_BYTES)
-            raise UsageError("kernel", name, f"{path} is {size}; a config may be at most {limit}")
+            raise UsageError("kernel", name, f"{path} is {size}; a config must be at most {limit}")
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError("kernel", name, f"no such file: {path}") from None

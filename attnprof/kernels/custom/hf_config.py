@@ -70,7 +70,7 @@ class ConfigTarget(Target):
         """Why it cannot run the workload, such as too few position embeddings; None if it can."""
         max_tokens = exceeded(self._positions, self._inputs, workload)
         if max_tokens is not None:
-            return f"config has positions for {max_tokens:,} tokens"
+            return f"the config has positions for {max_tokens:,} tokens only"
         return super().unsupported_reason(workload)
 
     def build(self, workload: Workload) -> Call:

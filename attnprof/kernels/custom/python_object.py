@@ -127,7 +127,7 @@ class PythonTarget(Target):
     def _check_callable(self, function: Any) -> None:
         if not callable(function):
             kind = type(function).__name__
-            raise UsageError("kernel", self.name, f"returned {kind}, which is not callable")
+            raise UsageError("kernel", self.name, f"returned {kind}; must return a callable")
 
     def _make_factory(self) -> _Factory:
         """What makes the callable from a workload.
@@ -149,7 +149,7 @@ class PythonTarget(Target):
             raise UsageError("kernel", self.name, NO_SIGNATURE) from None
         if isinstance(thing, type):
             if not issubclass(thing, nn.Module):
-                raise UsageError("kernel", self.name, "is a class, but not of torch modules")
+                raise UsageError("kernel", self.name, "is a class, but not a torch module")
             self._check_sizes(parameters)
             self._used_sizes = dependencies_of(_sizes_taken(parameters).values())
             return lambda workload: (thing(**_sizes(parameters, workload)), None)
@@ -185,7 +185,7 @@ class PythonTarget(Target):
         raise UsageError(
             "kernel",
             self.name,
-            f"returned {kind}, neither a module nor (callable, keyword arguments)",
+            f"returned {kind}; must return a module, or (callable, keyword arguments)",
         )
 
     def _check_sizes(self, parameters: Mapping[str, inspect.Parameter]) -> None:
@@ -195,7 +195,7 @@ class PythonTarget(Target):
                     "kernel",
                     self.name,
                     f"requires {name}, which is not a size of the workload: name a function "
-                    f"without such arguments that makes the module",
+                    f"that makes the module without it",
                 )
 
     def _specs(self, function: Any, workload: Workload) -> list[InputSpec]:

@@ -107,4 +107,4 @@ def _check_once(inputs: tuple[InputSpec, ...], argument: str) -> None:
     names = [spec.name for spec in inputs]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(argument, name, "is described twice")
+            raise UsageError(argument, name, "is described twice; describe it once")

@@ -75,10 +75,10 @@ def check_attention(
     """
     lengths = [seq_len] if isinstance(seq_len, int) else list(seq_len)
     if not lengths:
-        raise UsageError("seq_len", "()", "needs one length or more")
+        raise UsageError("seq_len", "()", "needs at least one length")
     torch_dtype = _torch_dtype(dtype)
     if tolerance is not None and not tolerance > 0:
-        raise UsageError("tolerance", tolerance, "a positive number")
+        raise UsageError("tolerance", tolerance, "must be a positive number")
     for length in lengths:
         pattern.pairs(length)  # raises if a global position is outside the sequence
         attention = Definition(
@@ -99,7 +99,7 @@ def check_attention(
 def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPE_BYTES:
-        raise UsageError("dtype", dtype, suggest(name, DTYPE_BYTES))
+        raise UsageError("dtype", dtype, f"unknown; {suggest(name, DTYPE_BYTES)}")
     return cast("torch.dtype", getattr(torch, name))
 
 
