@@ -9,6 +9,6 @@ SUMMARIES = {
     "breakdown": "Break MACs down by module and by operator, and show how each part grows.",
     "kernels": "List the kernels, and why some cannot be built here or for these options.",
     "doctor": "Profile this machine: specs, throughput, noise, suggestions.",
-    "guard": "Complexity contracts for CI: limits on costs and on how they grow with length.",
+    "guard": "Complexity contracts: limits on costs and their growth, for CI to enforce.",
 }
 """First line of each command's help, by command; each is a module of that name in this folder."""

@@ -28,7 +28,7 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts for CI: limits on costs and on how they grow with length.",
+    help="Complexity contracts: limits on costs and their growth, for CI to enforce.",
 )
 
 Names = Annotated[
@@ -122,7 +122,7 @@ def check(
     from attnprof.guard.reports import FORMATS, github, markdown
 
     if format not in FORMATS:
-        raise UsageError("format", format or "(empty)", suggest(format, FORMATS))
+        raise UsageError("format", format or "(empty)", f"unknown; {suggest(format, FORMATS)}")
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
@@ -207,7 +207,7 @@ def _write_lock(
     for failure in result.failures:
         echo_err(f"{failure.file}:{failure.line}: {failure.name}: {failure.problem}")
     if result.differences:
-        echo_err(f"wrote {display_path(configuration.lock_path)}")
+        echo_err(f"written: {display_path(configuration.lock_path)}")
     raise typer.Exit(result.exit_code)
 
 

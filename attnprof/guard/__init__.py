@@ -1,1 +1,1 @@
-"""Complexity contracts: limits on costs and their growth with length, for CI to enforce."""
+"""Complexity contracts: limits on costs and their growth, for CI to enforce."""
