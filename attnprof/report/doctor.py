@@ -138,11 +138,12 @@ def _background_load(machine: Machine) -> tuple[str, ...]:
     if not machine.disturbed:
         return ()
     names, used = _listed(machine.disturbed), max(machine.disturbed.values())
-    sentence = (
-        f"other processes used up to {used:.1f} cores; close them and rerun attnprof doctor to "
-        f"measure these again: {names}"
+    cause = (
+        f"other processes used up to {used:.1f} cores; close them and rerun attnprof doctor"
+        if used >= 0.05
+        else "threads waited for a core, though no other process was busy; rerun attnprof doctor"
     )
-    return (sentence,)
+    return (f"{cause} to measure these again: {names}",)
 
 
 def _sentences_by_reason(parts: Mapping[str, str]) -> tuple[str, ...]:

@@ -252,6 +252,14 @@ def test_a_page_reports_everything_once_and_fits_eighty_columns() -> None:
     assert "…" not in text
 
 
+def test_a_disturbance_without_a_busy_process_is_reported_as_waiting_threads() -> None:
+    machine = replace(MACHINE, disturbed={"bert-sdpa at 1,024 tokens": 0.0})
+    sections = {section.heading: section for section in render_doctor(machine)}
+    (sentence,) = sections["Background load"].sentences
+    assert sentence.startswith("threads waited for a core, though no other process was busy")
+    assert "cores" not in sentence
+
+
 BAD_OPTIONS = [
     ("--device abacus", "--device abacus: unknown; choose from auto, cpu, cuda"),
     ("--threads 0", "--threads 0: must be a positive whole number"),
