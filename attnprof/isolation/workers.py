@@ -1,4 +1,4 @@
-"""The interface of workers, and workers that run functions in this process."""
+"""The interface of workers, workers that run functions in this process, and `open_workers`."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_an_assertion_that_cannot_be_checked_raises_another_error() -> None:
         attnprof.assert_growth(Linear, [64], macs="cubicish", input=X)
     with pytest.raises(UsageError, match="did you mean window"):
         attnprof.assert_growth(Linear, [64], macs="linear", windw=3)  # pyright: ignore[reportCallIssue]
-    with pytest.raises(UsageError, match="lengths are positive"):
+    with pytest.raises(UsageError, match="must be a positive whole number"):
         attnprof.assert_growth(Linear, [0], macs="linear", input=X)
     with pytest.raises(UsageError, match="target"):
         attnprof.assert_growth(3, [64], macs="linear")
