@@ -22,7 +22,7 @@ from attnprof.kernels.builtin._memory import (
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention at a padded length.
 
-    Forward, in both modes; in training, what the backward pass needs is kept beside it:
+    Forward, in both modes; in training, what the backward pass needs stays alive in addition:
 
     | moment | alive at the same time, beside query, key and value |
     |---|---|
@@ -49,10 +49,10 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
     """
     tensors = _Tensors.of(workload, layer)
     copies = _Copies.of(workload, layer, index, tensors)
-    of_globals = _GlobalTensors.of(workload, layer, index, tensors)
+    global_tensors = _GlobalTensors.of(workload, layer, index, tensors)
     if workload.mode == "inference":
-        return _inference_memory(tensors, copies, of_globals)
-    return _training_memory(workload, layer, tensors, copies, of_globals)
+        return _inference_memory(tensors, copies, global_tensors)
+    return _training_memory(workload, layer, tensors, copies, global_tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class _Tensors:
         value_copy: the copy of these that the product makes; 0 where a view serves.
         saved_value: what the product saves of the values for its backward pass.
         border_masks: two boolean corners of w/2 by w/2 + 1, for each head.
-        indices: 64-bit indices with which `as_strided` goes backward, of its input and output.
+        indices: 64-bit indices of input and output, used by the backward of `as_strided`.
         global_rows: `(batch, global tokens, hidden)`, such as the queries of global tokens.
         global_columns: scores of all tokens with the global ones.
         global_weights: probabilities of the global tokens' queries, in float32.
@@ -221,10 +221,10 @@ def _has_chunks(workload: Workload, layer: AttentionPattern, tensors: _Tensors) 
     return tensors.value_copy > 0 and workload.seq_len > (layer.window or 0)
 
 
-def _inference_memory(t: _Tensors, copies: _Copies, of_globals: _GlobalTensors) -> LayerMemory:
+def _inference_memory(t: _Tensors, copies: _Copies, global_tensors: _GlobalTensors) -> LayerMemory:
     """Nothing is saved: only the peak of the forward pass."""
     scores = 3 * t.activation + t.padded_scores + t.band
-    return LayerMemory(forward=max(scores, _forward_peak(t, copies, of_globals, 0, 0)))
+    return LayerMemory(forward=max(scores, _forward_peak(t, copies, global_tensors, 0, 0)))
 
 
 def _training_memory(
@@ -232,28 +232,28 @@ def _training_memory(
     layer: AttentionPattern,
     t: _Tensors,
     copies: _Copies,
-    of_globals: _GlobalTensors,
+    global_tensors: _GlobalTensors,
 ) -> LayerMemory:
     """The peaks of both passes, and what is saved between them."""
     kept = copies.inputs + t.border_masks
     # chunked query and key, which are query and key themselves where there is one chunk
     with_chunks = kept - copies.released_input + 2 * t.chunked
     values_and_output = t.padded_probs + t.saved_value + t.float_band + t.activation
-    globals_saved = of_globals.activations + t.global_columns + 2 * t.global_rows
+    globals_saved = global_tensors.activations + t.global_columns + 2 * t.global_rows
     saved = with_chunks + values_and_output + globals_saved
-    saved_by_rows = of_globals.input_copies + t.global_weights + 2 * t.global_rows
+    saved_by_rows = global_tensors.input_copies + t.global_weights + 2 * t.global_rows
     # scores of the global rows beside the probabilities, and their output
     rows = t.global_columns + 2 * t.global_rows + t.diagonal_mask + t.band_and_global
     projections = projections_of(layer)
     return LayerMemory(
         forward=max(
-            _forward_peak(t, copies, of_globals, kept + copies.chunks, t.float_band),
+            _forward_peak(t, copies, global_tensors, kept + copies.chunks, t.float_band),
             copies.released_input + saved + saved_by_rows + rows,
         ),
         saved=saved + saved_by_rows,
         # The gradient of the output is copied into another layout at once, and not read again.
         output_backward=0,
-        attention_backward=_backward_peak(t, of_globals, saved, with_chunks),
+        attention_backward=_backward_peak(t, global_tensors, saved, with_chunks),
         projection_backward=_projection_backward_peak(workload, t, projections),
         gradients=projections * t.weight,
     )
@@ -262,7 +262,7 @@ def _training_memory(
 def _forward_peak(
     t: _Tensors,
     copies: _Copies,
-    of_globals: _GlobalTensors,
+    global_tensors: _GlobalTensors,
     saved_before: int,
     saved_probabilities: int,
 ) -> int:
@@ -271,13 +271,13 @@ def _forward_peak(
     Args:
         t: sizes of tensors.
         copies: sizes of copies.
-        of_globals: sizes of what exists only with global tokens.
+        global_tensors: sizes of what exists only with global tokens.
         saved_before: bytes saved before the scores are computed, for the backward pass.
         saved_probabilities: bytes of the probabilities that are saved for it.
     """
     projected = saved_before + 3 * t.activation
     softmax_input = projected + t.diagonal_mask + t.band_and_global
-    context_input = saved_probabilities + of_globals.context + t.global_rows
+    context_input = saved_probabilities + global_tensors.context + t.global_rows
     context = softmax_input + context_input + t.padded_value + t.padded_probs
     return max(
         projected + t.chunked_scores + t.padded_scores,
@@ -287,26 +287,28 @@ def _forward_peak(
     )
 
 
-def _backward_peak(t: _Tensors, of_globals: _GlobalTensors, saved: int, with_chunks: int) -> int:
+def _backward_peak(
+    t: _Tensors, global_tensors: _GlobalTensors, saved: int, with_chunks: int
+) -> int:
     """Peak of the backward pass before the projections; what global rows saved is gone by then.
 
     Args:
         t: sizes of tensors.
-        of_globals: sizes of what exists only with global tokens.
+        global_tensors: sizes of what exists only with global tokens.
         saved: bytes that the forward pass saved, those of global rows left out.
         with_chunks: the part of them that is alive until the scores' gradient is computed.
     """
-    alive = with_chunks + of_globals.activations + of_globals.gradients
+    alive = with_chunks + global_tensors.activations + global_tensors.gradients
     values = t.chunked_value + t.padded_value + t.indices
     probabilities = t.band + t.float_band + t.global_columns + 2 * t.global_rows
     return max(
-        # gradients of the chunked values and probabilities
-        saved + of_globals.gradients + t.chunked_value + t.cut_probs,
-        # the chunked values folded back
+        # context: gradients of the chunked values and probabilities
+        saved + global_tensors.gradients + t.chunked_value + t.cut_probs,
+        # chunked_value: its gradient folded back
         alive + values + probabilities,
-        # the probabilities, their gradient and that of the scores
+        # softmax: the probabilities, their gradient and that of the scores
         alive + 3 * t.float_band,
-        # the band folded back into chunks of scores
+        # _chunk: the band's gradient folded back into chunks of scores
         alive + t.activation + t.band + 5 * t.padded_scores // 2,
     )
 

@@ -148,7 +148,7 @@ def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMem
 
 
 def has_residual(workload: Workload) -> bool:
-    """Whether a residual connection reads the attention's input too; it goes backward first."""
+    """Whether a residual connection reads the attention's input; its gradient comes first."""
     return workload.scope == "layer"
 
 
