@@ -21,6 +21,7 @@ from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.measure import Observer, environment, runner, worker_tasks
+from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
@@ -32,8 +33,8 @@ _FINGERPRINT_FACTS = ("processor", "cores", "threads", "gpu", "python", "package
 
 
 @dataclass(slots=True)
-class CompareRequest:
-    """A comparison, checked and ready to run; a context manager that ends its processes.
+class CompareRequest(Request):
+    """A comparison, checked and ready to run.
 
     Attributes:
         cases: what to cost.
@@ -45,7 +46,6 @@ class CompareRequest:
         earlier: records of an earlier run, by case.
         table: the results so far; kept if `run` is interrupted. Its `machine` is the stored
             machine that times are predicted for.
-        stack: closed at the end of the context.
         failures: messages about files that could not be written, each once.
     """
 
@@ -57,14 +57,7 @@ class CompareRequest:
     journal: Journal | None
     earlier: ResumedRecords
     table: ResultTable
-    stack: ExitStack
     failures: dict[str, None] = field(default_factory=dict[str, None])
-
-    def __enter__(self) -> CompareRequest:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stack.close()
 
     @property
     def machine_line(self) -> str:
@@ -194,7 +187,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.available_bytes = run(available_bytes, device)
     outputs = Outputs.read(options, renderers(here.as_dict()))
     return CompareRequest(
-        cases, outputs, measurements, here, workers, journal, earlier, table, stack.pop_all()
+        cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )
 
 
