@@ -39,7 +39,7 @@ DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-bande
 
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
-_PATHS = ("csv", "png", "json", "markdown", "html", "machine")
+_PATHS = ("csv", "png", "svg", "json", "markdown", "html", "machine")
 
 
 class GridOptions(TypedDict, total=False):

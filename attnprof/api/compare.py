@@ -185,7 +185,8 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table = ResultTable()
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
-    outputs = Outputs.read(options, renderers(here.as_dict()))
+    table.environment = here.as_dict()
+    outputs = Outputs.read(options, renderers())
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )

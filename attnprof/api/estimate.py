@@ -22,6 +22,9 @@ class EstimateOptions(GridOptions, OutputOptions, IsolationOptions, total=False)
     """Options of `attnprof estimate`."""
 
     machine: str | None
+    chart: str | None
+    details: bool
+    explain: bool
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs.read(options, renderers(None))
+    outputs = Outputs.read(options, renderers())
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())

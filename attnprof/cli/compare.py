@@ -49,6 +49,11 @@ def compare(
     json: options.Json = None,
     markdown: options.Markdown = None,
     png: options.Png = None,
+    svg: options.Svg = None,
+    html: options.Html = None,
+    chart: options.Chart = None,
+    details: options.Details = False,
+    explain: options.Explain = False,
 ) -> None:
     """Measure real kernels: MACs by every counter, peak memory, time.
 

@@ -43,6 +43,11 @@ def estimate(
     json: options.Json = None,
     markdown: options.Markdown = None,
     png: options.Png = None,
+    svg: options.Svg = None,
+    html: options.Html = None,
+    chart: options.Chart = None,
+    details: options.Details = False,
+    explain: options.Explain = False,
 ) -> None:
     """Cost attention with closed forms: instant, no torch, any length.
 

@@ -293,7 +293,57 @@ Png = Annotated[
     typer.Option(
         "--png",
         metavar="PATH",
-        help="Write a chart as PNG. For all four formats, - is stdout.",
+        help="Write a chart as PNG; a path ending in .svg or .pdf gets that format. For all formats, "
+        "- is stdout.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+Svg = Annotated[
+    str | None,
+    typer.Option(
+        "--svg",
+        metavar="PATH",
+        help="Write the chart as SVG.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="PATH",
+        help="Write one self-contained page: verdict, charts, table, patterns, data.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+Chart = Annotated[
+    str | None,
+    typer.Option(
+        "--chart",
+        metavar="NAME",
+        help="What charts show: growth, the costs against length; breakdown, the parts of the MACs. "
+        "[dim]default: growth[/]",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+Details = Annotated[
+    bool,
+    typer.Option(
+        "--details",
+        help="Print everything: all columns, growth, crossover lengths, maximum lengths, notes.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Print the formulas with the numbers put in, term by term, with their sources.",
         rich_help_panel=_OUTPUT,
     ),
 ]

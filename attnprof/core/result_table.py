@@ -206,6 +206,9 @@ class ResultTable:
             measured.
         machine: the machine profile from which times of rows that were not run are predicted; None
             without one.
+        environment: processor, versions and settings of the measuring machine, by name; None where
+            nothing was measured.
+        command: the command line or the Python call that the results are of; empty if unknown.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -213,6 +216,8 @@ class ResultTable:
         self.records: list[Record] = []
         self.available_bytes: int | None = None
         self.machine: Machine | None = None
+        self.environment: Mapping[str, object] | None = None
+        self.command: str = ""
         for record in records:
             self.add(record)
 
@@ -278,11 +283,11 @@ class ResultTable:
         `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`.
 
         Args:
-            environment: processor, versions and settings of the run; null if None.
+            environment: processor, versions and settings of the run; that of the table if None.
         """
         document = {
             "schema": 1,
-            "environment": environment,
+            "environment": self.environment if environment is None else environment,
             "rows": [row.cells() | row.verdict_fields() | row.predicted() for row in self.rows],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -10,15 +10,11 @@ from attnprof.core.result_table import ResultTable
 from attnprof.report.outputs import Format, Renderer
 
 
-def renderers(environment: Mapping[str, object] | None) -> Mapping[Format, Renderer[ResultTable]]:
-    """The renderer of each format.
-
-    Args:
-        environment: the description of the machine, for JSON; None where nothing was measured.
-    """
-    is_measured = environment is not None
+def renderers() -> Mapping[Format, Renderer[ResultTable]]:
+    """The renderer of each format."""
 
     def markdown(table: ResultTable) -> str:
+        is_measured = table.environment is not None
         from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
         from attnprof.report.markdown import render_markdown
 
@@ -32,7 +28,7 @@ def renderers(environment: Mapping[str, object] | None) -> Mapping[Format, Rende
 
     return {
         "csv": ResultTable.to_csv,
-        "json": lambda table: table.to_json(environment),
+        "json": ResultTable.to_json,
         "markdown": markdown,
         "png": png,
     }

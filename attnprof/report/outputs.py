@@ -15,11 +15,11 @@ from attnprof.core.option_values import EMPTY_VALUE
 from attnprof.report.streams import is_stdout_closed
 
 _T = TypeVar("_T")
-Format = Literal["csv", "json", "markdown", "png"]
+Format = Literal["csv", "json", "markdown", "png", "svg", "html"]
 Renderer = Callable[[_T], str | bytes]
 """From the result of a command to the text or bytes of a format."""
 
-FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png")
+FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png", "svg", "html")
 STDOUT = "-"
 
 _SUFFIX_BYTES = 10
@@ -36,6 +36,8 @@ class OutputOptions(TypedDict, total=False):
     json: str | None
     markdown: str | None
     png: str | None
+    svg: str | None
+    html: str | None
 
 
 @dataclass(slots=True)
