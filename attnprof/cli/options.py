@@ -293,8 +293,8 @@ Png = Annotated[
     typer.Option(
         "--png",
         metavar="PATH",
-        help="Write a chart as PNG; a path ending in .svg or .pdf gets that format. For all formats, "
-        "- is stdout.",
+        help="Write a chart as PNG; a path ending in .svg or .pdf gets that format. For all "
+        "formats, - is stdout.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -324,7 +324,7 @@ Chart = Annotated[
     typer.Option(
         "--chart",
         metavar="NAME",
-        help="What charts show: growth, the costs against length; breakdown, the parts of the MACs. "
+        help="What charts show: growth, costs against length; breakdown, the parts of the MACs. "
         "[dim]default: growth[/]",
         rich_help_panel=_OUTPUT,
     ),
