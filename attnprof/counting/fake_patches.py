@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +62,14 @@ def silent_logger() -> Generator[None]:
         yield
     finally:
         log.disabled = was_disabled
+
+
+@contextmanager
+def silent_advice() -> Generator[None]:
+    """FlexAttention does not advise to compile it: nothing is computed on fake tensors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
+        yield
 
 
 @contextmanager

@@ -22,7 +22,12 @@ from torch._subclasses.fake_tensor import (
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
 from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
-from attnprof.counting.fake_patches import masks_inspected, silent_logger, swappable_parameters
+from attnprof.counting.fake_patches import (
+    masks_inspected,
+    silent_advice,
+    silent_logger,
+    swappable_parameters,
+)
 from attnprof.counting.fake_results import FakeResults
 from attnprof.counting.flex_block_masks import known_block_masks
 from attnprof.counting.mac_formulas import formula_of
@@ -68,6 +73,7 @@ def fake_mode() -> Generator[None]:
         swappable_parameters(known),
         masks_inspected(),
         silent_logger(),
+        silent_advice(),
     ):
         yield
 
