@@ -11,8 +11,10 @@ import importlib
 from functools import cache
 from typing import Literal, Protocol, cast
 
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -64,6 +66,19 @@ class Kernel(Protocol):
         ...
 
 
+class BuiltInKernel(Kernel, Protocol):
+    """A kernel of this package, of which it is known which pairs it computes."""
+
+    def blocks(
+        self, workload: Workload, layer: AttentionPattern, head: int
+    ) -> tuple[ComputedBlocks, ...]:
+        """The blocks of pairs that one head of a layer computes in one sequence.
+
+        With the products of weights they are all executed MACs; they cover every attended pair.
+        """
+        ...
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Names of the built-in kernels, from the names of their files; none of them is imported."""
@@ -83,14 +98,23 @@ def find(name: str) -> Kernel:
     """
     if is_custom(name):
         return custom.find(name)
+    return find_built_in(name)
+
+
+def find_built_in(name: str) -> BuiltInKernel:
+    """The built-in kernel of that name.
+
+    Raises:
+        UsageError: when there is none; suggests a similar name.
+    """
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
     return _built_in(name)
 
 
 @cache
-def _built_in(name: str) -> Kernel:
-    return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
+def _built_in(name: str) -> BuiltInKernel:
+    return cast("BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
 
 
 def moved_bytes(kernel: Kernel, workload: Workload) -> int:

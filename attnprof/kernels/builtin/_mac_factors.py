@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 
 def fused_products(workload: Workload) -> int:
     """Matrix products in one call of fused attention: 2, and 7 in training."""
-    if workload.mode == "inference":
-        return formulas.FORWARD_PRODUCTS
-    return formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS
+    return formulas.FORWARD_PRODUCTS + fused_backward_products(workload)
+
+
+def fused_backward_products(workload: Workload) -> int:
+    """Matrix products in the backward pass of fused attention: 5, and none in inference."""
+    return formulas.BACKWARD_PRODUCTS if workload.mode == "training" else 0
+
+
+def backward_products(workload: Workload, forward: int = formulas.FORWARD_PRODUCTS) -> int:
+    """Matrix products in the backward pass of as many products, of which nothing is recomputed."""
+    return forward * (training_factor(workload) - 1)
 
 
 def training_factor(workload: Workload) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._mac_factors import backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -40,6 +42,13 @@ def build(workload: Workload) -> Call:
 def executed_macs(workload: Workload) -> int:
     """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
     return formulas.useful_macs(workload)
+
+
+def blocks(
+    workload: Workload, layer: AttentionPattern, head: int
+) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block."""
+    return _bert.blocks(workload, backward_products(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

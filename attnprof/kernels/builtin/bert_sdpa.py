@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._mac_factors import fused_backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -47,6 +49,13 @@ def executed_macs(workload: Workload) -> int:
         return useful
     attention = sum(formulas.attention_macs(workload, layer) for layer in workload.layers)
     return useful + attention // 2
+
+
+def blocks(
+    workload: Workload, layer: AttentionPattern, head: int
+) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block."""
+    return _bert.blocks(workload, fused_backward_products(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -8,12 +8,18 @@ import shutil
 from typing import Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import ComputedBlocks, rows_of
 from attnprof.core.cpu import cpu_threads
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    fused_backward_products,
+    fused_products,
+    projections_of,
+    training_factor,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -22,7 +28,7 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     stack_peak_bytes,
 )
-from attnprof.nn.block_mask import BLOCK, block_scores
+from attnprof.nn.block_mask import BLOCK, block_runs, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
@@ -79,6 +85,22 @@ def executed_macs(workload: Workload) -> int:
         macs += training_factor(workload) * formulas.weight_macs(workload, layer)
         macs += fused_products(workload) * workload.batch_size * scores
     return macs
+
+
+def blocks(
+    workload: Workload, layer: AttentionPattern, head: int
+) -> tuple[ComputedBlocks, ...]:
+    """All 128 by 128 blocks with an attended pair, and the rows of global tokens."""
+    n = workload.seq_len
+    runs = (
+        *block_runs(layer, layer.dilation[head], n),
+        *rows_of(layer.global_positions, n),
+    )
+    return (
+        ComputedBlocks(
+            runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
+        ),
+    )
 
 
 def static_bytes(workload: Workload) -> int:

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks, rows_of
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    fused_backward_products,
+    fused_products,
+    projections_of,
+    training_factor,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -99,6 +105,20 @@ def executed_macs(workload: Workload) -> int:
         batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
     )
     return training_factor(workload) * weights + fused_products(workload) * product
+
+
+def blocks(
+    workload: Workload, layer: AttentionPattern, head: int
+) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block, and the rows of global tokens once more."""
+    n = workload.seq_len
+    return (
+        ComputedBlocks(
+            runs=(BlockRun(range(n), range(n)), *rows_of(layer.global_positions, n)),
+            backward=fused_backward_products(workload),
+            features=workload.head_dim,
+        ),
+    )
 
 
 def static_bytes(workload: Workload) -> int:
