@@ -1,0 +1,123 @@
+"""The words and numbers beside a picture of patterns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from attnprof.core.blocks import BlockRun
+from attnprof.core.notation import format_global_tokens, shorten_positions
+from attnprof.core.units import format_count, format_ratio, format_share
+from attnprof.report.pattern.panels import Panel
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGroup:
+    """Blocks over which the same products are computed.
+
+    Attributes:
+        products: what is computed: `scores`, `context`, `scores, context` or `backward`.
+        shape: the blocks of the most frequent size, and the number of others.
+        pairs: in all blocks of the group.
+    """
+
+    products: str
+    shape: str
+    pairs: int
+
+
+def pattern_name(panel: Panel) -> str:
+    """The pattern in words: `window 8, dilation 2, 1 global token`."""
+    if panel.layer.is_dense:
+        return "full attention"
+    stride = panel.layer.dilation[panel.head]
+    dilated = f", dilation {stride}" if stride > 1 else ""
+    return f"window {format_count(panel.layer.window or 0)}{dilated}{_globals(panel)}"
+
+
+def _globals(panel: Panel) -> str:
+    positions = panel.layer.global_positions
+    if not positions:
+        return ""
+    text = shorten_positions(format_global_tokens(panel.layer))
+    if text.startswith("@"):
+        return f", global {text}"
+    return f", {text} global token{'s' if len(positions) > 1 else ''}"
+
+
+def heading(panel: Panel) -> str:
+    """The heading of a panel: its kernel, or its pattern."""
+    name = panel.kernel or pattern_name(panel)
+    return f"{panel.part}: {name}" if panel.part else name
+
+
+def title_of(panels: Sequence[Panel]) -> str:
+    """What a picture shows, in one line."""
+    first = panels[0]
+    tokens = f"{format_count(first.seq_len)} token{'s' if first.seq_len > 1 else ''}"
+    if not any(panel.kernel for panel in panels):
+        return f"Who attends to whom: {tokens}"
+    sparse = dict.fromkeys(
+        pattern_name(panel) for panel in panels if not panel.layer.is_dense and not panel.part
+    )
+    pattern = f", {next(iter(sparse))}" if len(sparse) == 1 else ""
+    return f"What kernels compute: {tokens}{pattern}"
+
+
+def setting_of(panels: Sequence[Panel]) -> str:
+    """Type, device and mode, which the sizes of blocks depend on; empty without kernels."""
+    workload = panels[0].workload
+    if not any(panel.kernel for panel in panels):
+        return ""
+    device = {"cpu": "CPU", "cuda": "CUDA"}[workload.device]
+    return f"{workload.dtype}, {device} {workload.mode}"
+
+
+def pairs_text(panel: Panel) -> str:
+    """Attended pairs and their share of dense attention: `560 of 4,096 pairs (13.7 %)`."""
+    dense = panel.seq_len**2
+    share = format_share(panel.useful_pairs, dense)
+    if panel.useful_pairs < dense / 1000:
+        share = "below 0.1 %"
+    return f"{format_count(panel.useful_pairs)} of {format_count(dense)} pairs ({share})"
+
+
+def reach_texts(panel: Panel) -> tuple[str, str]:
+    """Tokens that a token in the middle reaches: after one layer, and after all of them."""
+    return format_count(panel.reach[0]), format_count(panel.reach[-1])
+
+
+def layers_text(panel: Panel) -> str:
+    """How many layers the receptive field spans: `12 layers`."""
+    return f"{len(panel.reach)} layer{'s' if len(panel.reach) > 1 else ''}"
+
+
+def ratio_text(panel: Panel) -> str:
+    """Executed pairs over useful ones: `1.71x`."""
+    return format_ratio(panel.executed_pairs / panel.useful_pairs)
+
+
+def block_groups(panel: Panel) -> Iterator[BlockGroup]:
+    """The blocks of a panel's kernel by what is computed over them."""
+    runs: dict[str, list[BlockRun]] = {}
+    for part in panel.computed:
+        forward = (("scores", part.scores), ("context", part.context))
+        names = [name for name, products in forward if products] or ["backward"]
+        runs.setdefault(", ".join(names), []).extend(part.runs)
+    for products, of_products in runs.items():
+        pairs = sum(run.pairs for run in of_products)
+        yield BlockGroup(products, _shape(of_products), pairs)
+
+
+def _shape(runs: Sequence[BlockRun]) -> str:
+    """The size of most blocks, by the pairs in them: `29 of 32 x 160, 8 others`."""
+    counts: Counter[tuple[int, int]] = Counter()
+    for run in runs:
+        counts[len(run.queries), len(run.keys)] += run.count
+    (queries, keys), count = max(
+        counts.items(), key=lambda item: item[1] * item[0][0] * item[0][1]
+    )
+    others = sum(counts.values()) - count
+    size = f"{format_count(count)} of {format_count(queries)} x {format_count(keys)}"
+    return f"{size}, {format_count(others)} other{'s' if others > 1 else ''}" if others else size
