@@ -29,6 +29,7 @@ _LETTER = 0.56
 
 _SWATCH = 13.0
 _BLACK = "#000000"
+_NEUTRAL = "#7F7F7F"
 
 
 def draw(panels: Sequence[Panel]) -> Drawing:
@@ -90,11 +91,11 @@ def _caption(panel: Panel) -> list[str]:
         return [f"cannot compute it: {panel.refusal}"]
     if not panel.kernel:
         one, many = words.reach_texts(panel)
-        reach = f"a token reaches {one} tokens in 1 layer, {many} in {words.layers_text(panel)}"
-        return [words.pairs_text(panel), reach]
+        reach = f"reach: {one} tokens, {many} after {words.layers_text(panel)}"
+        return [f"{words.pairs_text(panel)} pairs, {words.share_text(panel)}", reach]
+    groups = list(words.block_groups(panel))
     blocks = [
-        group.shape if group.products == "scores, context" else f"{group.products}: {group.shape}"
-        for group in words.block_groups(panel)
+        f"{group.products}: {group.shape}" if len(groups) > 1 else group.shape for group in groups
     ]
     return [*blocks, f"computes {words.ratio_text(panel)} the useful pairs"]
 
@@ -103,7 +104,9 @@ def _wrapped(texts: Sequence[str], width: float, size: float = 11.0) -> list[str
     import textwrap
 
     letters = max(12, int(width / (size * _LETTER)))
-    return [line for text in texts for line in textwrap.wrap(text, letters)]
+    # A number stays beside its sign.
+    together = (text.replace(" %", "\u00a0%") for text in texts)
+    return [line for text in together for line in textwrap.wrap(text, letters)]
 
 
 def _legend(panels: Sequence[Panel], top: float) -> tuple[list[Boxes | Words], float]:
@@ -134,14 +137,14 @@ def _legend_entries(panels: Sequence[Panel]) -> Iterator[tuple[list[Boxes], str]
     if not shown:
         yield [frame], "not attended"
         return
-    colour = styles_of([shown[0].kernel])[shown[0].kernel].colour
-    colour = INK if colour == _BLACK else colour
-    yield [Boxes(boxes=(), fill=colour, opacity=ONCE)], "tinted: computed, then masked"
+    colours = {style.colour for style in styles_of(panel.kernel for panel in shown).values()}
+    colour = next(iter(colours)) if len(colours) == 1 else _NEUTRAL
+    yield [Boxes(boxes=(), fill=colour, opacity=ONCE)], "computed in vain: masked"
     if any(not part.scores for panel in shown for part in panel.forward_blocks):
         yield [Boxes(boxes=(), fill=colour, opacity=TWICE)], "computed twice"
         dashed = Boxes(boxes=(), stroke=colour, is_dashed=True)
         yield [dashed], "dashed: a block of context, not of scores"
     yield [Boxes(boxes=(), stroke=colour, stroke_width=2)], "a block"
-    yield [frame], "white: not computed"
+    yield [frame], "not computed"
     if extent(panels) != (0, panels[0].seq_len):
         yield [Boxes(boxes=(), fill=INK, opacity=PADDING)], "padding outside the sequence"

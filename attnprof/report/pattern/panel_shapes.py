@@ -66,7 +66,7 @@ class Square:
 
 
 def extent(panels: Iterable[Panel]) -> tuple[int, int]:
-    """The first position, and the one after the last, that any of the panels needs."""
+    """The first position, and the one after the last, of the panels' tokens and padding."""
     first, last = 0, 0
     for panel in panels:
         last = max(last, panel.seq_len)
@@ -87,8 +87,9 @@ def panel_shapes(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
     """
     n = panel.seq_len
     whole = square.box((0, n), (0, n))
-    if (square.first, square.last) != (0, n):
-        area = square.box((square.first, square.last), (square.first, square.last))
+    own = extent([panel])
+    if own != (0, n):
+        area = square.box(own, own)
         yield Boxes(boxes=_around(area, whole), fill=INK, opacity=PADDING)
     tokens = tokens_of_cell(n, max(8, int(n * square.scale / _PIXELS_OF_CELL)))
     cells = cells_of(panel, tokens, tokens)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from attnprof.core.blocks import BlockRun
+from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.notation import format_global_tokens, shorten_positions
-from attnprof.core.units import format_count, format_ratio, format_share
+from attnprof.core.units import format_count, format_ratio
 from attnprof.report.pattern.panels import Panel
 
 
@@ -17,7 +17,7 @@ class BlockGroup:
     """Blocks over which the same products are computed.
 
     Attributes:
-        products: what is computed: `scores`, `context`, `scores, context` or `backward`.
+        products: what is computed over them: `scores`, `context`, `both` or `backward`.
         shape: the blocks of the most frequent size, and the number of others.
         pairs: in all blocks of the group.
     """
@@ -75,12 +75,14 @@ def setting_of(panels: Sequence[Panel]) -> str:
 
 
 def pairs_text(panel: Panel) -> str:
-    """Attended pairs and their share of dense attention: `560 of 4,096 pairs (13.7 %)`."""
-    dense = panel.seq_len**2
-    share = format_share(panel.useful_pairs, dense)
-    if panel.useful_pairs < dense / 1000:
-        share = "below 0.1 %"
-    return f"{format_count(panel.useful_pairs)} of {format_count(dense)} pairs ({share})"
+    """Attended pairs of one head, of those of dense attention: `560 of 4,096`."""
+    return f"{format_count(panel.useful_pairs)} of {format_count(panel.seq_len**2)}"
+
+
+def share_text(panel: Panel) -> str:
+    """Attended pairs over those of dense attention: `13.7 %`."""
+    share = panel.useful_pairs / panel.seq_len**2
+    return "100 %" if share == 1 else "below 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
 
 
 def reach_texts(panel: Panel) -> tuple[str, str]:
@@ -102,16 +104,20 @@ def block_groups(panel: Panel) -> Iterator[BlockGroup]:
     """The blocks of a panel's kernel by what is computed over them."""
     runs: dict[str, list[BlockRun]] = {}
     for part in panel.computed:
-        forward = (("scores", part.scores), ("context", part.context))
-        names = [name for name, products in forward if products] or ["backward"]
-        runs.setdefault(", ".join(names), []).extend(part.runs)
+        runs.setdefault(_products(part), []).extend(part.runs)
     for products, of_products in runs.items():
         pairs = sum(run.pairs for run in of_products)
         yield BlockGroup(products, _shape(of_products), pairs)
 
 
+def _products(part: ComputedBlocks) -> str:
+    if part.scores and part.context:
+        return "both"
+    return "scores" if part.scores else "context" if part.context else "backward"
+
+
 def _shape(runs: Sequence[BlockRun]) -> str:
-    """The size of most blocks, by the pairs in them: `29 of 32 x 160, 8 others`."""
+    """The size of most blocks, by the pairs in them: `29 blocks of 32 x 160, 8 others`."""
     counts: Counter[tuple[int, int]] = Counter()
     for run in runs:
         counts[len(run.queries), len(run.keys)] += run.count
@@ -119,5 +125,6 @@ def _shape(runs: Sequence[BlockRun]) -> str:
         counts.items(), key=lambda item: item[1] * item[0][0] * item[0][1]
     )
     others = sum(counts.values()) - count
-    size = f"{format_count(count)} of {format_count(queries)} x {format_count(keys)}"
+    noun = "block" if count == 1 else "blocks"
+    size = f"{format_count(count)} {noun} of {format_count(queries)} x {format_count(keys)}"
     return f"{size}, {format_count(others)} other{'s' if others > 1 else ''}" if others else size
