@@ -11,7 +11,8 @@ import typer
 
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.lazy_commands import LazyCommand
-from attnprof.cli.plain_options import PlainGroup
+from attnprof.cli.plain_options import PlainGroup, parameter_of
+from attnprof.cli.settings import SettingError
 from attnprof.cli.signals import graceful_shutdown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 from attnprof.report import streams
@@ -20,9 +21,6 @@ INTERRUPTED = 130
 
 _LONGEST_SHOWN = 200
 _SHOWN_PREFIX = 40
-
-_OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
-"""Arguments of the package that have another name on the command line."""
 
 
 class ErrorHandlingGroup(PlainGroup):
@@ -92,10 +90,13 @@ def _prepare_streams() -> None:
 
 
 def _describe(error: AttnprofError) -> str:
-    if not isinstance(error, UsageError):
+    if isinstance(error, UsageError):
+        name = f"--{parameter_of(error.argument).replace('_', '-')}"
+    elif isinstance(error, SettingError) and error.value is not None:
+        name = error.source
+    else:
         return str(error)
-    option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
-    return f"--{option} {_shortened(str(error.value))}: {error.expected}"
+    return f"{name} {_shortened(str(error.value))}: {error.expected}"
 
 
 def _shortened(value: str) -> str:

@@ -22,6 +22,10 @@ else:
 _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
 
+_PARAMETERS = {"seq_len": "len", "global_positions": "global_tokens"}
+"""Arguments of the package that have another name on the command line."""
+
+
 class CommandLineError(AttnprofError):
     """Arguments that no option accepts; the message names them."""
 
@@ -111,6 +115,11 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
             if value == "":
                 raise UsageError(name, "(empty)", "needs a value")
         return rest
+
+
+def parameter_of(argument: str) -> str:
+    """The name of the option, as in Python, that an argument of the package comes from."""
+    return _PARAMETERS.get(argument, argument)
 
 
 def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], hint: str) -> str:
