@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attnprof.cli.plain_options import parameter_of
-from attnprof.cli.settings import PREFIX, Setting, SettingError, read_settings
+from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
 from attnprof.cli.variadic import VariadicCommand
 from attnprof.core.errors import UsageError
 
@@ -57,12 +57,20 @@ class ConfigurableCommand(VariadicCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help; it ends with the settings that are in effect."""
-        self.epilog = (
-            f"Defaults of your own: [tool.attnprof] or [tool.attnprof.{self.name}] in "
-            f'pyproject.toml, or variables such as {PREFIX}LEN="512 1024"; not for output files.'
-        ).replace("[", r"\[")
-        for name, setting in ctx.meta[_SETTINGS].items():
+        settings: dict[str, Setting] = ctx.meta[_SETTINGS]
+        names = [parameter.name for parameter in self.params if parameter.name in NAMES]
+        tables = f"[tool.attnprof] or [tool.attnprof.{self.name}]"
+        variable = f"{PREFIX}{names[0].upper()}"
+        lines = [f"Set defaults in {tables} of pyproject.toml, or in variables such as {variable}."]
+        for name, setting in settings.items():
             option = f"--{name.replace('_', '-')} {setting.text}".rstrip()
-            state = "" if setting.value else " is off"
-            self.epilog += f"\n{option}{state}: set by {setting.source}".replace("[", r"\[")
+            lines.append(f"{option}{'' if setting.value else ' is off'}: set by {setting.source}")
+        self.epilog = "\n".join(lines).replace("[", r"\[")
         super().format_help(ctx, formatter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters; help comes last, as every other one has a panel."""
+        *parameters, help_option = super().get_params(ctx)
+        if all(parameter.rich_help_panel for parameter in parameters):
+            help_option.rich_help_panel = "Help"
+        return [*parameters, help_option]

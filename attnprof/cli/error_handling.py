@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -63,6 +63,8 @@ class ErrorHandlingGroup(PlainGroup):
             code = _report(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
             code = INTERRUPTED
+        except typer.Exit as end:
+            code = end.exit_code
         except (BrokenPipeError, SystemExit):  # Rich and Typer turn the former into the latter
             streams.drop_stdout()  # the reader, such as `head`, has closed the pipe
         except OSError as error:
@@ -72,6 +74,20 @@ class ErrorHandlingGroup(PlainGroup):
         if standalone_mode:
             sys.exit(code or 0)
         return code
+
+    def _main_shell_completion(
+        self, ctx_args: Any, prog_name: str, complete_var: str | None = None
+    ) -> None:
+        """Answer a shell that asks for completions.
+
+        Raises:
+            typer.Exit: after an answer. Typer's SystemExit would look like a closed pipe.
+        """
+        try:
+            super()._main_shell_completion(ctx_args, prog_name, complete_var)
+        except SystemExit as end:
+            sys.stdout.flush()
+            raise typer.Exit(cast("int", end.code)) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a signal ends it with its exit code."""
