@@ -8,12 +8,15 @@ A module of `builtin/` whose name does not begin with `_` is a kernel: `bert_sdp
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal, Protocol, cast
 
 from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.mac_parts import MacParts, sum_terms
+from attnprof.core.mac_terms import MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -25,6 +28,9 @@ class Kernel(Protocol):
 
     name: str
     summary: str
+    source: str
+    """Where the formulas of its MACs come from: what is executed there."""
+
     pattern_support: Literal["dense", "pattern", "custom"]
     """Whether it computes dense attention, the workload's pattern, or user code whose pattern is
     not known."""
@@ -53,8 +59,12 @@ class Kernel(Protocol):
         """Number of parameters of the module."""
         ...
 
+    def mac_terms(self, workload: Workload) -> Sequence[MacTerm]:
+        """The closed form of its executed MACs, term by term; empty where they are counted."""
+        ...
+
     def executed_macs(self, workload: Workload) -> int:
-        """Executed MACs, in closed form: equal to an operator-level count of a run."""
+        """Executed MACs: equal to an operator-level count of a run, and to the sum of the terms."""
         ...
 
     def peak_bytes(self, workload: Workload) -> int:
@@ -112,9 +122,20 @@ def find_built_in(name: str) -> BuiltInKernel:
     return _built_in(name)
 
 
+def mac_parts(name: str, workload: Workload) -> MacParts | None:
+    """Executed MACs of a kernel by part; None for custom kernels, whose parts are not known.
+
+    Raises:
+        UsageError: when there is no such kernel.
+    """
+    return None if is_custom(name) else sum_terms(find(name).mac_terms(workload))
+
+
 @cache
 def _built_in(name: str) -> BuiltInKernel:
-    return cast("BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
+    return cast(
+        "BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}")
+    )
 
 
 def moved_bytes(kernel: Kernel, workload: Workload) -> int:

@@ -76,9 +76,7 @@ def _head(panels: Sequence[Panel]) -> Iterator[Words]:
     yield Words(x=_MARGIN, y=22, text=words.title_of(panels), size=15, is_bold=True)
     below = "rows: queries, columns: keys, from the first token to the last"
     setting = words.setting_of(panels)
-    yield Words(
-        x=_MARGIN, y=39, text=f"{setting}; {below}" if setting else below, is_muted=True
-    )
+    yield Words(x=_MARGIN, y=39, text=f"{setting}; {below}" if setting else below, is_muted=True)
 
 
 def _lines(texts: Sequence[str], x: float, y: float, *, is_bold: bool = False) -> Iterator[Words]:

@@ -96,9 +96,7 @@ def panel_shapes(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
     computed = np.minimum(cells.computed, 2)
     shades = np.where(computed <= 1, ONCE * computed, ONCE + (TWICE - ONCE) * (computed - 1))
     yield from _cells(shades, tokens, n, square, colour)
-    darkness = np.where(
-        cells.attended > 0, FAINTEST + (DARKEST - FAINTEST) * cells.attended, 0.0
-    )
+    darkness = np.where(cells.attended > 0, FAINTEST + (DARKEST - FAINTEST) * cells.attended, 0.0)
     yield from _cells(darkness, tokens, n, square, INK)
     yield from _outlines(panel, square, colour)
     yield Boxes(boxes=(whole,), stroke=INK, stroke_width=0.8)

@@ -121,9 +121,7 @@ def _shape(runs: Sequence[BlockRun]) -> str:
     counts: Counter[tuple[int, int]] = Counter()
     for run in runs:
         counts[len(run.queries), len(run.keys)] += run.count
-    (queries, keys), count = max(
-        counts.items(), key=lambda item: item[1] * item[0][0] * item[0][1]
-    )
+    (queries, keys), count = max(counts.items(), key=lambda item: item[1] * item[0][0] * item[0][1])
     others = sum(counts.values()) - count
     noun = "block" if count == 1 else "blocks"
     size = f"{format_count(count)} {noun} of {format_count(queries)} x {format_count(keys)}"
