@@ -67,6 +67,17 @@ Kernel = Annotated[
     list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
 ]
 AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]
+PatternKernel = Annotated[
+    list[str] | None,
+    option(
+        "--kernel",
+        "NAME...",
+        WORKLOAD,
+        "Built-in kernels, whose blocks are drawn over the pattern.",
+        default="none",
+        complete=completion.kernels,
+    ),
+]
 
 
 def _len(default: str) -> Any:
@@ -81,18 +92,25 @@ def _len(default: str) -> Any:
 
 Len = Annotated[list[str] | None, _len("512 1024 4096")]
 AuditLen = Annotated[list[str] | None, _len("512 1024")]
-
-Window = Annotated[
+PatternLen = Annotated[
     list[str] | None,
-    option(
+    option("--len", "N", WORKLOAD, "Length in tokens: 512, 4k or 1M.", default="4 windows"),
+]
+
+
+def _window(default: str) -> Any:
+    return option(
         "--window",
         "W...",
         WORKLOAD,
         "Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
         "layers.",
-        default="512",
-    ),
-]
+        default=default,
+    )
+
+
+Window = Annotated[list[str] | None, _window("512")]
+PatternWindow = Annotated[list[str] | None, _window("8; 128 with --kernel")]
 
 GlobalTokens = Annotated[
     list[str] | None,
@@ -173,6 +191,7 @@ def device(auto: str, panel: str | None = WORKLOAD) -> Any:
 
 
 Device = Annotated[str | None, device("CUDA if available")]
+PatternDevice = Annotated[str | None, device("cpu")]
 EstimateDevice = Annotated[str | None, device("cpu, or the device of --machine")]
 
 Mode = Annotated[
@@ -339,6 +358,14 @@ Png = Annotated[
     ),
 ]
 Svg = Annotated[str | None, path("--svg", "Write the chart as SVG.")]
+PatternPng = Annotated[
+    str | None,
+    path(
+        "--png",
+        "Write the picture as PNG; a path ending in .svg or .pdf gets that format; - is stdout.",
+    ),
+]
+PatternSvg = Annotated[str | None, path("--svg", "Write the picture as SVG.")]
 
 Chart = Annotated[
     str | None,

@@ -15,6 +15,7 @@ from attnprof.report.pattern.panel_shapes import (
     Square,
     extent,
     panel_shapes,
+    tokens_of_panel,
 )
 from attnprof.report.pattern.panels import Panel
 
@@ -38,8 +39,7 @@ def draw(panels: Sequence[Panel]) -> Drawing:
     side = min(_WIDEST_PANEL, (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns)
     styles = styles_of(panel.kernel for panel in panels if panel.kernel)
     captions = [_wrapped(_caption(panel), side) for panel in panels]
-    headings = [_wrapped([words.heading(panel)], side) for panel in panels]
-    first, last = extent(panels)
+    headings = [_wrapped([text], side) for text in words.headings(panels)]
     shapes: list[Boxes | Words] = list(_head(panels))
     top = _HEAD
     for start in range(0, len(panels), columns):
@@ -48,21 +48,23 @@ def draw(panels: Sequence[Panel]) -> Drawing:
         square_top = top + _HEADING + (heading_lines - 1) * _LINE
         for index in in_row:
             left = _MARGIN + (index - start) * (side + _GAP)
-            square = Square(left=left, top=square_top, side=side, first=first, last=last)
             panel = panels[index]
+            first, last = extent(panel)
+            square = Square(left=left, top=square_top, side=side, first=first, last=last)
             colour = styles[panel.kernel].colour if panel.kernel else INK
             shapes += _lines(headings[index], left, top + 10, is_bold=True)
             shapes += panel_shapes(panel, square, INK if colour == _BLACK else colour)
             shapes += _lines(captions[index], left, square_top + side + _LINE)
         top = square_top + side + _LINE * (max(len(captions[i]) for i in in_row) + 1) + _GAP / 2
-    legend, height = _legend(panels, top)
+    legend, height = _legend(panels, side, top)
     return Drawing(
         width=WIDTH,
         height=height,
         shapes=(*shapes, *legend),
         title=words.title_of(panels),
         description=". ".join(
-            f"{words.heading(panel)}: {'; '.join(_caption(panel))}" for panel in panels
+            f"{heading}: {'; '.join(_caption(panel))}"
+            for heading, panel in zip(words.headings(panels), panels, strict=True)
         ),
     )
 
@@ -90,12 +92,13 @@ def _caption(panel: Panel) -> list[str]:
     if not panel.kernel:
         one, many = words.reach_texts(panel)
         reach = f"reach: {one} tokens, {many} after {words.layers_text(panel)}"
-        return [f"{words.pairs_text(panel)} pairs, {words.share_text(panel)}", reach]
+        return [f"{words.useful_text(panel)} pairs, {words.share_text(panel)} of dense", reach]
     groups = list(words.block_groups(panel))
     blocks = [
         f"{group.products}: {group.shape}" if len(groups) > 1 else group.shape for group in groups
     ]
-    return [*blocks, f"computes {words.ratio_text(panel)} the useful pairs"]
+    pairs = f"{words.computed_text(panel)} pairs, {words.ratio_text(panel)} the useful"
+    return [*blocks, f"{pairs} {words.useful_text(panel)}"]
 
 
 def _wrapped(texts: Sequence[str], width: float, size: float = 11.0) -> list[str]:
@@ -104,14 +107,16 @@ def _wrapped(texts: Sequence[str], width: float, size: float = 11.0) -> list[str
     letters = max(12, int(width / (size * _LETTER)))
     # A number stays beside its sign.
     together = (text.replace(" %", "\u00a0%") for text in texts)
-    return [line for text in together for line in textwrap.wrap(text, letters)]
+    return [
+        line for text in together for line in textwrap.wrap(text, letters, break_on_hyphens=False)
+    ]
 
 
-def _legend(panels: Sequence[Panel], top: float) -> tuple[list[Boxes | Words], float]:
+def _legend(panels: Sequence[Panel], side: float, top: float) -> tuple[list[Boxes | Words], float]:
     """What is dark and what is light, in as many lines as needed; and where the picture ends."""
     shapes: list[Boxes | Words] = []
     x, y = _MARGIN, top
-    for swatches, text in _legend_entries(panels):
+    for swatches, text in _legend_entries(panels, side):
         width = _SWATCH + 6 + len(text) * 11 * _LETTER + _GAP
         if x > _MARGIN and x + width - _GAP > WIDTH - _MARGIN:
             x, y = _MARGIN, y + 1.4 * _LINE
@@ -127,10 +132,12 @@ def _swatch(look: Boxes, x: float, y: float) -> Boxes:
     return replace(look, boxes=((x, y, _SWATCH, _SWATCH),))
 
 
-def _legend_entries(panels: Sequence[Panel]) -> Iterator[tuple[list[Boxes], str]]:
+def _legend_entries(panels: Sequence[Panel], side: float) -> Iterator[tuple[list[Boxes], str]]:
+    tokens = max(tokens_of_panel(panel, side) for panel in panels)
+    lighter = f"; lighter: part of {tokens} x {tokens} tokens" if tokens > 1 else ""
     dark = Boxes(boxes=(), fill=INK, opacity=DARKEST)
     frame = Boxes(boxes=(), stroke=INK, stroke_width=0.8)
-    yield [dark], "attended (lighter: part of a cell)"
+    yield [dark], f"attended{lighter}"
     shown = [panel for panel in panels if panel.computed]
     if not shown:
         yield [frame], "not attended"
@@ -144,5 +151,5 @@ def _legend_entries(panels: Sequence[Panel]) -> Iterator[tuple[list[Boxes], str]
         yield [dashed], "dashed: a block of context, not of scores"
     yield [Boxes(boxes=(), stroke=colour, stroke_width=2)], "a block"
     yield [frame], "not computed"
-    if extent(panels) != (0, panels[0].seq_len):
+    if any(extent(panel) != (0, panel.seq_len) for panel in panels):
         yield [Boxes(boxes=(), fill=INK, opacity=PADDING)], "padding outside the sequence"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -65,16 +65,21 @@ class Square:
         )
 
 
-def extent(panels: Iterable[Panel]) -> tuple[int, int]:
-    """The first position, and the one after the last, of the panels' tokens and padding."""
-    first, last = 0, 0
-    for panel in panels:
-        last = max(last, panel.seq_len)
-        for run in panel.runs:
-            for positions, step in ((run.queries, run.query_step), (run.keys, run.key_step)):
-                first = min(first, positions[0])
-                last = max(last, positions[-1] + 1 + (run.count - 1) * step)
+def extent(panel: Panel) -> tuple[int, int]:
+    """The first position, and the one after the last, of a panel's tokens and padding."""
+    first, last = 0, panel.seq_len
+    for run in panel.runs:
+        for positions, step in ((run.queries, run.query_step), (run.keys, run.key_step)):
+            first = min(first, positions[0])
+            last = max(last, positions[-1] + 1 + (run.count - 1) * step)
     return first, last
+
+
+def tokens_of_panel(panel: Panel, side: float) -> int:
+    """Tokens of one cell in a panel of as many pixels."""
+    first, last = extent(panel)
+    most_cells = max(8, int(side * panel.seq_len / (last - first) / _PIXELS_OF_CELL))
+    return tokens_of_cell(panel.seq_len, most_cells)
 
 
 def panel_shapes(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
@@ -87,11 +92,11 @@ def panel_shapes(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
     """
     n = panel.seq_len
     whole = square.box((0, n), (0, n))
-    own = extent([panel])
+    own = (square.first, square.last)
     if own != (0, n):
         area = square.box(own, own)
         yield Boxes(boxes=_around(area, whole), fill=INK, opacity=PADDING)
-    tokens = tokens_of_cell(n, max(8, int(n * square.scale / _PIXELS_OF_CELL)))
+    tokens = tokens_of_panel(panel, square.side)
     cells = cells_of(panel, tokens, tokens)
     computed = np.minimum(cells.computed, 2)
     shades = np.where(computed <= 1, ONCE * computed, ONCE + (TWICE - ONCE) * (computed - 1))

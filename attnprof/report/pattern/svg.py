@@ -47,7 +47,8 @@ def _words(words: Words) -> str:
 
 def _boxes(shape: Boxes) -> str:
     path = "".join(
-        f"M{_number(x)} {_number(y)}h{_number(w)}v{_number(h)}h{_number(-w)}z"
+        # Absolute, so that neighbours have the same rounded edge.
+        f"M{_number(x)} {_number(y)}H{_number(x + w)}V{_number(y + h)}H{_number(x)}z"
         for x, y, w, h in shape.boxes
     )
     if shape.fill:

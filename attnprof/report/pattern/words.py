@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.notation import format_global_tokens, shorten_positions
-from attnprof.core.units import format_count, format_ratio
+from attnprof.core.units import format_count, format_macs, format_ratio
 from attnprof.report.pattern.panels import Panel
+from attnprof.report.setting import describe_pattern
+
+_LONG = 10**9
+"""Pairs from which on four digits are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,19 @@ def _globals(panel: Panel) -> str:
     return f", {text} global token{'s' if len(positions) > 1 else ''}"
 
 
-def heading(panel: Panel) -> str:
-    """The heading of a panel: its kernel, or its pattern."""
-    name = panel.kernel or pattern_name(panel)
-    return f"{panel.part}: {name}" if panel.part else name
+def headings(panels: Sequence[Panel]) -> list[str]:
+    """The heading of each panel: its kernel, or its pattern, with its layers and heads."""
+    patterns = {pattern_name(panel) for panel in panels if not panel.layer.is_dense}
+    names = [
+        f"{panel.kernel}, {pattern_name(panel)}"
+        if panel.kernel and len(patterns) > 1 and not panel.part and not panel.layer.is_dense
+        else panel.kernel or pattern_name(panel)
+        for panel in panels
+    ]
+    return [
+        f"{name}, {panel.part}" if panel.part else name
+        for name, panel in zip(names, panels, strict=True)
+    ]
 
 
 def title_of(panels: Sequence[Panel]) -> str:
@@ -58,11 +71,10 @@ def title_of(panels: Sequence[Panel]) -> str:
     tokens = f"{format_count(first.seq_len)} token{'s' if first.seq_len > 1 else ''}"
     if not any(panel.kernel for panel in panels):
         return f"Who attends to whom: {tokens}"
-    sparse = dict.fromkeys(
-        pattern_name(panel) for panel in panels if not panel.layer.is_dense and not panel.part
-    )
-    pattern = f", {next(iter(sparse))}" if len(sparse) == 1 else ""
-    return f"What kernels compute: {tokens}{pattern}"
+    sparse = [panel for panel in panels if not panel.layer.is_dense]
+    names = {pattern_name(panel) for panel in sparse}
+    pattern = names.pop() if len(names) == 1 else describe_pattern(p.workload for p in sparse)
+    return f"What kernels compute: {tokens}{f', {pattern}' if pattern else ''}"
 
 
 def setting_of(panels: Sequence[Panel]) -> str:
@@ -74,9 +86,18 @@ def setting_of(panels: Sequence[Panel]) -> str:
     return f"{workload.dtype}, {device} {workload.mode}"
 
 
-def pairs_text(panel: Panel) -> str:
-    """Attended pairs of one head, of those of dense attention: `560 of 4,096`."""
-    return f"{format_count(panel.useful_pairs)} of {format_count(panel.seq_len**2)}"
+def useful_text(panel: Panel) -> str:
+    """Attended pairs of one head."""
+    return _pairs(panel.useful_pairs)
+
+
+def computed_text(panel: Panel) -> str:
+    """Pairs that the kernel multiplies for one head in the forward pass."""
+    return _pairs(panel.executed_pairs)
+
+
+def _pairs(pairs: int) -> str:
+    return format_count(pairs) if pairs < _LONG else format_macs(pairs, "")
 
 
 def share_text(panel: Panel) -> str:
