@@ -119,11 +119,12 @@ def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workl
     """One length with every pattern; the patterns of the paper's figure 2 if none is chosen."""
     device = read_device_name(options)
     model = options.get("model")
-    window = WINDOW_OF_KERNELS if has_kernels else WINDOW
-    windows = split_values(options, "window", (find_model(model).window if model else window,))
-    widest = max(keys for text in windows for keys in parse_window(text))
-    chosen: PatternOptions = {**options, "window": windows}
+    chosen: PatternOptions = {**options}
+    if model is None and options.get("window") is None:
+        chosen["window"] = WINDOW_OF_KERNELS if has_kernels else WINDOW
     if options.get("len") is None:
+        windows = split_values(chosen, "window", (find_model(model or DEFAULT_MODEL).window,))
+        widest = max(keys for text in windows for keys in parse_window(text))
         chosen["len"] = LENGTH_IN_WINDOWS * widest
     workloads = read_workloads(chosen, "cpu" if device == "auto" else cast("Device", device))
     lengths = {workload.seq_len for workload in workloads}
