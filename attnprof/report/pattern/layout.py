@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -26,8 +27,11 @@ _WIDEST_PANEL = 420.0
 _HEADING = 18.0
 _LINE = 14.0
 _SIZE = 11.0
-_LETTER, _BOLD_LETTER = 0.53, 0.63
-"""Width of a letter over its size, rather too wide: fonts differ."""
+_LETTER, _BOLD_LETTER = 0.52, 0.585
+"""Width of a letter over its size, about that of wide fonts."""
+
+_UNBROKEN = (" %", " x ", " other", "heads ", "layers ")
+"""Words at whose spaces no line ends."""
 
 _SWATCH = 13.0
 _BLACK = "#000000"
@@ -104,8 +108,8 @@ def _caption(panel: Panel) -> list[str]:
         one, many = words.reach_texts(panel)
         return [
             f"{useful} pairs, {words.share_text(panel)} of dense",
-            f"reaches {one} tokens in 1 layer,",
-            f"{many} in {words.layers_text(panel)}",
+            f"1 layer reaches {one} tokens,",
+            f"{words.layers_text(panel)} {many}",
         ]
     groups = list(words.block_groups(panel))
     blocks = [
@@ -117,11 +121,9 @@ def _caption(panel: Panel) -> list[str]:
 
 def _wrapped(texts: Sequence[str], width: float, letter: float = _LETTER) -> list[str]:
     """Lines that fit a width; a number stays beside its sign, a size in one line."""
-    import textwrap
-
     letters = max(12, int(width / (_SIZE * letter)))
-    for apart, together in ((" %", "\u00a0%"), (" x ", "\u00a0x\u00a0"), (" other", "\u00a0other")):
-        texts = [text.replace(apart, together) for text in texts]
+    for apart in _UNBROKEN:
+        texts = [text.replace(apart, apart.replace(" ", "\u00a0")) for text in texts]
     return [line for text in texts for line in textwrap.wrap(text, letters, break_on_hyphens=False)]
 
 

@@ -158,7 +158,9 @@ def _outlines(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
                 stroke_width=0.9,
                 is_dashed=is_context,
             )
-        main = max(part.runs, key=lambda run: run.pairs)
+        most_pairs = max(run.pairs for run in part.runs)
+        longest = [run for run in part.runs if run.pairs == most_pairs]
+        main = longest[len(longest) // 2]
         if min(_span(main.queries), _span(main.keys)) * square.scale >= _SMALLEST_EXAMPLE:
             yield Boxes(
                 boxes=_boxes([main.middle], square),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -92,10 +92,10 @@ def panel_lines(panel: Panel, tokens: int) -> list[Text]:
     style = "" if style == _BLACK else style
     lines: list[Text] = []
     for shares, times in zip(cells.attended.tolist(), cells.computed.tolist(), strict=True):
+        characters = "".join(map(_shade, shares, times))
         line = Text()
-        for share, computed in zip(shares, times, strict=True):
-            character = _shade(share, computed)
-            line.append(character, style=style if character == _MASKED else "")
+        for character, run in groupby(characters):
+            line.append("".join(run), style=style if character == _MASKED else "")
         lines.append(line)
     return lines
 
