@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +16,7 @@ from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from attnprof.cli.signals import Shutdown
+    from attnprof.measure import Observer
 
 
 def compare(
@@ -60,26 +62,38 @@ def compare(
     Example: [bold]attnprof compare --kernel bert-sdpa longformer-banded --len 512 4096[/]
     """
     from attnprof.cli.console import echo_err
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
 
-    with graceful_shutdown() as shutdown:
+    with graceful_shutdown() as shutdown, ExitStack() as display:
+        observe = display.enter_context(progress())
         try:
-            request = prepare_compare(options.passed_options(ctx))
+            request = prepare_compare(options.passed_options(ctx), observe)
         except KeyboardInterrupt:
+            display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown)
+            _run_and_show(request, shutdown, observe, display)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(request: CompareRequest, shutdown: Shutdown) -> None:
-    """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress, show_results
+def _run_and_show(
+    request: CompareRequest, shutdown: Shutdown, observe: Observer, display: ExitStack
+) -> None:
+    """Measure and show the results, also after an interruption; sets the exit code.
+
+    Args:
+        request: what to measure.
+        shutdown: gets the exit code.
+        observe: shows the progress.
+        display: of the progress; closed before the results are shown.
+    """
+    from attnprof.cli.console import echo_err, show_results
     from attnprof.report.columns import COMPARE_COLUMNS
 
     try:
-        with progress() as observe:
+        with display:
             request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
     except KeyboardInterrupt:
         echo_err(f"attnprof: {shutdown.word}; finished results are kept")
