@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from workloads import HEADS, HIDDEN, sliding
 
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
 from attnprof.core.blocks import BlockRun, ComputedBlocks, pairs_in_cells
 from attnprof.kernels import BuiltInKernel
+
+aten = torch.ops.aten
 
 
 @st.composite
@@ -139,6 +144,59 @@ def test_every_attended_pair_is_in_a_block_of_every_product(name: str, workload:
             times = times_computed(computed, "scores", n)
             in_cells = np.add.reduceat(np.add.reduceat(times, edges[:-1], 0), edges[:-1], 1)
             assert np.array_equal(pairs_in_cells(runs, edges), in_cells)
+
+
+class ProductShapes(TorchDispatchMode):
+    """How many products of queries by keys there are of each size, as torch dispatches them."""
+
+    def __init__(self, *, is_fused: bool) -> None:
+        super().__init__()
+        self.is_fused = is_fused
+        self.scores: Counter[tuple[int, int]] = Counter()
+        self.context: Counter[tuple[int, int]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is aten._scaled_dot_product_flash_attention_for_cpu:
+            (batch, heads, queries, _), keys = args[0].shape, args[1].shape[2]
+            self.scores[queries, keys] += batch * heads
+            self.context[queries, keys] += batch * heads
+        elif func.overloadpacket is aten.bmm and not self.is_fused:
+            (products, queries, inner), columns = args[0].shape, args[1].shape[2]
+            if inner == HIDDEN // HEADS:
+                self.scores[queries, columns] += products
+            else:
+                self.context[queries, inner] += products
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [name for name in kernels.names() if name != "longformer-flex"])
+@pytest.mark.parametrize("positions", [(), (3, 4, 170)], ids=["no_globals", "globals"])
+def test_blocks_have_the_shapes_of_the_operators_of_a_run(
+    name: str, positions: tuple[int, ...]
+) -> None:
+    """Of FlexAttention, which torch compiles, tests/nn/test_flex.py compares the block mask."""
+    kernel = kernels.find_built_in(name)
+    dilation = 1 if name == "longformer-hf" else (1, 1, 2, 5)
+    workload = as_computed(kernel, Workload(sliding(40, dilation, positions), 300, HIDDEN))
+    with ProductShapes(is_fused=name not in ("bert-eager", "longformer-hf")) as ran:
+        kernel.build(workload).run()
+    for product in ("scores", "context"):
+        expected: Counter[tuple[int, int]] = Counter()
+        for head in range(HEADS):
+            for part in kernel.blocks(workload, workload.layers[0], head):
+                # Of hidden states, not of projected keys, no operator of attention is called.
+                if getattr(part, product) and part.features == workload.head_dim:
+                    for run in part.runs:
+                        expected[len(run.queries), len(run.keys)] += run.count
+        sizes = getattr(ran, product)
+        assert pairs_of(expected) == pairs_of(sizes)
+        # An operator may take the queries or keys of several global tokens at once.
+        of_chunks = {size: count for size, count in expected.items() if min(size) > len(positions)}
+        assert Counter(of_chunks) <= sizes
+
+
+def pairs_of(sizes: Counter[tuple[int, int]]) -> int:
+    return sum(count * queries * keys for (queries, keys), count in sizes.items())
 
 
 def test_blocks_of_the_hugging_face_kernel_are_its_chunks() -> None:
