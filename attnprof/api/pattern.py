@@ -32,7 +32,7 @@ WINDOW_OF_KERNELS = "128"
 
 LENGTH_IN_WINDOWS = 4
 
-MAX_LENGTH = 2**22
+MAX_LENGTH = 2**20
 MAX_PANELS = 60
 
 _PATTERN = ("window", "dilation", "global_tokens", "model")

@@ -63,7 +63,7 @@ def test_an_ascii_terminal_gets_other_characters() -> None:
     ("words", "message"),
     [
         (("--len", "64", "128"), "--len 64 128: must be one length"),
-        (("--len", "8M"), "--len 8388608: must be at most 4,194,304 tokens"),
+        (("--len", "8M"), "--len 8388608: must be at most 1,048,576 tokens"),
         (("--png", "a.jpg"), "--png a.jpg: must end in .png, .svg or .pdf"),
         (("--kernel", "pkg.mod:Net"), "--kernel pkg.mod:Net: must be a built-in kernel"),
         (("--kernel", "longformer-bandd"), "did you mean longformer-banded?"),

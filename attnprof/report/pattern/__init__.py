@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attnprof.core.workload import Workload
 
@@ -19,8 +20,10 @@ def render_pattern_svg(workload: Workload, kernels: Sequence[str]) -> str:
     Raises:
         UsageError: for a kernel that is not built in: which pairs it computes is not known.
     """
-    from attnprof.report.pattern.layout import draw
+    from attnprof.report.pattern.layout import WIDTH, draw
     from attnprof.report.pattern.panels import panels_of
     from attnprof.report.pattern.svg import to_svg
 
-    return to_svg(draw(panels_of([workload], kernels)), on_paper=False)
+    drawing = draw(panels_of([workload], kernels))
+    # Pictures on one page have one scale, also where one is narrower.
+    return to_svg(replace(drawing, width=max(WIDTH, drawing.width)), on_paper=False)

@@ -147,7 +147,7 @@ def _legend(
 
 def _legend_entries(panels: Sequence[Panel], side: float) -> Iterator[tuple[Boxes, str]]:
     tokens = max(tokens_of_panel(panel, side) for panel in panels)
-    lighter = f"; lighter: a part of {words.cell_text(tokens)}" if tokens > 1 else ""
+    lighter = f"; fainter: a part of {words.cell_text(tokens)}" if tokens > 1 else ""
     yield Boxes(boxes=(), fill=INK, opacity=DARKEST), f"attended{lighter}"
     frame = Boxes(boxes=(), stroke=INK, stroke_width=0.8)
     shown = [panel for panel in panels if panel.computed]

@@ -22,6 +22,7 @@ _NARROWEST, _WIDEST = 36, 64
 """Columns of a panel: as many panels stand side by side as have the former."""
 
 _TABLE_WIDTH = 80
+_WIDEST_NAME = 36
 _NARROWEST_BLOCKS = 24
 
 _ALL, _HALF, _SOME, _MASKED, _NOTHING = "█▓▒░ "
@@ -133,9 +134,15 @@ def _pattern_table(panels: Sequence[Panel]) -> Table:
     reach = f"{words.layers_text(panels[0])}"
     table = _table("pattern", "pairs", "of dense", "reach: 1 layer", reach)
     for heading, panel in zip(words.headings(panels), panels, strict=True):
-        name = heading.replace(f", {panel.part}", f",\n{panel.part}") if panel.part else heading
+        name = heading.removesuffix(panel.part)
+        lines = [*textwrap.wrap(name, _WIDEST_NAME, break_on_hyphens=False), panel.part]
         reached = words.reach_texts(panel)
-        table.add_row(name, words.useful_text(panel), words.share_text(panel), *reached)
+        table.add_row(
+            "\n".join(line for line in lines if line),
+            words.useful_text(panel),
+            words.share_text(panel),
+            *reached,
+        )
     return table
 
 
