@@ -194,7 +194,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs.read(options, renderers())
+    outputs = Outputs.read(options, renderers(options))
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )
