@@ -20,6 +20,7 @@ from attnprof.options import (
     read_workloads,
     reject_unknown_options,
 )
+from attnprof.report.formats import without_warnings_of
 from attnprof.report.image_forms import ImageForm, read_image_form
 from attnprof.report.outputs import OutputOptions, Outputs, Renderer
 from attnprof.report.pattern.panels import Panel, panels_of
@@ -92,9 +93,10 @@ def _renderer(form: ImageForm) -> Renderer[Panels]:
             from attnprof.report.pattern.svg import to_svg
 
             return to_svg(draw(panels), on_paper=True)
-        from attnprof.report.pattern.figure import to_image
+        with without_warnings_of("matplotlib"):
+            from attnprof.report.pattern.figure import to_image
 
-        return to_image(draw(panels), form)
+            return to_image(draw(panels), form)
 
     return render
 

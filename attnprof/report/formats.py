@@ -43,7 +43,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]
         return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 
     def picture(table: ResultTable, form: ImageForm) -> bytes:
-        with _without_warnings_of("matplotlib"):
+        with without_warnings_of("matplotlib"):
             from attnprof.report.charts import render_chart
 
             return render_chart([Run("", table)], form, chart)
@@ -58,7 +58,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]
 
 
 @contextmanager
-def _without_warnings_of(package: str) -> Generator[None]:
+def without_warnings_of(package: str) -> Generator[None]:
     """Silences warnings of a package, such as those of Matplotlib about its cache folder."""
     log = logging.getLogger(package)
     before = log.level

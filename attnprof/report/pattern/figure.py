@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from typing import Any, Literal
 
 from attnprof.report.pattern.drawing import INK, Box, Boxes, Drawing, Words
@@ -19,7 +18,6 @@ _POINTS = 72 / _PIXELS_PER_INCH
 
 def to_image(drawing: Drawing, form: Literal["png", "pdf"]) -> bytes:
     """The drawing on white."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # about its cache folder
     from matplotlib.figure import Figure
 
     figure = Figure((drawing.width / _PIXELS_PER_INCH, drawing.height / _PIXELS_PER_INCH))
