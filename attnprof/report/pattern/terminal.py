@@ -23,6 +23,7 @@ _NARROWEST, _WIDEST = 36, 64
 
 _TABLE_WIDTH = 80
 _WIDEST_NAME = 36
+_MEANING = "pairs: of one head; reach: tokens that a token in the middle depends on"
 _NARROWEST_BLOCKS = 24
 
 _ALL, _HALF, _SOME, _MASKED, _NOTHING = "█▓▒░ "
@@ -51,8 +52,9 @@ def render_terminal(panels: Sequence[Panel], width: int) -> RenderableType:
         lines.append(Text())
         lines += _beside_each_other(blocks[start : start + side_by_side], columns)
     has_kernels = any(panel.kernel for panel in panels)
-    table = _kernel_table(panels) if has_kernels else _pattern_table(panels)
-    return Group(*lines, Text(), table)
+    if has_kernels:
+        return Group(*lines, Text(), _kernel_table(panels))
+    return Group(*lines, Text(), _pattern_table(panels), Text(_MEANING, style="dim"))
 
 
 def _key(panels: Sequence[Panel], tokens: int) -> Text:
