@@ -83,8 +83,12 @@ def series_of(table: ResultTable) -> list[Series]:
     ]
 
 
-def labels(table: ResultTable) -> Callable[[Row], str]:
+def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
     """A function that names a row by its kernel and by what of the pattern differs among its rows.
+
+    Args:
+        table: its rows are named.
+        without: a part that names leave out, such as `window`.
 
     Returns:
         From a row of the table to a label such as `longformer-hf window 64`.
@@ -99,7 +103,7 @@ def labels(table: ResultTable) -> Callable[[Row], str]:
         differing = [
             f"{name} {read(row.workload)}"
             for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
-            if len(known) > 1
+            if len(known) > 1 and name != without
         ]
         # The windows of a stack already show how many layers there are.
         if len(differing) > 1 and differing[-1].startswith("layers"):

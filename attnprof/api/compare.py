@@ -139,20 +139,28 @@ class CompareRequest(Request):
                 warn(f"{error}; continuing, will retry")
 
 
-def prepare_compare(options: CompareOptions) -> CompareRequest:
+def prepare_compare(
+    options: CompareOptions, observe: Observer = lambda activity, done: None
+) -> CompareRequest:
     """Check the options of a comparison, cheap checks first, and start its processes.
+
+    Args:
+        options: as on the command line or in Python.
+        observe: called with the current activity; nothing of the measuring is done yet.
 
     Raises:
         UsageError: for the first option that cannot be used.
         MeasurementError: when the processes cannot be started.
     """
     checked = check_options(options)
+    observe("importing torch", 0.0)
     with ExitStack() as stack:
         stack.enter_context(computing_with(checked.threads))
         workers = stack.enter_context(_workers(checked))
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
+        observe("inspecting the machine and the kernels", 0.0)
         return _prepare_with(workers, checked, stack)
 
 
@@ -186,7 +194,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs.read(options, renderers())
+    outputs = Outputs.read(options, renderers(options))
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )

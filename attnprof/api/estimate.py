@@ -73,7 +73,7 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs.read(options, renderers())
+    outputs = Outputs.read(options, renderers(options))
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,9 @@ from attnprof import kernels
 from attnprof.analysis.breakdown_table import Breakdown, By, Part
 from attnprof.core.errors import MeasurementError, describe_error
 from attnprof.core.growth.polynomial import doubling_exponent
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import run_in_kernel_process
 
@@ -34,14 +36,22 @@ class _Total:
             self.macs = self.macs + tally.macs if tally.is_counted else None
 
 
-def break_down(cases: Iterable[Case]) -> Breakdown:
+def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done: None) -> Breakdown:
     """Count the operators of every case.
 
     A case is counted on fake tensors, or on real ones if its shapes depend on data.
+
+    Args:
+        cases: what to count.
+        observe: called with the current activity and the fraction of all work done.
     """
     result = Breakdown([], [])
     shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
-    for case in cases:
+    for index, case in enumerate(cases):
+        observe(
+            f"counting {case.kernel} at {format_count(case.workload.seq_len)} tokens",
+            index / len(cases),
+        )
         try:
             counts = run_in_kernel_process(count_case_operators, case)
         except Exception as error:
