@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 from attnprof.core.errors import UsageError
-from attnprof.core.machine import Machine
+from attnprof.core.machine import Machine, check_machine
 from attnprof.core.notation import (
     MAX_REPEATS,
     parse_dilation,
@@ -156,6 +156,19 @@ class _SavedRow(SavedWorkload):
     speedup_high: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SavedResults:
+    """A file of results; of earlier versions it has `environment` and `rows` only."""
+
+    rows: tuple[object, ...]
+    environment: Mapping[str, object] | None = None
+    command: str = ""
+    finished_at: str = ""
+    available_bytes: int | None = None
+    machine: Machine | None = None
+    custom_kernels: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
 def read_results(document: Mapping[str, object], table: _Table) -> _Table:
     """Add what a file has to a new table.
 
@@ -169,23 +182,22 @@ def read_results(document: Mapping[str, object], table: _Table) -> _Table:
     Raises:
         UnexpectedError: when it has no results, or for the first value that is wrong.
     """
-    if "rows" not in document:
-        raise UnexpectedError("rows is missing")
     schema = document.get("schema")
-    if schema != SCHEMA:
+    if "rows" in document and schema != SCHEMA:
         raise UnexpectedError(f"schema is {schema}, but this attnprof reads {SCHEMA}")
-    table.environment = read_as(
-        Mapping[str, object] | None, document.get("environment"), "environment"
-    )
-    table.command = read_as(str, document.get("command", ""), "command")
-    table.finished_at = read_as(str, document.get("finished_at", ""), "finished_at")
-    table.available_bytes = read_as(int | None, document.get("available_bytes"), "available_bytes")
-    table.machine = read_as(Machine | None, document.get("machine"), "machine")
-    saved = read_as(Mapping[str, object], document.get("custom_kernels", {}), "custom_kernels")
+    saved = read_as(_SavedResults, document)
+    if saved.machine is not None:
+        check_machine(saved.machine)
+    table.environment = saved.environment
+    table.command = saved.command
+    table.finished_at = saved.finished_at
+    table.available_bytes = saved.available_bytes
+    table.machine = saved.machine
     table.saved_costs = {
-        name: read_saved_costs(costs, f"custom_kernels.{name}") for name, costs in saved.items()
+        name: read_saved_costs(costs, f"custom_kernels.{name}")
+        for name, costs in saved.custom_kernels.items()
     }
-    for index, row in enumerate(read_as(tuple[object, ...], document["rows"], "rows")):
+    for index, row in enumerate(saved.rows):
         for record in _records(row, f"rows[{index}]"):
             table.add(record)
     return table
