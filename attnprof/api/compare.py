@@ -9,10 +9,11 @@ from typing import Any, Unpack
 
 from attnprof import kernels
 from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
+from attnprof.api.finishing import finish, python_call
+from attnprof.api.result_table import ResultTable
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
@@ -50,7 +51,7 @@ class CompareRequest(Request):
     """
 
     cases: tuple[Case, ...]
-    outputs: Outputs[ResultTable]
+    outputs: Outputs[CoreTable]
     measurements: MeasureSettings
     environment: environment.Environment
     workers: Workers
@@ -99,7 +100,10 @@ class CompareRequest(Request):
             self.table.close("error", "interrupted before it finished")
             raise
         finally:
-            self._save()
+            try:
+                finish(self.table)
+            finally:
+                self._save()
         return self.table
 
     def _keep(self, record: Record, warn: Callable[[str], None]) -> None:
@@ -139,8 +143,12 @@ class CompareRequest(Request):
                 warn(f"{error}; continuing, will retry")
 
 
-def prepare_compare(options: CompareOptions) -> CompareRequest:
+def prepare_compare(options: CompareOptions, command: str = "") -> CompareRequest:
     """Check the options of a comparison, cheap checks first, and start its processes.
+
+    Args:
+        options: of the comparison.
+        command: the command line or the Python call, which its table keeps.
 
     Raises:
         UsageError: for the first option that cannot be used.
@@ -153,7 +161,9 @@ def prepare_compare(options: CompareOptions) -> CompareRequest:
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
-        return _prepare_with(workers, checked, stack)
+        request = _prepare_with(workers, checked, stack)
+        request.table.command = command
+        return request
 
 
 def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> CompareRequest:
@@ -277,5 +287,5 @@ def compare(**options: Unpack[CompareOptions]) -> ResultTable:
         UsageError: for the first option that cannot be used, before any work.
         MeasurementError: when a file cannot be written.
     """
-    with prepare_compare(options) as request:
+    with prepare_compare(options, python_call("compare", options)) as request:
         return request.run()
