@@ -51,7 +51,7 @@ class CompareRequest(Request):
     """
 
     cases: tuple[Case, ...]
-    outputs: Outputs[CoreTable]
+    outputs: Outputs[ResultTable]
     measurements: MeasureSettings
     environment: environment.Environment
     workers: Workers
@@ -59,11 +59,6 @@ class CompareRequest(Request):
     earlier: ResumedRecords
     table: ResultTable
     failures: dict[str, None] = field(default_factory=dict[str, None])
-
-    @property
-    def machine_line(self) -> str:
-        """The measuring machine in one line of text."""
-        return self.environment.describe(self.cases[0].workload.device)
 
     def run(
         self,
@@ -196,7 +191,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs.read(options, table_renderers())
+    outputs = Outputs[ResultTable].read(options, table_renderers())
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )

@@ -40,7 +40,7 @@ class EstimateRequest(Request):
     """
 
     cases: tuple[Case, ...]
-    outputs: Outputs[CoreTable]
+    outputs: Outputs[ResultTable]
     machine: Machine | None = None
     command: str = ""
 
@@ -82,7 +82,7 @@ def prepare_estimate(options: EstimateOptions, command: str = "") -> EstimateReq
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs.read(options, table_renderers())
+    outputs = Outputs[ResultTable].read(options, table_renderers())
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, command, stack=stack.pop_all())

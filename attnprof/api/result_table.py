@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attnprof.core import result_table
-from attnprof.analysis.recorded_costs import recorded_costs
 
 
 class ResultTable(result_table.ResultTable):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError
-from attnprof.core.records import CASE, Record
+from attnprof.core.records import Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.results_json import SavedWorkload, read_results, saved_workload
 from attnprof.core.saved_costs import SavedCosts
@@ -18,7 +18,7 @@ from attnprof.core.workload import Workload
 from attnprof.report.journal import RunFingerprint
 from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
 from attnprof.report.run import Run
-from attnprof.report.run_names import names_of
+from attnprof.report.run_facts import names_of
 
 _REMEDY = "write one with attnprof compare --json results.json"
 _ARGUMENT = "results"
