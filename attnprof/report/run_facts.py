@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
 from attnprof.core.result_table import ResultTable
+from attnprof.core.workload import Workload
 
 _UNKNOWN_MACHINE = "unknown machine"
+_SHAPE: tuple[Callable[[Workload], str], ...] = (
+    lambda workload: workload.dtype,
+    lambda workload: workload.mode,
+    lambda workload: f"batch {workload.batch_size}",
+    lambda workload: f"hidden {workload.hidden_size}",
+)
+
 ESTIMATE = "estimate"
 """Where nothing was measured."""
 
@@ -73,12 +81,7 @@ def _facts(tables: Sequence[ResultTable]) -> Iterator[list[str]]:
         for table in tables
     ]
     yield [_threads(table) for table in tables]
-    for read in (
-        lambda workload: workload.dtype,
-        lambda workload: workload.mode,
-        lambda workload: f"batch {workload.batch_size}",
-        lambda workload: f"hidden {workload.hidden_size}",
-    ):
+    for read in _SHAPE:
         yield [
             " and ".join(dict.fromkeys(read(row.workload) for row in table.rows))
             for table in tables
