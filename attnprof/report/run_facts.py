@@ -60,16 +60,11 @@ def names_of(tables: Sequence[ResultTable], paths: Sequence[str]) -> list[str]:
             names = longer
         if len(set(names)) == len(names) and all(names):
             return names
-    stems = [Path(path).stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else _numbered(paths)
-
-
-def _numbered(paths: Sequence[str]) -> list[str]:
-    """The paths; one that is there several times gets numbers."""
-    return [
-        f"{path} ({paths[: index + 1].count(path)})" if paths.count(path) > 1 else path
-        for index, path in enumerate(paths)
-    ]
+    for form in (lambda path: path.stem, lambda path: path.name, str):
+        names = [form(Path(path)) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({names[: index + 1].count(name)})" for index, name in enumerate(names)]
 
 
 def _facts(tables: Sequence[ResultTable]) -> Iterator[list[str]]:
