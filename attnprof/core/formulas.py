@@ -34,9 +34,15 @@ def projection_macs(workload: Workload, layer: AttentionPattern) -> int:
     projections: keys and values of all tokens, queries of the global tokens only (Longformer,
     arXiv 2004.05150, section 3.1; transformers' `LongformerSelfAttention`).
     """
-    rows = 3 * workload.seq_len
-    if layer.global_positions:
-        rows += 2 * workload.seq_len + len(layer.global_positions)
+    window = 3 * workload.batch_size * workload.seq_len * workload.hidden_size**2
+    return window + global_projection_macs(workload, layer)
+
+
+def global_projection_macs(workload: Workload, layer: AttentionPattern) -> int:
+    """Forward MACs of the global tokens' own projections, b (2 n D^2 + g D^2); 0 without any."""
+    if not layer.global_positions:
+        return 0
+    rows = 2 * workload.seq_len + len(layer.global_positions)
     return workload.batch_size * rows * workload.hidden_size**2
 
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, cast
 
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.mac_parts import MacParts
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -65,6 +66,14 @@ class Kernel(Protocol):
         ...
 
 
+class BuiltInKernel(Kernel, Protocol):
+    """A kernel whose closed forms say what its MACs are spent on."""
+
+    def mac_parts(self, workload: Workload) -> MacParts:
+        """Executed MACs by part; their total is `executed_macs`."""
+        ...
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Names of the built-in kernels, from the names of their files; none of them is imported."""
@@ -89,9 +98,24 @@ def find(name: str) -> Kernel:
     return _built_in(name)
 
 
+def mac_parts(name: str, workload: Workload) -> MacParts | None:
+    """Executed MACs of a kernel by part; None for custom kernels, whose parts are not known.
+
+    Raises:
+        UsageError: when there is no such kernel.
+    """
+    if is_custom(name):
+        return None
+    if name not in names():
+        raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
+    return _built_in(name).mac_parts(workload)
+
+
 @cache
-def _built_in(name: str) -> Kernel:
-    return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
+def _built_in(name: str) -> BuiltInKernel:
+    return cast(
+        "BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}")
+    )
 
 
 def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:

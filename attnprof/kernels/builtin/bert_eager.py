@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attnprof.core import formulas
+from attnprof.core.mac_parts import MacParts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._mac_factors import training_factor
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -37,9 +38,15 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "eager")
 
 
-def executed_macs(workload: Workload) -> int:
+def mac_parts(workload: Workload) -> MacParts:
     """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
-    return formulas.useful_macs(workload)
+    factor = training_factor(workload)
+    return _bert.mac_parts(workload, score_products=factor, context_products=factor)
+
+
+def executed_macs(workload: Workload) -> int:
+    """MACs of all parts."""
+    return mac_parts(workload).total
 
 
 def peak_bytes(workload: Workload) -> int:

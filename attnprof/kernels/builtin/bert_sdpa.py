@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attnprof.core import formulas
+from attnprof.core.mac_parts import MacParts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._mac_factors import context_products, score_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -40,13 +41,18 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
-def executed_macs(workload: Workload) -> int:
+def mac_parts(workload: Workload) -> MacParts:
     """The useful MACs of dense attention; the fused backward also recomputes the scores."""
-    useful = formulas.useful_macs(workload)
-    if workload.mode == "inference":
-        return useful
-    attention = sum(formulas.attention_macs(workload, layer) for layer in workload.layers)
-    return useful + attention // 2
+    return _bert.mac_parts(
+        workload,
+        score_products=score_products(workload),
+        context_products=context_products(workload),
+    )
+
+
+def executed_macs(workload: Workload) -> int:
+    """MACs of all parts."""
+    return mac_parts(workload).total
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.formulas import absorbed_global_macs, should_absorb_projection
+from attnprof.core.mac_parts import MacParts, sum_parts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    context_products,
+    fused_products,
+    layer_parts,
+    score_products,
+    training_factor,
+)
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
     TileSizes,
@@ -74,34 +81,41 @@ def build(workload: Workload) -> Call:
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
-def executed_macs(workload: Workload) -> int:
+def mac_parts(workload: Workload) -> MacParts:
     """MACs of projections, tiles of the band, global columns and global rows."""
-    return sum(
-        count * _layer_macs(workload, layer) for layer, count in Counter(workload.layers).items()
-    )
+    counted = Counter(workload.layers).items()
+    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
 
 
-def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
-    n, width, factor = workload.seq_len, workload.hidden_size, training_factor(workload)
-    band = formulas.FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
+def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
+    product = workload.batch_size * workload.head_dim
+    forward = product * _tile_scores(workload, layer, _forward_tiles(workload, layer))
+    band_scores = context = forward
     if workload.mode == "training":
-        band += formulas.BACKWARD_PRODUCTS * _scores(
-            workload, layer, _backward_tiles(workload, layer)
-        )
-    projections = factor * 3 * n * width**2
-    attention = workload.batch_size * (
-        projections + band * workload.head_dim + _global_rows_macs(workload, layer)
+        backward = product * _tile_scores(workload, layer, _backward_tiles(workload, layer))
+        band_scores += (score_products(workload) - 1) * backward
+        context += (context_products(workload) - 1) * backward
+    columns = fused_products(workload) * workload.hidden_size * workload.seq_len
+    columns *= len(layer.global_positions)
+    return layer_parts(
+        workload,
+        scores=band_scores,
+        context=context,
+        global_tokens=workload.batch_size * (columns + _global_rows_macs(workload, layer)),
     )
-    return attention + factor * formulas.rest_of_layer_macs(workload)
 
 
-def _scores(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
-    """Scores of one sequence, masked ones included, in tiles and in global columns."""
-    in_tiles = sum(
+def executed_macs(workload: Workload) -> int:
+    """MACs of all parts."""
+    return mac_parts(workload).total
+
+
+def _tile_scores(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
+    """Scores of one sequence in tiles, masked ones included."""
+    return sum(
         heads * scores(workload.seq_len, layer.window or 0, dilation, tiles)
         for dilation, heads in Counter(layer.dilation).items()
     )
-    return in_tiles + workload.num_heads * workload.seq_len * len(layer.global_positions)
 
 
 def _forward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:

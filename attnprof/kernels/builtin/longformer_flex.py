@@ -5,15 +5,24 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections import Counter
 from typing import Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.cpu import cpu_threads
+from attnprof.core.mac_parts import MacParts, sum_parts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    context_products,
+    fused_products,
+    layer_parts,
+    projections_of,
+    score_products,
+    training_factor,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -70,15 +79,31 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
+def mac_parts(workload: Workload) -> MacParts:
+    """MACs of all 128 by 128 blocks with an attended pair, and of global rows.
+
+    Blocks of global columns count as scores and context.
+    """
+    counted = Counter(workload.layers).items()
+    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
+
+
+def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
+    batch = workload.batch_size
+    blocks = batch * workload.head_dim * block_scores(layer, workload.seq_len)
+    rows = batch * workload.hidden_size * workload.seq_len * len(layer.global_positions)
+    projections = formulas.global_projection_macs(workload, layer)
+    return layer_parts(
+        workload,
+        scores=score_products(workload) * blocks,
+        context=context_products(workload) * blocks,
+        global_tokens=fused_products(workload) * rows + training_factor(workload) * projections,
+    )
+
+
 def executed_macs(workload: Workload) -> int:
-    """MACs of projections, of all 128 by 128 blocks with an attended pair, and of global rows."""
-    macs = 0
-    for layer in workload.layers:
-        scores = block_scores(layer, workload.seq_len) * workload.head_dim
-        scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
-        macs += training_factor(workload) * formulas.weight_macs(workload, layer)
-        macs += fused_products(workload) * workload.batch_size * scores
-    return macs
+    """MACs of all parts."""
+    return mac_parts(workload).total
 
 
 def static_bytes(workload: Workload) -> int:

@@ -5,15 +5,17 @@ Source: transformers, models/longformer/modeling_longformer.py, class Longformer
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_parts import MacParts, sum_parts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
-from attnprof.kernels.builtin._mac_factors import training_factor
+from attnprof.kernels.builtin._mac_factors import layer_parts, training_factor
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 
 if TYPE_CHECKING:
@@ -94,21 +96,32 @@ def build(workload: Workload) -> Call:
     return build_call(workload, _padded(workload).seq_len, make_layer, make_kwargs)
 
 
-def executed_macs(workload: Workload) -> int:
-    """MACs of projections, chunks and globals: b D (3.5 w n - w^2) a layer for the chunks.
+def mac_parts(workload: Workload) -> MacParts:
+    """Chunks take b D (3.5 w n - w^2) MACs a layer for scores and context.
 
     Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries by 3w/2
     values. A global token attends to n keys and n queries attend to it, each in two products.
     """
     padded = _padded(workload)
-    n, batch, width = padded.seq_len, workload.batch_size, workload.hidden_size
-    macs = 0
-    for layer in workload.layers:
-        w, g = layer.window or 0, len(layer.global_positions)
-        chunks = (2 * n - w) * w + 3 * n * w // 2
-        macs += batch * width * (chunks + 4 * g * n)
-        macs += formulas.weight_macs(padded, layer)
-    return macs * training_factor(workload)
+    counted = Counter(workload.layers).items()
+    return sum_parts((count, _parts_of_layer(padded, layer)) for layer, count in counted)
+
+
+def _parts_of_layer(padded: Workload, layer: AttentionPattern) -> MacParts:
+    n, w, g = padded.seq_len, layer.window or 0, len(layer.global_positions)
+    factor, width = training_factor(padded), padded.hidden_size
+    product = factor * padded.batch_size * width
+    return layer_parts(
+        padded,
+        scores=product * (2 * n - w) * w,
+        context=product * (3 * n * w // 2),
+        global_tokens=product * 4 * g * n + factor * formulas.global_projection_macs(padded, layer),
+    )
+
+
+def executed_macs(workload: Workload) -> int:
+    """MACs of all parts."""
+    return mac_parts(workload).total
 
 
 def static_bytes(workload: Workload) -> int:

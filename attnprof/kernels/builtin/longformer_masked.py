@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_parts import MacParts, sum_parts
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    context_products,
+    fused_products,
+    layer_parts,
+    projections_of,
+    score_products,
+    training_factor,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -91,14 +100,27 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
-def executed_macs(workload: Workload) -> int:
-    """MACs of projections, of all n^2 pairs whatever the mask, and of the global rows once more."""
-    n, batch, width = workload.seq_len, workload.batch_size, workload.hidden_size
-    weights = sum(formulas.weight_macs(workload, layer) for layer in workload.layers)
-    product = sum(
-        batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
+def mac_parts(workload: Workload) -> MacParts:
+    """MACs of all n^2 pairs whatever the mask, and of the global rows once more."""
+    counted = Counter(workload.layers).items()
+    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
+
+
+def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
+    n, row = workload.seq_len, workload.batch_size * workload.hidden_size * workload.seq_len
+    global_rows = fused_products(workload) * row * len(layer.global_positions)
+    projections = formulas.global_projection_macs(workload, layer)
+    return layer_parts(
+        workload,
+        scores=score_products(workload) * row * n,
+        context=context_products(workload) * row * n,
+        global_tokens=global_rows + training_factor(workload) * projections,
     )
-    return training_factor(workload) * weights + fused_products(workload) * product
+
+
+def executed_macs(workload: Workload) -> int:
+    """MACs of all parts."""
+    return mac_parts(workload).total
 
 
 def static_bytes(workload: Workload) -> int:
