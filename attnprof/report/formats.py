@@ -45,7 +45,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
         return run.table.to_json()
 
     def markdown(runs: Sequence[Run]) -> str:
-        from attnprof.report.markdown import render_runs_markdown
+        from attnprof.report.runs_markdown import render_runs_markdown
 
         return render_runs_markdown(runs)
 
