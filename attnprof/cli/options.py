@@ -9,10 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attnprof.cli import completion
-from attnprof.cli.plain_options import with_default
-
-TYPED = "attnprof.typed"
-"""Key, in a context's `meta`, of the words after the command."""
+from attnprof.cli.plain_options import TYPED, with_default
 
 _INTEGER = "<int>"
 _NUMBER = "<float>"
