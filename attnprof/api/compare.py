@@ -160,11 +160,12 @@ def prepare_compare(
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
-        observe("inspecting the machine and the kernels", 0.0)
-        return _prepare_with(workers, checked, stack)
+        return _prepare_with(workers, checked, stack, observe)
 
 
-def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> CompareRequest:
+def _prepare_with(
+    workers: Workers, checked: CheckedOptions, stack: ExitStack, observe: Observer
+) -> CompareRequest:
     """Check the options that need a worker process, and open the journal.
 
     Raises:
@@ -180,6 +181,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     if isinstance(workers, ForkServer):
         workers.is_limited = device == "cpu"
     reference_digest = _digest_of_reference(measurements.check_against, run)
+    observe("checking the kernels", 0.0)
     cases = read_cases(options, device)
     journal, earlier = None, {}
     if checked.journal_path:

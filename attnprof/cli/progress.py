@@ -22,7 +22,7 @@ EVERY_SECONDS = 30.0
 
 _BAR_AFTER_SECONDS = 0.4  # a command that ends sooner, or refuses its options, draws no bar
 _REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
-_BAR_WIDTH = 16
+_BAR_WIDTH = 10
 _MOST_PERCENT = 99
 _LONG_SECONDS = 90
 _STEP_SECONDS = 5

@@ -49,7 +49,7 @@ def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done:
     shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
     for index, case in enumerate(cases):
         observe(
-            f"counting {case.kernel} at {format_count(case.workload.seq_len)} tokens",
+            f"{case.kernel} at {format_count(case.workload.seq_len)}: counting",
             index / len(cases),
         )
         try:
