@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attnprof.analysis.audit_table import AuditRow, AuditTable
 from attnprof.core.result_table import describe_extent
-from attnprof.core.units import format_count
+from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
@@ -52,7 +52,7 @@ def render_audit(audit: AuditTable) -> Group:
                 is_unexplained = line.strip() == _UNEXPLAINED
                 style = "bold red" if is_unexplained else "dim" if index else ""
                 table.add_row(Text(line, style), Text(macs, style), share)
-        heading = f"{label_of_case}, {format_count(seq_len)} tokens"
+        heading = f"{label_of_case}, {format_tokens(seq_len)}"
         parts += [Text(heading, "bold"), table]
     return Group(*parts)
 
@@ -105,7 +105,7 @@ def _name(row: AuditRow) -> str:
 
 
 def _share(row: AuditRow) -> str:
-    return EMPTY if row.share is None else f"{100 * row.share:.1f} %"
+    return EMPTY if row.share is None else format_share(row.share, 1)
 
 
 def _signed(macs: int) -> str:
@@ -129,7 +129,7 @@ def render_audit_markdown(audit: AuditTable) -> str:
     lines = [f"{setting}.", ""]
     rows = sorted(audit.rows, key=lambda row: row.case.workload.seq_len)
     for seq_len, group in groupby(rows, key=lambda row: row.case.workload.seq_len):
-        lines += [*_matrix(f"{format_count(seq_len)} tokens", list(group), label), ""]
+        lines += [*_matrix(format_tokens(seq_len), list(group), label), ""]
     lines += [f"- {name}: {explained}" for name, explained in _explanations(audit.rows)]
     return "\n".join(lines) + "\n"
 

@@ -13,6 +13,7 @@ from attnprof.core.notation import (
 )
 from attnprof.core.pattern import Pattern
 from attnprof.core.result_table import ResultTable, describe_extent
+from attnprof.core.units import counted
 from attnprof.core.workload import Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
@@ -48,7 +49,7 @@ def describe_setting(table: ResultTable) -> str:
 
 def describe_shape(workload: Workload) -> str:
     """The width and the number of heads: `hidden 768, 12 heads`."""
-    return f"hidden {workload.hidden_size}, {workload.num_heads} heads"
+    return f"hidden {workload.hidden_size}, {counted(workload.num_heads, 'head')}"
 
 
 def describe_pattern(workloads: Iterable[Workload]) -> str:
