@@ -56,7 +56,7 @@ def fit_table(
         lines += [Text()] if lines else []
         for row in [*heading, *rows]:
             is_across = len(row.cells) < len(headings)
-            texts = _wrapped(row.cells[0], width) if is_across else layout.lines(row, block)
+            texts = wrapped(row.cells[0], width) if is_across else layout.lines(row, block)
             lines += [Text(line, row.style) for line in texts]
     return Text("\n", no_wrap=True).join(lines)
 
@@ -107,11 +107,11 @@ class _Layout:
     def lines(self, row: TextRow, block: Sequence[int]) -> Iterator[str]:
         """The lines of one row: several where prose wraps, or where the name is long."""
         cells = [
-            _wrapped(row.cells[i], self.widths[i]) if i in self.prose else row.cells[i].split("\n")
+            wrapped(row.cells[i], self.widths[i]) if i in self.prose else row.cells[i].split("\n")
             for i in block
         ]
         if max(map(len, cells[0])) > self.widths[0]:
-            yield from _wrapped(row.cells[0], self.width)
+            yield from wrapped(row.cells[0], self.width)
             cells[0] = []
         for line in zip_longest(*cells, fillvalue=""):
             padded = (self._padded(i, cell) for i, cell in zip(block, line, strict=True))
@@ -122,13 +122,19 @@ class _Layout:
         return cell.ljust(width) if index == 0 or index in self.prose else cell.rjust(width)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines, each indented as the first."""
-    indent = text[: len(text) - len(text.lstrip())]
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """The text in lines of at most `width` characters, if its longest word allows that.
+
+    Args:
+        text: its leading spaces also indent the lines below the first.
+        width: in characters.
+        indent: a further one, of the lines below the first.
+    """
+    own_indent = text[: len(text) - len(text.lstrip())]
     lines = textwrap.wrap(
         text,
         width,
-        subsequent_indent=indent,
+        subsequent_indent=own_indent + indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
