@@ -12,8 +12,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from attnprof.analysis import findings
+from attnprof.analysis.explanation import explain_table
 from attnprof.report import streams
 from attnprof.report.columns import Column
+from attnprof.report.explanation import render_explanations
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
@@ -58,6 +60,15 @@ def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:
     for part in render_remarks(overview, width):
         print_uncropped(part)
     _show_hints(console)
+
+
+def show_explanations(table: ResultTable) -> None:
+    """Print the formulas behind the executed MACs, with the numbers put in."""
+    explanations = explain_table(table)
+    if explanations:
+        print_uncropped(Text())
+        for part in render_explanations(explanations, table_width()):
+            print_uncropped(part)
 
 
 def _overview_console() -> tuple[Console, int]:

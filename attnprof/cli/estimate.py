@@ -57,12 +57,20 @@ def estimate(
     with prepare_estimate(options.passed_options(ctx)) as request:
         table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
-            _show(table, request.outputs.written, has_details=details)
+            _show(table, request.outputs.written, has_details=details, has_formulas=explain)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
-def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> None:
-    from attnprof.cli.console import echo_err, show_details, show_estimate, show_overview
+def _show(
+    table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
+) -> None:
+    from attnprof.cli.console import (
+        echo_err,
+        show_details,
+        show_estimate,
+        show_explanations,
+        show_overview,
+    )
     from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
@@ -72,3 +80,5 @@ def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> Non
         show_details(table, ESTIMATE_COLUMNS)
     else:
         show_estimate(table, ESTIMATE_COLUMNS)
+    if has_formulas:
+        show_explanations(table)
