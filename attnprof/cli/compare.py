@@ -74,34 +74,38 @@ def compare(
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown, observe, display)
+            with display:
+                _run(request, shutdown, observe)
+            _show(request, shutdown, has_details=details, has_formulas=explain)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(
-    request: CompareRequest, shutdown: Shutdown, observe: Observer, display: ExitStack
-) -> None:
-    """Measure and show the results, also after an interruption; sets the exit code.
-
-    Args:
-        request: what to measure.
-        shutdown: gets the exit code.
-        observe: shows the progress.
-        display: of the progress; closed before the results are shown.
-    """
-    from attnprof.cli.console import echo_err, show_results
-    from attnprof.report.columns import COMPARE_COLUMNS
+def _run(request: CompareRequest, shutdown: Shutdown, observe: Observer) -> None:
+    """Measure; finished results are kept after an interruption. Sets the exit code."""
+    from attnprof.cli.console import echo_err
 
     try:
-        with display:
-            request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
+        request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
     except KeyboardInterrupt:
         echo_err(f"attnprof: {shutdown.word}; finished results are kept")
     except MeasurementError as error:  # a file cannot be written; the results are still shown
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
+
+
+def _show(
+    request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
+) -> None:
+    """Show the results, and set the exit code."""
+    from attnprof.cli.console import echo_err, show_details, show_explanations, show_overview
+    from attnprof.report.columns import COMPARE_COLUMNS
+
     if not request.outputs.takes_stdout:
-        show_results(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_overview(request.table)
+        if has_details and request.table.rows:
+            show_details(request.table, COMPARE_COLUMNS, request.machine_line)
+        if has_formulas:
+            show_explanations(request.table)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:
