@@ -27,7 +27,7 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
     yield from render_verdict(overview, width)
     for table in overview.tables:
         yield Text()
-        yield render_overview_table(table)
+        yield render_overview_table(table, width)
     yield from render_remarks(overview, width)
 
 
@@ -61,16 +61,29 @@ def _wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Ite
     yield from (Text(line, style=style) for line in lines)
 
 
-def render_overview_table(table: OverviewTable) -> Table:
-    """Numbers are right-aligned and never cut; the best of a column is green."""
+def render_overview_table(table: OverviewTable, width: int) -> Table:
+    """Numbers are right-aligned and never cut; the best of a column is green.
+
+    Headings of several words take two lines if the table is wider than `width` characters otherwise.
+    """
     rendered = Table(box=None, padding=(0, 0, 0, GAP), pad_edge=False, header_style="bold")
-    rendered.add_column(table.heading, no_wrap=True)
-    for heading in table.columns:
-        rendered.add_column(heading, justify="right", no_wrap=True)
+    headings = [table.heading, *table.columns]
+    if _width_of(table) > width:
+        split = [heading.rpartition(" ") for heading in table.columns]
+        headings = [f"\n{table.heading}", *(f"{start}\n{last}" for start, _, last in split)]
+    for index, heading in enumerate(headings):
+        rendered.add_column(heading, justify="right" if index else "left", no_wrap=True)
     for index, row in enumerate(table.rows):
         best = table.best[index] if table.best else frozenset[int]()
         rendered.add_row(*_cells(row, best))
     return rendered
+
+
+def _width_of(table: OverviewTable) -> int:
+    """Characters of the widest line, with headings in one line."""
+    columns = zip((table.heading, *table.columns), *table.rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _cells(row: Sequence[str], best: frozenset[int]) -> list[Text]:

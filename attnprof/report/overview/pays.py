@@ -27,7 +27,10 @@ def pays_sentence(results: Results) -> str:
         if (finding.label, finding.reference) == (label, reference)
     ]
     found.sort(key=lambda finding: _ORDER.index(finding.resource))
-    parts = [f"{_since(finding)} in {_resource(finding)}" for finding in found]
+    resources: dict[str, list[str]] = {}
+    for finding in found:
+        resources.setdefault(_since(finding), []).append(_resource(finding))
+    parts = [f"{since} in {join_words(which)}" for since, which in resources.items()]
     names = results.names[label], results.names[reference]
     return f"{names[0]} pays off against {names[1]} {join_words(parts)}."
 
