@@ -64,7 +64,7 @@ def _wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Ite
 def render_overview_table(table: OverviewTable, width: int) -> Table:
     """Numbers are right-aligned and never cut; the best of a column is green.
 
-    Headings of several words take two lines if the table is wider than `width` characters otherwise.
+    Headings of several words take two lines where the table would be wider than `width` characters.
     """
     rendered = Table(box=None, padding=(0, 0, 0, GAP), pad_edge=False, header_style="bold")
     headings = [table.heading, *table.columns]

@@ -12,6 +12,9 @@ from attnprof.report.crossover_summary import format_between
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
 
+_MOST_NAMED = 2
+"""Kernels of one kind that a sentence names; more are only counted."""
+
 _ORDER = ("MACs", "time", "memory")
 
 
@@ -113,7 +116,7 @@ def others_sentence(results: Results) -> str:
     longest = format_count(results.longest)
     texts = [
         f"{outcome} than {name} at {'every length' if is_everywhere[outcome] else longest}: "
-        f"{join_some(groups[outcome])}"
+        f"{join_some(groups[outcome], _MOST_NAMED)}"
         for outcome in ("faster", "slower")
         if outcome in groups
     ]
