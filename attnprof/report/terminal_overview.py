@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
@@ -10,11 +9,14 @@ from rich.text import Text
 
 from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.overview.tables import GAP
+from attnprof.report.text_table import wrapped
 
 HINTS = "more: --details   page: --html costs.html   picture: --png costs.png"
 """The last line, for people at a terminal."""
 
 _INDENT = "  "
+
+_NO_BREAK = "\u00a0"
 
 
 def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
@@ -50,15 +52,10 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
 
 
 def _wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
-    lines = textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    yield from (Text(line, style=style) for line in lines)
+    # A number and its unit stay on one line.
+    glued = text.replace(" %", f"{_NO_BREAK}%")
+    for line in wrapped(indent + glued, width):
+        yield Text(line.replace(_NO_BREAK, " "), style=style)
 
 
 def render_overview_table(table: OverviewTable, width: int) -> Table:

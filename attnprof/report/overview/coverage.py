@@ -17,10 +17,9 @@ def coverage_sentence(results: Results) -> str:
     found.sort(key=_missed, reverse=True)
     if not found:
         return ""
-    texts = [f"{_share(one)} of {results.names[one.label]}'s{_reason(one)}" for one in found[:1]]
-    texts += [f"{_share(one)} of {results.names[one.label]}'s" for one in found[1:]]
-    place = f"at {format_count(found[0].seq_len)}"
-    return f"ptflops misses MACs {place}: {join_some(texts)}."
+    first = f"{_share(found[0])} of {results.names[found[0].label]}'s MACs{_reason(found[0])}"
+    others = [f"{_share(one)} of {results.names[one.label]}'s" for one in found[1:]]
+    return f"ptflops misses {join_some([first, *others])} at {format_count(found[0].seq_len)}."
 
 
 def _missed(finding: CounterFinding) -> float:
@@ -38,4 +37,4 @@ def _share(finding: CounterFinding) -> str:
 def _reason(finding: CounterFinding) -> str:
     if finding.is_training:
         return " (no backward pass)"
-    return f" (in {finding.missed_operator})" if finding.missed_operator else ""
+    return f" ({finding.missed_operator})" if finding.missed_operator else ""
