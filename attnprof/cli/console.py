@@ -1,19 +1,19 @@
-"""Output for people: tables and findings on stdout, progress and messages on stderr."""
+"""Output for people: tables and findings on stdout, messages on stderr."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from attnprof.analysis import findings
+from attnprof.analysis.explanation import explain_table
 from attnprof.report import streams
-from attnprof.report.columns import WIDE, Column
+from attnprof.report.columns import Column
+from attnprof.report.explanation import render_explanations
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
@@ -26,16 +26,14 @@ from attnprof.report.terminal_overview import (
 )
 from attnprof.report.terminal_side_by_side import render_side_by_side
 from attnprof.report.terminal_table import render_table
+from attnprof.report.text_table import UNBOUNDED
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
-    from attnprof.measure import Observer
     from attnprof.report.doctor import Section
     from attnprof.report.side_by_side import SideBySide
 
-_UNBOUNDED = 10_000
 _PROSE_WIDTH = 100
-_REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
 
 
 def show_overview(table: ResultTable) -> None:
@@ -56,7 +54,7 @@ def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:
     for part in render_verdict(overview, width):
         print_uncropped(part)
     console.print()
-    print_uncropped(render_table(table, tuple(columns), is_wide=width >= WIDE))
+    print_uncropped(render_table(table, tuple(columns), table_width()))
     for part in render_remarks(overview, width):
         print_uncropped(part)
     _show_hints(console)
@@ -75,6 +73,15 @@ def show_heading(text: str) -> None:
     console.print(Text(f"\n{text}\n", style="bold underline"), soft_wrap=True)
 
 
+def show_explanations(table: ResultTable) -> None:
+    """Print the formulas behind the executed MACs, with the numbers put in."""
+    explanations = explain_table(table)
+    if explanations:
+        print_uncropped(Text())
+        for part in render_explanations(explanations, table_width()):
+            print_uncropped(part)
+
+
 def _overview_console() -> tuple[Console, int]:
     is_terminal = sys.stdout.isatty()
     width = streams.columns() if is_terminal else OVERVIEW_WIDTH
@@ -89,9 +96,9 @@ def _show_hints(console: Console) -> None:
 def show_details(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
     """Print the table with all columns, the findings, and notes on single rows."""
     is_terminal = sys.stdout.isatty()
-    width = streams.columns() if is_terminal else _UNBOUNDED
-    rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
-    prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else UNBOUNDED
+    rendered = render_table(table, tuple(columns), width)
+    prose_width = min(width, _PROSE_WIDTH) if is_terminal else UNBOUNDED
     prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
     prose.print(f"\n[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
     if machine:
@@ -111,9 +118,9 @@ def show_details(table: ResultTable, columns: Sequence[Column], machine: str = "
 def show_sections(sections: Sequence[Section]) -> None:
     """Print headings with tables or sentences below them; only sentences are wrapped."""
     is_terminal = sys.stdout.isatty()
-    width = streams.columns() if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else UNBOUNDED
     prose = Console(
-        width=min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED,
+        width=min(width, _PROSE_WIDTH) if is_terminal else UNBOUNDED,
         highlight=False,
         force_terminal=is_terminal,
     )
@@ -133,10 +140,15 @@ def _print_item(console: Console, text: str) -> None:
     console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
+def table_width() -> int:
+    """The width that tables on stdout must fit: the terminal's, or none in a pipe."""
+    return streams.columns() if sys.stdout.isatty() else UNBOUNDED
+
+
 def print_uncropped(renderable: RenderableType) -> None:
     """Print a table as wide as its content: no cell is cropped, on a terminal or in a pipe."""
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
-    needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
+    needed = console.measure(renderable, options=console.options.update(width=UNBOUNDED)).maximum
     console.width = max(needed, 1)
     console.print(renderable)
 
@@ -144,30 +156,3 @@ def print_uncropped(renderable: RenderableType) -> None:
 def echo_err(message: str) -> None:
     """Write a line to stderr."""
     sys.stderr.write(f"{message}\n")
-
-
-@contextmanager
-def progress() -> Generator[Observer]:
-    """An observer that draws a bar on a terminal, and otherwise writes a line now and then."""
-    if not sys.stderr.isatty():
-        from attnprof.cli.heartbeat import heartbeat
-
-        with heartbeat() as observe:
-            yield observe
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    # A separate descriptor: stderr is redirected while peak memory is measured.
-    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as stream:
-        bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=Console(file=stream),
-            transient=True,
-            refresh_per_second=_REFRESHES_A_SECOND,
-        )
-        with bar:
-            task = bar.add_task("starting", total=1.0)
-            yield lambda activity, done: bar.update(task, completed=done, description=activity)

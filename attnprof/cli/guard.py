@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import completion, options
+from attnprof.cli.option_forms import option
 from attnprof.cli.plain_options import PlainCommand, PlainGroup, with_default
 from attnprof.core.errors import MeasurementError, UsageError, suggest
 
@@ -42,10 +43,9 @@ Names = Annotated[
 ]
 Config = Annotated[
     str | None,
-    options.option(
+    option(
         "--config",
         "FILE",
-        None,
         "File with the contracts.",
         default="attnprof.toml and pyproject.toml here, or in the nearest folder above that has "
         "contracts",
@@ -53,16 +53,13 @@ Config = Annotated[
 ]
 Timeout = Annotated[
     str | None,
-    options.option(
-        "--timeout", "<float>", None, "Time limit in seconds for each contract.", default="300"
-    ),
+    option("--timeout", "<float>", "Time limit in seconds for each contract.", default="300"),
 ]
 Format = Annotated[
     str,
-    options.option(
+    option(
         "--format",
         "NAME",
-        None,
         "Output format: text, json, github, junit or markdown.",
         complete=completion.guard_formats,
     ),
@@ -209,9 +206,9 @@ def _write_lock(
         result = change(configuration, contracts, workers, timeout=seconds, observe=observe)
     for name, lines in sorted(result.differences.items()):
         if len(lines) == 1:
-            typer.echo(f"{name}: {lines[0]}")
+            _echo_wrapped(f"{name}: {lines[0]}")
         elif lines:
-            typer.echo("\n    ".join([f"{name}:", *lines]))
+            _echo_wrapped(f"{name}:", *(f"    {line}" for line in lines))
     unchanged = sum(not lines for lines in result.differences.values())
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
@@ -220,6 +217,15 @@ def _write_lock(
     if result.differences:
         echo_err(f"written: {display_path(configuration.lock_path)}")
     raise typer.Exit(result.exit_code)
+
+
+def _echo_wrapped(*lines: str) -> None:
+    """Print lines, wrapped between words where they are wider than the terminal."""
+    from attnprof.cli.console import table_width
+    from attnprof.report.text_table import wrapped
+
+    for line in lines:
+        typer.echo("\n".join(wrapped(line, table_width(), "    ")))
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:
@@ -234,15 +240,16 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and a progress observer; a signal ends them cleanly, and nothing is written."""
-    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
     with graceful_shutdown() as shutdown:
         try:
             with (
-                workers_for(contracts, is_isolated=not no_isolation) as workers,
                 progress() as observe,
+                workers_for(contracts, is_isolated=not no_isolation) as workers,
             ):
                 yield workers, observe
         except KeyboardInterrupt:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
-from attnprof.analysis.breakdown_table import Breakdown, By, Part
+from attnprof.analysis.breakdown_table import Breakdown, By, Part, exponent_since
 from attnprof.core.errors import MeasurementError, describe_error
-from attnprof.core.growth.polynomial import doubling_exponent
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import run_in_kernel_process
 
@@ -34,14 +35,22 @@ class _Total:
             self.macs = self.macs + tally.macs if tally.is_counted else None
 
 
-def break_down(cases: Iterable[Case]) -> Breakdown:
+def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done: None) -> Breakdown:
     """Count the operators of every case.
 
     A case is counted on fake tensors, or on real ones if its shapes depend on data.
+
+    Args:
+        cases: what to count.
+        observe: called with the current activity and the fraction of all work done.
     """
     result = Breakdown([], [])
     shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
-    for case in cases:
+    for index, case in enumerate(cases):
+        observe(
+            f"{case.kernel} at {format_count(case.workload.seq_len)}: counting",
+            index / len(cases),
+        )
         try:
             counts = run_in_kernel_process(count_case_operators, case)
         except Exception as error:
@@ -50,7 +59,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
         n = case.workload.seq_len
         for by, part, total in _parts(counts):
             key: tuple[str, By, str] = (case.kernel, by, part)
-            growth = _growth(shorter.get(key), n, total.macs)
+            growth = exponent_since(shorter.get(key), n, total.macs)
             if total.macs:
                 shorter[key] = (n, total.macs)
             share = _share(total.macs, counts)
@@ -58,13 +67,6 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
                 Part(case.kernel, n, by, part, total.calls, total.macs, share, growth)
             )
     return result
-
-
-def _growth(shorter: tuple[int, int] | None, seq_len: int, macs: int | None) -> float | None:
-    """The doubling exponent from a shorter length with its MACs; None if there is none."""
-    if not macs or shorter is None or shorter[0] >= seq_len:
-        return None
-    return round(doubling_exponent(shorter, (seq_len, macs)), 3)
 
 
 def _share(macs: int | None, counts: OperatorCounts) -> float | None:

@@ -20,6 +20,7 @@ from attnprof.core.records import (
     case_record,
     failure_record,
 )
+from attnprof.core.units import counted, format_percent
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
@@ -34,7 +35,7 @@ from attnprof.measure.disturbance import (
 from attnprof.measure.system_load import CpuTimes
 
 if TYPE_CHECKING:
-    from attnprof.measure.rounds import MeasuredRounds
+    from attnprof.measure.rounds import MeasuredRounds, OnRound
 
 NOISY = 0.2
 """An interval wider than this fraction of its median is reported as uncertain."""
@@ -157,7 +158,7 @@ def time_interleaved(
     precision: float,
     timeout: float,
     note: str,
-    on_round: Callable[[float], None],
+    on_round: OnRound,
 ) -> Iterator[Record]:
     """Time the cases of one length; yields times, ratios of paired rounds and a final status.
 
@@ -168,7 +169,7 @@ def time_interleaved(
         precision: width of the intervals, as a fraction of the median, that ends the rounds early.
         timeout: seconds allowed for one call.
         note: added to the detail of every case.
-        on_round: called after each round with the fraction of the budget spent.
+        on_round: called after each round with the number of rounds and the fraction done.
     """
     session = TimingSession(workers, timeout)
     try:
@@ -191,7 +192,7 @@ def _measure(
     cases: Sequence[Case],
     max_seconds: float,
     precision: float,
-    on_round: Callable[[float], None],
+    on_round: OnRound,
 ) -> MeasuredRounds[Case]:
     from attnprof.measure.rounds import Budget, measure_rounds
 
@@ -258,6 +259,7 @@ def _noise(relative_width: float, rounds: int) -> str:
     if relative_width <= NOISY:
         return ""
     return (
-        f"timing uncertain (±{50 * relative_width:.0f} %, {rounds} rounds): "
+        f"timing uncertain (±{format_percent(relative_width / 2)}, "
+        f"{counted(rounds, 'round')}): "
         "close other programs or raise --max-seconds"
     )

@@ -51,14 +51,14 @@ def test_the_terminal_is_that_of_the_run(
     shown = io.StringIO()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", shown)
-        show_table(table, has_details=has_details)
+        show_table(table, has_details=has_details, has_formulas=has_details)
     path = saved(table, tmp_path / "costs.json")
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} was looked up")
 
     monkeypatch.setattr(kernels.custom, "find", refuse)
-    done = report(path, *["--details"] * has_details)
+    done = report(path, *["--details", "--explain"] * has_details)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == shown.getvalue()
 
