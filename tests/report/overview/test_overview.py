@@ -99,8 +99,8 @@ def test_the_verdict_says_what_to_take_from_where_and_what_it_costs() -> None:
             f"{macs:.2f}x its MACs and {memory:.2f}x its memory."
         ),
         (
-            "bert-sdpa is fastest at 512; at 1,024 bert-sdpa and longformer-banded are too close to "
-            "call."
+            "bert-sdpa is fastest at 512; at 1,024 bert-sdpa and longformer-banded are too close "
+            "to call."
         ),
         (
             "longformer-banded pays off against bert-sdpa from 528 tokens in MACs, from somewhere "
