@@ -95,7 +95,7 @@ def _run_and_show(
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
     if not request.outputs.takes_stdout:
-        show_overview(request.table)
+        show_overview(request.table, has_hints=not has_details)
         if has_details and request.table.rows:
             show_details(request.table, COMPARE_COLUMNS, request.machine_line)
         if has_formulas:

@@ -76,7 +76,7 @@ def _show(
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
     elif has_details:
-        show_overview(table)
+        show_overview(table, has_hints=False)
         show_details(table, ESTIMATE_COLUMNS)
     else:
         show_estimate(table, ESTIMATE_COLUMNS)

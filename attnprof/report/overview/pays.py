@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
@@ -9,6 +11,9 @@ from attnprof.core.units import format_count, format_ratio
 from attnprof.report.crossover_summary import format_between
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
+
+_MOST_NAMED = 2
+"""Kernels of one kind that a sentence names; more are only counted."""
 
 _ORDER = ("MACs", "time", "memory")
 
@@ -25,7 +30,10 @@ def pays_sentence(results: Results) -> str:
         if (finding.label, finding.reference) == (label, reference)
     ]
     found.sort(key=lambda finding: _ORDER.index(finding.resource))
-    parts = [f"{_since(finding)} in {_resource(finding)}" for finding in found]
+    resources: dict[str, list[str]] = {}
+    for finding in found:
+        resources.setdefault(_since(finding), []).append(_resource(finding))
+    parts = [f"{since} in {join_words(which)}" for since, which in resources.items()]
     names = results.names[label], results.names[reference]
     return f"{names[0]} pays off against {names[1]} {join_words(parts)}."
 
@@ -41,8 +49,16 @@ def _most_promising(results: Results) -> str | None:
         finding.label for finding in results.findings.crossovers if finding.reference == reference
     ]
     fastest = results.fastest()
-    ranked = [one.label for one in fastest[-1].contenders if one.label in found] if fastest else []
-    return next(iter(ranked or found), None)
+    ranked = [one.label for one in fastest[-1].contenders] if fastest else []
+    by_macs = sorted(results.series, key=lambda series: _macs_at_longest(results, series))
+    ranked += [series.label for series in by_macs]
+    return next((label for label in ranked if label in found), None)
+
+
+def _macs_at_longest(results: Results, series: Series) -> float:
+    row = row_at(series, results.longest)
+    macs = row.integer("executed_macs") if row else None
+    return math.inf if macs is None else macs
 
 
 def _since(finding: CrossoverFinding) -> str:
@@ -94,16 +110,33 @@ def others_sentence(results: Results) -> str:
         groups.setdefault(verdict.outcome, []).append(_with_memory(results, series, reference))
         same = _is_same_everywhere(series, reference, verdict.outcome)
         is_everywhere[verdict.outcome] = is_everywhere.get(verdict.outcome, True) and same
+    if not groups and not results.is_timed:
+        return _memory_sentence(results, reference, told)
     name = results.names[reference.label]
     longest = format_count(results.longest)
     texts = [
         f"{outcome} than {name} at {'every length' if is_everywhere[outcome] else longest}: "
-        f"{join_some(groups[outcome])}"
+        f"{join_some(groups[outcome], _MOST_NAMED)}"
         for outcome in ("faster", "slower")
         if outcome in groups
     ]
     text = "; ".join(texts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str:
+    """Who needs more memory than the reference at the longest length; empty if nobody does."""
+    beside = row_at(reference, results.longest)
+    reference_peak = results.peak_bytes(beside) if beside else None
+    ratios: list[tuple[float, str]] = []
+    for series in results.series:
+        row = row_at(series, results.longest)
+        peak = results.peak_bytes(row) if row else None
+        if peak and reference_peak and peak > reference_peak and series.label not in told:
+            ratios.append((peak / reference_peak, results.names[series.label]))
+    texts = [f"{name} ({format_ratio(ratio)})" for ratio, name in sorted(ratios)]
+    place = f"{results.names[reference.label]} at {format_count(results.longest)}"
+    return f"More memory than {place}: {join_some(texts)}." if texts else ""
 
 
 def _is_same_everywhere(series: Series, reference: Series, outcome: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnprof.analysis.findings.fastest import FastestFinding
-from attnprof.analysis.series import Series
 from attnprof.core.result_table import Row
 from attnprof.core.units import (
     format_count,
@@ -15,6 +14,7 @@ from attnprof.core.units import (
     format_ratio,
 )
 from attnprof.report.overview.coverage import coverage_sentence
+from attnprof.report.overview.laws import growth_sentence
 from attnprof.report.overview.pays import others_sentence, pays_sentence
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_lengths, join_some, join_words
@@ -28,12 +28,22 @@ _MOST_GROUPS = 3
 def verdict_of(results: Results) -> tuple[str, ...]:
     """The sentences, the most important first."""
     by_length = results.fastest()
+    if by_length and all(finding.withheld for finding in by_length):
+        best = [
+            "No verdict on speed: other work disturbed the timing (see noise).",
+            _fewest_macs(results),
+        ]
+    else:
+        best = [
+            _at_longest(results, by_length[-1]) if by_length else "",
+            _at_other_lengths(results, by_length),
+        ]
     sentences = [
-        _at_longest(results, by_length[-1]) if by_length else "",
-        _at_other_lengths(results, by_length),
+        *best,
         pays_sentence(results),
         others_sentence(results),
         coverage_sentence(results),
+        "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
     ]
     return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
 
@@ -48,11 +58,37 @@ def _at_longest(results: Results, finding: FastestFinding) -> str:
     if finding.measure == "MACs":
         verb = "executes" if len(names) == 1 else "execute"
         return f"{place} {join_some(names)} {verb} the fewest MACs{_price(results, finding)}."
+    if len(names) > 1 and finding.measure == "time":
+        return (
+            f"{place} {join_some(names)} are too close to call{_speed_of_best(results, finding)}."
+        )
     if len(names) > 1:
-        what = "are too close to call" if finding.measure == "time" else "are predicted alike"
-        return f"{place} {join_some(names)} {what}{_speed_of_best(results, finding)}."
+        rows = [_row_of(results, label, finding.seq_len) for label in finding.best]
+        times = join_some([_time_text(row) for row in rows if row])
+        return f"{place} the predicted times of {join_some(names)} overlap: {times}."
     verb = "is fastest" if finding.measure == "time" else "is predicted to be fastest"
     return f"{place} {names[0]} {verb}{_price(results, finding)}."
+
+
+def _fewest_macs(results: Results) -> str:
+    """What is known of costs where no verdict on speed is."""
+    rows = [(series.label, row_at(series, results.longest)) for series in results.series]
+    macs = {
+        label: count
+        for label, row in rows
+        if row and row.status == "ok" and (count := row.integer("executed_macs"))
+    }
+    if len(macs) < 2:
+        return ""
+    least = min(macs.values())
+    names = [results.names[label] for label, count in macs.items() if count == least]
+    reference = macs.get(results.reference.label) if results.reference else None
+    price = ""
+    if results.reference and reference and reference != least:
+        price = f", {_ratio(least, reference)} {results.names[results.reference.label]}'s"
+    verb = "executes" if len(names) == 1 else "execute"
+    place = f"At {format_count(results.longest)} tokens"
+    return f"{place} {join_some(names)} {verb} the fewest MACs{price}."
 
 
 def _of_only_one(results: Results, finding: FastestFinding, place: str) -> str:
@@ -71,7 +107,7 @@ def _price(results: Results, finding: FastestFinding) -> str:
     """How much better the best is, and its MACs and memory in units of the reference's."""
     label = finding.best[0]
     reference = results.reference
-    if reference is None or label == reference.label:
+    if reference is None or reference.label in finding.best:
         return _next_best(results, finding)
     beside = results.names[reference.label]
     row = _row_of(results, label, finding.seq_len)
@@ -111,6 +147,11 @@ def _next_best(results: Results, finding: FastestFinding) -> str:
 
 def _speed_of_best(results: Results, finding: FastestFinding) -> str:
     """The speed of the other of two that are too close to call, where one is the reference."""
+    if finding.reference and finding.reference not in finding.best:
+        speeds = [one.score.median for one in finding.contenders if one.label in finding.best]
+        slowest, fastest = format_ratio(min(speeds)), format_ratio(max(speeds))
+        speed = " to ".join(dict.fromkeys((slowest, fastest)))
+        return f": {speed} as fast as {results.names[finding.reference]}"
     if len(finding.best) != 2 or finding.reference not in finding.best:
         return ""
     (other,) = (
@@ -152,8 +193,10 @@ def _group_text(
         return f"at {place} there is no verdict (see noise)"
     if measure == "MACs":
         return f"{names} {'executes' if len(best) == 1 else 'execute'} the fewest MACs at {place}"
-    if len(best) > 1:
+    if len(best) > 1 and measure == "time":
         return f"at {place} {names} are too close to call"
+    if len(best) > 1:
+        return f"at {place} the predicted times of {names} overlap"
     verb = "is fastest" if measure == "time" else "is predicted to be fastest"
     return f"{names} {verb} at {place}"
 
@@ -173,8 +216,3 @@ def _time_text(row: Row) -> str:
 
 def _ratio(cost: int | None, reference: int | None) -> str:
     return format_ratio(cost / reference) if cost and reference else ""
-
-
-def series_names(results: Results, series: Sequence[Series]) -> list[str]:
-    """The names of series, as printed."""
-    return [results.names[member.label] for member in series]
