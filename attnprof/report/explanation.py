@@ -49,7 +49,8 @@ def render_explanations(explanations: Sequence[Explanation], width: int) -> list
         width: of the lines, in characters.
     """
     lines = [Text("Executed MACs, term by term", style="bold")]
-    lines += [Text(line, style="dim") for line in wrapped(_legend(explanations), width)]
+    legend = _legend(explanations)
+    lines += [Text(line, style="dim") for line in wrapped(legend, width) if legend]
     for explanation in explanations:
         lines += [Text(), *(Text(line, "bold") for line in wrapped(_heading(explanation), width))]
         rows = list(_rows(explanation))
