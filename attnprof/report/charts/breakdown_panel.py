@@ -12,6 +12,7 @@ from attnprof.core.units import format_count, format_macs, format_share
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
 from attnprof.report.charts.canvas import INK, TEXT_POINTS
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
 PART_COLOURS = {
@@ -117,7 +118,7 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
     axes.xaxis.set_major_locator(FixedLocator(_SHARES))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     axes.yaxis.set_major_locator(FixedLocator(range(len(breakdowns))))
-    axes.yaxis.set_major_formatter(FixedFormatter([one.label for one in breakdowns]))
+    axes.yaxis.set_major_formatter(FixedFormatter([shown_name(one.label) for one in breakdowns]))
     axes.tick_params(axis="y", length=0)
 
 
@@ -127,12 +128,10 @@ def shown_parts(breakdowns: Sequence[Breakdown]) -> list[str]:
 
 
 def describe_growth(breakdown: Breakdown) -> str:
-    """The MACs at the longest length, and where the n² term takes over."""
-    longest = breakdown.lengths[-1]
-    total = f"{format_macs(breakdown.parts[longest].total)} at {format_count(longest)}"
+    """Where the n² term takes over, or how the MACs grow; empty where that is not known."""
     if breakdown.takeover:
-        return f"{total}; n² leads from {format_count(breakdown.takeover)}"
-    return f"{total}; grows as {breakdown.law}" if breakdown.law else total
+        return f"n² leads from {format_count(breakdown.takeover)} tokens"
+    return f"grows as {breakdown.law}" if breakdown.law else ""
 
 
 def _shown(parts: Iterable[MacParts]) -> list[str]:

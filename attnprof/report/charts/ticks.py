@@ -105,7 +105,9 @@ def tick_label(value: float, scale: Scale) -> str:
     if value == 0:
         return "0"
     unit, name = _unit_of(value, scale)
-    return f"{value / unit:.3g} {name}".rstrip()
+    number = value / unit
+    text = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{text} {name}".rstrip()
 
 
 def _unit_of(value: float, scale: Scale) -> tuple[int, str]:
