@@ -24,7 +24,8 @@ _NAME_GAP = 0.12
 _VALUE_GAP = 4
 """From a bar to its value, in points."""
 
-_MOST_TICKS = 4
+_TICK_ROOM = 0.75
+"""Distance of two ticks, in inches."""
 
 
 def bars_height(rows: int) -> float:
@@ -55,7 +56,7 @@ def draw_bars(axes: Axes, panel: Panel, tags: Tags, *, has_names: bool) -> None:
     axes.set_ylim(len(curves) - 0.5, -0.5)
     for row, (curve, text) in enumerate(zip(curves, texts, strict=True)):
         _draw_bar(axes, panel, curve, row, text, tags)
-    ticks = linear_ticks(longest, quantity.scale, _MOST_TICKS)
+    ticks = linear_ticks(longest, quantity.scale, max(2, int(width / _TICK_ROOM)))
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(
         FixedFormatter([tick_label(tick, quantity.scale) for tick in ticks])

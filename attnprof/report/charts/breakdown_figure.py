@@ -35,7 +35,7 @@ from attnprof.report.charts.tags import Tags
 
 _COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 _MOST_COLUMNS = 4
-_NUMBERS, _RIGHT, _TOTALS = 0.6, 0.35, 1.0
+_NUMBERS, _RIGHT, _TOTALS = 0.6, 0.45, 1.0
 _LETTER = 0.6 * HEADING_POINTS / 72
 """Width of a letter of a panel's title, in inches."""
 

@@ -32,6 +32,10 @@ _TOUCH = 1.5
 """Pixels by which rectangles around letters may overlap without the letters touching."""
 
 
+def name_of(lengths: Sequence[int]) -> str:
+    return f"{len(lengths)}_up_to_{lengths[-1]}"
+
+
 def texts_of(figure: Figure) -> list[Text]:
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     return [text for text in shown if text.get_window_extent().width > 0]
@@ -41,7 +45,8 @@ def check_layout(runs: Sequence[Run], chart: Chart = "growth") -> None:
     with settings("test"):
         figure = figure_of(runs, chart)
         figure.canvas.draw()
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts_of(figure)]
+        # An annotation's own extent includes its arrow.
+        boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts_of(figure)]
         width, height = figure.canvas.get_width_height()
         for name, box in boxes:
             inside = min(box.x0, box.y0, width - box.x1, height - box.y1)
@@ -51,22 +56,23 @@ def check_layout(runs: Sequence[Run], chart: Chart = "growth") -> None:
             y = min(box.y1, other.y1) - max(box.y0, other.y0)
             assert min(x, y) < _TOUCH, f"{name!r} is on {other_name!r}"
         for axes in figure.axes:
-            for axis in (axes.xaxis, axes.yaxis):
+            has_bars = axes.yaxis.get_tick_params().get("length") == 0
+            for axis in (axes.xaxis, axes.yaxis)[: 1 if has_bars else 2]:
                 names = [label.get_text() for label in axis.get_ticklabels() if label.get_text()]
-                assert len(names) != 1
-                assert len(set(names)) == len(names)
-            assert any(label.get_text() for label in axes.xaxis.get_ticklabels())
+                assert len(names) == len(set(names)) >= 2
             assert 1.2 * figure.dpi <= axes.get_window_extent().width
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 8])
-@pytest.mark.parametrize("lengths", LENGTHS, ids=lambda lengths: f"{len(lengths)}_{lengths[-1]}")
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("lengths", LENGTHS, ids=name_of)
 def test_texts_of_the_growth_chart(lengths: tuple[int, ...], count: int) -> None:
     check_layout([Run("", chart_table(KERNELS[:count], lengths))])
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 6])
-@pytest.mark.parametrize("lengths", LENGTHS, ids=lambda lengths: f"{len(lengths)}_{lengths[-1]}")
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize(
+    "lengths", LENGTHS[::2], ids=lambda lengths: f"{len(lengths)}_{lengths[-1]}"
+)
 def test_texts_of_the_breakdown_chart(lengths: tuple[int, ...], count: int) -> None:
     check_layout([Run("", chart_table(KERNELS[:count], lengths))], "breakdown")
 

@@ -69,6 +69,8 @@ def test_a_linear_axis_begins_at_0_and_has_two_ticks_or_more(high: float, scale:
         (2**26, "bytes", "64 MiB"),
         (20_000_000, "ns", "20 ms"),
         (10**12, "ns", "1,000 s"),
+        (2 * 10**14, "ns", "2·10⁵ s"),
+        (10**13, "ns", "10⁴ s"),
         (1, "macs", "1"),
     ],
 )
