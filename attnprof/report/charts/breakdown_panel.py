@@ -16,12 +16,12 @@ from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
 PART_COLOURS = {
-    "projections": "#4477AA",
-    "output_projection": "#88B4DC",
-    "feed_forward": "#D5E5F2",
-    "global_tokens": "#228833",
-    "context": "#F2B05E",
-    "scores": "#BB3322",
+    "projections": "#41719F",
+    "output_projection": "#86AFD6",
+    "feed_forward": "#DCE9F4",
+    "global_tokens": "#7DBE82",
+    "context": "#F7D58B",
+    "scores": "#9C1C16",
 }
 """Neighbours in a stack differ in lightness, too."""
 
@@ -30,7 +30,7 @@ _THICKNESS = 0.62
 _LEAST_SHARE = 0.08
 """Smaller parts of a bar have no number."""
 
-_DARK = ("projections", "global_tokens", "scores")
+_DARK = ("projections", "scores")
 """Parts on which text is white."""
 
 

@@ -28,6 +28,9 @@ _KEY_GAP = 0.08
 _CROSS_GAP = 0.08
 """From a cross to text beside it."""
 
+_INSET = 0.05
+"""From the axes to text inside them."""
+
 _GUIDE_NAME = 0.75
 """Where along a guide its name is looked for room first."""
 
@@ -174,7 +177,8 @@ def name_guides(
 
 def _limits(axes: Axes) -> Box:
     area = axes.get_window_extent()
-    return Box(area.x0, area.y0, area.x1, area.y1)
+    inset = _INSET * figure_of_axes(axes).dpi
+    return Box(area.x0 + inset, area.y0 + inset, area.x1, area.y1)
 
 
 def _write(axes: Axes, text: str, box: Box, **style: Any) -> None:
