@@ -11,6 +11,7 @@ from attnprof.api.estimate import prepare_estimate
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
+from attnprof.core.units import counted
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -56,15 +57,28 @@ def estimate(
     with prepare_estimate(options.passed_options(ctx)) as request:
         table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
-            _show(table, request.outputs.written)
+            _show(table, request.outputs.written, has_details=details, has_formulas=explain)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
-def _show(table: ResultTable, files: Sequence[str]) -> None:
-    from attnprof.cli.console import echo_err, show_results
+def _show(
+    table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
+) -> None:
+    from attnprof.cli.console import (
+        echo_err,
+        show_details,
+        show_estimate,
+        show_explanations,
+        show_overview,
+    )
     from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
-        echo_err(f"{table.num_rows:,} rows written to {', '.join(files)}")
+        echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
+    elif has_details:
+        show_overview(table)
+        show_details(table, ESTIMATE_COLUMNS)
     else:
-        show_results(table, ESTIMATE_COLUMNS)
+        show_estimate(table, ESTIMATE_COLUMNS)
+    if has_formulas:
+        show_explanations(table)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from attnprof.core.mac_terms import MacTerm
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacParts:
@@ -36,12 +38,9 @@ class MacParts:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def sum_parts(parts: Iterable[tuple[int, MacParts]]) -> MacParts:
-    """The sum of parts, each taken a number of times, as of equal layers."""
-    counted = list(parts)
-    return MacParts(
-        **{
-            field.name: sum(count * getattr(part, field.name) for count, part in counted)
-            for field in fields(MacParts)
-        }
-    )
+def sum_terms(terms: Iterable[MacTerm]) -> MacParts:
+    """The MACs of terms, added up by part."""
+    macs = dict.fromkeys((field.name for field in fields(MacParts)), 0)
+    for term in terms:
+        macs[term.part] += term.macs
+    return MacParts(**macs)

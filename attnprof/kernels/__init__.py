@@ -8,12 +8,14 @@ A module of `builtin/` whose name does not begin with `_` is a kernel: `bert_sdp
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal, Protocol, cast
 
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
-from attnprof.core.mac_parts import MacParts
+from attnprof.core.mac_parts import MacParts, sum_terms
+from attnprof.core.mac_terms import MacTerm
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -24,6 +26,9 @@ class Kernel(Protocol):
 
     name: str
     summary: str
+    source: str
+    """Where the formulas of its MACs come from: what is executed there."""
+
     pattern_support: Literal["dense", "pattern", "custom"]
     """Whether it computes dense attention, the workload's pattern, or user code whose pattern is
     not known."""
@@ -52,8 +57,12 @@ class Kernel(Protocol):
         """Number of parameters of the module."""
         ...
 
+    def mac_terms(self, workload: Workload) -> Sequence[MacTerm]:
+        """The closed form of its executed MACs, term by term; empty where they are counted."""
+        ...
+
     def executed_macs(self, workload: Workload) -> int:
-        """Executed MACs, in closed form: equal to an operator-level count of a run."""
+        """Executed MACs: equal to an operator-level count of a run, and to the sum of the terms."""
         ...
 
     def peak_bytes(self, workload: Workload) -> int:
@@ -62,14 +71,6 @@ class Kernel(Protocol):
 
     def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters and inputs, which are allocated before the call."""
-        ...
-
-
-class BuiltInKernel(Kernel, Protocol):
-    """A kernel whose closed forms say what its MACs are spent on."""
-
-    def mac_parts(self, workload: Workload) -> MacParts:
-        """Executed MACs by part; their total is `executed_macs`."""
         ...
 
 
@@ -103,18 +104,12 @@ def mac_parts(name: str, workload: Workload) -> MacParts | None:
     Raises:
         UsageError: when there is no such kernel.
     """
-    if is_custom(name):
-        return None
-    if name not in names():
-        raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
-    return _built_in(name).mac_parts(workload)
+    return None if is_custom(name) else sum_terms(find(name).mac_terms(workload))
 
 
 @cache
-def _built_in(name: str) -> BuiltInKernel:
-    return cast(
-        "BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}")
-    )
+def _built_in(name: str) -> Kernel:
+    return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
 
 
 def moved_bytes(kernel: Kernel, workload: Workload) -> int:

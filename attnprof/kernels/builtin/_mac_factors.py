@@ -1,68 +1,66 @@
-"""Projections and matrix products of one layer, as several kernels count them."""
+"""Terms of MACs that several kernels have, and how often fused attention computes its products."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attnprof.core import formulas
-from attnprof.core.mac_parts import MacParts
+from attnprof.core.mac_terms import Factor, MacTerm
 
 if TYPE_CHECKING:
     from attnprof.core.pattern import AttentionPattern
     from attnprof.core.workload import Workload
 
 
-def fused_products(workload: Workload) -> int:
-    """Matrix products in one call of fused attention: 2, and 7 in training."""
+def fused_scores_passes(workload: Workload) -> Factor | int:
+    """How often fused attention computes scores or their gradients: once; T + 1 times in training.
+
+    The backward pass computes the scores again, as the forward pass does not store them.
+    """
+    if workload.mode == "inference":
+        return 1
+    return Factor("(T+1)", formulas.TRAINING_FACTOR + 1)
+
+
+def fused_products(workload: Workload) -> Factor | int:
+    """Matrix products in one call of fused attention: 2, and 2 T + 1 = 7 in training."""
     if workload.mode == "inference":
         return formulas.FORWARD_PRODUCTS
-    return formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS
+    return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
 
 
-def score_products(workload: Workload) -> int:
-    """Products of fused attention that compute scores, or the gradients of queries and keys.
+def dense_term(
+    workload: Workload, part: Literal["scores", "context"], passes: Factor | int
+) -> MacTerm:
+    """Scores, or probabilities by values, of all n^2 pairs of a layer's heads."""
+    factors = (formulas.tokens(workload, 2), Factor("D", workload.hidden_size))
+    return formulas.term(workload, part, part, factors, passes=passes)
 
-    One in the forward pass; the backward pass computes the scores again, and the two gradients.
+
+def computed_scores(workload: Workload, scores: int) -> tuple[Factor, Factor]:
+    """Factors of scores, masked ones included, that all heads of a layer compute."""
+    return Factor("d", workload.head_dim), Factor("S", scores)
+
+
+def global_term(
+    workload: Workload, name: str, passes: Factor | int | None = None, *, products: int = 1
+) -> list[MacTerm]:
+    """Global tokens against all tokens; none without global tokens.
+
+    Args:
+        workload: the call.
+        name: what is computed, in words.
+        passes: as in `formulas.term`.
+        products: matrix products in each pass.
     """
-    return 1 if workload.mode == "inference" else 4
-
-
-def context_products(workload: Workload) -> int:
-    """Products of fused attention that compute the context, or gradients of weights and values."""
-    return fused_products(workload) - score_products(workload)
-
-
-def training_factor(workload: Workload) -> int:
-    """MACs of a call over those of its forward pass, for products of weights: 1, 3 in training."""
-    return formulas.TRAINING_FACTOR if workload.mode == "training" else 1
+    g = formulas.num_globals(workload)
+    if not g:
+        return []
+    width = Factor("D", workload.hidden_size)
+    factors = (products, Factor("g", g), formulas.tokens(workload), width)
+    return [formulas.term(workload, "global_tokens", name, factors, passes=passes)]
 
 
 def projections_of(layer: AttentionPattern) -> int:
     """Projections that one attention uses: 3, and 3 more where tokens are global."""
     return 6 if layer.global_positions else 3
-
-
-def layer_parts(
-    workload: Workload, *, scores: int, context: int, global_tokens: int = 0
-) -> MacParts:
-    """The parts of one layer, with its query, key and value projections and the rest of the layer.
-
-    Args:
-        workload: the call, at the length that is computed.
-        scores: MACs of queries times keys.
-        context: MACs of attention weights times values.
-        global_tokens: MACs that global tokens add, their projections included.
-    """
-    tokens = training_factor(workload) * workload.batch_size * workload.seq_len
-    square = workload.hidden_size**2
-    is_whole = workload.scope == "layer"
-    return MacParts(
-        projections=3 * tokens * square,
-        scores=scores,
-        context=context,
-        global_tokens=global_tokens,
-        output_projection=tokens * square if is_whole else 0,
-        feed_forward=2 * tokens * workload.hidden_size * workload.intermediate_size
-        if is_whole
-        else 0,
-    )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.formulas import absorbed_global_macs, should_absorb_projection
-from attnprof.core.mac_parts import MacParts, sum_parts
+from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
-    context_products,
+    computed_scores,
     fused_products,
-    layer_parts,
-    score_products,
-    training_factor,
+    global_term,
 )
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
+source = "Longformer, arXiv 2004.05150, section 3.1; attnprof/nn/banded/tiling.py"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "fused attention"
 needs_compilation = False
@@ -81,37 +81,52 @@ def build(workload: Workload) -> Call:
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
-def mac_parts(workload: Workload) -> MacParts:
-    """MACs of projections, tiles of the band, global columns and global rows."""
-    counted = Counter(workload.layers).items()
-    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
-
-
-def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
-    product = workload.batch_size * workload.head_dim
-    forward = product * _tile_scores(workload, layer, _forward_tiles(workload, layer))
-    band_scores = context = forward
-    if workload.mode == "training":
-        backward = product * _tile_scores(workload, layer, _backward_tiles(workload, layer))
-        band_scores += (score_products(workload) - 1) * backward
-        context += (context_products(workload) - 1) * backward
-    columns = fused_products(workload) * workload.hidden_size * workload.seq_len
-    columns *= len(layer.global_positions)
-    return layer_parts(
-        workload,
-        scores=band_scores,
-        context=context,
-        global_tokens=workload.batch_size * (columns + _global_rows_macs(workload, layer)),
-    )
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, tiles of the band, global columns and global rows."""
+    return [
+        *formulas.projection_terms(workload),
+        *_tile_terms(workload),
+        *global_term(workload, "global keys", fused_products(workload)),
+        *_global_query_terms(workload),
+        *formulas.rest_of_layer_terms(workload),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
-    """MACs of all parts."""
-    return mac_parts(workload).total
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
-def _tile_scores(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
-    """Scores of one sequence in tiles, masked ones included."""
+def _tile_terms(workload: Workload) -> list[MacTerm]:
+    """Scores and context in tiles; the backward pass has tiles and products of its own."""
+    terms: list[MacTerm] = []
+    for layer, layers, suffix in formulas.layer_groups(workload):
+        for when, tiles, of_scores, of_context in _passes(workload, layer):
+            factors = computed_scores(workload, _scores_in_tiles(workload, layer, tiles))
+            products: tuple[tuple[Part, int], ...] = (
+                ("scores", of_scores),
+                ("context", of_context),
+            )
+            for part, passes in products:
+                name = f"{part}{when}{suffix}"
+                terms.append(
+                    formulas.term(workload, part, name, factors, passes=passes, layers=layers)
+                )
+    return terms
+
+
+def _passes(
+    workload: Workload, layer: AttentionPattern
+) -> Iterator[tuple[str, TileSizes, int, int]]:
+    """Each pass by name, with its tiles, and how often it multiplies scores and context."""
+    yield "", _forward_tiles(workload, layer), 1, 1
+    if workload.mode == "training":
+        # The scores again and their two gradients; the two gradients of the context.
+        yield ", backward", _backward_tiles(workload, layer), 3, 2
+
+
+def _scores_in_tiles(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
+    """Scores of all heads of one sequence, masked ones included."""
     return sum(
         heads * scores(workload.seq_len, layer.window or 0, dilation, tiles)
         for dilation, heads in Counter(layer.dilation).items()
@@ -130,16 +145,26 @@ def _backward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
     return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
-def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """MACs of one sequence: the queries' projection, and keys and values projected or absorbed."""
-    n, width, g = workload.seq_len, workload.hidden_size, len(layer.global_positions)
+def _global_query_terms(workload: Workload) -> list[MacTerm]:
+    """The queries' projection, and keys and values projected or absorbed."""
+    n, g = formulas.tokens(workload), formulas.num_globals(workload)
     if g == 0:
-        return 0
-    factor = training_factor(workload)
-    queries = factor * g * width**2
-    if should_absorb_projection(n, width, workload.num_heads, g):
-        return queries + factor * absorbed_global_macs(n, width, workload.num_heads, g)
-    return queries + factor * 2 * n * width**2 + fused_products(workload) * g * n * width
+        return []
+    width, squared = Factor("D", workload.hidden_size), Factor("D", workload.hidden_size, 2)
+    num, heads = Factor("g", g), Factor("H", workload.num_heads)
+
+    def term(name: str, *factors: Factor | int) -> MacTerm:
+        return formulas.term(workload, "global_tokens", name, factors)
+
+    if should_absorb_projection(n.base, width.base, heads.base, g):
+        return [
+            term("absorbed projection", 3, num, squared),
+            term("global queries", 2, num, heads, n, width),
+        ]
+    return [
+        *formulas.global_projection_terms(workload),
+        *global_term(workload, "global queries", fused_products(workload)),
+    ]
 
 
 def static_bytes(workload: Workload) -> int:

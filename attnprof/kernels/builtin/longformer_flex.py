@@ -5,23 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections import Counter
 from typing import Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.cpu import cpu_threads
-from attnprof.core.mac_parts import MacParts, sum_parts
+from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
-    context_products,
+    computed_scores,
     fused_products,
-    layer_parts,
+    fused_scores_passes,
+    global_term,
     projections_of,
-    score_products,
-    training_factor,
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
@@ -35,6 +33,9 @@ from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
+source = (
+    "Longformer, arXiv 2004.05150, section 3.1; torch, FlexAttention; attnprof/nn/block_mask.py"
+)
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = ""
 needs_compilation = True
@@ -79,31 +80,24 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
-def mac_parts(workload: Workload) -> MacParts:
-    """MACs of all 128 by 128 blocks with an attended pair, and of global rows.
-
-    Blocks of global columns count as scores and context.
-    """
-    counted = Counter(workload.layers).items()
-    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
-
-
-def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
-    batch = workload.batch_size
-    blocks = batch * workload.head_dim * block_scores(layer, workload.seq_len)
-    rows = batch * workload.hidden_size * workload.seq_len * len(layer.global_positions)
-    projections = formulas.global_projection_macs(workload, layer)
-    return layer_parts(
-        workload,
-        scores=score_products(workload) * blocks,
-        context=context_products(workload) * blocks,
-        global_tokens=fused_products(workload) * rows + training_factor(workload) * projections,
-    )
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, all 128 by 128 blocks with an attended pair, and the global rows."""
+    terms = formulas.weight_terms(workload)
+    for layer, layers, suffix in formulas.layer_groups(workload):
+        factors = computed_scores(workload, block_scores(layer, workload.seq_len))
+        products: tuple[tuple[Part, Factor | int], ...] = (
+            ("scores", fused_scores_passes(workload)),
+            ("context", formulas.training_passes(workload)),
+        )
+        for part, passes in products:
+            name = f"{part}{suffix}"
+            terms.append(formulas.term(workload, part, name, factors, passes=passes, layers=layers))
+    return [*terms, *global_term(workload, "global queries", fused_products(workload))]
 
 
 def executed_macs(workload: Workload) -> int:
-    """MACs of all parts."""
-    return mac_parts(workload).total
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:

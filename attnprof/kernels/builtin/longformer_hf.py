@@ -5,17 +5,16 @@ Source: transformers, models/longformer/modeling_longformer.py, class Longformer
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.mac_parts import MacParts, sum_parts
+from attnprof.core.mac_terms import Factor, MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
-from attnprof.kernels.builtin._mac_factors import layer_parts, training_factor
+from attnprof.kernels.builtin._mac_factors import global_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 name = "longformer-hf"
 summary = "sliding window and globals; transformers' LongformerSelfAttention, no dilation"
+source = "Longformer, arXiv 2004.05150, section 3.1; transformers, modeling_longformer.py"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "einsum"
 needs_compilation = False
@@ -96,32 +96,33 @@ def build(workload: Workload) -> Call:
     return build_call(workload, _padded(workload).seq_len, make_layer, make_kwargs)
 
 
-def mac_parts(workload: Workload) -> MacParts:
-    """Chunks take b D (3.5 w n - w^2) MACs a layer for scores and context.
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, chunks and globals: b D (3.5 w n - w^2) a layer for the chunks.
 
-    Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries by 3w/2
-    values. A global token attends to n keys and n queries attend to it, each in two products.
+    Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries, each with
+    3w/2 values. A global token attends to n keys and n queries attend to it, each in two products.
     """
     padded = _padded(workload)
-    counted = Counter(workload.layers).items()
-    return sum_parts((count, _parts_of_layer(padded, layer)) for layer, count in counted)
-
-
-def _parts_of_layer(padded: Workload, layer: AttentionPattern) -> MacParts:
-    n, w, g = padded.seq_len, layer.window or 0, len(layer.global_positions)
-    factor, width = training_factor(padded), padded.hidden_size
-    product = factor * padded.batch_size * width
-    return layer_parts(
-        padded,
-        scores=product * (2 * n - w) * w,
-        context=product * (3 * n * w // 2),
-        global_tokens=product * 4 * g * n + factor * formulas.global_projection_macs(padded, layer),
-    )
+    n, width = padded.seq_len, Factor("D", workload.hidden_size)
+    chunks: list[MacTerm] = []
+    for layer, layers, suffix in formulas.layer_groups(padded):
+        w = layer.window or 0
+        scores = (Factor("(2n/w−1)", 2 * n // w - 1), Factor("w", w, 2), width)
+        context = (formulas.tokens(padded), Factor("(3w/2)", 3 * w // 2), width)
+        chunks += [
+            formulas.term(padded, "scores", f"scores{suffix}", scores, layers=layers),
+            formulas.term(padded, "context", f"context{suffix}", context, layers=layers),
+        ]
+    return [
+        *formulas.weight_terms(padded),
+        *chunks,
+        *global_term(padded, "global attention", products=2 * formulas.FORWARD_PRODUCTS),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
-    """MACs of all parts."""
-    return mac_parts(workload).total
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:

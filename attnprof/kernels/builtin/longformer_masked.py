@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.mac_parts import MacParts, sum_parts
+from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
-    context_products,
+    dense_term,
     fused_products,
-    layer_parts,
+    fused_scores_passes,
+    global_term,
     projections_of,
-    score_products,
-    training_factor,
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
 
 name = "longformer-masked"
 summary = "any pattern; dense fused attention under a mask: quadratic"
+source = "Longformer, arXiv 2004.05150, section 3.1; torch, scaled_dot_product_attention"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
@@ -100,27 +99,19 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
-def mac_parts(workload: Workload) -> MacParts:
-    """MACs of all n^2 pairs whatever the mask, and of the global rows once more."""
-    counted = Counter(workload.layers).items()
-    return sum_parts((count, _parts_of_layer(workload, layer)) for layer, count in counted)
-
-
-def _parts_of_layer(workload: Workload, layer: AttentionPattern) -> MacParts:
-    n, row = workload.seq_len, workload.batch_size * workload.hidden_size * workload.seq_len
-    global_rows = fused_products(workload) * row * len(layer.global_positions)
-    projections = formulas.global_projection_macs(workload, layer)
-    return layer_parts(
-        workload,
-        scores=score_products(workload) * row * n,
-        context=context_products(workload) * row * n,
-        global_tokens=global_rows + training_factor(workload) * projections,
-    )
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, all n^2 pairs whatever the mask, and the global rows once more."""
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", fused_scores_passes(workload)),
+        dense_term(workload, "context", formulas.training_passes(workload)),
+        *global_term(workload, "global queries", fused_products(workload)),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
-    """MACs of all parts."""
-    return mac_parts(workload).total
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:
