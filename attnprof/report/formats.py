@@ -26,11 +26,19 @@ def renderers() -> Mapping[Format, Renderer[ResultTable]]:
 
             return render_png(table)
 
+    def html(table: ResultTable) -> str:
+        with _without_warnings_of("matplotlib"):
+            from attnprof.report.page import render_page
+            from attnprof.report.run import Run
+
+            return render_page([Run("", table)])
+
     return {
         "csv": ResultTable.to_csv,
         "json": ResultTable.to_json,
         "markdown": markdown,
         "png": png,
+        "html": html,
     }
 
 

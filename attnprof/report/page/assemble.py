@@ -1,0 +1,118 @@
+"""From runs to what their page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from markupsafe import Markup
+
+from attnprof.analysis import findings
+from attnprof.analysis.series import series_of
+from attnprof.core.result_table import ResultTable
+from attnprof.report.charts import panel_svgs
+from attnprof.report.overview import OverviewTable, overview_of
+from attnprof.report.page.content import (
+    Cell,
+    ChartSet,
+    Download,
+    Figure,
+    Heading,
+    Page,
+    RunContent,
+    Table,
+)
+from attnprof.report.page.counters import counter_table
+from attnprof.report.page.environment import environment_facts
+from attnprof.report.page.formulas import term_tables
+from attnprof.report.page.markers import markers_of
+from attnprof.report.page.notes import note_table
+from attnprof.report.page.patterns import pattern_figures
+from attnprof.report.page.points import point_texts
+from attnprof.report.page.result_rows import result_table
+from attnprof.report.run import Run
+from attnprof.report.summary import describe_findings
+
+_CHARTS = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
+
+
+def assemble(runs: Sequence[Run]) -> Page:
+    """All that a page says about runs.
+
+    Args:
+        runs: one or several; several need names.
+    """
+    markers = markers_of(row.kernel for run in runs for row in run.table.rows)
+    contents = tuple(_run_content(run, markers) for run in runs)
+    subjects = list(dict.fromkeys(content.overview.heading for content in contents))
+    settings = list(dict.fromkeys(content.overview.setting for content in contents))
+    return Page(
+        title=" and ".join(subjects),
+        setting=settings[0] if len(settings) == 1 else "",
+        legend=tuple(Cell(name, marker=marker) for name, marker in markers.items()),
+        runs=contents,
+        charts=tuple(_chart_sets(runs)),
+        results=result_table(runs, markers),
+        point_texts=point_texts(runs),
+        downloads=tuple(_downloads(runs)),
+    )
+
+
+def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
+    table = run.table
+    overview = overview_of(table)
+    series = series_of(table)
+    supported = [member for member in series if member.is_supported]
+    sentences = dict(describe_findings(findings.find(table)))
+    return RunContent(
+        name=run.name,
+        overview=overview,
+        overview_tables=tuple(_overview_table(part, table, markers) for part in overview.tables),
+        patterns=tuple(pattern_figures(supported)),
+        counters=counter_table(supported, markers),
+        counting=tuple(sentences.get("ptflops coverage", ())),
+        terms=tuple(term_tables(supported)),
+        growth=tuple(sentences.get("Growth of executed MACs", ())),
+        crossovers=tuple(sentences.get("Crossover lengths", ())),
+        speed=tuple(
+            line
+            for heading, lines in sentences.items()
+            if heading.startswith("Speed relative to")
+            for line in lines
+        ),
+        max_lengths=tuple(sentences.get("Maximum length in available memory", ())),
+        notes=note_table(table, markers),
+        environment=tuple(environment_facts(table.environment)),
+        command=table.command,
+    )
+
+
+def _overview_table(
+    part: OverviewTable, table: ResultTable, markers: Mapping[str, Markup]
+) -> Table:
+    """A table of the overview with the markers of its kernels."""
+    kernel_of = {member.label: member.rows[0].kernel for member in series_of(table)}
+    rows = tuple(
+        (
+            Cell(row[0], marker=markers[kernel_of[row[0]]] if row[0] in kernel_of else ""),
+            *(Cell(text) for text in row[1:]),
+        )
+        for row in part.rows
+    )
+    first, *others = part.columns
+    headings = (Heading(first, "left"), *(Heading(text) for text in others))
+    return Table(part.heading, headings, rows)
+
+
+def _chart_sets(runs: Sequence[Run]) -> Iterator[ChartSet]:
+    for name, label in _CHARTS.items():
+        panels = panel_svgs(runs, chart=name)
+        if panels:
+            figures = tuple(Figure(panel.title, Markup(panel.svg)) for panel in panels)
+            yield ChartSet(name, label, figures)
+
+
+def _downloads(runs: Sequence[Run]) -> Iterator[Download]:
+    for index, run in enumerate(runs, start=1):
+        stem = "results" if len(runs) == 1 else f"results-{index}"
+        yield Download(f"{stem}.csv", "text/csv", run.table.to_csv())
+        yield Download(f"{stem}.json", "application/json", run.table.to_json())

@@ -1,0 +1,53 @@
+"""Cost formulas with the numbers put in, a table for each kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attnprof.analysis.explanation import Term, explain
+from attnprof.analysis.series import Series
+from attnprof.core.units import format_count, format_share
+from attnprof.report.columns import EMPTY
+from attnprof.report.page.content import Cell, Heading, Table
+
+_HEADINGS = (
+    Heading("term", "left"),
+    Heading("formula", "left"),
+    Heading("with the numbers", "left"),
+    Heading("MACs"),
+    Heading("share"),
+    Heading("source", "left"),
+)
+
+
+def term_tables(series: Sequence[Series]) -> Iterator[Table]:
+    """The terms of each built-in kernel at its longest length, which add up to its MACs."""
+    for member in series:
+        if not member.is_custom:
+            terms = explain(member.rows[-1].kernel, member.workload)
+            tokens = format_count(member.workload.seq_len)
+            yield _table(f"{member.label} at {tokens} tokens", terms)
+
+
+def _table(caption: str, terms: Sequence[Term]) -> Table:
+    total = sum(term.macs or 0 for term in terms)
+    rows = tuple(
+        (
+            Cell(term.name),
+            Cell(term.formula),
+            Cell(term.numbers),
+            Cell(EMPTY if term.macs is None else format_count(term.macs)),
+            _share(term.macs, total),
+            Cell(term.source),
+        )
+        for term in terms
+    )
+    empty = Cell("")
+    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), _share(total, total), empty)
+    return Table(caption, _HEADINGS, rows, sums)
+
+
+def _share(macs: int | None, total: int) -> Cell:
+    if macs is None or not total:
+        return Cell(EMPTY)
+    return Cell(format_share(macs, total), share=macs / total)
