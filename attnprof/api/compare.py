@@ -25,7 +25,7 @@ from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
-from attnprof.report.formats import renderers
+from attnprof.report.formats import table_renderers
 from attnprof.report.journal import Journal, RunFingerprint
 from attnprof.report.outputs import Outputs
 
@@ -186,7 +186,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs.read(options, renderers())
+    outputs = Outputs.read(options, table_renderers())
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )

@@ -14,7 +14,7 @@ from attnprof.core.workload import Case, Device
 from attnprof.measure import static_costs
 from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
-from attnprof.report.formats import renderers
+from attnprof.report.formats import table_renderers
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -73,7 +73,7 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs.read(options, renderers())
+    outputs = Outputs.read(options, table_renderers())
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())

@@ -1,45 +1,56 @@
-"""The renderer of each output format of a result table; heavy modules are imported on use."""
+"""The renderer of each output format of results; heavy modules are imported on use."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from attnprof.core.result_table import ResultTable
 from attnprof.report.outputs import Format, Renderer
+from attnprof.report.run import Run
 
 
-def renderers() -> Mapping[Format, Renderer[ResultTable]]:
-    """The renderer of each format."""
+def renderers() -> Mapping[Format, Renderer[Sequence[Run]]]:
+    """The renderer of each format, from one or several runs."""
 
-    def markdown(table: ResultTable) -> str:
-        is_measured = table.environment is not None
-        from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
-        from attnprof.report.markdown import render_markdown
+    def csv(runs: Sequence[Run]) -> str:
+        from attnprof.report.runs_csv import render_csv
 
-        return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
+        return render_csv(runs)
 
-    def png(table: ResultTable) -> bytes:
+    def json(runs: Sequence[Run]) -> str:
+        (run,) = runs
+        return run.table.to_json()
+
+    def markdown(runs: Sequence[Run]) -> str:
+        from attnprof.report.markdown import render_runs_markdown
+
+        return render_runs_markdown(runs)
+
+    def png(runs: Sequence[Run]) -> bytes:
+        (run,) = runs
         with _without_warnings_of("matplotlib"):
             from attnprof.report.chart import render_png
 
-            return render_png(table)
+            return render_png(run.table)
 
-    def html(table: ResultTable) -> str:
+    def html(runs: Sequence[Run]) -> str:
+        from attnprof.report.page import render_page
+
         with _without_warnings_of("matplotlib"):
-            from attnprof.report.page import render_page
-            from attnprof.report.run import Run
+            return render_page(runs)
 
-            return render_page([Run("", table)])
+    return {"csv": csv, "json": json, "markdown": markdown, "png": png, "html": html}
 
-    return {
-        "csv": ResultTable.to_csv,
-        "json": ResultTable.to_json,
-        "markdown": markdown,
-        "png": png,
-        "html": html,
-    }
+
+def table_renderers() -> Mapping[Format, Renderer[ResultTable]]:
+    """The renderer of each format, from the table of one run."""
+    return {form: _of_table(render) for form, render in renderers().items()}
+
+
+def _of_table(render: Renderer[Sequence[Run]]) -> Renderer[ResultTable]:
+    return lambda table: render([Run("", table)])
 
 
 @contextmanager

@@ -8,10 +8,24 @@ from attnprof.analysis import findings
 from attnprof.analysis.series import labels
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
-from attnprof.report.columns import Column, filled
+from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS, Column, filled
 from attnprof.report.markdown_row import format_row
+from attnprof.report.run import Run
 from attnprof.report.setting import describe_setting, describe_subject
 from attnprof.report.summary import describe_findings, describe_notes
+
+
+def render_runs_markdown(runs: Sequence[Run]) -> str:
+    """The report of each run; of several runs, each below its name."""
+    reports = [(run.name, _render_of_kind(run.table)) for run in runs]
+    if len(runs) == 1:
+        return reports[0][1]
+    return "\n".join(f"## {name}\n\n{report}" for name, report in reports)
+
+
+def _render_of_kind(table: ResultTable) -> str:
+    is_measured = table.environment is not None
+    return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 
 
 def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
