@@ -3,13 +3,16 @@
 With scope `attention`, a layer is what transformers' `BertSelfAttention` computes: the query, key
 and value projections and the attention itself. With scope `layer`, it is `BertLayer`: also the
 output projection, and the feed-forward, which is four times as wide. b = batch, n = seq_len,
-D = hidden_size, d = head_dim, g = number of global positions.
+D = hidden_size, d = head_dim, g = number of global positions, F = width of the feed-forward.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 
 if TYPE_CHECKING:
     from attnprof.core.pattern import AttentionPattern
@@ -27,33 +30,120 @@ BACKWARD_PRODUCTS = 5
 weights, values, queries and keys."""
 
 
-def projection_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """Forward MACs of a layer's query, key and value projections.
+def term(
+    workload: Workload,
+    part: Part,
+    name: str,
+    factors: Iterable[Factor | int],
+    *,
+    passes: Factor | int | None = None,
+    num_layers: int | None = None,
+) -> MacTerm:
+    """A term of all sequences of a batch, and of several layers.
 
-    3 b n D^2; with global tokens another b (2 n D^2 + g D^2). Global tokens have a second set of
-    projections: keys and values of all tokens, queries of the global tokens only (Longformer,
-    arXiv 2004.05150, section 3.1; transformers' `LongformerSelfAttention`).
+    Args:
+        workload: the call.
+        part: the kind of work.
+        name: what is computed, in words.
+        factors: of one sequence and one layer; an integer has no symbol.
+        passes: how often the product is computed; None for once in inference, and in training
+            once more for the gradient of each of its two inputs.
+        num_layers: layers that compute it; None for all of the workload.
     """
-    rows = 3 * workload.seq_len
-    if layer.global_positions:
-        rows += 2 * workload.seq_len + len(layer.global_positions)
-    return workload.batch_size * rows * workload.hidden_size**2
+    repeats: list[Factor | int] = [training_passes(workload) if passes is None else passes]
+    if len(workload.layers) > 1:
+        repeats.append(Factor("L", len(workload.layers) if num_layers is None else num_layers))
+    every = [
+        factor if isinstance(factor, Factor) else Factor("", factor)
+        for factor in (*repeats, Factor("b", workload.batch_size), *factors)
+    ]
+    shown = [factor for factor in every if factor != Factor("", 1)]
+    shown.sort(key=lambda factor: bool(factor.symbol))  # plain numbers first, as in 3·b·n·D²
+    return MacTerm(part, name, tuple(shown))
 
 
-def rest_of_layer_macs(workload: Workload) -> int:
-    """Forward MACs of a whole layer outside its attention: 9 b n D^2; 0 with scope `attention`.
+def training_passes(workload: Workload) -> Factor | int:
+    """How often a product is computed if nothing is recomputed: once, or T = 3 times."""
+    return Factor("T", TRAINING_FACTOR) if workload.mode == "training" else 1
 
-    The output projection takes b n D^2, the feed-forward 2 b n D 4D.
+
+def projection_terms(workload: Workload) -> list[MacTerm]:
+    """Query, key and value projections of all tokens: 3 b n D^2 a layer."""
+    return [
+        term(workload, "projections", "queries, keys, values", [3, *_tokens_by_width(workload)])
+    ]
+
+
+def global_projection_terms(workload: Workload) -> list[MacTerm]:
+    """The second set of projections, for global tokens: b (2 n + g) D^2 a layer.
+
+    Keys and values of all tokens, queries of the global tokens only (Longformer, arXiv 2004.05150,
+    section 3.1; transformers' `LongformerSelfAttention`). None without global tokens.
     """
+    g = num_globals(workload)
+    if not g:
+        return []
+    rows = Factor("(2n + g)", 2 * workload.seq_len + g)
+    factors = (rows, Factor("D", workload.hidden_size, 2))
+    return [term(workload, "global", "global projections", factors)]
+
+
+def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
+    """A whole layer outside its attention: b n D^2 and 2 b n D F; none with scope `attention`."""
     if workload.scope == "attention":
-        return 0
-    row = workload.hidden_size * (workload.hidden_size + 2 * workload.intermediate_size)
-    return workload.batch_size * workload.seq_len * row
+        return []
+    width = Factor("D", workload.hidden_size)
+    feed_forward = (2, tokens(workload), width, Factor("F", workload.intermediate_size))
+    return [
+        term(workload, "projections", "output projection", _tokens_by_width(workload)),
+        term(workload, "feed-forward", "feed-forward", feed_forward),
+    ]
 
 
-def weight_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """Forward MACs of one layer's products with weights, that is all but q k' and p v."""
-    return projection_macs(workload, layer) + rest_of_layer_macs(workload)
+def weight_terms(workload: Workload) -> list[MacTerm]:
+    """All products with weights that the definition has: all but q k' and p v."""
+    return [
+        *projection_terms(workload),
+        *global_projection_terms(workload),
+        *rest_of_layer_terms(workload),
+    ]
+
+
+def _tokens_by_width(workload: Workload) -> tuple[Factor, Factor]:
+    return tokens(workload), Factor("D", workload.hidden_size, 2)
+
+
+def tokens(workload: Workload, exponent: int = 1) -> Factor:
+    """n, or n^2."""
+    return Factor("n", workload.seq_len, exponent)
+
+
+def num_globals(workload: Workload) -> int:
+    """g, which is the same in all layers."""
+    return len(workload.layers[0].global_positions)
+
+
+def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, int, str]]:
+    """Each distinct layer, how many layers are like it, and `, w 512` where layers differ.
+
+    Layers of equal windows that differ in their dilations are told apart by their numbers.
+    """
+    groups = Counter(workload.layers)
+    windows = Counter(layer.window for layer in groups)
+    return [
+        (layer, count, _suffix(workload, layer, windows) if len(groups) > 1 else "")
+        for layer, count in groups.items()
+    ]
+
+
+def _suffix(workload: Workload, layer: AttentionPattern, windows: Counter[int | None]) -> str:
+    if windows[layer.window] == 1:
+        return f", w {layer.window:,}" if layer.window else ", dense"
+    numbers = [index + 1 for index, other in enumerate(workload.layers) if other == layer]
+    first, last = numbers[0], numbers[-1]
+    if last - first + 1 > len(numbers):
+        return f", layers {', '.join(map(str, numbers))}"
+    return f", layers {first} to {last}" if last > first else f", layer {first}"
 
 
 def attention_macs(workload: Workload, layer: AttentionPattern) -> int:
@@ -61,13 +151,25 @@ def attention_macs(workload: Workload, layer: AttentionPattern) -> int:
     return 2 * workload.batch_size * workload.head_dim * layer.pairs(workload.seq_len)
 
 
+def useful_terms(workload: Workload) -> list[MacTerm]:
+    """What the pattern needs in all layers: products with weights, and 2 b d per attended pair."""
+    width = Factor("d", workload.head_dim)
+    attention = [
+        term(
+            workload,
+            "scores",
+            f"attended pairs{suffix}",
+            (2, width, Factor("pairs", layer.pairs(workload.seq_len))),
+            num_layers=count,
+        )
+        for layer, count, suffix in layer_groups(workload)
+    ]
+    return [*weight_terms(workload), *attention]
+
+
 def useful_macs(workload: Workload) -> int:
-    """MACs that the pattern needs in all layers: products with weights and attention."""
-    forward = sum(
-        count * (weight_macs(workload, layer) + attention_macs(workload, layer))
-        for layer, count in Counter(workload.layers).items()
-    )
-    return forward * (TRAINING_FACTOR if workload.mode == "training" else 1)
+    """MACs that the pattern needs in all layers."""
+    return total_macs(useful_terms(workload))
 
 
 def parameters(workload: Workload, projections: int) -> int:

@@ -8,11 +8,13 @@ A module of `builtin/` whose name does not begin with `_` is a kernel: `bert_sdp
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal, Protocol, cast
 
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.mac_terms import MacTerm
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -23,6 +25,9 @@ class Kernel(Protocol):
 
     name: str
     summary: str
+    source: str
+    """Where the formulas of its MACs come from: what is executed there."""
+
     pattern_support: Literal["dense", "pattern", "custom"]
     """Whether it computes dense attention, the workload's pattern, or user code whose pattern is
     not known."""
@@ -51,8 +56,12 @@ class Kernel(Protocol):
         """Number of parameters of the module."""
         ...
 
+    def mac_terms(self, workload: Workload) -> Sequence[MacTerm]:
+        """The closed form of its executed MACs, term by term; empty where they are counted."""
+        ...
+
     def executed_macs(self, workload: Workload) -> int:
-        """Executed MACs, in closed form: equal to an operator-level count of a run."""
+        """Executed MACs: equal to an operator-level count of a run, and to the sum of the terms."""
         ...
 
     def peak_bytes(self, workload: Workload) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_terms import Factor, MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
 PROJECTIONS = 3
@@ -39,6 +41,23 @@ def unsupported_reason(workload: Workload) -> str | None:
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
     return None
+
+
+def mac_terms(
+    workload: Workload, *, scores_passes: Factor | int, context_passes: Factor | int
+) -> list[MacTerm]:
+    """Projections, scores and context: 3 b n D^2 + 2 b n^2 D a layer.
+
+    Args:
+        workload: the call.
+        scores_passes: how often scores are multiplied, gradients included.
+        context_passes: as `scores_passes`, of probabilities by values.
+    """
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", scores_passes),
+        dense_term(workload, "context", context_passes),
+    ]
 
 
 def parameters(workload: Workload) -> int:

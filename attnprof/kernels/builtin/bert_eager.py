@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -21,6 +22,7 @@ from attnprof.kernels.builtin._memory import (
 
 name = "bert-eager"
 summary = "dense; transformers' BertSelfAttention, scores materialised"
+source = "transformers, modeling_bert.py, BertSelfAttention and eager_attention_forward"
 pattern_support: Literal["dense", "pattern"] = "dense"
 ptflops_misses = ""
 needs_compilation = False
@@ -37,9 +39,15 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "eager")
 
 
-def executed_macs(workload: Workload) -> int:
+def mac_terms(workload: Workload) -> list[MacTerm]:
     """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
-    return formulas.useful_macs(workload)
+    passes = formulas.training_passes(workload)
+    return _bert.mac_terms(workload, scores_passes=passes, context_passes=passes)
+
+
+def executed_macs(workload: Workload) -> int:
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

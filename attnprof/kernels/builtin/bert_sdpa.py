@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._mac_factors import fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -24,6 +26,7 @@ from attnprof.kernels.builtin._memory import (
 
 name = "bert-sdpa"
 summary = "dense; transformers' BertSelfAttention on torch's fused attention"
+source = "transformers, modeling_bert.py, BertSelfAttention; torch, scaled_dot_product_attention"
 pattern_support: Literal["dense", "pattern"] = "dense"
 ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
@@ -40,13 +43,18 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
-def executed_macs(workload: Workload) -> int:
+def mac_terms(workload: Workload) -> list[MacTerm]:
     """The useful MACs of dense attention; the fused backward also recomputes the scores."""
-    useful = formulas.useful_macs(workload)
-    if workload.mode == "inference":
-        return useful
-    attention = sum(formulas.attention_macs(workload, layer) for layer in workload.layers)
-    return useful + attention // 2
+    return _bert.mac_terms(
+        workload,
+        scores_passes=fused_scores_passes(workload),
+        context_passes=formulas.training_passes(workload),
+    )
+
+
+def executed_macs(workload: Workload) -> int:
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.formulas import absorbed_global_macs, should_absorb_projection
+from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    computed_scores,
+    fused_products,
+    global_term,
+)
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
     TileSizes,
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
 name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
+source = "Longformer, arXiv 2004.05150, section 3.1; attnprof/nn/banded/tiling.py"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "fused attention"
 needs_compilation = False
@@ -74,34 +81,56 @@ def build(workload: Workload) -> Call:
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, tiles of the band, global columns and global rows."""
+    return [
+        *formulas.projection_terms(workload),
+        *_tile_terms(workload),
+        *global_term(workload, "global keys", fused_products(workload)),
+        *_global_query_terms(workload),
+        *formulas.rest_of_layer_terms(workload),
+    ]
+
+
 def executed_macs(workload: Workload) -> int:
-    """MACs of projections, tiles of the band, global columns and global rows."""
-    return sum(
-        count * _layer_macs(workload, layer) for layer, count in Counter(workload.layers).items()
-    )
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
-def _layer_macs(workload: Workload, layer: AttentionPattern) -> int:
-    n, width, factor = workload.seq_len, workload.hidden_size, training_factor(workload)
-    band = formulas.FORWARD_PRODUCTS * _scores(workload, layer, _forward_tiles(workload, layer))
+def _tile_terms(workload: Workload) -> list[MacTerm]:
+    """Scores and context in tiles; the backward pass has tiles and products of its own."""
+    terms: list[MacTerm] = []
+    for layer, count, suffix in formulas.layer_groups(workload):
+        for when, tiles, of_scores, of_context in _passes(workload, layer):
+            factors = computed_scores(workload, _scores_in_tiles(workload, layer, tiles))
+            products: tuple[tuple[Part, int], ...] = (
+                ("scores", of_scores),
+                ("context", of_context),
+            )
+            for part, passes in products:
+                name = f"{part}{when}{suffix}"
+                terms.append(
+                    formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
+                )
+    return terms
+
+
+def _passes(
+    workload: Workload, layer: AttentionPattern
+) -> Iterator[tuple[str, TileSizes, int, int]]:
+    """Each pass by name, with its tiles, and how often it multiplies scores and context."""
+    yield "", _forward_tiles(workload, layer), 1, 1
     if workload.mode == "training":
-        band += formulas.BACKWARD_PRODUCTS * _scores(
-            workload, layer, _backward_tiles(workload, layer)
-        )
-    projections = factor * 3 * n * width**2
-    attention = workload.batch_size * (
-        projections + band * workload.head_dim + _global_rows_macs(workload, layer)
-    )
-    return attention + factor * formulas.rest_of_layer_macs(workload)
+        # The scores again and their two gradients; the two gradients of the context.
+        yield ", backward", _backward_tiles(workload, layer), 3, 2
 
 
-def _scores(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
-    """Scores of one sequence, masked ones included, in tiles and in global columns."""
-    in_tiles = sum(
+def _scores_in_tiles(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
+    """Scores of all heads of one sequence, masked ones included."""
+    return sum(
         heads * scores(workload.seq_len, layer.window or 0, dilation, tiles)
         for dilation, heads in Counter(layer.dilation).items()
     )
-    return in_tiles + workload.num_heads * workload.seq_len * len(layer.global_positions)
 
 
 def _forward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
@@ -116,16 +145,26 @@ def _backward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
     return matmul_tile_sizes(layer.window or 0, on_cpu=False)
 
 
-def _global_rows_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """MACs of one sequence: the queries' projection, and keys and values projected or absorbed."""
-    n, width, g = workload.seq_len, workload.hidden_size, len(layer.global_positions)
+def _global_query_terms(workload: Workload) -> list[MacTerm]:
+    """The queries' projection, and keys and values projected or absorbed."""
+    n, g = formulas.tokens(workload), formulas.num_globals(workload)
     if g == 0:
-        return 0
-    factor = training_factor(workload)
-    queries = factor * g * width**2
-    if should_absorb_projection(n, width, workload.num_heads, g):
-        return queries + factor * absorbed_global_macs(n, width, workload.num_heads, g)
-    return queries + factor * 2 * n * width**2 + fused_products(workload) * g * n * width
+        return []
+    width, squared = Factor("D", workload.hidden_size), Factor("D", workload.hidden_size, 2)
+    num, heads = Factor("g", g), Factor("H", workload.num_heads)
+
+    def term(name: str, *factors: Factor | int) -> MacTerm:
+        return formulas.term(workload, "global", name, factors)
+
+    if should_absorb_projection(n.base, width.base, heads.base, g):
+        return [
+            term("global projections, absorbed", 3, num, squared),
+            term("global queries", 2, num, heads, n, width),
+        ]
+    return [
+        *formulas.global_projection_terms(workload),
+        *global_term(workload, "global queries", fused_products(workload)),
+    ]
 
 
 def static_bytes(workload: Workload) -> int:

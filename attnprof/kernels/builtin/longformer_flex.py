@@ -9,11 +9,18 @@ from typing import Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.cpu import cpu_threads
+from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    computed_scores,
+    fused_products,
+    fused_scores_passes,
+    global_term,
+    projections_of,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -26,6 +33,9 @@ from attnprof.nn.block_mask import BLOCK, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
+source = (
+    "Longformer, arXiv 2004.05150, section 3.1; torch, FlexAttention; attnprof/nn/block_mask.py"
+)
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = ""
 needs_compilation = True
@@ -70,15 +80,26 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, all 128 by 128 blocks with an attended pair, and the global rows."""
+    terms = formulas.weight_terms(workload)
+    for layer, count, suffix in formulas.layer_groups(workload):
+        factors = computed_scores(workload, block_scores(layer, workload.seq_len))
+        products: tuple[tuple[Part, Factor | int], ...] = (
+            ("scores", fused_scores_passes(workload)),
+            ("context", formulas.training_passes(workload)),
+        )
+        for part, passes in products:
+            name = f"{part}{suffix}"
+            terms.append(
+                formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
+            )
+    return [*terms, *global_term(workload, "global queries", fused_products(workload))]
+
+
 def executed_macs(workload: Workload) -> int:
-    """MACs of projections, of all 128 by 128 blocks with an attended pair, and of global rows."""
-    macs = 0
-    for layer in workload.layers:
-        scores = block_scores(layer, workload.seq_len) * workload.head_dim
-        scores += len(layer.global_positions) * workload.seq_len * workload.hidden_size
-        macs += training_factor(workload) * formulas.weight_macs(workload, layer)
-        macs += fused_products(workload) * workload.batch_size * scores
-    return macs
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_terms import Factor, MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
-from attnprof.kernels.builtin._mac_factors import training_factor
+from attnprof.kernels.builtin._mac_factors import global_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 name = "longformer-hf"
 summary = "sliding window and globals; transformers' LongformerSelfAttention, no dilation"
+source = "Longformer, arXiv 2004.05150, section 3.1; transformers, modeling_longformer.py"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "einsum"
 needs_compilation = False
@@ -94,21 +96,38 @@ def build(workload: Workload) -> Call:
     return build_call(workload, _padded(workload).seq_len, make_layer, make_kwargs)
 
 
-def executed_macs(workload: Workload) -> int:
-    """MACs of projections, chunks and globals: b D (3.5 w n - w^2) a layer for the chunks.
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, chunks and globals: b D (3.5 w n - w^2) a layer for the chunks.
 
     Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries by 3w/2
     values. A global token attends to n keys and n queries attend to it, each in two products.
     """
     padded = _padded(workload)
-    n, batch, width = padded.seq_len, workload.batch_size, workload.hidden_size
-    macs = 0
-    for layer in workload.layers:
-        w, g = layer.window or 0, len(layer.global_positions)
-        chunks = (2 * n - w) * w + 3 * n * w // 2
-        macs += batch * width * (chunks + 4 * g * n)
-        macs += formulas.weight_macs(padded, layer)
-    return macs * training_factor(workload)
+    n, width = padded.seq_len, Factor("D", workload.hidden_size)
+    chunks: list[MacTerm] = []
+    for layer, count, suffix in formulas.layer_groups(padded):
+        w = layer.window or 0
+        scores = (Factor("(2n/w − 1)", 2 * n // w - 1), Factor("w", w, 2), width)
+        context = (
+            Factor("(2n/w)", 2 * n // w),
+            Factor("(w/2)", w // 2),
+            Factor("(3w/2)", 3 * w // 2),
+            width,
+        )
+        chunks += [
+            formulas.term(padded, "scores", f"scores{suffix}", scores, num_layers=count),
+            formulas.term(padded, "context", f"context{suffix}", context, num_layers=count),
+        ]
+    return [
+        *formulas.weight_terms(padded),
+        *chunks,
+        *global_term(padded, "global keys and queries", products=2 * formulas.FORWARD_PRODUCTS),
+    ]
+
+
+def executed_macs(workload: Workload) -> int:
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import fused_products, projections_of, training_factor
+from attnprof.kernels.builtin._mac_factors import (
+    dense_term,
+    fused_products,
+    fused_scores_passes,
+    global_term,
+    projections_of,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
 name = "longformer-masked"
 summary = "any pattern; dense fused attention under a mask: quadratic"
+source = "Longformer, arXiv 2004.05150, section 3.1; torch, scaled_dot_product_attention"
 pattern_support: Literal["dense", "pattern"] = "pattern"
 ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
@@ -91,14 +99,19 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, projections)
 
 
+def mac_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, all n^2 pairs whatever the mask, and the global rows once more."""
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", fused_scores_passes(workload)),
+        dense_term(workload, "context", formulas.training_passes(workload)),
+        *global_term(workload, "global queries", fused_products(workload)),
+    ]
+
+
 def executed_macs(workload: Workload) -> int:
-    """MACs of projections, of all n^2 pairs whatever the mask, and of the global rows once more."""
-    n, batch, width = workload.seq_len, workload.batch_size, workload.hidden_size
-    weights = sum(formulas.weight_macs(workload, layer) for layer in workload.layers)
-    product = sum(
-        batch * width * n * (n + len(layer.global_positions)) for layer in workload.layers
-    )
-    return training_factor(workload) * weights + fused_products(workload) * product
+    """The sum of `mac_terms`."""
+    return total_macs(mac_terms(workload))
 
 
 def static_bytes(workload: Workload) -> int:
