@@ -10,7 +10,8 @@ from attnprof.analysis import findings
 from attnprof.analysis.series import series_of
 from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
-from attnprof.report.overview import OverviewTable, overview_of
+from attnprof.report.overview import overview_of
+from attnprof.report.overview.model import OverviewTable
 from attnprof.report.page.content import (
     Cell,
     ChartSet,
@@ -45,12 +46,15 @@ def assemble(runs: Sequence[Run]) -> Page:
     contents = tuple(_run_content(run, markers) for run in runs)
     subjects = list(dict.fromkeys(content.overview.heading for content in contents))
     settings = list(dict.fromkeys(content.overview.setting for content in contents))
+    series = [member for run in runs for member in series_of(run.table) if member.is_supported]
     return Page(
         title=" and ".join(subjects),
         setting=settings[0] if len(settings) == 1 else "",
         legend=tuple(Cell(name, marker=marker) for name, marker in markers.items()),
         runs=contents,
         charts=tuple(_chart_sets(runs)),
+        patterns=tuple(pattern_figures(series)),
+        terms=tuple(term_tables(series)),
         results=result_table(runs, markers),
         point_texts=point_texts(runs),
         downloads=tuple(_downloads(runs)),
@@ -60,17 +64,14 @@ def assemble(runs: Sequence[Run]) -> Page:
 def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
     table = run.table
     overview = overview_of(table)
-    series = series_of(table)
-    supported = [member for member in series if member.is_supported]
+    series = [member for member in series_of(table) if member.is_supported]
     sentences = dict(describe_findings(findings.find(table)))
     return RunContent(
         name=run.name,
         overview=overview,
         overview_tables=tuple(_overview_table(part, table, markers) for part in overview.tables),
-        patterns=tuple(pattern_figures(supported)),
-        counters=counter_table(supported, markers),
+        counters=counter_table(series, markers),
         counting=tuple(sentences.get("ptflops coverage", ())),
-        terms=tuple(term_tables(supported)),
         growth=tuple(sentences.get("Growth of executed MACs", ())),
         crossovers=tuple(sentences.get("Crossover lengths", ())),
         speed=tuple(
@@ -89,17 +90,17 @@ def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
 def _overview_table(
     part: OverviewTable, table: ResultTable, markers: Mapping[str, Markup]
 ) -> Table:
-    """A table of the overview with the markers of its kernels."""
+    """A table of the overview with the markers of its kernels; the best cells are marked."""
     kernel_of = {member.label: member.rows[0].kernel for member in series_of(table)}
+    best = part.best or (frozenset[int](),) * len(part.rows)
     rows = tuple(
         (
             Cell(row[0], marker=markers[kernel_of[row[0]]] if row[0] in kernel_of else ""),
-            *(Cell(text) for text in row[1:]),
+            *(Cell(text, is_best=index in marked) for index, text in enumerate(row[1:], start=1)),
         )
-        for row in part.rows
+        for row, marked in zip(part.rows, best, strict=True)
     )
-    first, *others = part.columns
-    headings = (Heading(first, "left"), *(Heading(text) for text in others))
+    headings = (Heading("kernel", "left"), *(Heading(text) for text in part.columns))
     return Table(part.heading, headings, rows)
 
 

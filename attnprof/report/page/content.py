@@ -8,7 +8,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from attnprof.report.overview import Overview
+from attnprof.report.overview.model import Overview
 
 Align = Literal["left", "right"]
 
@@ -39,6 +39,7 @@ class Cell:
         marker: the marker of a kernel in front of the text; empty without one.
         share: the part of the bar below the text that is filled, 0 to 1; None without a bar.
         note: smaller text after it.
+        is_best: whether it is the best of its column.
     """
 
     text: str
@@ -46,6 +47,7 @@ class Cell:
     marker: Markup | str = ""
     share: float | None = None
     note: str = ""
+    is_best: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,8 @@ class RunContent:
         name: of the run; empty where it is the only one.
         overview: the answer in words and its tables.
         overview_tables: these tables with markers.
-        patterns: who attends to whom, with the blocks that kernels compute.
         counters: what each counter counts; None where nothing was counted.
         counting: what the counters miss, in sentences.
-        terms: the cost formulas with the numbers put in, a table for each kernel.
         growth: how costs grow, in sentences.
         crossovers: crossover lengths, in sentences.
         speed: verdicts on speed, in sentences.
@@ -114,10 +114,8 @@ class RunContent:
     name: str
     overview: Overview
     overview_tables: tuple[Table, ...]
-    patterns: tuple[Figure, ...]
     counters: Table | None
     counting: tuple[str, ...]
-    terms: tuple[Table, ...]
     growth: tuple[str, ...]
     crossovers: tuple[str, ...]
     speed: tuple[str, ...]
@@ -152,6 +150,8 @@ class Page:
         legend: the marker and name of each kernel.
         runs: one or several.
         charts: of all runs.
+        patterns: who attends to whom, with the blocks that kernels compute.
+        terms: the cost formulas with the numbers put in.
         results: all rows of all runs.
         point_texts: what a point of a chart shows, by `run|kernel|quantity|length`.
         downloads: the data as files.
@@ -162,6 +162,8 @@ class Page:
     legend: tuple[Cell, ...]
     runs: tuple[RunContent, ...]
     charts: tuple[ChartSet, ...]
+    patterns: tuple[Figure, ...]
+    terms: tuple[Table, ...]
     results: Table
     point_texts: Mapping[str, str]
     downloads: tuple[Download, ...]

@@ -29,9 +29,7 @@ def counter_table(series: Iterable[Series], markers: Mapping[str, Markup]) -> Ta
     """
     longest = [(member, row) for member in series if (row := _counted_row(member)) is not None]
     counters = [
-        name
-        for name in _COUNTERS
-        if any(row.integer(name) is not None for _, row in longest)
+        name for name in _COUNTERS if any(row.integer(name) is not None for _, row in longest)
     ]
     if not counters:
         return None

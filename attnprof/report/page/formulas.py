@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attnprof.analysis.explanation import Term, explain
 from attnprof.analysis.series import Series
@@ -20,13 +20,19 @@ _HEADINGS = (
 )
 
 
-def term_tables(series: Sequence[Series]) -> Iterator[Table]:
-    """The terms of each built-in kernel at its longest length, which add up to its MACs."""
+def term_tables(series: Iterable[Series]) -> Iterator[Table]:
+    """The terms of built-in kernels at their longest lengths; kernels with equal terms share one.
+
+    Args:
+        series: of all runs.
+    """
+    labels_of: dict[tuple[int, tuple[Term, ...]], dict[str, None]] = {}
     for member in series:
         if not member.is_custom:
             terms = explain(member.rows[-1].kernel, member.workload)
-            tokens = format_count(member.workload.seq_len)
-            yield _table(f"{member.label} at {tokens} tokens", terms)
+            labels_of.setdefault((member.workload.seq_len, terms), {})[member.label] = None
+    for (seq_len, terms), labels in labels_of.items():
+        yield _table(f"{', '.join(labels)} at {format_count(seq_len)} tokens", terms)
 
 
 def _table(caption: str, terms: Sequence[Term]) -> Table:
@@ -43,7 +49,7 @@ def _table(caption: str, terms: Sequence[Term]) -> Table:
         for term in terms
     )
     empty = Cell("")
-    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), _share(total, total), empty)
+    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), empty, empty)
     return Table(caption, _HEADINGS, rows, sums)
 
 

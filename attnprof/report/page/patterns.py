@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from markupsafe import Markup
 
@@ -19,16 +19,20 @@ _LONGEST_DRAWN = 16_384
 _MOST_PATTERNS = 4
 
 
-def pattern_figures(series: Sequence[Series]) -> Iterator[Figure]:
-    """A picture of each sparse pattern of a run, with the built-in kernels that compute it."""
-    kernels_of: dict[Workload, list[str]] = {}
+def pattern_figures(series: Iterable[Series]) -> Iterator[Figure]:
+    """A picture of each sparse pattern, with the built-in kernels that compute it.
+
+    Args:
+        series: of all runs.
+    """
+    kernels_of: dict[Workload, dict[str, None]] = {}
     for member in series:
         workload = _drawn_workload(member)
         if workload is not None:
-            kernels_of.setdefault(workload, []).append(member.rows[0].kernel)
+            kernels_of.setdefault(workload, {})[member.rows[0].kernel] = None
     for workload, kernels in list(kernels_of.items())[:_MOST_PATTERNS]:
         caption = f"{describe_pattern([workload])} at {format_count(workload.seq_len)} tokens"
-        yield Figure(caption, Markup(render_pattern_svg(workload, kernels)))
+        yield Figure(caption, Markup(render_pattern_svg(workload, list(kernels))))
 
 
 def _drawn_workload(series: Series) -> Workload | None:

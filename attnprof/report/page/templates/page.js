@@ -4,6 +4,7 @@ const content = JSON.parse(document.getElementById("content").textContent);
 const tooltip = document.getElementById("tooltip");
 const REACH_PX = 40;
 const GAP_PX = 12;
+let shownPoint = null;
 
 for (const control of document.querySelectorAll(".control")) control.hidden = false;
 
@@ -66,17 +67,24 @@ function showTooltip(point) {
   title.textContent = titleOf(point);
   tooltip.replaceChildren(title, textOf(point));
   tooltip.hidden = false;
-  const [x, y] = centreOf(point);
+  shownPoint = point;
+  placeTooltip();
+  dimOthers(point);
+}
+
+function placeTooltip() {
+  if (!shownPoint) return;
+  const [x, y] = centreOf(shownPoint);
   const { width, height } = tooltip.getBoundingClientRect();
   const room = document.documentElement.clientWidth - width - 4;
   tooltip.style.left = `${Math.max(4, Math.min(x - width / 2, room))}px`;
   const above = y - height - GAP_PX;
   tooltip.style.top = `${above > 4 ? above : y + GAP_PX}px`;
-  dimOthers(point);
 }
 
 function hideTooltip() {
   tooltip.hidden = true;
+  shownPoint = null;
   for (const dimmed of document.querySelectorAll(".is-dimmed")) dimmed.classList.remove("is-dimmed");
 }
 
@@ -144,7 +152,7 @@ function connectPanel(svg) {
 
 for (const svg of document.querySelectorAll(".panel svg")) connectPanel(svg);
 if (chartButtons.length) showChart(chartButtons[0].dataset.shows);
-addEventListener("scroll", hideTooltip, { passive: true });
+addEventListener("scroll", placeTooltip, { passive: true });
 
 /* All results: sorted by raw values, rows without one last; filtered by kernel. */
 
