@@ -85,7 +85,7 @@ def global_projection_terms(workload: Workload) -> list[MacTerm]:
         return []
     rows = Factor("(2n + g)", 2 * workload.seq_len + g)
     factors = (rows, Factor("D", workload.hidden_size, 2))
-    return [term(workload, "global", "global projections", factors)]
+    return [term(workload, "global_tokens", "global projections", factors)]
 
 
 def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
@@ -95,8 +95,8 @@ def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
     width = Factor("D", workload.hidden_size)
     feed_forward = (2, tokens(workload), width, Factor("F", workload.intermediate_size))
     return [
-        term(workload, "projections", "output projection", _tokens_by_width(workload)),
-        term(workload, "feed-forward", "feed-forward", feed_forward),
+        term(workload, "output_projection", "output projection", _tokens_by_width(workload)),
+        term(workload, "feed_forward", "feed-forward", feed_forward),
     ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-Part = Literal["projections", "scores", "context", "global", "feed-forward"]
-"""What a term computes. `global` is all that only global tokens need, their projections included;
-`projections` includes the output projection of a whole layer."""
-
-PARTS: tuple[Part, ...] = get_args(Part)
+Part = Literal[
+    "projections", "scores", "context", "global_tokens", "output_projection", "feed_forward"
+]
+"""What a term computes; `global_tokens` is all that only global tokens need, their projections
+included."""
 
 _EXPONENTS = {1: "", 2: "²", 3: "³"}
 

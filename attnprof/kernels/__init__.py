@@ -14,6 +14,7 @@ from typing import Literal, Protocol, cast
 
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
+from attnprof.core.mac_parts import MacParts, sum_terms
 from attnprof.core.mac_terms import MacTerm
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -95,6 +96,15 @@ def find(name: str) -> Kernel:
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
     return _built_in(name)
+
+
+def mac_parts(name: str, workload: Workload) -> MacParts | None:
+    """Executed MACs of a kernel by part; None for custom kernels, whose parts are not known.
+
+    Raises:
+        UsageError: when there is no such kernel.
+    """
+    return None if is_custom(name) else sum_terms(find(name).mac_terms(workload))
 
 
 @cache

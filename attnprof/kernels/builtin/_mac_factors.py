@@ -58,7 +58,7 @@ def global_term(
         return []
     width = Factor("D", workload.hidden_size)
     factors = (products, Factor("g", g), formulas.tokens(workload), width)
-    return [formulas.term(workload, "global", name, factors, passes=passes)]
+    return [formulas.term(workload, "global_tokens", name, factors, passes=passes)]
 
 
 def projections_of(layer: AttentionPattern) -> int:

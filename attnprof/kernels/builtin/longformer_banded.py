@@ -154,7 +154,7 @@ def _global_query_terms(workload: Workload) -> list[MacTerm]:
     num, heads = Factor("g", g), Factor("H", workload.num_heads)
 
     def term(name: str, *factors: Factor | int) -> MacTerm:
-        return formulas.term(workload, "global", name, factors)
+        return formulas.term(workload, "global_tokens", name, factors)
 
     if should_absorb_projection(n.base, width.base, heads.base, g):
         return [

@@ -99,8 +99,8 @@ def build(workload: Workload) -> Call:
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, chunks and globals: b D (3.5 w n - w^2) a layer for the chunks.
 
-    Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries by 3w/2
-    values. A global token attends to n keys and n queries attend to it, each in two products.
+    Scores: 2n/w - 1 chunks of w queries by w keys. Context: 2n/w chunks of w/2 queries, each with
+    3w/2 values. A global token attends to n keys and n queries attend to it, each in two products.
     """
     padded = _padded(workload)
     n, width = padded.seq_len, Factor("D", workload.hidden_size)
@@ -108,12 +108,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     for layer, count, suffix in formulas.layer_groups(padded):
         w = layer.window or 0
         scores = (Factor("(2n/w − 1)", 2 * n // w - 1), Factor("w", w, 2), width)
-        context = (
-            Factor("(2n/w)", 2 * n // w),
-            Factor("(w/2)", w // 2),
-            Factor("(3w/2)", 3 * w // 2),
-            width,
-        )
+        context = (formulas.tokens(padded), Factor("(3w/2)", 3 * w // 2), width)
         chunks += [
             formulas.term(padded, "scores", f"scores{suffix}", scores, num_layers=count),
             formulas.term(padded, "context", f"context{suffix}", context, num_layers=count),
