@@ -24,6 +24,7 @@ from attnprof.core.records import (
     Status,
     Value,
 )
+from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.units import format_bytes, format_long_duration
 from attnprof.core.verdict import Verdict, verdict
 from attnprof.core.workload import Workload
@@ -209,6 +210,10 @@ class ResultTable:
         environment: processor, versions and settings of the measuring machine, by name; None where
             nothing was measured.
         command: the command line or the Python call that the results are of; empty if unknown.
+        finished_at: when the run ended, as ISO 8601 with its offset; empty where it has not, or
+            where that is unknown.
+        saved_costs: what findings need of custom kernels, by name, so that their code need not run
+            again; kernels that are missing are found by their names.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -218,6 +223,8 @@ class ResultTable:
         self.machine: Machine | None = None
         self.environment: Mapping[str, object] | None = None
         self.command: str = ""
+        self.finished_at: str = ""
+        self.saved_costs: Mapping[str, SavedCosts] = {}
         for record in records:
             self.add(record)
 
