@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from attnprof.report.overview.model import Overview
 
-Align = Literal["left", "right"]
+Align = Literal["left", "right", "prose"]
+"""Names and formulas are left-aligned, numbers right-aligned; only prose is broken into lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Heading:
 
     Attributes:
         text: the heading.
-        align: of its cells; numbers are right-aligned.
+        align: of its cells.
         hint: what the column is, where the heading does not say it.
     """
 

@@ -38,7 +38,7 @@ def counter_table(series: Iterable[Series], markers: Mapping[str, Markup]) -> Ta
         Heading("tokens"),
         Heading("executed"),
         *(_COUNTERS[name] for name in counters),
-        Heading("ptflops does not count", "left"),
+        Heading("ptflops does not count", "prose"),
     )
     rows = tuple(
         (

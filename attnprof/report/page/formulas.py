@@ -16,7 +16,7 @@ _HEADINGS = (
     Heading("with the numbers", "left"),
     Heading("MACs"),
     Heading("share"),
-    Heading("source", "left"),
+    Heading("source", "prose"),
 )
 
 

@@ -15,7 +15,7 @@ _HEADINGS = (
     Heading("kernel", "left"),
     Heading("tokens", "left"),
     Heading("status", "left"),
-    Heading("reason", "left"),
+    Heading("reason", "prose"),
 )
 
 
