@@ -18,11 +18,11 @@ from attnprof.kernels.costs import KernelCosts
 from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
 
 _PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
-    ("window", lambda workload: format_window(workload.pattern)),
-    ("dilation", lambda workload: format_dilation(workload.pattern)),
-    ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
-    ("scope", lambda workload: workload.scope),
-    ("layers", lambda workload: str(len(workload.layers))),
+    ("w=", lambda workload: format_window(workload.pattern)),
+    ("d=", lambda workload: format_dilation(workload.pattern)),
+    ("g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope=", lambda workload: workload.scope),
+    ("layers=", lambda workload: str(len(workload.layers))),
 )
 
 
@@ -66,16 +66,18 @@ class Series:
         return [(length, value) for length, value in values if value is not None]
 
 
-def series_of(table: ResultTable) -> list[Series]:
+def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
     """The table's rows by kernel and pattern, in the order of their first rows.
 
-    Rows whose output is wrong are left out: their costs say nothing.
+    Args:
+        table: the results.
+        with_wrong: whether to keep rows whose output is wrong; their costs say nothing.
     """
     label_of = labels(table)
     longest = max((row.workload.seq_len for row in table.rows), default=1)
     groups: dict[tuple[str, Workload], list[Row]] = {}
     for row in table.rows:
-        if row.status == "wrong":
+        if row.status == "wrong" and not with_wrong:
             continue
         groups.setdefault((row.kernel, row.workload.at(longest)), []).append(row)
     return [
@@ -97,7 +99,7 @@ def labels(table: ResultTable) -> Callable[[Row], str]:
     """A function that names a row by its kernel and by what of the pattern differs among its rows.
 
     Returns:
-        From a row of the table to a label such as `longformer-hf window 64`.
+        From a row of the table to a label such as `longformer-hf w=64`.
     """
     values_of: dict[str, list[set[str]]] = {}
     for row in table.rows:
@@ -107,7 +109,7 @@ def labels(table: ResultTable) -> Callable[[Row], str]:
 
     def label(row: Row) -> str:
         differing = [
-            f"{name} {read(row.workload)}"
+            f"{name}{read(row.workload)}"
             for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
             if len(known) > 1
         ]

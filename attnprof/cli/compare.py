@@ -69,13 +69,13 @@ def compare(
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown)
+            _run_and_show(request, shutdown, has_details=details)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(request: CompareRequest, shutdown: Shutdown) -> None:
+def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: bool) -> None:
     """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress, show_results
+    from attnprof.cli.console import echo_err, progress, show_details, show_overview
     from attnprof.report.columns import COMPARE_COLUMNS
 
     try:
@@ -87,7 +87,9 @@ def _run_and_show(request: CompareRequest, shutdown: Shutdown) -> None:
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
     if not request.outputs.takes_stdout:
-        show_results(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_overview(request.table)
+        if has_details and request.table.rows:
+            show_details(request.table, COMPARE_COLUMNS, request.machine_line)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

@@ -14,8 +14,16 @@ from rich.text import Text
 from attnprof.analysis import findings
 from attnprof.report import streams
 from attnprof.report.columns import WIDE, Column
+from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
+from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
 from attnprof.report.summary import describe_findings, describe_notes
+from attnprof.report.terminal_overview import (
+    HINTS,
+    render_overview,
+    render_remarks,
+    render_verdict,
+)
 from attnprof.report.terminal_table import render_table
 
 if TYPE_CHECKING:
@@ -28,14 +36,49 @@ _PROSE_WIDTH = 100
 _REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
 
 
-def show_results(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
-    """Print the table, the findings, and notes on single rows."""
+def show_overview(table: ResultTable) -> None:
+    """Print the answer of a table on one screen, for people with a line of hints."""
+    console, width = _overview_console()
+    if not table.rows:
+        console.print("no case was finished")
+        return
+    for part in render_overview(overview_of(table, width), width):
+        print_uncropped(part)
+    _show_hints(console)
+
+
+def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:
+    """Print the answer of an estimate, and its table with a row for each kernel and length."""
+    console, width = _overview_console()
+    overview = overview_of(table, width)
+    for part in render_verdict(overview, width):
+        print_uncropped(part)
+    console.print()
+    print_uncropped(render_table(table, tuple(columns), is_wide=width >= WIDE))
+    for part in render_remarks(overview, width):
+        print_uncropped(part)
+    _show_hints(console)
+
+
+def _overview_console() -> tuple[Console, int]:
+    is_terminal = sys.stdout.isatty()
+    width = streams.columns() if is_terminal else OVERVIEW_WIDTH
+    return Console(width=width, highlight=False, force_terminal=is_terminal), width
+
+
+def _show_hints(console: Console) -> None:
+    if console.is_terminal:
+        console.print(Text(HINTS, style="dim"), soft_wrap=True)
+
+
+def show_details(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
+    """Print the table with all columns, the findings, and notes on single rows."""
     is_terminal = sys.stdout.isatty()
     width = streams.columns() if is_terminal else _UNBOUNDED
     rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
     prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
     prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
-    prose.print(f"[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
+    prose.print(f"\n[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
     if machine:
         prose.print(machine, style="dim", markup=False)
     print_uncropped(rendered)

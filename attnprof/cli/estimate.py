@@ -56,15 +56,18 @@ def estimate(
     with prepare_estimate(options.passed_options(ctx)) as request:
         table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
-            _show(table, request.outputs.written)
+            _show(table, request.outputs.written, has_details=details)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
-def _show(table: ResultTable, files: Sequence[str]) -> None:
-    from attnprof.cli.console import echo_err, show_results
+def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> None:
+    from attnprof.cli.console import echo_err, show_details, show_estimate, show_overview
     from attnprof.report.columns import ESTIMATE_COLUMNS
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{table.num_rows:,} rows written to {', '.join(files)}")
+    elif has_details:
+        show_overview(table)
+        show_details(table, ESTIMATE_COLUMNS)
     else:
-        show_results(table, ESTIMATE_COLUMNS)
+        show_estimate(table, ESTIMATE_COLUMNS)

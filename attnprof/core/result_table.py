@@ -116,12 +116,24 @@ class Row:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it is faster than `REFERENCE`; None without a ratio, and for the reference."""
-        ends = [self.values.get(f"{RATIO}{end}:{REFERENCE}") for end in ("", "_high", "_low")]
-        if self.kernel == REFERENCE or not all(ends):
+        return self.verdict_against(REFERENCE)
+
+    def verdict_against(self, reference: str) -> Verdict | None:
+        """Whether it is faster than a kernel; None without a ratio, and for that kernel itself."""
+        speed = self.speed_against(reference)
+        if speed is None or self.kernel == reference:
+            return None
+        return verdict(speed, self.integer(ROUNDS) or 0)
+
+    def speed_against(self, reference: str) -> Interval | None:
+        """How many times as fast as a kernel, from paired rounds; None without a valid ratio."""
+        if self.withheld:
+            return None
+        ends = [self.values.get(f"{RATIO}{end}:{reference}") for end in ("", "_high", "_low")]
+        if not all(ends):
             return None
         # A ratio of speeds is the inverse of a ratio of times, with the ends exchanged.
-        speed = Interval(*(1 / end for end in ends if end))
-        return verdict(speed, self.integer(ROUNDS) or 0)
+        return Interval(*(1 / end for end in ends if end))
 
     def verdict_fields(self) -> dict[str, Cell]:
         """The interval of `speedup` and the verdict, by name; empty without a verdict."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from attnprof.analysis.crossover import MeasuredCrossover, Side
+from attnprof.analysis.crossover import Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
+from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.core.units import format_about, format_count, format_ratio
+from attnprof.report.phrases import join_words
 
 _COMPARISONS: dict[Side, dict[Resource, str]] = {
     "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "faster"},
@@ -27,21 +29,13 @@ def describe_crossovers(crossovers: tuple[CrossoverFinding, ...]) -> list[str]:
 
 
 def _describe(finding: CrossoverFinding) -> str:
-    if finding.interval and finding.interval[0] <= 1 <= finding.interval[1]:
-        return _unclear(finding, finding.interval)
+    if finding.measured is not None:
+        return _in_time(finding, finding.measured)
     if finding.crossover.before == 0:
         return _without_crossover(finding)
     if finding.crossover.side == "equal":
         return f"{_comparison(finding)} at {format_count(finding.longest)} tokens"
-    if finding.measured and finding.measured.length:
-        return _measured(finding, finding.measured, finding.measured.length)
     return _exact(finding)
-
-
-def _unclear(finding: CrossoverFinding, interval: tuple[float, float]) -> str:
-    low, high = map(format_ratio, interval)
-    longest = format_count(finding.longest)
-    return f"no clear difference in time at {longest} tokens (99 % interval {low} to {high})"
 
 
 def _without_crossover(finding: CrossoverFinding) -> str:
@@ -49,22 +43,76 @@ def _without_crossover(finding: CrossoverFinding) -> str:
     return text if finding.crossover.side == "equal" else f"{text} ({_ratio(finding)})"
 
 
-def _measured(finding: CrossoverFinding, measured: MeasuredCrossover, length: float) -> str:
-    """A crossover that was interpolated between two measured lengths, with its interval."""
-    before, first = measured.crossover.before, measured.crossover.first
-    low = before if measured.low is None else measured.low
-    high = first if measured.high is None else measured.high
-    about, shortest, longest = (format_about(end, high - low) for end in (length, low, high))
-    interpolated = f"interpolated between {format_count(before)} and {format_count(first)}"
-    if measured.low is None and measured.high is None:
-        interval = f"could lie anywhere between {format_count(before)} and {format_count(first)}"
-    elif measured.low is None:
-        interval = f"99 % interval up to {longest}, lower bound unknown, {interpolated}"
-    elif measured.high is None:
-        interval = f"99 % interval from {shortest}, upper bound unknown, {interpolated}"
+def _in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
+    """What verdicts say: a crossover, what is known beside it, and what is not."""
+    if measured.is_same_everywhere:
+        return _without_crossover(finding)
+    side, before = finding.crossover.side, finding.crossover.before
+    if measured.length is not None:
+        text = f"{_comparison(finding)} from about {_interpolated(finding, measured)}"
+    elif side == "equal":
+        text = ""
+    elif before:
+        bracket = f"between {format_count(before)} and {format_count(finding.crossover.first)}"
+        text = f"{_comparison(finding)} from somewhere {bracket} tokens ({_ratio(finding)})"
     else:
-        interval = f"99 % interval {shortest} to {longest}, {interpolated}"
-    return f"{_comparison(finding)} from about {about} tokens ({interval}; {_ratio(finding)})"
+        first, speed = finding.crossover.first, _ratio(finding)
+        longer = "" if first == finding.longest else " and longer"
+        speed = speed if longer else format_ratio(1 / finding.ratio)
+        text = f"{_comparison(finding)} at {format_count(first)}{longer} ({speed})"
+    return ", ".join(part for part in (text, *_beside(finding, measured)) if part)
+
+
+def _beside(finding: CrossoverFinding, measured: MeasuredCrossover) -> list[str]:
+    """The lengths that a crossover says nothing of: undecided, withheld, or once more like it."""
+    crossover = finding.crossover
+    told = {"less": "slower", "more": "faster"}.get(crossover.side, "")
+    by_outcome: dict[str, list[str]] = {}
+    for timed in measured.lengths:
+        is_told = timed.seq_len >= crossover.first and crossover.side != "equal"
+        # The opposite side is told for the lengths up to the crossover, if there is one.
+        if not is_told and not (timed.outcome == told and crossover.before):
+            by_outcome.setdefault(timed.outcome, []).append(format_count(timed.seq_len))
+    words = {"faster": "faster", "slower": "slower", "undecided": "undecided"}
+    return [
+        f"{words.get(outcome, 'verdict withheld')} at {join_words(lengths)}"
+        for outcome, lengths in by_outcome.items()
+    ]
+
+
+def _interpolated(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
+    """A crossover that was interpolated between two measured lengths, with its interval."""
+    before, first = finding.crossover.before, finding.crossover.first
+    shortest, about, longest = format_between(measured)
+    return (
+        f"{about} tokens (99 % interval {shortest} to {longest}, interpolated between "
+        f"{format_count(before)} and {format_count(first)}; {_ratio(finding)})"
+    )
+
+
+def format_between(measured: MeasuredCrossover) -> tuple[str, str, str]:
+    """The ends of an interpolated crossover's interval and the crossover between them, rounded.
+
+    None of them is rounded to or beyond the measured lengths, at which the sides are known.
+
+    Raises:
+        ValueError: for a crossover that was not interpolated.
+    """
+    length, low, high = measured.length, measured.low, measured.high
+    if length is None or low is None or high is None:
+        raise ValueError("no crossover was interpolated")
+    before, first = measured.crossover.before, measured.crossover.first
+
+    def rounded(value: float) -> str:
+        spread = high - low
+        while spread > 1:
+            text = format_about(value, spread)
+            if before < int(text.replace(",", "")) < first:
+                return text
+            spread /= 10
+        return format_count(min(max(round(value), before + 1), first))
+
+    return rounded(low), rounded(length), rounded(high)
 
 
 def _exact(finding: CrossoverFinding) -> str:
@@ -89,10 +137,11 @@ def _comparison(finding: CrossoverFinding) -> str:
 
 
 def _ratio(finding: CrossoverFinding) -> str:
-    """The cost in units of the reference's; of a speed-up it says that it is one of times."""
-    is_faster = finding.resource == "time" and finding.crossover.side == "less"
-    unit = "x the time" if is_faster else "x"
-    return f"{_two_digits(finding.ratio)}{unit} at {format_count(finding.longest)}"
+    """The cost in units of the reference's; of times the speed, as everywhere else."""
+    longest = format_count(finding.longest)
+    if finding.resource == "time":
+        return f"{format_ratio(1 / finding.ratio)} at {longest}"
+    return f"{_two_digits(finding.ratio)}x at {longest}"
 
 
 def _two_digits(ratio: float) -> str:

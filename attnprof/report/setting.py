@@ -12,14 +12,18 @@ from attnprof.core.notation import (
     shorten_positions,
 )
 from attnprof.core.pattern import Pattern
+from attnprof.core.presets import find_model_of_shape
 from attnprof.core.result_table import ResultTable, describe_extent
-from attnprof.core.workload import Workload
+from attnprof.core.workload import Device, Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
     ("window", format_window),
     ("dilation", format_dilation),
     ("global tokens", lambda pattern: shorten_positions(format_global_tokens(pattern))),
 )
+
+
+_DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def describe_subject(table: ResultTable) -> str:
@@ -44,6 +48,74 @@ def describe_setting(table: ResultTable) -> str:
     sparse = [workload for workload in built_in if not workload.is_dense]
     pattern = describe_pattern(sparse) if sparse else "dense" if built_in else ""
     return f"{setting}; {pattern}" if pattern else setting
+
+
+def describe_call(table: ResultTable) -> str:
+    """What was compared, for people: `BERT-base self-attention (768 wide, 12 heads), batch 1, ...`.
+
+    Args:
+        table: with one row or more.
+    """
+    rows = table.rows
+    workload = rows[0].workload
+    model = find_model_of_shape(workload.hidden_size, workload.num_heads)
+    subject = describe_subject(table)
+    is_custom = all(kernels.is_custom(row.kernel) for row in rows)
+    name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
+    shapes = dict.fromkeys(
+        f"{row.workload.hidden_size} wide, {row.workload.num_heads} heads" for row in rows
+    )
+    extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
+    parts = [
+        f"{name} ({' and '.join(shapes)})",
+        *(extent for extent in extents if extent),
+        f"batch {workload.batch_size}",
+        workload.dtype,
+        f"{_DEVICES[workload.device]} {workload.mode}",
+    ]
+    return ", ".join(parts)
+
+
+def describe_place(table: ResultTable, condition: str = "") -> str:
+    """Where it was measured, and the pattern: `AMD EPYC, 2 threads; window 512, 1 global token`.
+
+    Args:
+        table: with one row or more.
+        condition: of the machine, such as `machine quiet`; empty if there is nothing to say.
+    """
+    facts = table.environment or (table.machine.environment if table.machine else None)
+    parts: list[str] = []
+    if facts is None:
+        parts.append("closed forms, nothing measured")
+    else:
+        gpu = facts.get("gpu") if table.rows[0].workload.device == "cuda" else None
+        processor = str(gpu or facts.get("processor", "unknown processor"))
+        parts.append(processor if table.environment else f"predicted for {processor}")
+        threads = facts.get("threads")
+        if not gpu and isinstance(threads, int):
+            parts.append(f"{threads} {'thread' if threads == 1 else 'threads'}")
+    if condition:
+        parts.append(condition)
+    pattern = _describe_pattern_briefly(table)
+    return ", ".join(parts) + (f"; {pattern}" if pattern else "")
+
+
+def _describe_pattern_briefly(table: ResultTable) -> str:
+    """What all sparse rows share, without what is the default: `window 512, 1 global token`."""
+    built_in = [row.workload for row in table.rows if not kernels.is_custom(row.kernel)]
+    patterns = [workload.pattern for workload in built_in if not workload.is_dense]
+    if not patterns:
+        return "dense attention" if built_in else ""
+    window, dilation, positions = (
+        {form(pattern) for pattern in patterns} for _, form in _PATTERN_FIELDS
+    )
+    parts = [f"window {text}" for text in window if len(window) == 1]
+    parts += [f"dilation {text}" for text in dilation if len(dilation) == 1 and text != "1"]
+    if len(positions) == 1:
+        text = positions.pop()
+        words = {"0": "no global tokens", "1": "1 global token"}
+        parts.append(words.get(text, f"{text} global tokens"))
+    return ", ".join(parts)
 
 
 def describe_shape(workload: Workload) -> str:

@@ -22,6 +22,7 @@ from attnprof.core.units import (
 )
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE, MOST_ROUNDS
 from attnprof.report.crossover_summary import describe_crossovers
+from attnprof.report.phrases import join_words
 
 _LAWS = {
     "constant": "does not grow with length (constant)",
@@ -116,7 +117,7 @@ def _shares_text(growth: Growth, seq_len: int) -> str:
         return ""
     if growth.law != "n²" and max(lesser) < _MIN_SHARE:
         return ""
-    terms = _listed([f"{format_share(float(share), 1)} {name}" for name, share in shares.items()])
+    terms = join_words([f"{format_share(float(share), 1)} {name}" for name, share in shares.items()])
     return f": {terms} at {format_count(seq_len)} tokens"
 
 
@@ -129,10 +130,6 @@ def _law_text(law: DoublingLaw, padding: str) -> str:
     return f"grows as n^{law.exponent:.2f}{padding}, {ends}"
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
 def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, list[str]]]:
     by_reference: dict[str, list[str]] = {}
     for finding in verdicts:
@@ -143,7 +140,7 @@ def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, l
 def _verdict_line(finding: VerdictFinding) -> str:
     verdicts = [_verdict_text(verdict) for verdict in finding.lengths]
     withheld = [
-        f"at {_listed([format_count(length) for length in lengths])} {reason}"
+        f"at {join_words([format_count(length) for length in lengths])} {reason}"
         for reason, lengths in finding.withheld.items()
     ]
     return f"{finding.label}: {'; '.join([*verdicts, *withheld])}."

@@ -26,6 +26,6 @@ def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bo
         rendered.add_row(f"{format_count(seq_len)} tokens", style="bold")
         for row in group:
             style = "" if row.status == "ok" else "dim"
-            name = "  " + label_of(row).replace(" ", "\n    ", 1)
+            name = f"  {label_of(row)}"
             rendered.add_row(name, *(column.show(row) for column in shown), style=style)
     return rendered

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from attnprof.analysis.findings.counters import CounterFinding, find_uncounted
 from attnprof.analysis.findings.crossovers import CrossoverFinding, find_crossovers
+from attnprof.analysis.findings.fastest import FastestFinding, find_fastest
 from attnprof.analysis.findings.growth import GrowthFinding, find_growth
 from attnprof.analysis.findings.max_length import MaxLengthFinding, find_max_length
 from attnprof.analysis.findings.speed import VerdictFinding, find_verdicts
@@ -23,6 +24,7 @@ class Findings:
     crossovers: tuple[CrossoverFinding, ...]
     counters: tuple[CounterFinding, ...]
     max_lengths: tuple[MaxLengthFinding, ...] = ()
+    fastest: tuple[FastestFinding, ...] = ()
 
 
 def find(table: ResultTable) -> Findings:
@@ -49,4 +51,5 @@ def find_in(table: ResultTable, every: Sequence[Series]) -> Findings:
         crossovers=tuple(find_crossovers(series)),
         counters=tuple(finding for member in series for finding in find_uncounted(member)),
         max_lengths=tuple(finding for finding in max_lengths if finding is not None),
+        fastest=tuple(find_fastest(series)),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from attnprof.analysis.series import Series
 from attnprof.core.records import REFERENCE
-from attnprof.core.result_table import ResultTable
+from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.verdict import MOST_ROUNDS, Verdict
 from attnprof.core.workload import Workload
 
@@ -88,3 +88,19 @@ def _seconds_needed(verdict: Verdict, round_ns: int) -> int | None:
     seconds = math.ceil(verdict.rounds_needed * round_ns / 1e9)
     step = 10 ** max(0, len(str(seconds)) - 2)
     return math.ceil(seconds / step) * step
+
+
+def find_discordant(series: Series, reference: Series) -> list[Row]:
+    """Rows whose median time says faster where the paired rounds say slower, or the reverse.
+
+    Medians of drifting times may; the ratios of paired rounds are what verdicts are based on.
+    """
+    kernel = reference.rows[0].kernel
+    times = {row.workload: row.integer("time_ns") for row in reference.rows}
+    discordant: list[Row] = []
+    for row in series.rows:
+        time, beside = row.integer("time_ns"), times.get(row.workload.densified())
+        speed = row.speed_against(kernel)
+        if time and beside and speed and (beside - time) * (speed.median - 1) < 0:
+            discordant.append(row)
+    return discordant
