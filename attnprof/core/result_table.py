@@ -295,21 +295,19 @@ class ResultTable:
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
-        """A JSON object with `schema`, `environment` and `rows`.
+        """A JSON object with `schema`, `environment`, `rows` and all that a report needs.
 
         A row has the names of the CSV's columns as keys, and null if there is no value. With a
         verdict it also has `speedup_low`, `speedup_high` and `verdict`; with a predicted time,
-        `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`.
+        `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`. What has no
+        column is in `layers`, `scope`, `quantities` and `notes`.
 
         Args:
             environment: processor, versions and settings of the run; that of the table if None.
         """
-        document = {
-            "schema": 1,
-            "environment": self.environment if environment is None else environment,
-            "rows": [row.cells() | row.verdict_fields() | row.predicted() for row in self.rows],
-        }
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        from attnprof.core.results_json import to_json
+
+        return to_json(self, self.environment if environment is None else environment)
 
     def to_json_lines(self) -> str:
         """JSON lines: one record per line, with the keys of `record_line`."""
