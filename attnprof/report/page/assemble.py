@@ -35,6 +35,9 @@ from attnprof.report.summary import describe_findings
 
 _CHARTS = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
 
+_WIDTH = 160
+"""Characters of a line of the page; wider tables scroll."""
+
 
 def assemble(runs: Sequence[Run]) -> Page:
     """All that a page says about runs.
@@ -63,7 +66,7 @@ def assemble(runs: Sequence[Run]) -> Page:
 
 def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
     table = run.table
-    overview = overview_of(table)
+    overview = overview_of(table, _WIDTH)
     series = [member for member in series_of(table) if member.is_supported]
     sentences = dict(describe_findings(findings.find(table)))
     return RunContent(

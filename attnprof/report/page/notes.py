@@ -11,6 +11,8 @@ from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
 from attnprof.report.page.content import Cell, Heading, Table
 
+_Note = tuple[str, str]
+
 _HEADINGS = (
     Heading("kernel", "left"),
     Heading("tokens", "left"),
@@ -20,27 +22,44 @@ _HEADINGS = (
 
 
 def note_table(table: ResultTable, markers: Mapping[str, Markup]) -> Table | None:
-    """Rows with a note, lengths with the same note together; None without any.
+    """Rows with a note; kernels and lengths that have the same one together; None without any.
 
     Args:
         table: of one run.
         markers: by kernel.
     """
     label_of = labels(table)
-    rows_of: dict[tuple[str, str, str], list[Row]] = {}
+    lengths_of: dict[tuple[str, _Note], list[str]] = {}
+    kernel_of: dict[str, str] = {}
     for row in table.rows:
-        note = "; ".join(dict.fromkeys([*row.details, row.prediction])).rstrip("; ")
-        if note or row.status != "ok":
-            rows_of.setdefault((label_of(row), row.status, note), []).append(row)
-    if not rows_of:
-        return None
+        label, note = label_of(row), _note_of(row)
+        kernel_of[label] = row.kernel
+        if any(note):
+            lengths_of.setdefault((label, note), []).append(format_count(row.workload.seq_len))
+    labels_of: dict[tuple[_Note, str], list[str]] = {}
+    for (label, note), lengths in lengths_of.items():
+        labels_of.setdefault((note, ", ".join(lengths)), []).append(label)
     rows = tuple(
         (
-            Cell(label, marker=markers[rows[0].kernel]),
-            Cell(", ".join(format_count(row.workload.seq_len) for row in rows)),
-            Cell(status),
-            Cell(note),
+            _subject(names, kernel_of, markers),
+            Cell(lengths),
+            Cell(status or "ok"),
+            Cell(reason),
         )
-        for (label, status, note), rows in rows_of.items()
+        for ((status, reason), lengths), names in labels_of.items()
     )
-    return Table("Notes on rows", _HEADINGS, rows)
+    return Table("Notes on rows", _HEADINGS, rows) if rows else None
+
+
+def _note_of(row: Row) -> _Note:
+    """The status unless it is `ok`, and the reason."""
+    reason = "; ".join(dict.fromkeys(part for part in (*row.details, row.prediction) if part))
+    return ("" if row.status == "ok" else row.status), reason
+
+
+def _subject(
+    names: list[str], kernel_of: Mapping[str, str], markers: Mapping[str, Markup]
+) -> Cell:
+    if len(names) == 1:
+        return Cell(names[0], marker=markers[kernel_of[names[0]]])
+    return Cell("all" if len(names) == len(kernel_of) else ", ".join(names))
