@@ -28,7 +28,6 @@ from attnprof.report.page.formulas import term_tables
 from attnprof.report.page.markers import markers_of
 from attnprof.report.page.notes import note_table
 from attnprof.report.page.patterns import pattern_figures
-from attnprof.report.page.points import point_texts
 from attnprof.report.page.result_rows import result_table
 from attnprof.report.run import Run
 from attnprof.report.summary import describe_findings
@@ -59,7 +58,6 @@ def assemble(runs: Sequence[Run]) -> Page:
         patterns=tuple(pattern_figures(series)),
         terms=tuple(term_tables(series)),
         results=result_table(runs, markers),
-        point_texts=point_texts(runs),
         downloads=tuple(_downloads(runs)),
     )
 

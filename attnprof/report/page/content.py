@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -154,7 +153,6 @@ class Page:
         patterns: who attends to whom, with the blocks that kernels compute.
         terms: the cost formulas with the numbers put in.
         results: all rows of all runs.
-        point_texts: what a point of a chart shows, by `run|kernel|quantity|length`.
         downloads: the data as files.
     """
 
@@ -166,7 +164,6 @@ class Page:
     patterns: tuple[Figure, ...]
     terms: tuple[Table, ...]
     results: Table
-    point_texts: Mapping[str, str]
     downloads: tuple[Download, ...]
 
     @property

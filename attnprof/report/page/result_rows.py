@@ -31,7 +31,7 @@ _FORMS: Mapping[str, Callable[[int], str]] = {
 }
 """How values are formatted, by their unit."""
 
-NAMES = {
+_NAMES = {
     "useful_macs": "useful MACs",
     "executed_macs": "executed MACs",
     "ptflops_pytorch_macs": "ptflops counts",
@@ -90,13 +90,6 @@ def result_table(runs: Sequence[Run], markers: Mapping[str, Markup]) -> Table:
     return Table("All results", tuple(headings), tuple(rows))
 
 
-def format_quantity(quantity: str, value: int) -> str:
-    """A value of a quantity for people: `142 ms`, `74.2 MiB`, `13.02 G`."""
-    if quantity == PREDICTED_TIME:
-        return f"≈ {format_long_duration(value)}"
-    return _FORMS[COLUMN_UNITS[quantity]](value)
-
-
 def _columns() -> list[_Column]:
     return [
         _Column(Heading("tokens"), _tokens),
@@ -119,9 +112,15 @@ def _columns() -> list[_Column]:
 def _quantity(name: str) -> _Column:
     def cell(row: Row) -> Cell:
         value = row.integer(name)
-        return Cell(EMPTY) if value is None else Cell(format_quantity(name, value), value)
+        return Cell(EMPTY) if value is None else Cell(_format_quantity(name, value), value)
 
-    return _Column(Heading(NAMES[name], hint=_HINTS.get(name, "")), cell)
+    return _Column(Heading(_NAMES[name], hint=_HINTS.get(name, "")), cell)
+
+
+def _format_quantity(quantity: str, value: int) -> str:
+    if quantity == PREDICTED_TIME:
+        return f"≈ {format_long_duration(value)}"
+    return _FORMS[COLUMN_UNITS[quantity]](value)
 
 
 def _tokens(row: Row) -> Cell:

@@ -4,6 +4,7 @@ const content = JSON.parse(document.getElementById("content").textContent);
 const tooltip = document.getElementById("tooltip");
 const REACH_PX = 40;
 const GAP_PX = 12;
+const texts = new Map();
 let shownPoint = null;
 
 for (const control of document.querySelectorAll(".control")) control.hidden = false;
@@ -47,14 +48,11 @@ for (const button of chartButtons) {
   button.addEventListener("click", () => showChart(button.dataset.shows));
 }
 
-function textOf(point) {
-  const { run = "", kernel, quantity, seqLen, text } = point.dataset;
-  return text ?? content.points[`${run}|${kernel}|${quantity}|${seqLen}`] ?? point.dataset.value;
-}
-
-function titleOf(point) {
-  const { run, kernel } = point.dataset;
-  return run ? `${kernel}, ${run}` : kernel;
+/* The text is that of the point's <title>, which the browser would show a second time. */
+function takeText(point) {
+  const title = point.querySelector("title");
+  texts.set(point, title.textContent);
+  title.remove();
 }
 
 function centreOf(point) {
@@ -63,13 +61,10 @@ function centreOf(point) {
 }
 
 function showTooltip(point) {
-  const title = document.createElement("b");
-  title.textContent = titleOf(point);
-  tooltip.replaceChildren(title, textOf(point));
+  tooltip.textContent = texts.get(point);
   tooltip.hidden = false;
   shownPoint = point;
   placeTooltip();
-  dimOthers(point);
 }
 
 function placeTooltip() {
@@ -85,14 +80,6 @@ function placeTooltip() {
 function hideTooltip() {
   tooltip.hidden = true;
   shownPoint = null;
-  for (const dimmed of document.querySelectorAll(".is-dimmed")) dimmed.classList.remove("is-dimmed");
-}
-
-function dimOthers(point) {
-  const { kernel } = point.dataset;
-  for (const drawn of point.ownerSVGElement.querySelectorAll("[data-kernel]")) {
-    drawn.classList.toggle("is-dimmed", drawn.dataset.kernel !== kernel);
-  }
 }
 
 function nearest(points, x, y) {
@@ -111,7 +98,7 @@ function neighbour(points, point, key) {
   const isForward = key === "ArrowRight" || key === "ArrowUp";
   const same = (other) =>
     along
-      ? titleOf(other) === titleOf(point)
+      ? other.dataset.kernel === point.dataset.kernel
       : other.dataset.seqLen === point.dataset.seqLen;
   const position = (other) => (along ? centreOf(other)[0] : -centreOf(other)[1]);
   const ordered = points.filter(same).sort((a, b) => position(a) - position(b));
@@ -119,13 +106,14 @@ function neighbour(points, point, key) {
 }
 
 function connectPanel(svg) {
-  const points = [...svg.querySelectorAll("[data-value]")];
+  const points = [...svg.querySelectorAll("[data-kernel]")];
   if (!points.length) return;
   svg.setAttribute("role", "group");
   svg.setAttribute("aria-describedby", "chart-help");
   for (const point of points) {
     point.setAttribute("role", "img");
-    point.setAttribute("aria-label", `${titleOf(point)}: ${textOf(point)}`);
+    takeText(point);
+    point.setAttribute("aria-label", texts.get(point));
     point.setAttribute("tabindex", point === points[0] ? "0" : "-1");
     point.addEventListener("focus", () => showTooltip(point));
     point.addEventListener("blur", hideTooltip);
@@ -141,7 +129,8 @@ function connectPanel(svg) {
     });
   }
   const follow = (event) => {
-    const point = nearest(points, event.clientX, event.clientY);
+    const point =
+      event.target.closest("[data-kernel]") ?? nearest(points, event.clientX, event.clientY);
     if (point) showTooltip(point);
     else hideTooltip();
   };
