@@ -38,7 +38,7 @@ def counter_table(series: Iterable[Series], markers: Mapping[str, Markup]) -> Ta
         Heading("tokens"),
         Heading("executed"),
         *(_COUNTERS[name] for name in counters),
-        Heading("ptflops does not count", "prose"),
+        Heading("ptflops does not count", "left"),
     )
     rows = tuple(
         (
@@ -74,9 +74,8 @@ def _count(row: Row, counter: str) -> Cell:
 
 
 def _missed(series: Series, row: Row) -> str:
+    """The operation, where ptflops counts less than is executed and the operation is known."""
     counted, executed = row.integer("ptflops_pytorch_macs"), row.integer("executed_macs")
-    if counted is None or executed is None or counted >= executed:
+    if counted is None or executed is None or counted >= executed or series.is_custom:
         return EMPTY
-    missing = format_macs(executed - counted)
-    operator = "" if series.is_custom else series.kernel.ptflops_misses
-    return f"{operator}: {missing}" if operator else missing
+    return series.kernel.ptflops_misses or EMPTY
