@@ -19,6 +19,10 @@ _NUMBER = re.compile(r"-\d")
 """Start of a negative number, which is a value for its option to reject by name."""
 
 
+_OPEN = "attnprof.open_option"
+"""Key, in a context's `meta`, of the option that the word at the cursor belongs to."""
+
+
 class VariadicCommand(PlainCommand):
     """A command whose list options take any number of values."""
 
@@ -29,9 +33,29 @@ class VariadicCommand(PlainCommand):
             UsageError: for a list option without a value.
         """
         lists = _options(self.params, lambda option: option.multiple)
+        if ctx.resilient_parsing:  # a shell completes the word after these
+            ctx.meta[_OPEN] = _open_option(args, lists)
+            return super().parse_args(ctx, args)
         singles = _options(self.params, lambda option: not (option.multiple or option.is_flag))
         _check_values(args, singles, _options(self.params, lambda option: True))
         return super().parse_args(ctx, list(_repeated(args, lists)))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete another value of an option, or else the name of one."""
+        for parameter in self.params:
+            if ctx.meta[_OPEN] in parameter.opts and not incomplete.startswith("-"):
+                return parameter.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete or "--")
+
+
+def _open_option(args: Sequence[str], lists: Collection[str]) -> str:
+    """The option that takes the next word, a list or one before `=`; empty if none does."""
+    for word in reversed(args):
+        if not _is_value(word):
+            option = word.partition("=")[0]
+            # bash passes `--dtype=b` as three words.
+            return option if option in lists or args[-1] == "=" else ""
+    return ""
 
 
 def _options(parameters: Sequence[Any], is_wanted: Callable[[Any], bool]) -> set[str]:
