@@ -64,7 +64,7 @@ def compare(
 
     with graceful_shutdown() as shutdown:
         try:
-            request = prepare_compare(options.passed_options(ctx))
+            request = prepare_compare(options.passed_options(ctx), options.typed_command(ctx))
         except KeyboardInterrupt:
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
@@ -75,8 +75,8 @@ def compare(
 
 def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: bool) -> None:
     """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress, show_details, show_overview
-    from attnprof.report.columns import COMPARE_COLUMNS
+    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.results import show_table
 
     try:
         with progress() as observe:
@@ -87,9 +87,7 @@ def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: b
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
     if not request.outputs.takes_stdout:
-        show_overview(request.table)
-        if has_details and request.table.rows:
-            show_details(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_table(request.table, has_details=has_details)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

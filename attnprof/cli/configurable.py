@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from attnprof.cli.options import TYPED
 from attnprof.cli.plain_options import parameter_of
 from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
 from attnprof.cli.variadic import VariadicCommand
@@ -24,6 +25,7 @@ class ConfigurableCommand(VariadicCommand):
         Raises:
             SettingError: for a setting that cannot be used, unless help is asked for.
         """
+        ctx.meta[TYPED] = tuple(args)
         ctx.meta[_SETTINGS] = {}
         if not ctx.resilient_parsing:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -9,6 +10,9 @@ import typer
 
 from attnprof.cli import completion
 from attnprof.cli.plain_options import with_default
+
+TYPED = "attnprof.typed"
+"""Key, in a context's `meta`, of the words after the command."""
 
 _INTEGER = "<int>"
 _NUMBER = "<float>"
@@ -407,3 +411,8 @@ Resume = Annotated[
 def passed_options(ctx: typer.Context) -> Any:
     """The options that were passed, by their Python names."""
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+
+
+def typed_command(ctx: typer.Context) -> str:
+    """The command line as it was typed, quoted for a shell."""
+    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[TYPED]])
