@@ -205,6 +205,32 @@ def test_several_runs_are_named() -> None:
     assert len(page.by_id("rows").all("tr")) == 1 + 2 * len(timed_table().rows)
 
 
+def test_several_runs_are_compared_side_by_side() -> None:
+    faster = timed_table()
+    for row in list(faster.rows):
+        time_ns = row.integer("time_ns")
+        faster.add(Record(row.kernel, row.workload, "time_ns", (time_ns or 0) // 2))
+    page = page_of(Run("laptop", timed_table()), Run("server", faster))
+    (times,) = (
+        table
+        for table in page.by_id("comparison").all("table")
+        if table.all("caption")[0].text == "time"
+    )
+    assert [heading.text for heading in times.all("thead")[0].all("th")] == [
+        "kernel",
+        "tokens",
+        "laptop",
+        "server",
+    ]
+    (row,) = (
+        row
+        for row in times.all("tr")
+        if row.text.startswith("bert-sdpa") and row.all("td")[0].text == "4,096"
+    )
+    assert row.all("td")[1].text == "422 ms"
+    assert row.all("td")[2].text.startswith("211 ms")
+
+
 def test_estimates_have_a_page_without_a_machine() -> None:
     page = page_of(Run("", attnprof.estimate(len=["512", "1M"], kernel="bert-sdpa")))
     assert "Nothing was measured" in page.by_id("machine").text

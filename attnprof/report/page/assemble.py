@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
 from attnprof.analysis import findings
-from attnprof.analysis.series import series_of
+from attnprof.analysis.series import Series, series_of
 from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
 from attnprof.report.overview import overview_of
@@ -15,6 +15,7 @@ from attnprof.report.overview.model import OverviewTable
 from attnprof.report.page.content import (
     Cell,
     ChartSet,
+    Comparison,
     Download,
     Figure,
     Heading,
@@ -23,13 +24,14 @@ from attnprof.report.page.content import (
     Table,
 )
 from attnprof.report.page.counters import counter_table
-from attnprof.report.page.environment import environment_facts
+from attnprof.report.page.facts import facts_of
 from attnprof.report.page.formulas import term_tables
 from attnprof.report.page.markers import markers_of
 from attnprof.report.page.notes import note_table
 from attnprof.report.page.patterns import pattern_figures
 from attnprof.report.page.result_rows import result_table
 from attnprof.report.run import Run
+from attnprof.report.side_by_side import side_by_side
 from attnprof.report.summary import describe_findings
 
 _CHARTS = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
@@ -44,15 +46,17 @@ def assemble(runs: Sequence[Run]) -> Page:
     Args:
         runs: one or several; several need names.
     """
-    markers = markers_of(row.kernel for run in runs for row in run.table.rows)
+    every_row = ResultTable(record for run in runs for record in run.table.records)
+    series = [member for member in series_of(every_row) if member.is_supported]
+    markers = markers_of(row.kernel for row in every_row.rows)
     contents = tuple(_run_content(run, markers) for run in runs)
-    subjects = list(dict.fromkeys(content.overview.heading for content in contents))
-    settings = list(dict.fromkeys(content.overview.setting for content in contents))
-    series = [member for run in runs for member in series_of(run.table) if member.is_supported]
+    subjects = dict.fromkeys(content.overview.heading for content in contents)
+    settings = {content.overview.setting for content in contents}
     return Page(
         title=" and ".join(subjects),
-        setting=settings[0] if len(settings) == 1 else "",
+        setting=settings.pop() if len(settings) == 1 else "",
         legend=tuple(Cell(name, marker=marker) for name, marker in markers.items()),
+        comparison=_comparison(runs, series, markers) if len(runs) > 1 else None,
         runs=contents,
         charts=tuple(_chart_sets(runs)),
         patterns=tuple(pattern_figures(series)),
@@ -60,6 +64,14 @@ def assemble(runs: Sequence[Run]) -> Page:
         results=result_table(runs, markers),
         downloads=tuple(_downloads(runs)),
     )
+
+
+def _comparison(
+    runs: Sequence[Run], series: Sequence[Series], markers: Mapping[str, Markup]
+) -> Comparison:
+    compared = side_by_side(runs)
+    tables = (_overview_table(table, series, markers) for table in compared.tables)
+    return Comparison(tuple(tables), compared.legend)
 
 
 def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
@@ -70,7 +82,9 @@ def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
     return RunContent(
         name=run.name,
         overview=overview,
-        overview_tables=tuple(_overview_table(part, table, markers) for part in overview.tables),
+        overview_tables=tuple(
+            _overview_table(part, series_of(table), markers) for part in overview.tables
+        ),
         counters=counter_table(series, markers),
         counting=tuple(sentences.get("ptflops coverage", ())),
         growth=tuple(sentences.get("Growth of executed MACs", ())),
@@ -83,16 +97,16 @@ def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
         ),
         max_lengths=tuple(sentences.get("Maximum length in available memory", ())),
         notes=note_table(table, markers),
-        environment=tuple(environment_facts(table.environment)),
+        facts=tuple(facts_of(table)),
         command=table.command,
     )
 
 
 def _overview_table(
-    part: OverviewTable, table: ResultTable, markers: Mapping[str, Markup]
+    part: OverviewTable, series: Iterable[Series], markers: Mapping[str, Markup]
 ) -> Table:
     """A table of the overview with the markers of its kernels; the best cells are marked."""
-    kernel_of = {member.label: member.rows[0].kernel for member in series_of(table)}
+    kernel_of = {member.label: member.rows[0].kernel for member in series}
     best = part.best or (frozenset[int](),) * len(part.rows)
     rows = tuple(
         (

@@ -107,7 +107,7 @@ class RunContent:
         speed: verdicts on speed, in sentences.
         max_lengths: the longest lengths that fit, in sentences.
         notes: why rows are missing values or are uncertain; None without any.
-        environment: the machine and its software.
+        facts: about the machine and its software; empty where nothing was measured.
         command: what was run; empty if unknown.
     """
 
@@ -121,8 +121,21 @@ class RunContent:
     speed: tuple[str, ...]
     max_lengths: tuple[str, ...]
     notes: Table | None
-    environment: tuple[Fact, ...]
+    facts: tuple[Fact, ...]
     command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several runs side by side.
+
+    Attributes:
+        tables: a cost each, with a column for each run.
+        legend: what ratios and marks mean.
+    """
+
+    tables: tuple[Table, ...]
+    legend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,7 @@ class Page:
         title: of the page and its window.
         setting: the line below the title.
         legend: the marker and name of each kernel.
+        comparison: costs of several runs side by side; None for one.
         runs: one or several.
         charts: of all runs.
         patterns: who attends to whom, with the blocks that kernels compute.
@@ -159,6 +173,7 @@ class Page:
     title: str
     setting: str
     legend: tuple[Cell, ...]
+    comparison: Comparison | None
     runs: tuple[RunContent, ...]
     charts: tuple[ChartSet, ...]
     patterns: tuple[Figure, ...]

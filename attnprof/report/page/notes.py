@@ -57,9 +57,7 @@ def _note_of(row: Row) -> _Note:
     return ("" if row.status == "ok" else row.status), reason
 
 
-def _subject(
-    names: list[str], kernel_of: Mapping[str, str], markers: Mapping[str, Markup]
-) -> Cell:
+def _subject(names: list[str], kernel_of: Mapping[str, str], markers: Mapping[str, Markup]) -> Cell:
     if len(names) == 1:
         return Cell(names[0], marker=markers[kernel_of[names[0]]])
     return Cell("all" if len(names) == len(kernel_of) else ", ".join(names))

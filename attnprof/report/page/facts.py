@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import cast
 
+from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_bytes
 from attnprof.report.page.content import Fact
 
@@ -25,17 +26,21 @@ _NAMES = {
 """Keys of an environment, in the order of the page."""
 
 
-def environment_facts(environment: Mapping[str, Any] | None) -> Iterator[Fact]:
-    """The machine, its software and the versions of packages; nothing where nothing was measured.
-
-    Args:
-        environment: `ResultTable.environment`.
-    """
-    if environment is None:
+def facts_of(table: ResultTable) -> Iterator[Fact]:
+    """The machine, its software and when the run ended; nothing where nothing was measured."""
+    known = table.environment
+    if known is None:
         return
     for key, name in _NAMES.items():
-        value = environment.get(key)
+        value = known.get(key)
         if value is not None:
-            yield Fact(name, format_bytes(value) if key == "memory_bytes" else str(value))
-    for package, version in environment.get("packages", {}).items():
+            yield Fact(name, _text(value, key))
+    for package, version in cast("Mapping[str, str]", known.get("packages", {})).items():
         yield Fact(package, version)
+    if table.finished_at:
+        yield Fact("Finished", table.finished_at.replace("T", " "))
+
+
+def _text(value: object, key: str) -> str:
+    is_bytes = key == "memory_bytes" and isinstance(value, int)
+    return format_bytes(value) if is_bytes else str(value)
