@@ -95,8 +95,12 @@ def _saved(table: ResultTable, name: str) -> SavedKernel | None:
     return None if costs is None else saved_kernel(name, costs)
 
 
-def labels(table: ResultTable) -> Callable[[Row], str]:
+def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
     """A function that names a row by its kernel and by what of the pattern differs among its rows.
+
+    Args:
+        table: its rows are named.
+        without: a part that names leave out, such as `window`.
 
     Returns:
         From a row of the table to a label such as `longformer-hf w=64`.
@@ -111,7 +115,7 @@ def labels(table: ResultTable) -> Callable[[Row], str]:
         differing = [
             f"{name}{read(row.workload)}"
             for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
-            if len(known) > 1
+            if len(known) > 1 and name != without
         ]
         # The windows of a stack already show how many layers there are.
         if len(differing) > 1 and differing[-1].startswith("layers"):

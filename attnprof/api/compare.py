@@ -191,7 +191,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs[ResultTable].read(options, table_renderers())
+    outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )

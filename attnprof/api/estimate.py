@@ -82,7 +82,7 @@ def prepare_estimate(options: EstimateOptions, command: str = "") -> EstimateReq
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs[ResultTable].read(options, table_renderers())
+    outputs = Outputs[ResultTable].read(options, table_renderers(options))
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
         return EstimateRequest(cases, outputs, stored, command, stack=stack.pop_all())

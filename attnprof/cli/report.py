@@ -62,7 +62,7 @@ def report(
         "svg": svg,
         "html": html,
     }
-    outputs = Outputs.read(paths, renderers())
+    outputs = Outputs.read(paths, renderers({"png": png, "svg": svg, "chart": chart}))
     runs = read_runs(results, name or ())
     _, exit_code = run_and_save(lambda: outputs.save(runs))
     if not outputs.takes_stdout:

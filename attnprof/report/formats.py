@@ -5,14 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypedDict
 
 from attnprof.core.result_table import ResultTable
+from attnprof.report.image_forms import ImageForm, read_chart, read_image_form
 from attnprof.report.outputs import Format, Renderer
 from attnprof.report.run import Run
 
 
-def renderers() -> Mapping[Format, Renderer[Sequence[Run]]]:
-    """The renderer of each format, from one or several runs."""
+class PictureOptions(TypedDict, total=False):
+    """The options that decide what pictures are."""
+
+    png: str | None
+    svg: str | None
+    chart: str | None
+
+
+def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]]]:
+    """The renderer of each format, from one or several runs.
+
+    Args:
+        options: paths of pictures, by whose suffixes their formats go, and what charts show.
+
+    Raises:
+        UsageError: for a suffix or a chart that is unknown.
+    """
+    chart = read_chart(options.get("chart"))
+    png_form = read_image_form("png", options.get("png"))
+    svg_form = read_image_form("svg", options.get("svg"))
 
     def csv(runs: Sequence[Run]) -> str:
         from attnprof.report.runs_csv import render_csv
@@ -28,25 +49,31 @@ def renderers() -> Mapping[Format, Renderer[Sequence[Run]]]:
 
         return render_runs_markdown(runs)
 
-    def png(runs: Sequence[Run]) -> bytes:
-        (run,) = runs
+    def picture(runs: Sequence[Run], form: ImageForm) -> bytes:
         with _without_warnings_of("matplotlib"):
-            from attnprof.report.chart import render_png
+            from attnprof.report.charts import render_chart
 
-            return render_png(run.table)
+            return render_chart(runs, form, chart)
 
     def html(runs: Sequence[Run]) -> str:
-        from attnprof.report.page import render_page
-
         with _without_warnings_of("matplotlib"):
+            from attnprof.report.page import render_page
+
             return render_page(runs)
 
-    return {"csv": csv, "json": json, "markdown": markdown, "png": png, "html": html}
+    return {
+        "csv": csv,
+        "json": json,
+        "markdown": markdown,
+        "png": partial(picture, form=png_form),
+        "svg": partial(picture, form=svg_form),
+        "html": html,
+    }
 
 
-def table_renderers() -> Mapping[Format, Renderer[ResultTable]]:
-    """The renderer of each format, from the table of one run."""
-    return {form: _of_table(render) for form, render in renderers().items()}
+def table_renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]:
+    """The renderer of each format, from the table of one run; arguments as for `renderers`."""
+    return {form: _of_table(render) for form, render in renderers(options).items()}
 
 
 def _of_table(render: Renderer[Sequence[Run]]) -> Renderer[ResultTable]:
