@@ -12,7 +12,7 @@ from attnprof.cli.saving import run_and_save
 Results = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="RESULTS...",
+        metavar="RESULTS",
         help="Files that compare or estimate wrote with --json; the .jsonl of an interrupted run.",
         show_default=False,
     ),
@@ -20,12 +20,12 @@ Results = Annotated[
 
 Name = Annotated[
     list[str] | None,
-    typer.Option(
+    options.option(
         "--name",
-        metavar="NAME...",
-        help="Names of several runs, in the order of their files. "
-        "[dim]default: what tells them apart[/]",
-        rich_help_panel="Output",
+        "NAME...",
+        options.OUTPUT,
+        "Names of several runs, in the order of their files.",
+        default="what tells them apart",
     ),
 ]
 
@@ -54,7 +54,7 @@ def report(
     from attnprof.report.saved import read_runs
 
     if not results:
-        raise UsageError("results", "", "name one or more files, such as costs.json")
+        raise UsageError("results", "RESULTS", "name one or more files, such as costs.json")
     paths: OutputOptions = {
         "csv": csv,
         "markdown": markdown,

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
 from attnprof.core.result_table import ResultTable
+from attnprof.core.workload import Workload
 
 _UNKNOWN_MACHINE = "unknown machine"
+_SHAPE: tuple[Callable[[Workload], str], ...] = (
+    lambda workload: workload.dtype,
+    lambda workload: workload.mode,
+    lambda workload: f"batch {workload.batch_size}",
+    lambda workload: f"hidden {workload.hidden_size}",
+)
+
 ESTIMATE = "estimate"
 """Where nothing was measured."""
 
@@ -52,16 +60,11 @@ def names_of(tables: Sequence[ResultTable], paths: Sequence[str]) -> list[str]:
             names = longer
         if len(set(names)) == len(names) and all(names):
             return names
-    stems = [Path(path).stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else _numbered(paths)
-
-
-def _numbered(paths: Sequence[str]) -> list[str]:
-    """The paths; one that is there several times gets numbers."""
-    return [
-        f"{path} ({paths[: index + 1].count(path)})" if paths.count(path) > 1 else path
-        for index, path in enumerate(paths)
-    ]
+    for form in (lambda path: path.stem, lambda path: path.name, str):
+        names = [form(Path(path)) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({names[: index + 1].count(name)})" for index, name in enumerate(names)]
 
 
 def _facts(tables: Sequence[ResultTable]) -> Iterator[list[str]]:
@@ -73,12 +76,7 @@ def _facts(tables: Sequence[ResultTable]) -> Iterator[list[str]]:
         for table in tables
     ]
     yield [_threads(table) for table in tables]
-    for read in (
-        lambda workload: workload.dtype,
-        lambda workload: workload.mode,
-        lambda workload: f"batch {workload.batch_size}",
-        lambda workload: f"hidden {workload.hidden_size}",
-    ):
+    for read in _SHAPE:
         yield [
             " and ".join(dict.fromkeys(read(row.workload) for row in table.rows))
             for table in tables
