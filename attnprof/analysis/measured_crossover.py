@@ -1,7 +1,7 @@
-"""The length from which one kernel stays faster or slower than another, as far as that was measured.
+"""The length from which one kernel stays faster or slower than another, as far as measured.
 
-Only verdicts decide: a length whose ratio is undecided, or whose verdict was withheld, is on neither
-side, and no crossover is interpolated across it.
+Only verdicts decide: a length whose ratio is undecided, or whose verdict was withheld, is on
+neither side, and no crossover is interpolated across it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def _interpolated(
     before: MeasuredRatio | None,
     after: MeasuredRatio | None,
 ) -> MeasuredCrossover:
-    assert before is not None and after is not None, "both are decided"
+    assert before is not None  # both lengths are decided
+    assert after is not None
 
     def crossed(start: float, end: float) -> float:
         """The length at which the line through two ratios is 1; they are on its two sides."""
@@ -107,6 +108,4 @@ def _interpolated(
         return before.seq_len * (after.seq_len / before.seq_len) ** part
 
     low, high = sorted((crossed(before.low, after.low), crossed(before.high, after.high)))
-    return MeasuredCrossover(
-        crossover, lengths, crossed(before.median, after.median), low, high
-    )
+    return MeasuredCrossover(crossover, lengths, crossed(before.median, after.median), low, high)

@@ -8,7 +8,7 @@ from attnprof.analysis.crossover import Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.core.units import format_about, format_count, format_ratio
-from attnprof.report.phrases import join_words
+from attnprof.report.phrases import join_lengths
 
 _COMPARISONS: dict[Side, dict[Resource, str]] = {
     "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "faster"},
@@ -56,28 +56,50 @@ def _in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
         bracket = f"between {format_count(before)} and {format_count(finding.crossover.first)}"
         text = f"{_comparison(finding)} from somewhere {bracket} tokens ({_ratio(finding)})"
     else:
-        first, speed = finding.crossover.first, _ratio(finding)
-        longer = "" if first == finding.longest else " and longer"
-        speed = speed if longer else format_ratio(1 / finding.ratio)
-        text = f"{_comparison(finding)} at {format_count(first)}{longer} ({speed})"
+        text = f"{_comparison(finding)} at {_lengths_with(measured, side)} ({_ratio(finding)})"
     return ", ".join(part for part in (text, *_beside(finding, measured)) if part)
+
+
+def _lengths_with(measured: MeasuredCrossover, side: Side) -> str:
+    """The lengths whose verdict is that side."""
+    outcome = _COMPARISONS[side]["time"]
+    lengths = [timed.seq_len for timed in measured.lengths if timed.outcome == outcome]
+    return join_lengths(lengths, [timed.seq_len for timed in measured.lengths])
 
 
 def _beside(finding: CrossoverFinding, measured: MeasuredCrossover) -> list[str]:
     """The lengths that a crossover says nothing of: undecided, withheld, or once more like it."""
     crossover = finding.crossover
-    told = {"less": "slower", "more": "faster"}.get(crossover.side, "")
-    by_outcome: dict[str, list[str]] = {}
+    told = _told(measured)
+    by_outcome: dict[str, list[int]] = {}
     for timed in measured.lengths:
-        is_told = timed.seq_len >= crossover.first and crossover.side != "equal"
-        # The opposite side is told for the lengths up to the crossover, if there is one.
-        if not is_told and not (timed.outcome == told and crossover.before):
-            by_outcome.setdefault(timed.outcome, []).append(format_count(timed.seq_len))
-    words = {"faster": "faster", "slower": "slower", "undecided": "undecided"}
+        if timed.seq_len not in told:
+            by_outcome.setdefault(timed.outcome, []).append(timed.seq_len)
+    words = {_COMPARISONS[crossover.side]["time"]: f"also {_COMPARISONS[crossover.side]['time']}"}
+    words["withheld"] = "no verdict"
+    every = [timed.seq_len for timed in measured.lengths]
     return [
-        f"{words.get(outcome, 'verdict withheld')} at {join_words(lengths)}"
+        f"{words.get(outcome, outcome)} at {join_lengths(lengths, every)}"
         for outcome, lengths in by_outcome.items()
     ]
+
+
+def _told(measured: MeasuredCrossover) -> set[int]:
+    """The lengths whose verdict follows from the crossover alone."""
+    side, before, first = (
+        measured.crossover.side,
+        measured.crossover.before,
+        measured.crossover.first,
+    )
+    if side == "equal":
+        return set()
+    outcomes = {"less": ("faster", "slower"), "more": ("slower", "faster")}[side]
+    return {
+        timed.seq_len
+        for timed in measured.lengths
+        if (timed.outcome == outcomes[0] and (timed.seq_len >= first or not before))
+        or (timed.outcome == outcomes[1] and timed.seq_len <= before)
+    }
 
 
 def _interpolated(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:

@@ -1,4 +1,4 @@
-"""A report in Markdown: the setting, the table, the findings, the notes."""
+"""A report in Markdown: the answer first, everything else folded below it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
 from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS, Column, filled
 from attnprof.report.markdown_row import format_row
+from attnprof.report.overview import overview_of
+from attnprof.report.overview.model import OverviewTable
 from attnprof.report.run import Run
 from attnprof.report.setting import describe_setting, describe_subject
 from attnprof.report.summary import describe_findings, describe_notes
+
+_WIDTH = 120
+"""Characters of a table; pages are wider than terminals."""
 
 
 def render_runs_markdown(runs: Sequence[Run]) -> str:
@@ -29,11 +34,54 @@ def _render_of_kind(table: ResultTable) -> str:
 
 
 def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
-    """GitHub-flavoured Markdown with all columns that have a value."""
+    """GitHub-flavoured Markdown: the answer first, all columns and findings folded below it."""
+    if not table.rows:
+        return "no case was finished\n"
+    return "\n".join([*_overview_lines(table), "", *_details_lines(table, columns)]) + "\n"
+
+
+def _overview_lines(table: ResultTable) -> list[str]:
+    overview = overview_of(table, _WIDTH)
+    lines = [f"**{overview.heading}**", "", overview.setting, ""]
+    lines += [f"- {sentence}" for sentence in overview.verdict]
+    for part in overview.tables:
+        lines += ["", *_overview_table_lines(part)]
+    remarks = [line for line in (overview.undecided, overview.noise, *overview.notes) if line]
+    for remark in remarks:
+        lines += ["", _escaped(remark)]
+    return lines
+
+
+def _overview_table_lines(table: OverviewTable) -> list[str]:
+    best = table.best or (frozenset[int](),) * len(table.rows)
+    return [
+        format_row([table.heading, *table.columns]),
+        format_row(["---", *["---:"] * len(table.columns)]),
+        *(
+            format_row([_overview_cell(cell, index in marked) for index, cell in enumerate(row)])
+            for row, marked in zip(table.rows, best, strict=True)
+        ),
+    ]
+
+
+def _overview_cell(cell: str, is_best: bool) -> str:
+    text = _escaped(" ".join(cell.split()))
+    return f"**{text}**" if is_best else text
+
+
+def _escaped(text: str) -> str:
+    """A text whose marks are no Markdown: `~` strikes out, `*` is a list item."""
+    return text.replace("*", "\\*").replace("~", "\\~")
+
+
+def _details_lines(table: ResultTable, columns: Sequence[Column]) -> list[str]:
+    """What `--details` prints, folded."""
     label_of = labels(table)
     columns = filled(columns, table.rows)
     headings = ["tokens", "kernel", *(column.heading.replace("\n", " ") for column in columns)]
     lines = [
+        "<details><summary>All columns, growth, crossover lengths, notes</summary>",
+        "",
         f"{describe_subject(table)}: {describe_setting(table)}.",
         "",
         format_row(headings),
@@ -45,7 +93,7 @@ def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
     notes = describe_notes(table)
     if notes:
         lines += ["", "**Notes**", "", *(f"- {note}" for note in notes)]
-    return "\n".join(lines) + "\n"
+    return [*lines, "", "</details>"]
 
 
 def _cells(row: Row, label: str, columns: Sequence[Column]) -> list[str]:

@@ -117,7 +117,9 @@ def _shares_text(growth: Growth, seq_len: int) -> str:
         return ""
     if growth.law != "n²" and max(lesser) < _MIN_SHARE:
         return ""
-    terms = join_words([f"{format_share(float(share), 1)} {name}" for name, share in shares.items()])
+    terms = join_words(
+        [f"{format_share(float(share), 1)} {name}" for name, share in shares.items()]
+    )
     return f": {terms} at {format_count(seq_len)} tokens"
 
 

@@ -109,7 +109,7 @@ def test_an_unknown_command_suggests_a_similar_one() -> None:
 def test_compare_writes_every_format(tmp_path: Path) -> None:
     paths = {form: str(tmp_path / f"out.{form}") for form in ("csv", "json", "markdown", "png")}
     options = [word for form, path in paths.items() for word in (f"--{form}", path)]
-    done = attnprof("compare", *QUICK, "--len", "64", "128", *options)
+    done = attnprof("compare", *QUICK, "--len", "64", "128", "--details", *options)
     assert done.returncode == 0, done.stderr
     rows = rows_of(Path(paths["csv"]))
     document = json.loads(Path(paths["json"]).read_text())
@@ -143,14 +143,14 @@ def test_dash_writes_to_stdout_and_nothing_else_does(command: str, form: str) ->
     elif form == "json":
         assert len(json.loads(done.stdout)["rows"]) == 4
     elif form == "markdown":
-        assert done.stdout.startswith(b"Self-attention: ")
+        assert done.stdout.startswith(b"**Self-attention (")
     else:
         assert done.stdout.startswith(b"\x89PNG")
         assert done.stdout.endswith(b"IEND\xaeB`\x82")
 
 
 def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
-    done = attnprof("compare", *QUICK, *FEW, "--len", "64", COLUMNS="40")
+    done = attnprof("compare", *QUICK, *FEW, "--len", "64", "--details", COLUMNS="40")
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
     for heading in ("useful", "executed", "aten cov.", "operator", "predicted", "memory"):

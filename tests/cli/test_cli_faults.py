@@ -187,7 +187,7 @@ def test_every_character_of_the_package_has_a_transliteration() -> None:
 
 
 def test_an_ascii_terminal_gets_no_question_marks() -> None:
-    done = run("estimate", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = run("estimate", "--details", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
     assert "grows quadratically (n^2)" in done.stdout
     assert "?" not in done.stdout

@@ -1,4 +1,4 @@
-"""Which series is the fastest at each length, or executes the fewest MACs, and which are as good."""
+"""Which series is the fastest at each length, or executes the fewest MACs; ties included."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Contender:
 
     Attributes:
         label: the series.
-        score: the larger, the better: the speed relative to the reference, or the inverse of a time,
-            or the negative of MACs, which are exact.
+        score: the larger, the better: the speed relative to the reference, or the inverse of a
+            time, or the negative of MACs, which are exact.
     """
 
     label: str

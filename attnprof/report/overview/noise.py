@@ -55,9 +55,7 @@ def _cause(reason: str) -> str:
 
 
 def _widest(results: Results) -> str:
-    widths = [
-        (_half_width(row), name, row) for name, row in _rows(results) if not row.withheld
-    ]
+    widths = [(_half_width(row), name, row) for name, row in _rows(results) if not row.withheld]
     if not widths:
         return ""
     width, name, row = max(widths, key=lambda entry: entry[0])

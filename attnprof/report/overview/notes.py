@@ -64,7 +64,7 @@ def _below_useful(results: Results) -> Iterator[str]:
     shares = join_words(sorted({_overhead(row) for row in rows}))
     text = f"{BELOW_USEFUL} {shares} the useful MACs"
     if all(_absorbs(row) for row in rows):
-        text += ": few global tokens need no second key and value projection"
+        text += ": few global tokens need no second K and V projection"
     yield text
 
 

@@ -1,4 +1,4 @@
-"""From which lengths a sparse or custom kernel costs less than the reference, and who never does."""
+"""From which lengths a kernel costs less than the reference, and which never do."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def _most_promising(results: Results) -> str | None:
     """The best at the longest length, of the series that crossovers were found for."""
     reference = results.reference.label if results.reference else ""
     found = [
-        finding.label
-        for finding in results.findings.crossovers
-        if finding.reference == reference
+        finding.label for finding in results.findings.crossovers if finding.reference == reference
     ]
     fastest = results.fastest()
     ranked = [one.label for one in fastest[-1].contenders if one.label in found] if fastest else []

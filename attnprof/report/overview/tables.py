@@ -101,9 +101,7 @@ def _aligned(cells: Sequence[_Cell]) -> list[str]:
     costs = _with_marks_aligned([f"{cell.cost:>{cost_width}}" for cell in cells])
     if not ratio_width:
         return costs
-    return [
-        f"{cost} {cell.ratio:>{ratio_width}}" for cost, cell in zip(costs, cells, strict=True)
-    ]
+    return [f"{cost} {cell.ratio:>{ratio_width}}" for cost, cell in zip(costs, cells, strict=True)]
 
 
 def _time_cell(results: Results, row: Row | None) -> _Cell:
@@ -179,9 +177,7 @@ def table_at_longest(results: Results) -> OverviewTable:
 def _with_marks_aligned(cells: Sequence[str]) -> list[str]:
     """The cells with a space where others have a mark after their last digit."""
     is_marked = any(cell.endswith(BELOW_USEFUL) for cell in cells)
-    return [
-        f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells
-    ]
+    return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
 
 
 def _of(row: Row | None, show: Callable[[Row], str]) -> str:

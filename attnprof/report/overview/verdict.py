@@ -110,7 +110,7 @@ def _next_best(results: Results, finding: FastestFinding) -> str:
 
 
 def _speed_of_best(results: Results, finding: FastestFinding) -> str:
-    """The speeds of those that are too close to call, where there are two and one is the reference."""
+    """The speed of the other of two that are too close to call, where one is the reference."""
     if len(finding.best) != 2 or finding.reference not in finding.best:
         return ""
     (other,) = (
@@ -138,7 +138,9 @@ def _at_other_lengths(results: Results, findings: Sequence[FastestFinding]) -> s
     if more > 0:
         texts = [*texts[:_MOST_GROUPS], f"{more} more groups of lengths: --details"]
     text = "; ".join(texts)
-    return f"{text[:1].upper()}{text[1:]}." if text.startswith("at ") else f"{text}." if text else ""
+    return (
+        f"{text[:1].upper()}{text[1:]}." if text.startswith("at ") else f"{text}." if text else ""
+    )
 
 
 def _group_text(
@@ -164,7 +166,9 @@ def _row_of(results: Results, label: str, seq_len: int) -> Row | None:
 
 def _time_text(row: Row) -> str:
     time, predicted = row.integer("time_ns"), row.integer("predicted_time_ns")
-    return format_duration(time) if time is not None else f"≈ {format_long_duration(predicted or 0)}"
+    return (
+        format_duration(time) if time is not None else f"≈ {format_long_duration(predicted or 0)}"
+    )
 
 
 def _ratio(cost: int | None, reference: int | None) -> str:
