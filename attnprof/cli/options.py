@@ -71,17 +71,6 @@ Kernel = Annotated[
     list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
 ]
 AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]
-PatternKernel = Annotated[
-    list[str] | None,
-    option(
-        "--kernel",
-        "NAME...",
-        WORKLOAD,
-        "Built-in kernels, whose blocks are drawn over the pattern.",
-        default="none",
-        complete=completion.kernels,
-    ),
-]
 
 
 def _len(default: str) -> Any:
@@ -96,13 +85,10 @@ def _len(default: str) -> Any:
 
 Len = Annotated[list[str] | None, _len("512 1024 4096")]
 AuditLen = Annotated[list[str] | None, _len("512 1024")]
-PatternLen = Annotated[
-    list[str] | None,
-    option("--len", "N", WORKLOAD, "Length in tokens: 512, 4k or 1M.", default="4 windows"),
-]
 
 
-def _window(default: str) -> Any:
+def window(default: str) -> Any:
+    """The option --window."""
     return option(
         "--window",
         "W...",
@@ -113,8 +99,7 @@ def _window(default: str) -> Any:
     )
 
 
-Window = Annotated[list[str] | None, _window("512")]
-PatternWindow = Annotated[list[str] | None, _window("8; 128 with --kernel")]
+Window = Annotated[list[str] | None, window("512")]
 
 GlobalTokens = Annotated[
     list[str] | None,
@@ -195,7 +180,6 @@ def device(auto: str, panel: str | None = WORKLOAD) -> Any:
 
 
 Device = Annotated[str | None, device("CUDA if available")]
-PatternDevice = Annotated[str | None, device("cpu")]
 EstimateDevice = Annotated[str | None, device("cpu, or the device of --machine")]
 
 Mode = Annotated[
@@ -362,14 +346,6 @@ Png = Annotated[
     ),
 ]
 Svg = Annotated[str | None, path("--svg", "Write the chart as SVG.")]
-PatternPng = Annotated[
-    str | None,
-    path(
-        "--png",
-        "Write the picture as PNG; a path ending in .svg or .pdf gets that format; - is stdout.",
-    ),
-]
-PatternSvg = Annotated[str | None, path("--svg", "Write the picture as SVG.")]
 
 Chart = Annotated[
     str | None,

@@ -6,13 +6,14 @@ import io
 import logging
 from typing import Any, Literal
 
-from attnprof.report.pattern.drawing import INK, Boxes, Drawing, Words
+from attnprof.report.pattern.drawing import INK, Box, Boxes, Drawing, Words
 
 _INK = "#1F2328"
 _PIXELS_PER_INCH = 100
 _SHARPNESS = 2.0
 """Pixels of a PNG for each pixel of the drawing."""
 
+_DIGITS = 3
 _POINTS = 72 / _PIXELS_PER_INCH
 
 
@@ -32,7 +33,8 @@ def to_image(drawing: Drawing, form: Literal["png", "pdf"]) -> bytes:
         else:
             _add(axes, shape, order)
     image = io.BytesIO()
-    metadata = {"Title": drawing.title}
+    # Without the date, so that the same picture is the same file.
+    metadata = {"Title": drawing.title} | ({"CreationDate": None} if form == "pdf" else {})
     figure.savefig(image, format=form, dpi=_SHARPNESS * _PIXELS_PER_INCH, metadata=metadata)
     return image.getvalue()
 
@@ -51,6 +53,14 @@ def _write(axes: Any, words: Words, order: int) -> None:
     )
 
 
+def _corners(box: Box) -> list[tuple[float, float]]:
+    """The corners of a rectangle, rounded, so that neighbours have the same edge."""
+    x, y, width, height = box
+    left, right = round(x, _DIGITS), round(x + width, _DIGITS)
+    top, bottom = round(y, _DIGITS), round(y + height, _DIGITS)
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
 def _add(axes: Any, shape: Boxes, order: int) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
@@ -60,7 +70,7 @@ def _add(axes: Any, shape: Boxes, order: int) -> None:
 
     axes.add_collection(
         PolyCollection(
-            [((x, y), (x + w, y), (x + w, y + h), (x, y + h)) for x, y, w, h in shape.boxes],
+            [_corners(box) for box in shape.boxes],
             facecolors=colour(shape.fill, shape.opacity),
             edgecolors=colour(shape.stroke, 1.0),
             linewidths=shape.stroke_width * _POINTS if shape.stroke else 0,

@@ -29,7 +29,9 @@ _PIXELS_OF_CELL = 2.2
 
 _SMALLEST_OUTLINE = 5.0
 _MOST_OUTLINES = 200
-"""Blocks are outlined if their sides have as many pixels, and if there are no more of them."""
+_SMALLEST_EXAMPLE = 2.5
+"""Blocks are outlined if their sides have as many pixels, and if there are no more of them; one is
+outlined as an example if it has the latter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +158,10 @@ def _outlines(panel: Panel, square: Square, colour: str) -> Iterator[Boxes]:
                 stroke_width=0.9,
                 is_dashed=is_context,
             )
-        if part.runs:
-            main = max(part.runs, key=lambda run: run.pairs)
+        most_pairs = max(run.pairs for run in part.runs)
+        longest = [run for run in part.runs if run.pairs == most_pairs]
+        main = longest[len(longest) // 2]
+        if min(_span(main.queries), _span(main.keys)) * square.scale >= _SMALLEST_EXAMPLE:
             yield Boxes(
                 boxes=_boxes([main.middle], square),
                 stroke=colour,

@@ -98,7 +98,8 @@ def _panels_of_kernel(workload: Workload, name: str, num_layers: int) -> Iterato
         workload = workload.densified()
     refusal = (kernel.unsupported_reason(workload) or "") if kernel else ""
     reach = _reach(workload, num_layers)
-    for layer, head, part in parts_of(workload):
+    parts = list(parts_of(workload))
+    for layer, head, part in [(*parts[0][:2], "")] if refusal else parts:
         yield Panel(
             workload=workload,
             layer=layer,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -19,6 +20,9 @@ from attnprof.report.pattern.panels import Panel
 _GAP = "  "
 _NARROWEST, _WIDEST = 36, 64
 """Columns of a panel: as many panels stand side by side as have the former."""
+
+_TABLE_WIDTH = 80
+_NARROWEST_BLOCKS = 24
 
 _ALL, _HALF, _SOME, _MASKED, _NOTHING = "█▓▒░ "
 _UPPER, _LOWER = "▀▄"
@@ -53,23 +57,17 @@ def render_terminal(panels: Sequence[Panel], width: int) -> RenderableType:
 def _key(panels: Sequence[Panel], tokens: int) -> Text:
     """What rows, columns and characters are."""
     setting = words.setting_of(panels)
-    lines = [
-        f"{setting}; rows: queries, columns: keys" if setting else "rows: queries, columns: keys"
-    ]
-    has_kernels = bool(setting)
-    if tokens == 1 and not has_kernels:
-        lines[0] += f"; {_UPPER} or {_LOWER}: one query attends to one key"
-        return Text("\n".join(lines), style="dim")
-    lines[0] += f"; 1 character = {_count(2 * tokens)} queries x {_count(tokens)} key"
-    lines[0] += "s" if tokens > 1 else ""
-    shades = f"attended: {_ALL} all pairs, {_HALF} at least half, {_SOME} fewer"
+    lines = [setting] if setting else []
+    lines.append("rows: queries, columns: keys")
+    if tokens == 1 and not setting:
+        lines[-1] += f"; {_UPPER} or {_LOWER}: one query attends to one key"
+    else:
+        keys = f"{format_count(tokens)} key{'s' if tokens > 1 else ''}"
+        lines[-1] += f"; 1 character = {format_count(2 * tokens)} queries x {keys}"
+        lines.append(f"{_ALL} attended, all pairs; {_HALF} at least half; {_SOME} fewer")
     if any(panel.computed for panel in panels):
-        shades += f"; {_MASKED} computed, then masked"
-    return Text("\n".join([*lines, shades]), style="dim")
-
-
-def _count(number: int) -> str:
-    return format_count(number)
+        lines[-1] += f"; {_MASKED} computed, then masked"
+    return Text("\n".join(lines), style="dim")
 
 
 def _with_heading(heading: str, panel: Panel, tokens: int, columns: int) -> list[Text]:
@@ -94,10 +92,10 @@ def panel_lines(panel: Panel, tokens: int) -> list[Text]:
     style = "" if style == _BLACK else style
     lines: list[Text] = []
     for shares, times in zip(cells.attended.tolist(), cells.computed.tolist(), strict=True):
+        characters = "".join(map(_shade, shares, times))
         line = Text()
-        for share, computed in zip(shares, times, strict=True):
-            character = _shade(share, computed)
-            line.append(character, style=style if character == _MASKED else "")
+        for character, run in groupby(characters):
+            line.append("".join(run), style=style if character == _MASKED else "")
         lines.append(line)
     return lines
 
@@ -135,31 +133,44 @@ def _pattern_table(panels: Sequence[Panel]) -> Table:
     reach = f"{words.layers_text(panels[0])}"
     table = _table("pattern", "pairs", "of dense", "reach: 1 layer", reach)
     for heading, panel in zip(words.headings(panels), panels, strict=True):
+        name = heading.replace(f", {panel.part}", f",\n{panel.part}") if panel.part else heading
         reached = words.reach_texts(panel)
-        table.add_row(heading, words.useful_text(panel), words.share_text(panel), *reached)
+        table.add_row(name, words.useful_text(panel), words.share_text(panel), *reached)
     return table
 
 
 def _kernel_table(panels: Sequence[Panel]) -> Table:
     """Computed and useful pairs of each kernel, and its blocks."""
-    table = _table("pairs of one head", "computed", "useful", "ratio")
-    table.add_column("blocks: queries x keys", no_wrap=True)
-    for heading, panel in zip(words.headings(panels), panels, strict=True):
-        name = heading.replace(", ", ",\n", 1)
-        if panel.refusal:
-            table.add_row(name, "", words.useful_text(panel), "", f"none: {panel.refusal}")
-            continue
-        table.add_row(
-            name,
-            words.computed_text(panel),
-            words.useful_text(panel),
-            words.ratio_text(panel),
-            "\n".join(_block_lines(panel)),
+    rows = [
+        (
+            heading.replace(", ", ",\n", 1),
+            words.computed_text(panel) if panel.computed else "",
+            words.useful_text(panel) if panel.computed else "",
+            words.ratio_text(panel) if panel.computed else "",
         )
+        for heading, panel in zip(words.headings(panels), panels, strict=True)
+    ]
+    headings = ("pairs of one head", "computed", "useful", "ratio")
+    table = _table(*headings)
+    table.add_column("blocks: queries x keys", no_wrap=True)
+    columns = zip(headings, *rows, strict=True)
+    taken = sum(
+        max(len(line) for text in column for line in text.split("\n")) for column in columns
+    )
+    width = max(_NARROWEST_BLOCKS, _TABLE_WIDTH - taken - len(_GAP) * len(headings))
+    for row, panel in zip(rows, panels, strict=True):
+        lines = (
+            line
+            for text in _block_texts(panel)
+            for line in textwrap.wrap(text, width, subsequent_indent=_GAP)
+        )
+        table.add_row(*row, "\n".join(lines))
     return table
 
 
-def _block_lines(panel: Panel) -> Iterator[str]:
+def _block_texts(panel: Panel) -> Iterator[str]:
+    if panel.refusal:
+        yield f"none: {panel.refusal}"
     groups = list(words.block_groups(panel))
     for group in groups:
         yield f"{group.products}: {group.shape}" if len(groups) > 1 else group.shape

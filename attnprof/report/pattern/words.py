@@ -12,7 +12,7 @@ from attnprof.core.units import format_count, format_macs, format_ratio
 from attnprof.report.pattern.panels import Panel
 from attnprof.report.setting import describe_pattern
 
-_LONG = 10**9
+_LONG = 10**8
 """Pairs from which on four digits are shown."""
 
 
@@ -55,7 +55,7 @@ def headings(panels: Sequence[Panel]) -> list[str]:
     patterns = {pattern_name(panel) for panel in panels if not panel.layer.is_dense}
     names = [
         f"{panel.kernel}, {pattern_name(panel)}"
-        if panel.kernel and len(patterns) > 1 and not panel.part and not panel.layer.is_dense
+        if panel.computed and len(patterns) > 1 and not panel.part and not panel.layer.is_dense
         else panel.kernel or pattern_name(panel)
         for panel in panels
     ]
@@ -67,23 +67,22 @@ def headings(panels: Sequence[Panel]) -> list[str]:
 
 def title_of(panels: Sequence[Panel]) -> str:
     """What a picture shows, in one line."""
-    first = panels[0]
-    tokens = f"{format_count(first.seq_len)} token{'s' if first.seq_len > 1 else ''}"
-    if not any(panel.kernel for panel in panels):
-        return f"Who attends to whom: {tokens}"
-    sparse = [panel for panel in panels if not panel.layer.is_dense]
-    names = {pattern_name(panel) for panel in sparse}
-    pattern = names.pop() if len(names) == 1 else describe_pattern(p.workload for p in sparse)
-    return f"What kernels compute: {tokens}{f', {pattern}' if pattern else ''}"
+    seq_len = panels[0].seq_len
+    tokens = f"{format_count(seq_len)} token{'s' if seq_len > 1 else ''}"
+    has_kernels = any(panel.kernel for panel in panels)
+    return f"{'What kernels compute' if has_kernels else 'Who attends to whom'}: {tokens}"
 
 
 def setting_of(panels: Sequence[Panel]) -> str:
-    """Type, device and mode, which the sizes of blocks depend on; empty without kernels."""
-    workload = panels[0].workload
+    """The pattern, and type, device and mode, which blocks depend on; empty without kernels."""
     if not any(panel.kernel for panel in panels):
         return ""
+    sparse = [panel for panel in panels if not panel.layer.is_dense]
+    names = {pattern_name(panel) for panel in sparse}
+    pattern = names.pop() if len(names) == 1 else describe_pattern(p.workload for p in sparse)
+    workload = panels[0].workload
     device = {"cpu": "CPU", "cuda": "CUDA"}[workload.device]
-    return f"{workload.dtype}, {device} {workload.mode}"
+    return f"{f'{pattern}; ' if pattern else ''}{workload.dtype}, {device} {workload.mode}"
 
 
 def useful_text(panel: Panel) -> str:
@@ -114,6 +113,11 @@ def reach_texts(panel: Panel) -> tuple[str, str]:
 def layers_text(panel: Panel) -> str:
     """How many layers the receptive field spans: `12 layers`."""
     return f"{len(panel.reach)} layer{'s' if len(panel.reach) > 1 else ''}"
+
+
+def cell_text(tokens: int) -> str:
+    """The size of a cell: `16 x 16 tokens`."""
+    return f"{format_count(tokens)} x {format_count(tokens)} tokens"
 
 
 def ratio_text(panel: Panel) -> str:
