@@ -70,8 +70,7 @@ def _length(finding: CrossoverFinding) -> tuple[float, str] | None:
         return None
     if finding.resource == "MACs":
         return crossover.first, format_count(crossover.first)
-    is_unclear = finding.interval is None or finding.interval[0] <= 1 <= finding.interval[1]
-    if measured is None or measured.length is None or is_unclear:
+    if measured is None or measured.length is None:
         return None
     low = crossover.before if measured.low is None else measured.low
     high = crossover.first if measured.high is None else measured.high
