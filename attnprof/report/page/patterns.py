@@ -13,8 +13,10 @@ from attnprof.report.page.content import Figure
 from attnprof.report.pattern import render_pattern_svg
 from attnprof.report.setting import describe_pattern
 
-_LONGEST_DRAWN = 16_384
-"""Longer sequences are drawn at their longest length below this: a band is a line there."""
+_LONGEST_DRAWN = 65_536
+
+_WINDOWS_DRAWN = 8
+"""A band is drawn in a sequence of at most so many windows, if there is one: else it is a line."""
 
 _MOST_PATTERNS = 4
 
@@ -36,8 +38,13 @@ def pattern_figures(series: Iterable[Series]) -> Iterator[Figure]:
 
 
 def _drawn_workload(series: Series) -> Workload | None:
-    """The longest workload that is drawn; None for dense attention and for user code."""
+    """The workload at the best length to see its band; None for dense attention and user code."""
     if series.is_custom or series.kernel.pattern_support != "pattern":
         return None
     workloads = [row.workload for row in series.rows if row.workload.seq_len <= _LONGEST_DRAWN]
-    return workloads[-1] if workloads and len(workloads[-1].layers) == 1 else None
+    if not workloads or len(series.workload.layers) > 1:
+        return None
+    (layer,) = series.workload.layers
+    widest = _WINDOWS_DRAWN * (layer.window or 0) * max(layer.dilation)
+    visible = [workload for workload in workloads if workload.seq_len <= widest]
+    return visible[-1] if visible else workloads[0]
