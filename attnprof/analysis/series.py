@@ -17,12 +17,12 @@ from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
 from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
 
-_PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
-    ("w=", lambda workload: format_window(workload.pattern)),
-    ("d=", lambda workload: format_dilation(workload.pattern)),
-    ("g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
-    ("scope=", lambda workload: workload.scope),
-    ("layers=", lambda workload: str(len(workload.layers))),
+_PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
+    ("window", "w=", lambda workload: format_window(workload.pattern)),
+    ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
+    ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope", "scope=", lambda workload: workload.scope),
+    ("layers", "layers=", lambda workload: str(len(workload.layers))),
 )
 
 
@@ -108,13 +108,13 @@ def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
     values_of: dict[str, list[set[str]]] = {}
     for row in table.rows:
         values = values_of.setdefault(row.kernel, [set() for _ in _PARTS])
-        for known, (_, read) in zip(values, _PARTS, strict=True):
+        for known, (_, _, read) in zip(values, _PARTS, strict=True):
             known.add(read(row.workload))
 
     def label(row: Row) -> str:
         differing = [
-            f"{name}{read(row.workload)}"
-            for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
+            f"{mark}{read(row.workload)}"
+            for known, (name, mark, read) in zip(values_of[row.kernel], _PARTS, strict=True)
             if len(known) > 1 and name != without
         ]
         # The windows of a stack already show how many layers there are.

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import TypeVar
 
 from attnprof.core.errors import UsageError
@@ -157,6 +158,27 @@ class _SavedRow(SavedWorkload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Environment:
+    """The parts of an environment that reports use; it may have others."""
+
+    processor: str | None = None
+    cores: int | None = None
+    threads: int | None = None
+    gpu: str | None = None
+    memory_bytes: int | None = None
+    packages: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def check_environment(value: object, path: str) -> None:
+    """Check the parts of an environment that reports use.
+
+    Raises:
+        UnexpectedError: for the first that is something else.
+    """
+    read_as(_Environment, value, path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _SavedResults:
     """A file of results; of earlier versions it has `environment` and `rows` only."""
 
@@ -188,6 +210,9 @@ def read_results(document: Mapping[str, object], table: _Table) -> _Table:
     saved = read_as(_SavedResults, document)
     if saved.machine is not None:
         check_machine(saved.machine)
+    if saved.environment is not None:
+        check_environment(saved.environment, "environment")
+    _check_time(saved.finished_at)
     table.environment = saved.environment
     table.command = saved.command
     table.finished_at = saved.finished_at
@@ -201,6 +226,13 @@ def read_results(document: Mapping[str, object], table: _Table) -> _Table:
         for record in _records(row, f"rows[{index}]"):
             table.add(record)
     return table
+
+
+def _check_time(text: str) -> None:
+    try:
+        datetime.fromisoformat(text or "2000-01-01")
+    except ValueError as error:
+        raise UnexpectedError("finished_at is not a time in ISO 8601") from error
 
 
 def _records(value: object, path: str) -> Iterator[Record]:

@@ -45,7 +45,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
         return run.table.to_json()
 
     def markdown(runs: Sequence[Run]) -> str:
-        from attnprof.report.markdown import render_runs_markdown
+        from attnprof.report.runs_markdown import render_runs_markdown
 
         return render_runs_markdown(runs)
 
@@ -72,7 +72,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
 
 
 def table_renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]:
-    """The renderer of each format, from the table of one run; arguments as for `renderers`."""
+    """The renderer of each format, from the table of one run; see `renderers`."""
     return {form: _of_table(render) for form, render in renderers(options).items()}
 
 

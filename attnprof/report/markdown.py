@@ -8,29 +8,15 @@ from attnprof.analysis import findings
 from attnprof.analysis.series import labels
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.units import format_count
-from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS, Column, filled
+from attnprof.report.columns import Column, filled
 from attnprof.report.markdown_row import format_row
 from attnprof.report.overview import overview_of
 from attnprof.report.overview.model import OverviewTable
-from attnprof.report.run import Run
 from attnprof.report.setting import describe_setting, describe_subject
 from attnprof.report.summary import describe_findings, describe_notes
 
 _WIDTH = 120
 """Characters of a table; pages are wider than terminals."""
-
-
-def render_runs_markdown(runs: Sequence[Run]) -> str:
-    """The report of each run; of several runs, each below its name."""
-    reports = [(run.name, _render_of_kind(run.table)) for run in runs]
-    if len(runs) == 1:
-        return reports[0][1]
-    return "\n".join(f"## {name}\n\n{report}" for name, report in reports)
-
-
-def _render_of_kind(table: ResultTable) -> str:
-    is_measured = table.environment is not None
-    return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
 
 
 def render_markdown(table: ResultTable, columns: Sequence[Column]) -> str:
@@ -45,14 +31,15 @@ def _overview_lines(table: ResultTable) -> list[str]:
     lines = [f"**{overview.heading}**", "", overview.setting, ""]
     lines += [f"- {sentence}" for sentence in overview.verdict]
     for part in overview.tables:
-        lines += ["", *_overview_table_lines(part)]
+        lines += ["", *overview_table_lines(part)]
     remarks = [line for line in (overview.undecided, overview.noise, *overview.notes) if line]
     for remark in remarks:
-        lines += ["", _escaped(remark)]
+        lines += ["", escaped(remark)]
     return lines
 
 
-def _overview_table_lines(table: OverviewTable) -> list[str]:
+def overview_table_lines(table: OverviewTable) -> list[str]:
+    """The lines of a table of an overview; the best of a column is bold."""
     best = table.best or (frozenset[int](),) * len(table.rows)
     return [
         format_row([table.heading, *table.columns]),
@@ -65,11 +52,11 @@ def _overview_table_lines(table: OverviewTable) -> list[str]:
 
 
 def _overview_cell(cell: str, is_best: bool) -> str:
-    text = _escaped(" ".join(cell.split()))
+    text = escaped(" ".join(cell.split()))
     return f"**{text}**" if is_best else text
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A text whose marks are no Markdown: `~` strikes out, `*` is a list item."""
     return text.replace("*", "\\*").replace("~", "\\~")
 

@@ -60,11 +60,11 @@ def names_of(tables: Sequence[ResultTable], paths: Sequence[str]) -> list[str]:
             names = longer
         if len(set(names)) == len(names) and all(names):
             return names
-    for form in (lambda path: path.stem, lambda path: path.name, str):
-        names = [form(Path(path)) for path in paths]
+    files = [Path(path) for path in paths]
+    for names in ([file.stem for file in files], [file.name for file in files], list(paths)):
         if len(set(names)) == len(names):
             return names
-    return [f"{name} ({names[: index + 1].count(name)})" for index, name in enumerate(names)]
+    return [f"{path} ({paths[: index + 1].count(path)})" for index, path in enumerate(paths)]
 
 
 def _facts(tables: Sequence[ResultTable]) -> Iterator[list[str]]:

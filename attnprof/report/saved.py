@@ -11,7 +11,12 @@ from attnprof import kernels
 from attnprof.core.errors import UsageError
 from attnprof.core.records import Record
 from attnprof.core.result_table import ResultTable
-from attnprof.core.results_json import SavedWorkload, read_results, saved_workload
+from attnprof.core.results_json import (
+    SavedWorkload,
+    check_environment,
+    read_results,
+    saved_workload,
+)
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.core.workload import Workload
@@ -116,6 +121,7 @@ def _read_journal(text: str, table: _Table) -> _Table:
     if any(header[HEADER] != SCHEMA for header in headers):
         raise UnexpectedError("is a journal of another version of attnprof")
     last = headers[-1]
+    check_environment(last["machine"], "machine")
     table.environment = last["machine"]
     for record in _current_records(lines, RunFingerprint(last["machine"], last["sources"])):
         table.add(record)
