@@ -63,7 +63,7 @@ def describe_call(table: ResultTable) -> str:
     is_custom = all(kernels.is_custom(row.kernel) for row in rows)
     name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
     shapes = dict.fromkeys(
-        f"{row.workload.hidden_size} wide, {row.workload.num_heads} heads" for row in rows
+        f"{row.workload.hidden_size:,} wide, {row.workload.num_heads} heads" for row in rows
     )
     extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
     parts = [
@@ -106,8 +106,10 @@ def _describe_pattern_briefly(table: ResultTable) -> str:
     patterns = [workload.pattern for workload in built_in if not workload.is_dense]
     if not patterns:
         return "dense attention" if built_in else ""
+    # The heading has the number of layers, so equal ones are described once.
+    described = [p.layers[0] if len(set(p.layers)) == 1 else p for p in patterns]
     window, dilation, positions = (
-        {form(pattern) for pattern in patterns} for _, form in _PATTERN_FIELDS
+        {form(pattern) for pattern in described} for _, form in _PATTERN_FIELDS
     )
     parts = [f"window {text}" for text in window if len(window) == 1]
     parts += [f"dilation {text}" for text in dilation if len(dilation) == 1 and text != "1"]
