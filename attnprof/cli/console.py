@@ -13,7 +13,7 @@ from rich.text import Text
 
 from attnprof.analysis import findings
 from attnprof.report import streams
-from attnprof.report.columns import WIDE, Column
+from attnprof.report.columns import Column
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
@@ -26,6 +26,7 @@ from attnprof.report.terminal_overview import (
 )
 from attnprof.report.terminal_side_by_side import render_side_by_side
 from attnprof.report.terminal_table import render_table
+from attnprof.report.text_table import UNBOUNDED
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from attnprof.report.doctor import Section
     from attnprof.report.side_by_side import SideBySide
 
-_UNBOUNDED = 10_000
 _PROSE_WIDTH = 100
 _REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
 
@@ -56,7 +56,7 @@ def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:
     for part in render_verdict(overview, width):
         print_uncropped(part)
     console.print()
-    print_uncropped(render_table(table, tuple(columns), is_wide=width >= WIDE))
+    print_uncropped(render_table(table, tuple(columns), table_width()))
     for part in render_remarks(overview, width):
         print_uncropped(part)
     _show_hints(console)
@@ -89,9 +89,9 @@ def _show_hints(console: Console) -> None:
 def show_details(table: ResultTable, columns: Sequence[Column], machine: str = "") -> None:
     """Print the table with all columns, the findings, and notes on single rows."""
     is_terminal = sys.stdout.isatty()
-    width = streams.columns() if is_terminal else _UNBOUNDED
-    rendered = render_table(table, tuple(columns), is_wide=width >= WIDE)
-    prose_width = min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else UNBOUNDED
+    rendered = render_table(table, tuple(columns), width)
+    prose_width = min(width, _PROSE_WIDTH) if is_terminal else UNBOUNDED
     prose = Console(width=prose_width, highlight=False, force_terminal=is_terminal)
     prose.print(f"\n[bold]{describe_subject(table)}[/]: {describe_setting(table)}", markup=True)
     if machine:
@@ -111,9 +111,9 @@ def show_details(table: ResultTable, columns: Sequence[Column], machine: str = "
 def show_sections(sections: Sequence[Section]) -> None:
     """Print headings with tables or sentences below them; only sentences are wrapped."""
     is_terminal = sys.stdout.isatty()
-    width = streams.columns() if is_terminal else _UNBOUNDED
+    width = streams.columns() if is_terminal else UNBOUNDED
     prose = Console(
-        width=min(width, _PROSE_WIDTH) if is_terminal else _UNBOUNDED,
+        width=min(width, _PROSE_WIDTH) if is_terminal else UNBOUNDED,
         highlight=False,
         force_terminal=is_terminal,
     )
@@ -133,10 +133,15 @@ def _print_item(console: Console, text: str) -> None:
     console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
+def table_width() -> int:
+    """The width that tables on stdout must fit: the terminal's, or none in a pipe."""
+    return streams.columns() if sys.stdout.isatty() else UNBOUNDED
+
+
 def print_uncropped(renderable: RenderableType) -> None:
     """Print a table as wide as its content: no cell is cropped, on a terminal or in a pipe."""
     console = Console(highlight=False, force_terminal=sys.stdout.isatty())
-    needed = console.measure(renderable, options=console.options.update(width=_UNBOUNDED)).maximum
+    needed = console.measure(renderable, options=console.options.update(width=UNBOUNDED)).maximum
     console.width = max(needed, 1)
     console.print(renderable)
 

@@ -11,6 +11,7 @@ from attnprof.api.estimate import prepare_estimate
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
+from attnprof.core.units import counted
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -65,6 +66,6 @@ def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> Non
     from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
-        echo_err(f"{table.num_rows:,} rows written to {', '.join(files)}")
+        echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
     else:
         show_table(table, has_details=has_details)

@@ -63,13 +63,12 @@ def kernels(
 
     Example: [bold]attnprof kernels --dilation 4[/]
     """
-    from rich.table import Table
+    from attnprof.cli.console import print_uncropped, table_width
+    from attnprof.report.text_table import TextRow, fit_table
 
-    from attnprof.cli.console import print_uncropped
-
-    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, header_style="dim")
-    for heading in ("kernel", "description", "can be built"):
-        table.add_column(heading, no_wrap=True)
-    for listing in prepare_kernels(options.passed_options(ctx)):
-        table.add_row(listing.name, listing.summary, listing.reason or "yes")
-    print_uncropped(table)
+    rows = [
+        TextRow((listing.name, listing.summary, listing.reason or "yes"))
+        for listing in prepare_kernels(options.passed_options(ctx))
+    ]
+    headings = ("kernel", "description", "can be built")
+    print_uncropped(fit_table(headings, rows, table_width(), prose=(1, 2)))

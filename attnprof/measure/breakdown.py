@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
-from attnprof.analysis.breakdown_table import Breakdown, By, Part
+from attnprof.analysis.breakdown_table import Breakdown, By, Part, exponent_since
 from attnprof.core.errors import MeasurementError, describe_error
-from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.workload import Case
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import run_in_kernel_process
@@ -50,7 +49,7 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
         n = case.workload.seq_len
         for by, part, total in _parts(counts):
             key: tuple[str, By, str] = (case.kernel, by, part)
-            growth = _growth(shorter.get(key), n, total.macs)
+            growth = exponent_since(shorter.get(key), n, total.macs)
             if total.macs:
                 shorter[key] = (n, total.macs)
             share = _share(total.macs, counts)
@@ -58,13 +57,6 @@ def break_down(cases: Iterable[Case]) -> Breakdown:
                 Part(case.kernel, n, by, part, total.calls, total.macs, share, growth)
             )
     return result
-
-
-def _growth(shorter: tuple[int, int] | None, seq_len: int, macs: int | None) -> float | None:
-    """The doubling exponent from a shorter length with its MACs; None if there is none."""
-    if not macs or shorter is None or shorter[0] >= seq_len:
-        return None
-    return round(doubling_exponent(shorter, (seq_len, macs)), 3)
 
 
 def _share(macs: int | None, counts: OperatorCounts) -> float | None:

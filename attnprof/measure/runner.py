@@ -21,7 +21,7 @@ from attnprof.core.records import (
     case_record,
     failure_record,
 )
-from attnprof.core.units import format_count
+from attnprof.core.units import counted, format_tokens
 from attnprof.core.workload import Case, Workload
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Workers
@@ -80,7 +80,7 @@ def measure(
             of_length,
             measurements,
             workers,
-            _ProgressScope(f"{format_count(seq_len)} tokens", observe, begin, share),
+            _ProgressScope(format_tokens(seq_len), observe, begin, share),
             earlier or {},
             machine,
             records_so_far,
@@ -157,7 +157,7 @@ class _LengthRun:
                 timeout=self.measurements.timeout,
                 note=self._unpaired_note(alive),
                 on_round=lambda spent: self.progress(
-                    f"timing {len(alive)} kernels in turn",
+                    f"timing {counted(len(alive), 'kernel')} in turn",
                     _TIMING_FROM + (1 - _TIMING_FROM) * spent,
                 ),
             )

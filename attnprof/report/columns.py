@@ -100,7 +100,7 @@ def _overhead(row: Row) -> str:
 
 
 def _status(row: Row) -> str:
-    return row.status
+    return EMPTY if row.status == "ok" else row.status
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:

@@ -14,6 +14,7 @@ from attnprof.core.notation import (
 from attnprof.core.pattern import Pattern
 from attnprof.core.presets import find_model_of_shape
 from attnprof.core.result_table import ResultTable, describe_extent
+from attnprof.core.units import counted
 from attnprof.core.workload import Device, Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
@@ -63,7 +64,8 @@ def describe_call(table: ResultTable) -> str:
     is_custom = all(kernels.is_custom(row.kernel) for row in rows)
     name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
     shapes = dict.fromkeys(
-        f"{row.workload.hidden_size:,} wide, {row.workload.num_heads} heads" for row in rows
+        f"{row.workload.hidden_size:,} wide, {counted(row.workload.num_heads, 'head')}"
+        for row in rows
     )
     extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
     parts = [
@@ -93,7 +95,7 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
         parts.append(processor if table.environment else f"predicted for {processor}")
         threads = facts.get("threads")
         if not gpu and isinstance(threads, int):
-            parts.append(f"{threads} {'thread' if threads == 1 else 'threads'}")
+            parts.append(counted(threads, "thread"))
     if condition:
         parts.append(condition)
     pattern = _describe_pattern_briefly(table)
@@ -122,7 +124,7 @@ def _describe_pattern_briefly(table: ResultTable) -> str:
 
 def describe_shape(workload: Workload) -> str:
     """The width and the number of heads: `hidden 768, 12 heads`."""
-    return f"hidden {workload.hidden_size}, {workload.num_heads} heads"
+    return f"hidden {workload.hidden_size}, {counted(workload.num_heads, 'head')}"
 
 
 def describe_pattern(workloads: Iterable[Workload]) -> str:

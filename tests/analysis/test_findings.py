@@ -146,7 +146,7 @@ def test_verdicts_that_no_rounds_would_decide_are_too_close_to_call() -> None:
 
 def test_undecided_speeds_are_marked_in_the_table() -> None:
     table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1)})
-    rows = [line.split() for line in rendered(table, 200, is_wide=False).splitlines()]
+    rows = [line.split() for line in rendered(table, 100).splitlines()]
     speeds = [row[-1] for row in rows if row[:1] == ["longformer-hf"]]
     assert speeds[:2] == ["0.82x", "~1.04x"]
 

@@ -128,7 +128,14 @@ def test_numbers_are_rounded_to_half_their_spread(value: float, spread: float, t
 
 @pytest.mark.parametrize(
     ("part", "text"),
-    [(0.0, "0.0 %"), (0.008, "0.8 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (15.0, "1,500 %")],
+    [
+        (0.0, "0.0 %"),
+        (0.008, "0.8 %"),
+        (0.0994, "9.9 %"),
+        (0.0996, "10 %"),
+        (1.5, "150 %"),
+        (15.0, "15.0x"),
+    ],
 )
 def test_percentages_have_two_digits(part: float, text: str) -> None:
     assert format_percent(part) == text

@@ -94,7 +94,7 @@ def test_the_default_table_fits_eighty_columns_uncut() -> None:
         peak_bytes=times(bert_eager=[1, 2, 1_648_361_484]),
         time_ns=times(bert_eager=[1, 2, 2_630_850_428]),
     )
-    text = rendered(table, 80, is_wide=False)
+    text = rendered(table, 80)
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     for cell in ("33.02 G", "33.23 G", "100.6 %", "1.54 GiB", "2.63 s"):
@@ -104,11 +104,11 @@ def test_the_default_table_fits_eighty_columns_uncut() -> None:
 def test_rows_that_failed_show_their_status_in_the_place_of_time() -> None:
     case = read_cases({"len": 64, "kernel": "bert-sdpa"}, "cpu")[0]
     table = ResultTable([Record(case.kernel, case.workload, CASE, None, "oom", "too much")])
-    assert "oom" in rendered(table, 80, is_wide=False)
+    assert "oom" in rendered(table, 80)
 
 
 def test_columns_without_any_value_are_left_out() -> None:
-    text = rendered(measured(), 200, is_wide=True)
+    text = rendered(measured(), 200)
     assert "executed" in text
     assert "aten" not in text
     assert "time" not in text
