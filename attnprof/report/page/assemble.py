@@ -10,6 +10,7 @@ from attnprof.analysis import findings
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
+from attnprof.report.image_forms import Chart
 from attnprof.report.overview import overview_of
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.page.content import (
@@ -34,7 +35,7 @@ from attnprof.report.run import Run
 from attnprof.report.side_by_side import side_by_side
 from attnprof.report.summary import describe_findings
 
-_CHARTS = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
+_CHARTS: Mapping[Chart, str] = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
 
 _WIDTH = 160
 """Characters of a line of the page; wider tables scroll."""

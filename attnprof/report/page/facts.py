@@ -42,5 +42,4 @@ def facts_of(table: ResultTable) -> Iterator[Fact]:
 
 
 def _text(value: object, key: str) -> str:
-    is_bytes = key == "memory_bytes" and isinstance(value, int)
-    return format_bytes(value) if is_bytes else str(value)
+    return format_bytes(value) if key == "memory_bytes" and isinstance(value, int) else str(value)

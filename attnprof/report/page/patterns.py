@@ -44,7 +44,7 @@ def _drawn_workload(series: Series) -> Workload | None:
     workloads = [row.workload for row in series.rows if row.workload.seq_len <= _LONGEST_DRAWN]
     if not workloads or len(series.workload.layers) > 1:
         return None
-    (layer,) = series.workload.layers
+    layer = series.workload.layers[0]
     widest = _WINDOWS_DRAWN * (layer.window or 0) * max(layer.dilation)
     visible = [workload for workload in workloads if workload.seq_len <= widest]
     return visible[-1] if visible else workloads[0]
