@@ -42,9 +42,10 @@ def _drawn_workload(series: Series) -> Workload | None:
     if series.is_custom or series.kernel.pattern_support != "pattern":
         return None
     workloads = [row.workload for row in series.rows if row.workload.seq_len <= _LONGEST_DRAWN]
-    if not workloads or len(series.workload.layers) > 1:
+    layers = series.workload.layers
+    if not workloads or len(layers) != 1:
         return None
-    layer = series.workload.layers[0]
+    (layer,) = layers
     widest = _WINDOWS_DRAWN * (layer.window or 0) * max(layer.dilation)
     visible = [workload for workload in workloads if workload.seq_len <= widest]
     return visible[-1] if visible else workloads[0]
