@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from attnprof.analysis.explanation import Term, explain
 from attnprof.analysis.series import Series
 from attnprof.core.units import format_count, format_share
-from attnprof.report.columns import EMPTY
 from attnprof.report.page.content import Cell, Heading, Table
 
 _HEADINGS = (
@@ -28,21 +27,23 @@ def term_tables(series: Iterable[Series]) -> Iterator[Table]:
     """
     labels_of: dict[tuple[int, tuple[Term, ...]], dict[str, None]] = {}
     for member in series:
-        if not member.is_custom:
-            terms = explain(member.rows[-1].kernel, member.workload)
-            labels_of.setdefault((member.workload.seq_len, terms), {})[member.label] = None
+        costed = [row for row in member.rows if row.integer("executed_macs") is not None]
+        if costed and not member.is_custom:
+            terms = explain(costed[-1].kernel, costed[-1].workload)
+            key = costed[-1].workload.seq_len, terms
+            labels_of.setdefault(key, {})[member.label] = None
     for (seq_len, terms), labels in labels_of.items():
         yield _table(f"{', '.join(labels)} at {format_count(seq_len)} tokens", terms)
 
 
 def _table(caption: str, terms: Sequence[Term]) -> Table:
-    total = sum(term.macs or 0 for term in terms)
+    total = sum(term.macs for term in terms)
     rows = tuple(
         (
             Cell(term.name),
             Cell(term.formula),
             Cell(term.numbers),
-            Cell(EMPTY if term.macs is None else format_count(term.macs)),
+            Cell(format_count(term.macs)),
             _share(term.macs, total),
             Cell(term.source),
         )
@@ -53,7 +54,5 @@ def _table(caption: str, terms: Sequence[Term]) -> Table:
     return Table(caption, _HEADINGS, rows, sums)
 
 
-def _share(macs: int | None, total: int) -> Cell:
-    if macs is None or not total:
-        return Cell(EMPTY)
+def _share(macs: int, total: int) -> Cell:
     return Cell(format_share(macs, total), share=macs / total)
