@@ -69,13 +69,15 @@ def compare(
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown, has_details=details)
+            _run_and_show(request, shutdown, has_details=details, has_formulas=explain)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: bool) -> None:
+def _run_and_show(
+    request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
+) -> None:
     """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.console import echo_err, progress, show_explanations
     from attnprof.cli.results import show_table
 
     try:
@@ -88,6 +90,8 @@ def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: b
         shutdown.exit_code = shutdown.exit_code or error.exit_code
     if not request.outputs.takes_stdout:
         show_table(request.table, has_details=has_details)
+        if has_formulas:
+            show_explanations(request.table)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

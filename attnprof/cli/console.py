@@ -12,8 +12,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from attnprof.analysis import findings
+from attnprof.analysis.explanation import explain_table
 from attnprof.report import streams
 from attnprof.report.columns import Column
+from attnprof.report.explanation import render_explanations
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
@@ -73,6 +75,15 @@ def show_heading(text: str) -> None:
     """Print a line that separates what follows from what is above."""
     console, _ = _overview_console()
     console.print(Text(f"\n{text}\n", style="bold underline"), soft_wrap=True)
+
+
+def show_explanations(table: ResultTable) -> None:
+    """Print the formulas behind the executed MACs, with the numbers put in."""
+    explanations = explain_table(table)
+    if explanations:
+        print_uncropped(Text())
+        for part in render_explanations(explanations, table_width()):
+            print_uncropped(part)
 
 
 def _overview_console() -> tuple[Console, int]:
