@@ -147,7 +147,7 @@ def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:
     return kernel.static_bytes(workload) + 2 * kernel.peak_bytes(workload)
 
 
-def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
+def padded_seq_len(kernel: KernelCosts, workload: Workload) -> int:
     """The length that a kernel computes, padding included, in tokens."""
     multiple = kernel.padding_multiple(workload)
     return -(-workload.seq_len // multiple) * multiple
