@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from attnprof.analysis.crossover import Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
 from attnprof.analysis.measured_crossover import MeasuredCrossover
@@ -160,15 +158,5 @@ def _comparison(finding: CrossoverFinding) -> str:
 
 def _ratio(finding: CrossoverFinding) -> str:
     """The cost in units of the reference's; of times the speed, as everywhere else."""
-    longest = format_count(finding.longest)
-    if finding.resource == "time":
-        return f"{format_ratio(1 / finding.ratio)} at {longest}"
-    return f"{_two_digits(finding.ratio)}x at {longest}"
-
-
-def _two_digits(ratio: float) -> str:
-    """Two digits, and a third close to 1: `0.0021`, `0.53`, `1.04`, `3.0`, `12`."""
-    if 0 < ratio < 0.095:
-        return f"{ratio:.{1 - math.floor(math.log10(ratio))}f}"
-    decimals = 2 if ratio < 1.995 else 1 if ratio < 9.95 else 0
-    return f"{ratio:,.{decimals}f}"
+    ratio = 1 / finding.ratio if finding.resource == "time" else finding.ratio
+    return f"{format_ratio(ratio)} at {format_count(finding.longest)}"

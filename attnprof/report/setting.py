@@ -45,7 +45,7 @@ def describe_setting(table: ResultTable) -> str:
         f"{''.join(f'{extent}, ' for extent in extents if extent)}{' and '.join(shapes)}, "
         f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
     )
-    built_in = [row.workload for row in rows if not kernels.is_custom(row.kernel)]
+    built_in = [row.workload for row in rows if row.kernel in kernels.names()]
     sparse = [workload for workload in built_in if not workload.is_dense]
     pattern = describe_pattern(sparse) if sparse else "dense" if built_in else ""
     return f"{setting}; {pattern}" if pattern else setting
@@ -64,7 +64,7 @@ def describe_call(table: ResultTable) -> str:
     is_custom = all(kernels.is_custom(row.kernel) for row in rows)
     name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
     shapes = dict.fromkeys(
-        f"{row.workload.hidden_size} wide, {counted(row.workload.num_heads, 'head')}"
+        f"{row.workload.hidden_size:,} wide, {counted(row.workload.num_heads, 'head')}"
         for row in rows
     )
     extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
@@ -108,8 +108,10 @@ def _describe_pattern_briefly(table: ResultTable) -> str:
     patterns = [workload.pattern for workload in built_in if not workload.is_dense]
     if not patterns:
         return "dense attention" if built_in else ""
+    # The heading has the number of layers, so equal ones are described once.
+    described = [p.layers[0] if len(set(p.layers)) == 1 else p for p in patterns]
     window, dilation, positions = (
-        {form(pattern) for pattern in patterns} for _, form in _PATTERN_FIELDS
+        {form(pattern) for pattern in described} for _, form in _PATTERN_FIELDS
     )
     parts = [f"window {text}" for text in window if len(window) == 1]
     parts += [f"dilation {text}" for text in dilation if len(dilation) == 1 and text != "1"]

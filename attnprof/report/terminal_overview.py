@@ -33,11 +33,11 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
-    yield from _wrapped(overview.heading, width, style="bold")
-    yield from _wrapped(overview.setting, width, style="dim")
+    yield from wrapped(overview.heading, width, style="bold")
+    yield from wrapped(overview.setting, width, style="dim")
     yield Text()
     for sentence in overview.verdict:
-        yield from _wrapped(sentence, width, indent=_INDENT)
+        yield from wrapped(sentence, width, indent=_INDENT)
 
 
 def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
@@ -46,10 +46,11 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
     if lines:
         yield Text()
     for line in lines:
-        yield from _wrapped(line, width, style="dim")
+        yield from wrapped(line, width, style="dim")
 
 
-def _wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+def wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+    """The lines of a text; words that are longer than a line are not broken."""
     lines = textwrap.wrap(
         text,
         width,

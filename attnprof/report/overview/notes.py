@@ -61,10 +61,10 @@ def _below_useful(results: Results) -> Iterator[str]:
     rows = [row for row in marked if row is not None and below_useful_mark(row)]
     if not rows:
         return
-    shares = join_words(sorted({_overhead(row) for row in rows}))
+    shares = " to ".join(dict.fromkeys((_least(rows), _most(rows))))
     text = f"{BELOW_USEFUL} {shares} the useful MACs"
     if all(_absorbs(row) for row in rows):
-        text += ": few global tokens need no second K and V projection"
+        text += ": few globals need no second K, V projection"
     yield text
 
 
@@ -80,9 +80,16 @@ def _absorbs(row: Row) -> bool:
     )
 
 
-def _overhead(row: Row) -> str:
-    useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
-    return format_ratio((executed or 0) / useful) if useful else ""
+def _least(rows: list[Row]) -> str:
+    return format_ratio(min(map(_overhead, rows)))
+
+
+def _most(rows: list[Row]) -> str:
+    return format_ratio(max(map(_overhead, rows)))
+
+
+def _overhead(row: Row) -> float:
+    return row.values["executed_macs"] / row.values["useful_macs"]
 
 
 def _discordant(results: Results) -> Iterator[str]:

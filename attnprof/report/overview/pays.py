@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
@@ -41,8 +43,16 @@ def _most_promising(results: Results) -> str | None:
         finding.label for finding in results.findings.crossovers if finding.reference == reference
     ]
     fastest = results.fastest()
-    ranked = [one.label for one in fastest[-1].contenders if one.label in found] if fastest else []
-    return next(iter(ranked or found), None)
+    ranked = [one.label for one in fastest[-1].contenders] if fastest else []
+    by_macs = sorted(results.series, key=lambda series: _macs_at_longest(results, series))
+    ranked += [series.label for series in by_macs]
+    return next((label for label in ranked if label in found), None)
+
+
+def _macs_at_longest(results: Results, series: Series) -> float:
+    row = row_at(series, results.longest)
+    macs = row.integer("executed_macs") if row else None
+    return math.inf if macs is None else macs
 
 
 def _since(finding: CrossoverFinding) -> str:
@@ -94,6 +104,8 @@ def others_sentence(results: Results) -> str:
         groups.setdefault(verdict.outcome, []).append(_with_memory(results, series, reference))
         same = _is_same_everywhere(series, reference, verdict.outcome)
         is_everywhere[verdict.outcome] = is_everywhere.get(verdict.outcome, True) and same
+    if not groups and not results.is_timed:
+        return _memory_sentence(results, reference, told)
     name = results.names[reference.label]
     longest = format_count(results.longest)
     texts = [
@@ -104,6 +116,21 @@ def others_sentence(results: Results) -> str:
     ]
     text = "; ".join(texts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str:
+    """Who needs more memory than the reference at the longest length; empty if nobody does."""
+    beside = row_at(reference, results.longest)
+    reference_peak = results.peak_bytes(beside) if beside else None
+    ratios: list[tuple[float, str]] = []
+    for series in results.series:
+        row = row_at(series, results.longest)
+        peak = results.peak_bytes(row) if row else None
+        if peak and reference_peak and peak > reference_peak and series.label not in told:
+            ratios.append((peak / reference_peak, results.names[series.label]))
+    texts = [f"{name} ({format_ratio(ratio)})" for ratio, name in sorted(ratios)]
+    place = f"{results.names[reference.label]} at {format_count(results.longest)}"
+    return f"More memory than {place}: {join_some(texts)}." if texts else ""
 
 
 def _is_same_everywhere(series: Series, reference: Series, outcome: str) -> bool:

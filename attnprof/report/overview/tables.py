@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attnprof.analysis.findings.growth import GrowthFinding
 from attnprof.analysis.series import Series
 from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import Row
@@ -19,6 +18,7 @@ from attnprof.core.units import (
     format_share,
 )
 from attnprof.report.columns import EMPTY, UNDECIDED
+from attnprof.report.overview.laws import law_of
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.results import Results, row_at
 
@@ -116,7 +116,7 @@ def _time_cell(results: Results, row: Row | None) -> _Cell:
 
 
 def _speed(results: Results, row: Row) -> str:
-    if results.reference is None:
+    if results.reference is None or len(results.series) == 1:
         return ""
     kernel = results.reference.rows[0].kernel
     speed, verdict = row.speed_against(kernel), row.verdict_against(kernel)
@@ -146,7 +146,7 @@ def table_at_longest(results: Results) -> OverviewTable:
     """MACs, their growth, what ptflops counts, memory and the longest length that fits."""
     rows = [row_at(member, results.longest) for member in results.series]
     labels = [member.label for member in results.series]
-    growth = {finding.label: _law(finding) for finding in results.findings.growth}
+    growth = {finding.label: law_of(finding) for finding in results.findings.growth}
     fits = {finding.label: finding.longest for finding in results.findings.max_lengths}
     is_time = results.is_timed or results.is_predicted
     columns = {
@@ -206,10 +206,3 @@ def _peak(results: Results, row: Row) -> str:
     if peak is not None:
         return format_bytes(peak)
     return EMPTY if predicted is None else f"≈ {format_bytes(predicted)}"
-
-
-def _law(finding: GrowthFinding) -> str:
-    """`n²`, `n·log n`, or the power `n^1.23` of the last doubling."""
-    if finding.law is not None:
-        return finding.law.name or f"n^{finding.law.exponent:.2f}"
-    return finding.growth.law if finding.growth else EMPTY

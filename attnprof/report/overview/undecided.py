@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnprof.analysis.findings.speed import LengthVerdict
-from attnprof.core.units import format_count, format_ratio, format_share
+from attnprof.core.units import format_ratio, format_share
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE
 from attnprof.report.columns import UNDECIDED
 from attnprof.report.overview.results import Results
@@ -36,9 +36,7 @@ def _remedy(undecided: list[LengthVerdict]) -> str:
     seconds = [one.seconds_needed for one in undecided]
     known = [number for number in seconds if number]
     if known:
-        which = "" if len(known) == len(undecided) else f"{len(known)} of them "
-        would = f"would decide {which}".rstrip()
-        return f"--max-seconds {format_count(max(known)).replace(',', '')} {would}"
+        return f"try --max-seconds {max(known)}"
     if all(one.verdict.is_too_close for one in undecided):
         least = format_share(MIN_DECIDABLE_DIFFERENCE, 1, digits=0)
         return f"about {least} apart or less, too close to call"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnprof.analysis.findings.fastest import FastestFinding
-from attnprof.analysis.series import Series
 from attnprof.core.result_table import Row
 from attnprof.core.units import (
     format_count,
@@ -15,6 +14,7 @@ from attnprof.core.units import (
     format_ratio,
 )
 from attnprof.report.overview.coverage import coverage_sentence
+from attnprof.report.overview.laws import growth_sentence
 from attnprof.report.overview.pays import others_sentence, pays_sentence
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_lengths, join_some, join_words
@@ -28,12 +28,19 @@ _MOST_GROUPS = 3
 def verdict_of(results: Results) -> tuple[str, ...]:
     """The sentences, the most important first."""
     by_length = results.fastest()
+    if by_length and all(finding.withheld for finding in by_length):
+        best = ["No verdict on speed at any length: other work disturbed the timing (see noise)."]
+    else:
+        best = [
+            _at_longest(results, by_length[-1]) if by_length else "",
+            _at_other_lengths(results, by_length),
+        ]
     sentences = [
-        _at_longest(results, by_length[-1]) if by_length else "",
-        _at_other_lengths(results, by_length),
+        *best,
         pays_sentence(results),
         others_sentence(results),
         coverage_sentence(results),
+        "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
     ]
     return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
 
@@ -111,6 +118,11 @@ def _next_best(results: Results, finding: FastestFinding) -> str:
 
 def _speed_of_best(results: Results, finding: FastestFinding) -> str:
     """The speed of the other of two that are too close to call, where one is the reference."""
+    if finding.reference and finding.reference not in finding.best:
+        speeds = [one.score.median for one in finding.contenders if one.label in finding.best]
+        slowest, fastest = format_ratio(min(speeds)), format_ratio(max(speeds))
+        speed = " to ".join(dict.fromkeys((slowest, fastest)))
+        return f": {speed} as fast as {results.names[finding.reference]}"
     if len(finding.best) != 2 or finding.reference not in finding.best:
         return ""
     (other,) = (
@@ -173,8 +185,3 @@ def _time_text(row: Row) -> str:
 
 def _ratio(cost: int | None, reference: int | None) -> str:
     return format_ratio(cost / reference) if cost and reference else ""
-
-
-def series_names(results: Results, series: Sequence[Series]) -> list[str]:
-    """The names of series, as printed."""
-    return [results.names[member.label] for member in series]
