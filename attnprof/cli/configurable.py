@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from attnprof.cli.options import TYPED
-from attnprof.cli.plain_options import parameter_of
+from attnprof.cli.plain_options import TYPED, parameter_of
 from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
 from attnprof.cli.variadic import VariadicCommand
 from attnprof.core.errors import UsageError

@@ -8,26 +8,27 @@ import typer
 
 from attnprof.api.pattern import prepare_pattern
 from attnprof.cli import completion, options
+from attnprof.cli.option_forms import WORKLOAD, option, path
 from attnprof.cli.saving import run_and_save
 
 _Kernel = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--kernel",
         "NAME...",
-        options.WORKLOAD,
         "Built-in kernels, whose blocks are drawn over the pattern.",
+        panel=WORKLOAD,
         default="none",
         complete=completion.kernels,
     ),
 ]
 _Len = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--len",
         "N",
-        options.WORKLOAD,
         "Length in tokens: 512, 4k or 1M.",
+        panel=WORKLOAD,
         default="4 windows",
     ),
 ]
@@ -35,12 +36,12 @@ _Window = Annotated[list[str] | None, options.window("8; 128 with --kernel")]
 _Device = Annotated[str | None, options.device("cpu")]
 _Png = Annotated[
     str | None,
-    options.path(
+    path(
         "--png",
         "Write the picture as PNG; a path ending in .svg or .pdf gets that format; - is stdout.",
     ),
 ]
-_Svg = Annotated[str | None, options.path("--svg", "Write the picture as SVG.")]
+_Svg = Annotated[str | None, path("--svg", "Write the picture as SVG.")]
 
 
 def pattern(
@@ -71,6 +72,6 @@ def pattern(
     panels, exit_code = run_and_save(request.run)
     if not request.outputs.takes_stdout:
         print_uncropped(render_terminal(panels, streams.columns()))
-    for path in request.outputs.written:
-        echo_err(f"written: {path}")
+    for written in request.outputs.written:
+        echo_err(f"written: {written}")
     raise typer.Exit(exit_code)

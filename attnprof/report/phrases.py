@@ -18,10 +18,11 @@ def join_words(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def join_some(words: Sequence[str]) -> str:
-    """As `join_words`, but the fourth word and those after it are only counted."""
-    more = len(words) - _MOST_LISTED
-    return join_words([*words[:_MOST_LISTED], f"{more} more"] if more > 0 else words)
+def join_some(words: Sequence[str], most: int = _MOST_LISTED) -> str:
+    """As `join_words`, but words after the first `most` are only counted."""
+    more = len(words) - most
+    # "and 1 more" takes the place of a word.
+    return join_words([*words[:most], f"{more} more"] if more > 1 else words)
 
 
 def join_lengths(lengths: Sequence[int], tested: Sequence[int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from attnprof.analysis.findings import Findings
 from attnprof.analysis.findings.counters import CounterFinding
 from attnprof.analysis.findings.growth import GrowthFinding
@@ -56,17 +58,28 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
 def describe_notes(table: ResultTable) -> list[str]:
     """Notes on single rows: why cells are empty, which times are uncertain.
 
-    Rows of a series that have the same note share a line.
+    Rows with the same note share a line.
     """
     label_of = labels(table)
-    by_text: dict[tuple[str, str], list[Row]] = {}
+    by_text: dict[str, dict[str, list[int]]] = {}
     for row in table.rows:
         if row.details:
-            by_text.setdefault((label_of(row), _note(row)), []).append(row)
+            lengths_of = by_text.setdefault(_note(row), {})
+            lengths_of.setdefault(label_of(row), []).append(row.workload.seq_len)
     return [
-        f"{label} at {', '.join(format_count(row.workload.seq_len) for row in rows)}: {text}"
-        for (label, text), rows in by_text.items()
+        f"{names} at {', '.join(map(format_count, lengths))}: {text}"
+        for text, lengths_of in by_text.items()
+        for names, lengths in _alike(lengths_of)
     ]
+
+
+def _alike(lengths_of: Mapping[str, list[int]]) -> Iterator[tuple[str, list[int]]]:
+    """Names of series that have a note at the same lengths, and these lengths."""
+    names_at: dict[tuple[int, ...], list[str]] = {}
+    for name, lengths in lengths_of.items():
+        names_at.setdefault(tuple(lengths), []).append(name)
+    for lengths, names in names_at.items():
+        yield join_words(names), list(lengths)
 
 
 def _note(row: Row) -> str:

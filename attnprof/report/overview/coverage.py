@@ -17,13 +17,9 @@ def coverage_sentence(results: Results) -> str:
     found.sort(key=_missed, reverse=True)
     if not found:
         return ""
-    first, rest = found[0], found[1:]
-    text = (
-        f"ptflops misses {_share(first)} of {results.names[first.label]}'s MACs at "
-        f"{format_count(first.seq_len)}{_reason(first)}"
-    )
-    others = [f"{_share(finding)} of {results.names[finding.label]}'s" for finding in rest]
-    return f"{text}, {join_some(others)}." if others else f"{text}."
+    first = f"{_share(found[0])} of {results.names[found[0].label]}'s MACs{_reason(found[0])}"
+    others = [f"{_share(one)} of {results.names[one.label]}'s" for one in found[1:]]
+    return f"ptflops misses {join_some([first, *others])} at {format_count(found[0].seq_len)}."
 
 
 def _missed(finding: CounterFinding) -> float:
@@ -40,5 +36,5 @@ def _share(finding: CounterFinding) -> str:
 
 def _reason(finding: CounterFinding) -> str:
     if finding.is_training:
-        return " (it counts no backward pass)"
-    return f" ({finding.missed_operator} is not counted)" if finding.missed_operator else ""
+        return " (no backward pass)"
+    return f" ({finding.missed_operator})" if finding.missed_operator else ""

@@ -12,6 +12,9 @@ from attnprof.report.crossover_summary import format_between
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
 
+_MOST_NAMED = 2
+"""Kernels of one kind that a sentence names; more are only counted."""
+
 _ORDER = ("MACs", "time", "memory")
 
 
@@ -27,7 +30,10 @@ def pays_sentence(results: Results) -> str:
         if (finding.label, finding.reference) == (label, reference)
     ]
     found.sort(key=lambda finding: _ORDER.index(finding.resource))
-    parts = [f"{_since(finding)} in {_resource(finding)}" for finding in found]
+    resources: dict[str, list[str]] = {}
+    for finding in found:
+        resources.setdefault(_since(finding), []).append(_resource(finding))
+    parts = [f"{since} in {join_words(which)}" for since, which in resources.items()]
     names = results.names[label], results.names[reference]
     return f"{names[0]} pays off against {names[1]} {join_words(parts)}."
 
@@ -110,7 +116,7 @@ def others_sentence(results: Results) -> str:
     longest = format_count(results.longest)
     texts = [
         f"{outcome} than {name} at {'every length' if is_everywhere[outcome] else longest}: "
-        f"{join_some(groups[outcome])}"
+        f"{join_some(groups[outcome], _MOST_NAMED)}"
         for outcome in ("faster", "slower")
         if outcome in groups
     ]

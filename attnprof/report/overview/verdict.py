@@ -29,7 +29,10 @@ def verdict_of(results: Results) -> tuple[str, ...]:
     """The sentences, the most important first."""
     by_length = results.fastest()
     if by_length and all(finding.withheld for finding in by_length):
-        best = ["No verdict on speed at any length: other work disturbed the timing (see noise)."]
+        best = [
+            "No verdict on speed: other work disturbed the timing (see noise).",
+            _fewest_macs(results),
+        ]
     else:
         best = [
             _at_longest(results, by_length[-1]) if by_length else "",
@@ -60,6 +63,27 @@ def _at_longest(results: Results, finding: FastestFinding) -> str:
         return f"{place} {join_some(names)} {what}{_speed_of_best(results, finding)}."
     verb = "is fastest" if finding.measure == "time" else "is predicted to be fastest"
     return f"{place} {names[0]} {verb}{_price(results, finding)}."
+
+
+def _fewest_macs(results: Results) -> str:
+    """What is known of costs where no verdict on speed is."""
+    rows = [(series.label, row_at(series, results.longest)) for series in results.series]
+    macs = {
+        label: count
+        for label, row in rows
+        if row and row.status == "ok" and (count := row.integer("executed_macs"))
+    }
+    if len(macs) < 2:
+        return ""
+    least = min(macs.values())
+    names = [results.names[label] for label, count in macs.items() if count == least]
+    reference = macs.get(results.reference.label) if results.reference else None
+    price = ""
+    if results.reference and reference and reference != least:
+        price = f", {_ratio(least, reference)} {results.names[results.reference.label]}'s"
+    verb = "executes" if len(names) == 1 else "execute"
+    place = f"At {format_count(results.longest)} tokens"
+    return f"{place} {join_some(names)} {verb} the fewest MACs{price}."
 
 
 def _of_only_one(results: Results, finding: FastestFinding, place: str) -> str:
