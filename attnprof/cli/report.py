@@ -23,8 +23,8 @@ Name = Annotated[
     option_forms.option(
         "--name",
         "NAME...",
-        option_forms.OUTPUT,
         "Names of several runs, in the order of their files.",
+        panel=option_forms.OUTPUT,
         default="what tells them apart",
     ),
 ]
