@@ -144,7 +144,7 @@ def test_a_kernel_has_its_own_colour_and_marker_in_every_picture() -> None:
 def test_windows_of_a_kernel_share_its_marker_and_differ_in_lightness() -> None:
     table = attnprof.estimate(len=[512, 1024], window=[64, 256], kernel="longformer-hf")
     curves = panel(growth(table), "executed_macs").curves
-    assert [one.label for one in curves] == ["longformer-hf window 64", "longformer-hf window 256"]
+    assert [one.label for one in curves] == ["longformer-hf w=64", "longformer-hf w=256"]
     assert len({one.style.marker for one in curves}) == 1
     assert len({one.style.colour for one in curves}) == 2
 
