@@ -48,16 +48,19 @@ def _len(default: str) -> Any:
 Len = Annotated[list[str] | None, _len("512 1024 4096")]
 AuditLen = Annotated[list[str] | None, _len("512 1024")]
 
-Window = Annotated[
-    list[str] | None,
-    _workload(
+
+def window(default: str) -> Any:
+    """The option --window."""
+    return _workload(
         "--window",
         "W...",
         "Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
         "layers.",
-        default="512",
-    ),
-]
+        default=default,
+    )
+
+
+Window = Annotated[list[str] | None, window("512")]
 
 GlobalTokens = Annotated[
     list[str] | None,
