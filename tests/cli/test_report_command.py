@@ -63,7 +63,7 @@ def test_the_terminal_is_that_of_the_run(
     assert done.stdout == shown.getvalue()
 
 
-@pytest.mark.parametrize("form", ["csv", "markdown", "svg"])
+@pytest.mark.parametrize("form", ["csv", "markdown", "svg", "html"])
 def test_files_are_those_of_the_run(table: ResultTable, form: Format, tmp_path: Path) -> None:
     expected = table_renderers({"svg": "x.svg"})[form](table)
     path, output = saved(table, tmp_path / "costs.json"), tmp_path / f"costs.{form}"
