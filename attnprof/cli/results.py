@@ -29,12 +29,12 @@ def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> 
 def _show_costs(table: ResultTable, *, has_details: bool) -> None:
     if table.environment is None:
         if has_details:
-            show_overview(table)
+            show_overview(table, has_hints=False)
             show_details(table, ESTIMATE_COLUMNS)
         else:
             show_estimate(table, ESTIMATE_COLUMNS)
         return
-    show_overview(table)
+    show_overview(table, has_hints=not has_details)
     if has_details and table.rows:
         is_on_gpu = table.rows[0].workload.device == "cuda"
         machine = describe_machine(table.environment, is_on_gpu=is_on_gpu)

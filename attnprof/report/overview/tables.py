@@ -144,7 +144,7 @@ def below_useful_mark(row: Row) -> str:
 
 def table_at_longest(results: Results) -> OverviewTable:
     """MACs, their growth, what ptflops counts, memory and the longest length that fits."""
-    rows = [row_at(member, results.longest) for member in results.series]
+    rows = [_valid(row_at(member, results.longest)) for member in results.series]
     labels = [member.label for member in results.series]
     growth = {finding.label: law_of(finding) for finding in results.findings.growth}
     fits = {finding.label: finding.longest for finding in results.findings.max_lengths}
@@ -178,6 +178,11 @@ def _with_marks_aligned(cells: Sequence[str]) -> list[str]:
     """The cells with a space where others have a mark after their last digit."""
     is_marked = any(cell.endswith(BELOW_USEFUL) for cell in cells)
     return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
+
+
+def _valid(row: Row | None) -> Row | None:
+    """The row, unless its output is wrong: then its costs say nothing."""
+    return None if row is not None and row.status == "wrong" else row
 
 
 def _of(row: Row | None, show: Callable[[Row], str]) -> str:

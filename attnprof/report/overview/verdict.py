@@ -58,9 +58,14 @@ def _at_longest(results: Results, finding: FastestFinding) -> str:
     if finding.measure == "MACs":
         verb = "executes" if len(names) == 1 else "execute"
         return f"{place} {join_some(names)} {verb} the fewest MACs{_price(results, finding)}."
+    if len(names) > 1 and finding.measure == "time":
+        return (
+            f"{place} {join_some(names)} are too close to call{_speed_of_best(results, finding)}."
+        )
     if len(names) > 1:
-        what = "are too close to call" if finding.measure == "time" else "are predicted alike"
-        return f"{place} {join_some(names)} {what}{_speed_of_best(results, finding)}."
+        rows = [_row_of(results, label, finding.seq_len) for label in finding.best]
+        times = join_some([_time_text(row) for row in rows if row])
+        return f"{place} the predicted times of {join_some(names)} overlap: {times}."
     verb = "is fastest" if finding.measure == "time" else "is predicted to be fastest"
     return f"{place} {names[0]} {verb}{_price(results, finding)}."
 
@@ -102,7 +107,7 @@ def _price(results: Results, finding: FastestFinding) -> str:
     """How much better the best is, and its MACs and memory in units of the reference's."""
     label = finding.best[0]
     reference = results.reference
-    if reference is None or label == reference.label:
+    if reference is None or reference.label in finding.best:
         return _next_best(results, finding)
     beside = results.names[reference.label]
     row = _row_of(results, label, finding.seq_len)
@@ -188,8 +193,10 @@ def _group_text(
         return f"at {place} there is no verdict (see noise)"
     if measure == "MACs":
         return f"{names} {'executes' if len(best) == 1 else 'execute'} the fewest MACs at {place}"
-    if len(best) > 1:
+    if len(best) > 1 and measure == "time":
         return f"at {place} {names} are too close to call"
+    if len(best) > 1:
+        return f"at {place} the predicted times of {names} overlap"
     verb = "is fastest" if measure == "time" else "is predicted to be fastest"
     return f"{names} {verb} at {place}"
 
