@@ -68,7 +68,9 @@ def compare(
     with graceful_shutdown() as shutdown, ExitStack() as display:
         observe = display.enter_context(progress())
         try:
-            request = prepare_compare(options.passed_options(ctx), observe)
+            request = prepare_compare(
+                options.passed_options(ctx), options.typed_command(ctx), observe
+            )
         except KeyboardInterrupt:
             display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
@@ -97,13 +99,11 @@ def _show(
     request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
 ) -> None:
     """Show the results, and set the exit code."""
-    from attnprof.cli.console import echo_err, show_details, show_explanations, show_overview
-    from attnprof.report.columns import COMPARE_COLUMNS
+    from attnprof.cli.console import echo_err, show_explanations
+    from attnprof.cli.results import show_table
 
     if not request.outputs.takes_stdout:
-        show_overview(request.table)
-        if has_details and request.table.rows:
-            show_details(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_table(request.table, has_details=has_details)
         if has_formulas:
             show_explanations(request.table)
     for path in request.outputs.written:

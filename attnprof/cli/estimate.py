@@ -54,7 +54,7 @@ def estimate(
 
     Example: [bold]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    with prepare_estimate(options.passed_options(ctx)) as request:
+    with prepare_estimate(options.passed_options(ctx), options.typed_command(ctx)) as request:
         table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
             _show(table, request.outputs.written, has_details=details, has_formulas=explain)
@@ -64,21 +64,12 @@ def estimate(
 def _show(
     table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
 ) -> None:
-    from attnprof.cli.console import (
-        echo_err,
-        show_details,
-        show_estimate,
-        show_explanations,
-        show_overview,
-    )
-    from attnprof.report.columns import ESTIMATE_COLUMNS
+    from attnprof.cli.console import echo_err, show_explanations
+    from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
-    elif has_details:
-        show_overview(table)
-        show_details(table, ESTIMATE_COLUMNS)
     else:
-        show_estimate(table, ESTIMATE_COLUMNS)
+        show_table(table, has_details=has_details)
     if has_formulas:
         show_explanations(table)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from attnprof.cli import completion
+from attnprof.cli.configurable import COMMAND_LINE
 from attnprof.cli.option_forms import MEASUREMENT, OUTPUT, WORKLOAD, flag, option, path
 
 _INTEGER = "<int>"
@@ -46,16 +48,19 @@ def _len(default: str) -> Any:
 Len = Annotated[list[str] | None, _len("512 1024 4096")]
 AuditLen = Annotated[list[str] | None, _len("512 1024")]
 
-Window = Annotated[
-    list[str] | None,
-    _workload(
+
+def window(default: str) -> Any:
+    """The option --window."""
+    return _workload(
         "--window",
         "W...",
         "Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
         "layers.",
-        default="512",
-    ),
-]
+        default=default,
+    )
+
+
+Window = Annotated[list[str] | None, window("512")]
 
 GlobalTokens = Annotated[
     list[str] | None,
@@ -323,3 +328,8 @@ Resume = Annotated[
 def passed_options(ctx: typer.Context) -> Any:
     """The options that were passed, by their Python names."""
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+
+
+def typed_command(ctx: typer.Context) -> str:
+    """The command line as typed, with the settings that were in effect, quoted for a shell."""
+    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[COMMAND_LINE]])
