@@ -11,7 +11,7 @@ from attnprof.core.growth.polynomial import Growth, solve_growth
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Workload
-from attnprof.kernels import Kernel
+from attnprof.kernels.costs import KernelCosts
 from attnprof.kernels.custom import is_target
 
 
@@ -111,7 +111,7 @@ def _explain_series(series: Series) -> Explanation:
     )
 
 
-def _memory_growth(kernel: Kernel, workload: Workload) -> Growth | None:
+def _memory_growth(kernel: KernelCosts, workload: Workload) -> Growth | None:
     """The predicted peak as a polynomial of the length, from this length to four times it."""
     base = kernels.padded_seq_len(kernel, workload)
 

@@ -12,6 +12,7 @@ from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.breakdown import break_down
 from attnprof.measure.request import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -37,9 +38,9 @@ class BreakdownRequest(Request):
     cases: tuple[Case, ...]
     outputs: Outputs[Breakdown]
 
-    def run(self) -> Breakdown:
+    def run(self, observe: Observer = lambda activity, done: None) -> Breakdown:
         """Count, and write the requested outputs."""
-        result = break_down(self.cases)
+        result = break_down(self.cases, observe)
         self.outputs.save(result)
         return result
 
@@ -59,33 +60,34 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
 
 def breakdown(
     ctx: typer.Context,
+    kernel: options.Kernel = None,
     len: options.Len = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
-    input: options.Input = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
+    scope: options.Scope = None,
     dtype: options.DType = None,
     mode: options.Mode = None,
-    scope: options.Scope = None,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    batch_size: options.BatchSize = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    input: options.Input = None,
+    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
+    csv: options.TableCsv = None,
+    json: options.TableJson = None,
 ) -> None:
     """Break MACs down by module and by operator, and show how each part grows.
 
-    [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
+    Example: [bold]attnprof breakdown --kernel bert-sdpa --len 512 1024[/]
     """
     from attnprof.cli.console import echo_err, print_uncropped, table_width
+    from attnprof.cli.progress import progress
     from attnprof.report.breakdown import render_breakdown
 
-    with prepare_breakdown(options.passed_options(ctx)) as request:
-        result, exit_code = run_and_save(request.run)
+    with progress() as observe, prepare_breakdown(options.passed_options(ctx)) as request:
+        result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
         print_uncropped(render_breakdown(result, table_width()))
     for message in uncounted_messages(result.failures):

@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from attnprof.cli import options
+from attnprof.cli.option_forms import option
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
@@ -18,29 +19,24 @@ from attnprof.measure.doctor_probes import ProbeSettings
 from attnprof.options import read_device_name, reject_unknown_options
 from attnprof.report.outputs import Outputs
 
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        help="auto, cpu or cuda; auto is CUDA if available. [dim]default: auto[/]",
-    ),
+Device = Annotated[str | None, options.device("CUDA if available", None)]
+
+Threads = Annotated[
+    str | None, option("--threads", "<int>", "CPU threads.", default="torch's choice")
 ]
 
 MaxSeconds = Annotated[
     str,
-    typer.Option(
+    option(
         "--max-seconds",
-        metavar="<float>",
-        help="Seconds for all kernels together; rates and noise take about 10 s more.",
+        "<float>",
+        "Seconds for all kernels together; rates and noise take about 10 s more.",
     ),
 ]
 
 Json = Annotated[
     str | None,
-    typer.Option(
-        "--json", metavar="PATH", help="Write the machine profile, for --machine; - is stdout."
-    ),
+    option("--json", "PATH", "Write the machine profile, for --machine; - is stdout."),
 ]
 
 DEFAULT_MAX_SECONDS = 60.0
@@ -87,18 +83,19 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
 
 def doctor(
     ctx: typer.Context,
-    device: Device = None,
-    threads: options.Threads = None,
-    max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
     json: Json = None,
+    max_seconds: MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
+    device: Device = None,
+    threads: Threads = None,
 ) -> None:
     """Profile this machine: specs, throughput, noise, suggestions.
 
-    Exit code 3 if a part could not be measured.
+    Example: [bold]attnprof doctor --json machine.json[/]
 
-    [dim]attnprof doctor --json machine.json[/]
+    Exit code 3 if a part could not be measured.
     """
-    from attnprof.cli.console import echo_err, progress, show_sections, table_width
+    from attnprof.cli.console import echo_err, show_sections, table_width
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.doctor import render_doctor
 

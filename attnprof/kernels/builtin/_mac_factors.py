@@ -29,6 +29,16 @@ def fused_products(workload: Workload) -> Factor | int:
     return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
 
 
+def fused_backward_products(workload: Workload) -> int:
+    """Matrix products in the backward pass of fused attention: 5, and none in inference."""
+    return formulas.BACKWARD_PRODUCTS if workload.mode == "training" else 0
+
+
+def backward_products(workload: Workload, forward: int = formulas.FORWARD_PRODUCTS) -> int:
+    """Matrix products in the backward pass of as many products, of which nothing is recomputed."""
+    return forward * (formulas.TRAINING_FACTOR - 1) if workload.mode == "training" else 0
+
+
 def dense_term(
     workload: Workload, part: Literal["scores", "context"], passes: Factor | int
 ) -> MacTerm:
