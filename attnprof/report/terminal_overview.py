@@ -35,11 +35,11 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
-    yield from wrapped_text(overview.heading, width, style="bold")
-    yield from wrapped_text(overview.setting, width, style="dim")
+    yield from wrapped_lines(overview.heading, width, style="bold")
+    yield from wrapped_lines(overview.setting, width, style="dim")
     yield Text()
     for sentence in overview.verdict:
-        yield from wrapped_text(sentence, width, indent=_INDENT)
+        yield from wrapped_lines(sentence, width, indent=_INDENT)
 
 
 def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
@@ -48,11 +48,11 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
     if lines:
         yield Text()
     for line in lines:
-        yield from wrapped_text(line, width, style="dim")
+        yield from wrapped_lines(line, width, style="dim")
 
 
-def wrapped_text(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
-    """The lines of a text; words that are longer than a line are not broken."""
+def wrapped_lines(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+    """The lines of a text."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")
     for line in wrapped(indent + glued, width):

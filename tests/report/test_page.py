@@ -194,6 +194,7 @@ def test_formulas_add_up_to_the_executed_macs(page: Element) -> None:
         if table.all("caption")[0].text.startswith("bert-eager")
     ]
     assert "33,017,561,088" in tables[0].all("tfoot")[0].text
+    assert "n tokens" in page.by_id("growth").text
 
 
 def test_several_runs_are_named() -> None:

@@ -12,15 +12,16 @@ from attnprof.core.units import format_count, format_macs, format_share, format_
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
 from attnprof.report.charts.canvas import INK, TEXT_POINTS
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
 PART_COLOURS = {
-    "projections": "#4477AA",
-    "output_projection": "#88B4DC",
-    "feed_forward": "#D5E5F2",
-    "global_tokens": "#228833",
-    "context": "#F2B05E",
-    "scores": "#BB3322",
+    "projections": "#41719F",
+    "output_projection": "#86AFD6",
+    "feed_forward": "#DCE9F4",
+    "global_tokens": "#7DBE82",
+    "context": "#F7D58B",
+    "scores": "#9C1C16",
 }
 """Neighbours in a stack differ in lightness, too."""
 
@@ -29,7 +30,7 @@ _THICKNESS = 0.62
 _LEAST_SHARE = 0.08
 """Smaller parts of a bar have no number."""
 
-_DARK = ("projections", "global_tokens", "scores")
+_DARK = ("projections", "scores")
 """Parts on which text is white."""
 
 
@@ -117,7 +118,7 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
     axes.xaxis.set_major_locator(FixedLocator(_SHARES))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     axes.yaxis.set_major_locator(FixedLocator(range(len(breakdowns))))
-    axes.yaxis.set_major_formatter(FixedFormatter([one.label for one in breakdowns]))
+    axes.yaxis.set_major_formatter(FixedFormatter([shown_name(one.label) for one in breakdowns]))
     axes.tick_params(axis="y", length=0)
 
 
@@ -127,12 +128,10 @@ def shown_parts(breakdowns: Sequence[Breakdown]) -> list[str]:
 
 
 def describe_growth(breakdown: Breakdown) -> str:
-    """The MACs at the longest length, and where the n² term takes over."""
-    longest = breakdown.lengths[-1]
-    total = f"{format_macs(breakdown.parts[longest].total)} at {format_count(longest)}"
+    """Where the n² term takes over, or how the MACs grow; empty where that is not known."""
     if breakdown.takeover:
-        return f"{total}; n² leads from {format_count(breakdown.takeover)}"
-    return f"{total}; grows as {breakdown.law}" if breakdown.law else total
+        return f"n² leads from {format_tokens(breakdown.takeover)}"
+    return f"grows as {breakdown.law}" if breakdown.law else ""
 
 
 def _shown(parts: Iterable[MacParts]) -> list[str]:

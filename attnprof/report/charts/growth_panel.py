@@ -118,7 +118,8 @@ def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> NDArray[np.flo
 
 def has_guides(growth: Growth) -> bool:
     """Whether there are lines that grow as n and as n²: not where they would coincide."""
-    return growth.axis == "seq_len" and growth.values[-1] >= 2 * growth.values[0]
+    is_wide = bool(growth.values) and growth.values[-1] >= 2 * growth.values[0]
+    return growth.axis == "seq_len" and is_wide
 
 
 def _draw_guides(axes: Axes, growth: Growth) -> dict[str, NDArray[np.float64]]:

@@ -34,6 +34,7 @@ from attnprof.report.page.result_rows import result_table
 from attnprof.report.run import Run
 from attnprof.report.side_by_side import side_by_side
 from attnprof.report.summary import describe_findings
+from attnprof.report.symbols import describe_symbols
 
 _CHARTS: Mapping[Chart, str] = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
 
@@ -50,6 +51,7 @@ def assemble(runs: Sequence[Run]) -> Page:
     every_row = ResultTable(record for run in runs for record in run.table.records)
     series = [member for member in series_of(every_row) if member.is_supported]
     markers = markers_of(row.kernel for row in every_row.rows)
+    terms = tuple(term_tables(series))
     contents = tuple(_run_content(run, markers) for run in runs)
     subjects = dict.fromkeys(content.overview.heading for content in contents)
     settings = {content.overview.setting for content in contents}
@@ -61,7 +63,8 @@ def assemble(runs: Sequence[Run]) -> Page:
         runs=contents,
         charts=tuple(_chart_sets(runs)),
         patterns=tuple(pattern_figures(series)),
-        terms=tuple(term_tables(series)),
+        terms=terms,
+        symbols=describe_symbols(row[1].text for table in terms for row in table.rows),
         results=result_table(runs, markers),
         downloads=tuple(_downloads(runs)),
     )

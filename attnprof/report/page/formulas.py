@@ -15,7 +15,6 @@ _HEADINGS = (
     Heading("with the numbers", "left"),
     Heading("MACs"),
     Heading("share"),
-    Heading("source", "prose"),
 )
 
 
@@ -45,13 +44,13 @@ def _table(caption: str, terms: Sequence[Term]) -> Table:
             Cell(term.numbers),
             Cell(format_count(term.macs)),
             _share(term.macs, total),
-            Cell(term.source),
         )
         for term in terms
     )
     empty = Cell("")
-    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), empty, empty)
-    return Table(caption, _HEADINGS, rows, sums)
+    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), empty)
+    sources = "; ".join(dict.fromkeys(term.source for term in terms))
+    return Table(caption, _HEADINGS, rows, sums, f"Source: {sources}" if sources else "")
 
 
 def _share(macs: int, total: int) -> Cell:
