@@ -237,5 +237,9 @@ def test_estimates_have_a_page_without_a_machine() -> None:
     assert "1,048,576" in page.by_id("rows").text
 
 
+def test_a_run_without_a_row_has_a_page() -> None:
+    assert "no case was finished" in page_of(Run("", ResultTable())).text
+
+
 def test_page_is_small(page: Element) -> None:
     assert len(render_page([Run("", timed_table())]).encode()) < MOST_BYTES

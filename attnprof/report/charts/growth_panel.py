@@ -37,7 +37,7 @@ ESTIMATE_DASH = (1.0, 1.8)
 """The dash of what was not measured: predictions, and ptflops' counts."""
 
 LINE_WIDTH, ESTIMATE_WIDTH, COUNTED_MARKER = 1.8, 1.1, 7.5
-BAND_ALPHA = 0.16
+BAND_ALPHA = 0.14
 
 _GUIDES = {"n": 1, "n²": 2}
 _MOST_BAND = 3.0

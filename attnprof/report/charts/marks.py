@@ -28,6 +28,9 @@ _KEY_GAP = 0.08
 _CROSS_GAP = 0.08
 """From a cross to text beside it."""
 
+_LEADER = 0.12
+"""From a ring to its text, in inches: farther apart, a line joins them."""
+
 _INSET = 0.05
 """From the axes to text inside them."""
 
@@ -149,6 +152,7 @@ def mark_crossings(
         if box is not None:
             taken.append(box)
             _write(axes, crossing.text, box, fontweight="bold")
+            _lead(axes, anchor, box.nearest(anchor))
 
 
 def name_guides(
@@ -173,6 +177,14 @@ def name_guides(
         if box is not None:
             taken.append(box)
             _write(axes, name, box, color=MUTED)
+
+
+def _lead(axes: Axes, ring: tuple[float, float], text: tuple[float, float]) -> None:
+    """A thin line from a ring to its text, in pixels, where they are apart."""
+    if np.hypot(text[0] - ring[0], text[1] - ring[1]) < _LEADER * figure_of_axes(axes).dpi:
+        return
+    ends = axes.transAxes.inverted().transform([ring, text])
+    axes.plot(*ends.T, transform=axes.transAxes, color=MUTED, linewidth=0.7, zorder=4.5)
 
 
 def _limits(axes: Axes) -> Box:

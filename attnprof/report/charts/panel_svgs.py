@@ -34,7 +34,7 @@ from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart
 from attnprof.report.run import Run
 
-_WIDTH, _HEIGHT, _PARTS_HEIGHT = 6.6, 3.3, 2.2
+_WIDTH, _HEIGHT, _PARTS_HEIGHT = 5.4, 3.0, 1.9
 """Of a panel, and of its axes, in inches."""
 
 _BELOW_BARS = 0.32

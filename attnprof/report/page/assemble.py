@@ -12,7 +12,7 @@ from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
 from attnprof.report.image_forms import Chart
 from attnprof.report.overview import overview_of
-from attnprof.report.overview.model import OverviewTable
+from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.page.content import (
     Cell,
     ChartSet,
@@ -40,6 +40,9 @@ _CHARTS: Mapping[Chart, str] = {"growth": "Growth with length", "breakdown": "Wh
 
 _WIDTH = 160
 """Characters of a line of the page; wider tables scroll."""
+
+_NOTHING = Overview("Attention costs", "no case was finished", (), ())
+"""What a page says about a run that was interrupted before its first row."""
 
 
 def assemble(runs: Sequence[Run]) -> Page:
@@ -80,7 +83,7 @@ def _comparison(
 
 def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
     table = run.table
-    overview = overview_of(table, _WIDTH)
+    overview = overview_of(table, _WIDTH) if table.rows else _NOTHING
     series = [member for member in series_of(table) if member.is_supported]
     sentences = dict(describe_findings(findings.find(table)))
     return RunContent(
