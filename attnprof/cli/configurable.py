@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from attnprof.cli.plain_options import parameter_of
-from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
+from attnprof.cli.settings import (
+    NAMES,
+    OWN_TABLE_ONLY,
+    PREFIX,
+    Setting,
+    SettingError,
+    read_settings,
+)
 from attnprof.cli.variadic import VariadicCommand
 from attnprof.core.errors import UsageError
 
@@ -64,7 +71,8 @@ class ConfigurableCommand(VariadicCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help; it ends with the settings that are in effect."""
         settings: dict[str, Setting] = ctx.meta[_SETTINGS]
-        names = [parameter.name for parameter in self.params if parameter.name in NAMES]
+        own = OWN_TABLE_ONLY.get(str(self.name), ())
+        names = [p.name for p in self.params if p.name in NAMES and p.name not in own]
         tables = f"[tool.attnprof] or [tool.attnprof.{self.name}]"
         variable = f"{PREFIX}{names[0].upper()}"
         lines = [f"Set defaults in {tables} of pyproject.toml, or in variables such as {variable}."]
@@ -77,7 +85,8 @@ class ConfigurableCommand(VariadicCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters; help comes last, as every other one has a panel."""
         *parameters, help_option = super().get_params(ctx)
-        if all(parameter.rich_help_panel for parameter in parameters):
+        options = [p for p in parameters if p.param_type_name == "option"]
+        if all(option.rich_help_panel for option in options):
             help_option.rich_help_panel = "Help"
         return [*parameters, help_option]
 
