@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from attnprof.cli import completion
+from attnprof.cli.configurable import COMMAND_LINE
 from attnprof.cli.option_forms import MEASUREMENT, OUTPUT, WORKLOAD, flag, option, path
-from attnprof.cli.plain_options import TYPED
 
 _INTEGER = "<int>"
 _NUMBER = "<float>"
@@ -331,5 +331,5 @@ def passed_options(ctx: typer.Context) -> Any:
 
 
 def typed_command(ctx: typer.Context) -> str:
-    """The command line as it was typed, quoted for a shell."""
-    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[TYPED]])
+    """The command line as typed, with the settings that were in effect, quoted for a shell."""
+    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[COMMAND_LINE]])

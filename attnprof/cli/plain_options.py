@@ -64,7 +64,7 @@ def _describe(parameter: Any) -> None:
         parameter.metavar = ""
     elif parameter.show_default and isinstance(parameter.default, str):
         parameter.help = with_default(parameter.help, parameter.default)
-        parameter.show_default = False
+    parameter.show_default = False
 
 
 def _no_type(ctx: Any) -> None:

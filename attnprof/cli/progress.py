@@ -81,9 +81,13 @@ class Tracker:
 
 
 @contextmanager
-def progress() -> Generator[Observer]:
-    """An observer that draws a bar on a terminal, and otherwise writes a line now and then."""
-    tracker = Tracker(time.monotonic, time.monotonic(), "starting")
+def progress(activity: str = "starting") -> Generator[Observer]:
+    """An observer that draws a bar on a terminal, and otherwise writes a line now and then.
+
+    Args:
+        activity: what runs before anything is observed.
+    """
+    tracker = Tracker(time.monotonic, time.monotonic(), activity)
     with _bar(tracker) if sys.stderr.isatty() else heartbeat(tracker):
         yield tracker.observe
 

@@ -64,12 +64,13 @@ class Setting:
     value: str | tuple[str, ...] | bool
     source: str
 
-    @property
-    def text(self) -> str:
-        """The value as on the command line; empty for a flag."""
-        if isinstance(self.value, bool):
-            return ""
-        return self.value if isinstance(self.value, str) else " ".join(self.value)
+    def words(self, name: str) -> tuple[str, ...]:
+        """The words of the command line for this value of an option."""
+        values = () if isinstance(self.value, bool) else self.value
+        return (
+            f"--{name.replace('_', '-')}",
+            *([values] if isinstance(values, str) else values),
+        )
 
 
 class SettingError(AttnprofError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -158,6 +159,8 @@ def test_help_shows_what_is_set_and_comes_despite_errors() -> None:
     text = " ".join(estimate("--help", ATTNPROF_DETAILS="1").stdout.split())
     assert "--len 64 128: set by ../pyproject.toml [tool.attnprof.estimate] len" in text
     assert "--details: set by ATTNPROF_DETAILS" in text
+    assert "[default: 512 1024 4096]" in " ".join(text.replace("│", " ").split())
+    assert "[default: 64" not in text
     write("[tool.attnprof]\nno_such = 1\n")
     assert estimate("--help").exit_code == 0
 
@@ -192,6 +195,17 @@ def test_the_guard_has_no_settings() -> None:
     result = CliRunner(env={"ATTNPROF_NO_SUCH": "1"}).invoke(app, ["guard", "check", "--help"])
     assert result.exit_code == 0
     assert "set by" not in result.stdout
+
+
+def test_the_command_in_the_results_has_the_settings_that_were_in_effect() -> None:
+    write("[tool.attnprof]\nlen = [64, 128]\ndtype = 'float16'\n")
+    done = estimate("--dtype", "float32", "--json", "x.json", ATTNPROF_EXPLAIN="1")
+    assert done.exit_code == 0
+    command = json.loads(Path("x.json").read_text())["command"]
+    assert command == (
+        "attnprof estimate --kernel bert-sdpa --csv - --dtype float32 --json x.json "
+        "--len 64 128 --explain"
+    )
 
 
 def test_python_is_not_affected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from attnprof.core.mac_parts import MacParts
-from attnprof.core.units import format_count, format_macs, format_share
+from attnprof.core.units import format_count, format_macs, format_share, format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
 from attnprof.report.charts.canvas import INK, TEXT_POINTS
@@ -101,7 +101,7 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
                 axes.text(
                     left + share / 2,
                     row,
-                    f"{share:.0f} %",
+                    format_share(share, 100, digits=0),
                     ha="center",
                     va="center",
                     color="white" if part in _DARK else INK,
@@ -130,7 +130,7 @@ def shown_parts(breakdowns: Sequence[Breakdown]) -> list[str]:
 def describe_growth(breakdown: Breakdown) -> str:
     """Where the n² term takes over, or how the MACs grow; empty where that is not known."""
     if breakdown.takeover:
-        return f"n² leads from {format_count(breakdown.takeover)} tokens"
+        return f"n² leads from {format_tokens(breakdown.takeover)}"
     return f"grows as {breakdown.law}" if breakdown.law else ""
 
 
@@ -149,7 +149,7 @@ def _tags(breakdown: Breakdown, part: str) -> tuple[Tag, ...]:
         parts = breakdown.parts[length]
         macs = parts.by_name()[part]
         text = (
-            f"{breakdown.label} at {format_count(length)} tokens, {PART_NAMES[part]}: "
+            f"{breakdown.label} at {format_tokens(length)}, {PART_NAMES[part]}: "
             f"{format_macs(macs)}, {format_share(macs, parts.total)}"
         )
         tags.append(Tag(breakdown.label, length, part, macs, text))

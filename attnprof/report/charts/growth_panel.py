@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.canvas import FAINT, GRID, LINE_INCHES
 from attnprof.report.charts.curves import Axis, Curve, Growth, Panel, Point, Quantity
@@ -215,7 +215,7 @@ def _mark(
 
 def describe(curve: Curve, point: Point, name: str, quantity: Quantity) -> str:
     """A point for people: `bert-sdpa at 4,096 tokens: 362 ms (360 ms to 365 ms)`."""
-    text = f"{curve.label} at {format_count(point.seq_len)} tokens: {quantity.form(point.value)}"
+    text = f"{curve.label} at {format_tokens(point.seq_len)}: {quantity.form(point.value)}"
     if point.low and point.high:
         text += f" ({quantity.form(point.low)} to {quantity.form(point.high)})"
     if point.is_predicted:

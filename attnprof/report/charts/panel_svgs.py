@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.report.charts.axis import figure_of_axes
 from attnprof.report.charts.bars import bars_height, draw_bars, names_width, names_width_of
 from attnprof.report.charts.breakdown import Breakdown, breakdowns_of
@@ -131,7 +131,7 @@ def _summary(panel: Panel) -> str:
     """A panel for those who cannot see it: the last value of each curve."""
     ends = [
         f"{curve.label}: {panel.quantity.form(curve.points[-1].value)} "
-        f"at {format_count(curve.points[-1].seq_len)} tokens"
+        f"at {format_tokens(curve.points[-1].seq_len)}"
         for curve in panel.curves
         if curve.points
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attnprof.analysis.explanation import Term, explain
 from attnprof.analysis.series import Series
-from attnprof.core.units import format_count, format_share
+from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.report.page.content import Cell, Heading, Table
 
 _HEADINGS = (
@@ -32,7 +32,7 @@ def term_tables(series: Iterable[Series]) -> Iterator[Table]:
             key = costed[-1].workload.seq_len, terms
             labels_of.setdefault(key, {})[member.label] = None
     for (seq_len, terms), labels in labels_of.items():
-        yield _table(f"{', '.join(labels)} at {format_count(seq_len)} tokens", terms)
+        yield _table(f"{', '.join(labels)} at {format_tokens(seq_len)}", terms)
 
 
 def _table(caption: str, terms: Sequence[Term]) -> Table:
