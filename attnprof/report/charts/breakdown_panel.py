@@ -11,7 +11,7 @@ from attnprof.core.mac_parts import MacParts
 from attnprof.core.units import format_count, format_macs, format_share, format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
-from attnprof.report.charts.canvas import INK, TEXT_POINTS
+from attnprof.report.charts.canvas import TEXT_POINTS
 from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
@@ -31,7 +31,10 @@ _LEAST_SHARE = 0.08
 """Smaller parts of a bar have no number."""
 
 _DARK = ("projections", "scores")
-"""Parts on which text is white."""
+"""Parts on which text is light."""
+
+_ON_DARK, _ON_LIGHT = "#FDFDFD", "#101010"
+"""Colours on parts, which stay as they are on a dark page, as the parts do."""
 
 
 def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
@@ -52,8 +55,10 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
             [at[length] for length in breakdown.lengths],
             linestyle="none",
             marker="o",
-            markersize=3.0,
-            color=INK,
+            markersize=3.4,
+            markerfacecolor=_ON_LIGHT,
+            markeredgecolor=_ON_DARK,
+            markeredgewidth=0.5,
             clip_on=False,
             gid=tags.add(_tags(breakdown, part)),
         )
@@ -63,7 +68,7 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
     axes.yaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     takeover = breakdown.takeover
     if takeover and lengths[0] < takeover < lengths[-1]:
-        axes.axvline(takeover, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
+        axes.axvline(takeover, color=_ON_LIGHT, linewidth=1.2, linestyle=(0, (3, 2)))
         is_right = takeover > (lengths[0] * lengths[-1]) ** 0.5
         axes.annotate(
             format_count(takeover),
@@ -73,7 +78,7 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
             textcoords="offset points",
             ha="right" if is_right else "left",
             fontweight="bold",
-            color="white",
+            color=_ON_DARK,
         )
 
 
@@ -104,7 +109,7 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
                     format_share(share, 100, digits=0),
                     ha="center",
                     va="center",
-                    color="white" if part in _DARK else INK,
+                    color=_ON_DARK if part in _DARK else _ON_LIGHT,
                 )
             left += share
         axes.annotate(
