@@ -15,14 +15,15 @@ from attnprof.core.notation import (
 from attnprof.core.records import REFERENCE
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
-from attnprof.kernels import Kernel
+from attnprof.kernels.costs import KernelCosts
+from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
 
-_PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
-    ("w=", lambda workload: format_window(workload.pattern)),
-    ("d=", lambda workload: format_dilation(workload.pattern)),
-    ("g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
-    ("scope=", lambda workload: workload.scope),
-    ("layers=", lambda workload: str(len(workload.layers))),
+_PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
+    ("window", "w=", lambda workload: format_window(workload.pattern)),
+    ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
+    ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope", "scope=", lambda workload: workload.scope),
+    ("layers", "layers=", lambda workload: str(len(workload.layers))),
 )
 
 
@@ -33,15 +34,17 @@ class Series:
     Attributes:
         label: the kernel's name, and whatever distinguishes this pattern from others in the table.
         rows: one for each length.
+        saved: the kernel of all rows where its costs are saved; None where it is found by name.
     """
 
     label: str
     rows: tuple[Row, ...]
+    saved: SavedKernel | RecordedKernel | None = None
 
     @property
-    def kernel(self) -> Kernel:
+    def kernel(self) -> KernelCosts:
         """The kernel of all rows."""
-        return kernels.find(self.rows[0].kernel)
+        return self.saved or kernels.find(self.rows[0].kernel)
 
     @property
     def workload(self) -> Workload:
@@ -50,15 +53,13 @@ class Series:
 
     @property
     def is_custom(self) -> bool:
-        """Whether the kernel is a custom one: a module or a config of the user."""
-        return kernels.is_custom(self.rows[0].kernel)
+        """Whether the kernel is not built in: a module or a config of the user."""
+        return self.rows[0].kernel not in kernels.names()
 
     @property
     def is_supported(self) -> bool:
-        """Whether the kernel supports the pattern; a custom kernel, at least one of the lengths."""
-        if self.is_custom:
-            return any(row.status != "unsupported" for row in self.rows)
-        return self.kernel.unsupported_reason(self.workload) is None
+        """Whether the kernel supports the pattern at one of the lengths, according to its rows."""
+        return any(row.status != "unsupported" for row in self.rows)
 
     def points(self, quantity: str) -> list[tuple[int, int]]:
         """(length, value) for each row that has a value."""
@@ -81,8 +82,12 @@ def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
             continue
         groups.setdefault((row.kernel, row.workload.at(longest)), []).append(row)
     return [
-        Series(label_of(rows[0]), tuple(sorted(rows, key=lambda row: row.workload.seq_len)))
-        for rows in groups.values()
+        Series(
+            label_of(rows[0]),
+            tuple(sorted(rows, key=lambda row: row.workload.seq_len)),
+            _saved(table, name),
+        )
+        for (name, _), rows in groups.items()
     ]
 
 
@@ -96,8 +101,17 @@ def find_reference(series: Sequence[Series]) -> Series | None:
     return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
 
 
-def labels(table: ResultTable) -> Callable[[Row], str]:
+def _saved(table: ResultTable, name: str) -> SavedKernel | None:
+    costs = None if name in kernels.names() else table.saved_costs.get(name)
+    return None if costs is None else saved_kernel(name, costs)
+
+
+def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
     """A function that names a row by its kernel and by what of the pattern differs among its rows.
+
+    Args:
+        table: its rows are named.
+        without: a part that names leave out, such as `window`.
 
     Returns:
         From a row of the table to a label such as `longformer-hf w=64`.
@@ -105,14 +119,14 @@ def labels(table: ResultTable) -> Callable[[Row], str]:
     values_of: dict[str, list[set[str]]] = {}
     for row in table.rows:
         values = values_of.setdefault(row.kernel, [set() for _ in _PARTS])
-        for known, (_, read) in zip(values, _PARTS, strict=True):
+        for known, (_, _, read) in zip(values, _PARTS, strict=True):
             known.add(read(row.workload))
 
     def label(row: Row) -> str:
         differing = [
-            f"{name}{read(row.workload)}"
-            for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
-            if len(known) > 1
+            f"{mark}{read(row.workload)}"
+            for known, (name, mark, read) in zip(values_of[row.kernel], _PARTS, strict=True)
+            if len(known) > 1 and name != without
         ]
         # The windows of a stack already show how many layers there are.
         if len(differing) > 1 and differing[-1].startswith("layers"):

@@ -17,6 +17,7 @@ from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
+from attnprof.report.formats import renderers
 from attnprof.report.journal import journal_path
 from attnprof.report.outputs import STDOUT, Outputs
 
@@ -81,7 +82,7 @@ def check_options(options: CompareOptions) -> CheckedOptions:
             "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
             "always checked against their pattern's definition",
         )
-    Outputs.read(options, {})
+    Outputs.read(options, renderers(options))
     results_journal = _journal_path(options)
     if not has_custom:
         read_cases(options, "cpu")

@@ -10,7 +10,6 @@ from attnprof.cli.error_handling import ErrorHandlingGroup
 
 app = typer.Typer(
     cls=ErrorHandlingGroup,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -24,6 +23,8 @@ def attnprof(
 ) -> None:
     """What attention costs, and how the cost grows with length.
 
+    Example: [bold]attnprof estimate --len 512 4k 32k[/]
+
     MACs by formula, by ptflops and at operator level, peak memory and time,
     for dense BERT attention and the Longformer variants.
     """
@@ -32,4 +33,6 @@ def attnprof(
 
         typer.echo(f"attnprof {version_of('attnprof')}")
     elif ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        from attnprof.cli.first_screen import first_screen
+
+        typer.echo(first_screen())

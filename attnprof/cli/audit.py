@@ -89,31 +89,31 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
 
 def audit(
     ctx: typer.Context,
+    kernel: options.AuditKernel = None,
     len: options.AuditLen = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.AuditKernel = None,
-    input: options.Input = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
     scope: options.Scope = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
     dtype: options.DType = None,
     mode: options.Mode = None,
+    batch_size: options.BatchSize = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    input: options.Input = None,
     no_peers: options.NoPeers = False,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
     markdown: options.Markdown = None,
+    csv: options.TableCsv = None,
+    json: options.TableJson = None,
 ) -> None:
     """Check every counter against the operator-level count and name each difference.
 
-    Exit code 1 if a difference is not explained.
+    Example: [bold]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
 
-    [dim]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
+    Exit code 1 if a difference is not explained.
     """
     from attnprof.analysis.uncounted import uncounted_messages
     from attnprof.cli.console import echo_err, print_uncropped, progress, table_width

@@ -59,27 +59,27 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
 
 def breakdown(
     ctx: typer.Context,
+    kernel: options.Kernel = None,
     len: options.Len = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
-    input: options.Input = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
+    scope: options.Scope = None,
     dtype: options.DType = None,
     mode: options.Mode = None,
-    scope: options.Scope = None,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    batch_size: options.BatchSize = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    input: options.Input = None,
+    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
+    csv: options.TableCsv = None,
+    json: options.TableJson = None,
 ) -> None:
     """Break MACs down by module and by operator, and show how each part grows.
 
-    [dim]attnprof breakdown --kernel bert/config.json --len 512 1024[/]
+    Example: [bold]attnprof breakdown --kernel bert-sdpa --len 512 1024[/]
     """
     from attnprof.cli.console import echo_err, print_uncropped, table_width
     from attnprof.report.breakdown import render_breakdown

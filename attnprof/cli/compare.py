@@ -19,52 +19,52 @@ if TYPE_CHECKING:
 
 def compare(
     ctx: typer.Context,
+    kernel: options.Kernel = None,
     len: options.Len = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
-    input: options.Input = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
+    scope: options.Scope = None,
     dtype: options.DType = None,
     device: options.Device = None,
     mode: options.Mode = None,
-    scope: options.Scope = None,
-    no_count: options.NoCount = False,
-    no_time: options.NoTime = False,
-    no_memory: options.NoMemory = False,
-    max_seconds: options.MaxSeconds = str(DEFAULT_MAX_SECONDS),
-    precision: options.Precision = str(TARGET_RELATIVE_WIDTH),
+    batch_size: options.BatchSize = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
+    input: options.Input = None,
     machine: options.Machine = None,
-    allow_slow: options.AllowSlow = False,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
+    max_seconds: options.MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
+    precision: options.Precision = f"{TARGET_RELATIVE_WIDTH:g}",
+    no_time: options.NoTime = False,
+    no_count: options.NoCount = False,
+    no_memory: options.NoMemory = False,
     threads: options.Threads = None,
-    no_isolation: options.NoIsolation = False,
+    allow_slow: options.AllowSlow = False,
+    timeout: options.Timeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     check_against: options.CheckAgainst = None,
-    resume: options.Resume = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
-    markdown: options.Markdown = None,
-    png: options.Png = None,
-    svg: options.Svg = None,
-    html: options.Html = None,
-    chart: options.Chart = None,
+    no_isolation: options.NoIsolation = False,
     details: options.Details = False,
     explain: options.Explain = False,
+    html: options.Html = None,
+    png: options.Png = None,
+    svg: options.Svg = None,
+    chart: options.Chart = None,
+    markdown: options.Markdown = None,
+    csv: options.Csv = None,
+    json: options.CompareJson = None,
+    resume: options.Resume = False,
 ) -> None:
     """Measure real kernels: MACs by every counter, peak memory, time.
 
-    [dim]attnprof compare --len 512 1024 4096 --png costs.png[/]
+    Example: [bold]attnprof compare --kernel bert-sdpa longformer-banded --len 512 4096[/]
     """
     from attnprof.cli.console import echo_err
     from attnprof.cli.signals import graceful_shutdown
 
     with graceful_shutdown() as shutdown:
         try:
-            request = prepare_compare(options.passed_options(ctx))
+            request = prepare_compare(options.passed_options(ctx), options.typed_command(ctx))
         except KeyboardInterrupt:
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
@@ -75,8 +75,8 @@ def compare(
 
 def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: bool) -> None:
     """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress, show_details, show_overview
-    from attnprof.report.columns import COMPARE_COLUMNS
+    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.results import show_table
 
     try:
         with progress() as observe:
@@ -87,9 +87,7 @@ def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: b
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
     if not request.outputs.takes_stdout:
-        show_overview(request.table, has_hints=not has_details)
-        if has_details and request.table.rows:
-            show_details(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_table(request.table, has_details=has_details)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

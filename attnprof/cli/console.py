@@ -24,6 +24,7 @@ from attnprof.report.terminal_overview import (
     render_remarks,
     render_verdict,
 )
+from attnprof.report.terminal_side_by_side import render_side_by_side
 from attnprof.report.terminal_table import render_table
 from attnprof.report.text_table import UNBOUNDED
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
     from attnprof.measure import Observer
     from attnprof.report.doctor import Section
+    from attnprof.report.side_by_side import SideBySide
 
 _PROSE_WIDTH = 100
 _REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
@@ -59,6 +61,19 @@ def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:
     for part in render_remarks(overview, width):
         print_uncropped(part)
     _show_hints(console)
+
+
+def show_side_by_side(runs: SideBySide) -> None:
+    """Print several runs side by side."""
+    _, width = _overview_console()
+    for part in render_side_by_side(runs, width):
+        print_uncropped(part)
+
+
+def show_heading(text: str) -> None:
+    """Print a line that separates what follows from what is above."""
+    console, _ = _overview_console()
+    console.print(Text(f"\n{text}\n", style="bold underline"), soft_wrap=True)
 
 
 def _overview_console() -> tuple[Console, int]:

@@ -18,28 +18,26 @@ from attnprof.measure.doctor_probes import ProbeSettings
 from attnprof.options import read_device_name, reject_unknown_options
 from attnprof.report.outputs import Outputs
 
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        help="auto, cpu or cuda; auto is CUDA if available. [dim]default: auto[/]",
-    ),
+Device = Annotated[str | None, options.device("CUDA if available", None)]
+
+Threads = Annotated[
+    str | None, options.option("--threads", "<int>", None, "CPU threads.", default="torch's choice")
 ]
 
 MaxSeconds = Annotated[
     str,
-    typer.Option(
+    options.option(
         "--max-seconds",
-        metavar="<float>",
-        help="Seconds for all kernels together; rates and noise take about 10 s more.",
+        "<float>",
+        None,
+        "Seconds for all kernels together; rates and noise take about 10 s more.",
     ),
 ]
 
 Json = Annotated[
     str | None,
-    typer.Option(
-        "--json", metavar="PATH", help="Write the machine profile, for --machine; - is stdout."
+    options.option(
+        "--json", "PATH", None, "Write the machine profile, for --machine; - is stdout."
     ),
 ]
 
@@ -87,16 +85,16 @@ def prepare_doctor(options: DoctorOptions) -> DoctorRequest:
 
 def doctor(
     ctx: typer.Context,
-    device: Device = None,
-    threads: options.Threads = None,
-    max_seconds: MaxSeconds = str(DEFAULT_MAX_SECONDS),
     json: Json = None,
+    max_seconds: MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
+    device: Device = None,
+    threads: Threads = None,
 ) -> None:
     """Profile this machine: specs, throughput, noise, suggestions.
 
-    Exit code 3 if a part could not be measured.
+    Example: [bold]attnprof doctor --json machine.json[/]
 
-    [dim]attnprof doctor --json machine.json[/]
+    Exit code 3 if a part could not be measured.
     """
     from attnprof.cli.console import echo_err, progress, show_sections, table_width
     from attnprof.cli.signals import graceful_shutdown

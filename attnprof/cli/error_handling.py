@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import typer
 
 from attnprof.cli.commands import SUMMARIES
 from attnprof.cli.lazy_commands import LazyCommand
-from attnprof.cli.plain_options import PlainGroup
+from attnprof.cli.plain_options import PlainGroup, parameter_of
+from attnprof.cli.settings import SettingError
 from attnprof.cli.signals import graceful_shutdown
 from attnprof.core.errors import AttnprofError, Interrupted, MeasurementError, UsageError
 from attnprof.report import streams
 
 INTERRUPTED = 130
 
+_POSITIONAL = "results"
+"""The only argument without an option; messages begin with its value."""
+
 _LONGEST_SHOWN = 200
 _SHOWN_PREFIX = 40
-
-_OPTIONS = {"seq_len": "len", "global_positions": "global-tokens"}
-"""Arguments of the package that have another name on the command line."""
 
 
 class ErrorHandlingGroup(PlainGroup):
@@ -65,6 +66,8 @@ class ErrorHandlingGroup(PlainGroup):
             code = _report(format_message(), getattr(error, "exit_code", 2))
         except typer.Abort:
             code = INTERRUPTED
+        except typer.Exit as end:
+            code = end.exit_code
         except (BrokenPipeError, SystemExit):  # Rich and Typer turn the former into the latter
             streams.drop_stdout()  # the reader, such as `head`, has closed the pipe
         except OSError as error:
@@ -74,6 +77,20 @@ class ErrorHandlingGroup(PlainGroup):
         if standalone_mode:
             sys.exit(code or 0)
         return code
+
+    def _main_shell_completion(
+        self, ctx_args: Any, prog_name: str, complete_var: str | None = None
+    ) -> None:
+        """Answer a shell that asks for completions.
+
+        Raises:
+            typer.Exit: after an answer. Typer's SystemExit would look like a closed pipe.
+        """
+        try:
+            super()._main_shell_completion(ctx_args, prog_name, complete_var)
+        except SystemExit as end:
+            sys.stdout.flush()
+            raise typer.Exit(cast("int", end.code)) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a signal ends it with its exit code."""
@@ -92,10 +109,15 @@ def _prepare_streams() -> None:
 
 
 def _describe(error: AttnprofError) -> str:
-    if not isinstance(error, UsageError):
+    if isinstance(error, UsageError) and error.argument == _POSITIONAL:
+        return f"{_shortened(str(error.value))}: {error.expected}"
+    if isinstance(error, UsageError):
+        name = f"--{parameter_of(error.argument).replace('_', '-')}"
+    elif isinstance(error, SettingError) and error.value is not None:
+        name = error.source
+    else:
         return str(error)
-    option = _OPTIONS.get(error.argument, error.argument.replace("_", "-"))
-    return f"--{option} {_shortened(str(error.value))}: {error.expected}"
+    return f"{name} {_shortened(str(error.value))}: {error.expected}"
 
 
 def _shortened(value: str) -> str:

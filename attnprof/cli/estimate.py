@@ -23,38 +23,38 @@ MAX_ROWS_BESIDE_A_FILE = 200
 
 def estimate(
     ctx: typer.Context,
+    kernel: options.Kernel = None,
     len: options.Len = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
-    kernel: options.Kernel = None,
-    input: options.Input = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
+    scope: options.Scope = None,
+    dtype: options.DType = None,
+    device: options.EstimateDevice = None,
+    mode: options.Mode = None,
+    batch_size: options.BatchSize = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
-    dtype: options.DType = None,
-    device: options.Device = None,
-    mode: options.Mode = None,
-    scope: options.Scope = None,
+    input: options.Input = None,
     machine: options.Machine = None,
-    timeout: options.Timeout = str(DEFAULT_TIMEOUT_SECONDS),
-    no_isolation: options.NoIsolation = False,
-    csv: options.Csv = None,
-    json: options.Json = None,
-    markdown: options.Markdown = None,
-    png: options.Png = None,
-    svg: options.Svg = None,
-    html: options.Html = None,
-    chart: options.Chart = None,
     details: options.Details = False,
     explain: options.Explain = False,
+    html: options.Html = None,
+    png: options.Png = None,
+    svg: options.Svg = None,
+    chart: options.Chart = None,
+    markdown: options.Markdown = None,
+    csv: options.Csv = None,
+    json: options.Json = None,
+    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    no_isolation: options.NoIsolation = False,
 ) -> None:
     """Cost attention with closed forms: instant, no torch, any length.
 
-    [dim]attnprof estimate --len 4k 32k 1M --window 256 512[/]
+    Example: [bold]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    with prepare_estimate(options.passed_options(ctx)) as request:
+    with prepare_estimate(options.passed_options(ctx), options.typed_command(ctx)) as request:
         table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
             _show(table, request.outputs.written, has_details=details)
@@ -62,13 +62,10 @@ def estimate(
 
 
 def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> None:
-    from attnprof.cli.console import echo_err, show_details, show_estimate, show_overview
-    from attnprof.report.columns import ESTIMATE_COLUMNS
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
-    elif has_details:
-        show_overview(table, has_hints=False)
-        show_details(table, ESTIMATE_COLUMNS)
     else:
-        show_estimate(table, ESTIMATE_COLUMNS)
+        show_table(table, has_details=has_details)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attnprof.cli import options
-from attnprof.cli.plain_options import PlainCommand, PlainGroup
+from attnprof.cli import completion, options
+from attnprof.cli.plain_options import PlainCommand, PlainGroup, with_default
 from attnprof.core.errors import MeasurementError, UsageError, suggest
 
 if TYPE_CHECKING:
@@ -28,32 +28,43 @@ guard = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Complexity contracts: limits on costs and their growth, for CI to enforce.",
+    help="Complexity contracts: limits on costs and their growth, for CI to enforce.\n\n"
+    "Example: [bold]attnprof guard check[/]",
 )
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Contracts to measure. [dim]default: all[/]"),
+    typer.Argument(
+        metavar="NAME",
+        help=with_default("Contracts to measure.", "all"),
+        autocompletion=completion.contracts,
+    ),
 ]
 Config = Annotated[
     str | None,
-    typer.Option(
+    options.option(
         "--config",
-        metavar="FILE",
-        help="File with the contracts. [dim]default: attnprof.toml and pyproject.toml here, or in "
-        "the nearest folder above that has contracts[/]",
+        "FILE",
+        None,
+        "File with the contracts.",
+        default="attnprof.toml and pyproject.toml here, or in the nearest folder above that has "
+        "contracts",
     ),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option(
-        "--timeout", metavar="SECONDS", help="Time limit for each contract. [dim]default: 300[/]"
+    options.option(
+        "--timeout", "<float>", None, "Time limit in seconds for each contract.", default="300"
     ),
 ]
 Format = Annotated[
     str,
-    typer.Option(
-        "--format", metavar="NAME", help="Output format: text, json, github, junit or markdown."
+    options.option(
+        "--format",
+        "NAME",
+        None,
+        "Output format: text, json, github, junit or markdown.",
+        complete=completion.guard_formats,
     ),
 ]
 NoTime = Annotated[bool, typer.Option("--no-time", help="Skip time limits.")]
@@ -77,7 +88,7 @@ def init(
 ) -> None:
     """Measure all contracts and write the first attnprof.lock.json; commit it.
 
-    [dim]attnprof guard init[/]
+    Example: [bold]attnprof guard init[/]
     """
     from attnprof.guard import update as guard_update
 
@@ -93,7 +104,7 @@ def update(
 ) -> None:
     """Accept the current costs: write them to the lock and print what changed.
 
-    [dim]attnprof guard update encoder[/]
+    Example: [bold]attnprof guard update[/]
     """
     from attnprof.guard import update as guard_update
 
@@ -112,10 +123,10 @@ def check(
 ) -> None:
     """Measure contracts and check them against the lock; changes no file.
 
-    Exit code: 1 if a contract is broken, 2 if one is misconfigured, 3 if one could not be measured.
-    On GitHub Actions, also writes annotations and the step summary.
+    Example: [bold]attnprof guard check --format markdown[/]
 
-    [dim]attnprof guard check --format junit > guard.xml[/]
+    Exit code 1 if a contract is broken, 2 if one is misconfigured, 3 if one could not be measured.
+    On GitHub Actions, also writes annotations and the step summary.
     """
     from attnprof.core.option_values import read_seconds
     from attnprof.guard import check as guard_check

@@ -48,20 +48,20 @@ def kernels(
     ctx: typer.Context,
     len: options.Len = None,
     window: options.Window = None,
-    dilation: options.Dilation = None,
     global_tokens: options.GlobalTokens = None,
+    dilation: options.Dilation = None,
     model: options.Model = None,
-    hidden_size: options.HiddenSize = None,
-    num_heads: options.NumHeads = None,
-    batch_size: options.BatchSize = None,
+    scope: options.Scope = None,
     dtype: options.DType = None,
     device: options.Device = None,
     mode: options.Mode = None,
-    scope: options.Scope = None,
+    batch_size: options.BatchSize = None,
+    hidden_size: options.HiddenSize = None,
+    num_heads: options.NumHeads = None,
 ) -> None:
     """List the kernels, and why some cannot be built here or for these options.
 
-    [dim]attnprof kernels --dilation 4[/]
+    Example: [bold]attnprof kernels --dilation 4[/]
     """
     from attnprof.cli.console import print_uncropped, table_width
     from attnprof.report.text_table import TextRow, fit_table

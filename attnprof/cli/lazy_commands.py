@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from attnprof.cli.variadic import VariadicCommand
+from attnprof.cli.configurable import ConfigurableCommand
 
 
 class LazyCommand(TyperCommand):
@@ -36,5 +36,5 @@ class LazyCommand(TyperCommand):
         if isinstance(command, typer.Typer):
             return cast("TyperGroup", get_command(command))
         app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        app.command(self.name, cls=VariadicCommand)(command)
+        app.command(self.name, cls=ConfigurableCommand)(command)
         return cast("TyperCommand", get_command(app))

@@ -22,6 +22,13 @@ else:
 _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
 
+TYPED = "attnprof.typed"
+"""Key, in a context's `meta`, of the words after the command."""
+
+_PARAMETERS = {"seq_len": "len", "global_positions": "global_tokens"}
+"""Arguments of the package that have another name on the command line."""
+
+
 class CommandLineError(AttnprofError):
     """Arguments that no option accepts; the message names them."""
 
@@ -45,7 +52,28 @@ class ValuesAsTyped(_Base):
         parameters: list[Any] = list(super().get_params(ctx))
         for parameter in parameters:
             parameter.get_runtime_param = _AsTyped
+            _describe(parameter)
         return parameters
+
+
+def _describe(parameter: Any) -> None:
+    """Put the default into the help, and no type behind a flag, which takes no value."""
+    if parameter.param_type_name == "argument":
+        parameter.display_type_rich = _no_type
+    if getattr(parameter, "is_flag", False):
+        parameter.metavar = ""
+    elif parameter.show_default and isinstance(parameter.default, str):
+        parameter.help = with_default(parameter.help, parameter.default)
+        parameter.show_default = False
+
+
+def _no_type(ctx: Any) -> None:
+    """The type of a positional argument, whose name says it."""
+
+
+def with_default(help: str, default: str) -> str:
+    """The help of an option, with its default in the style that all options share."""
+    return rf"{help} [dim]\[default: {default}][/]" if default else help
 
 
 class PlainGroup(ValuesAsTyped, TyperGroup):
@@ -111,6 +139,11 @@ class PlainCommand(ValuesAsTyped, TyperCommand):
             if value == "":
                 raise UsageError(name, "(empty)", "needs a value")
         return rest
+
+
+def parameter_of(argument: str) -> str:
+    """The name of the option, as in Python, that an argument of the package comes from."""
+    return _PARAMETERS.get(argument, argument)
 
 
 def unknown(option: str, typed: Sequence[str], parameters: Sequence[Any], hint: str) -> str:

@@ -1,8 +1,8 @@
 """Options that take several words: `--len 512 1024 4096`.
 
 Click does not support such options by design. The words after a list option, up to the next
-option, are therefore turned into repetitions of it before Click parses them. Commands with such
-options take no positional arguments.
+option, are therefore turned into repetitions of it before Click parses them. Positional arguments
+of a command with such options come first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ _NUMBER = re.compile(r"-\d")
 """Start of a negative number, which is a value for its option to reject by name."""
 
 
+_OPEN = "attnprof.open_option"
+"""Key, in a context's `meta`, of the option that the word at the cursor belongs to."""
+
+
 class VariadicCommand(PlainCommand):
     """A command whose list options take any number of values."""
 
@@ -29,13 +33,34 @@ class VariadicCommand(PlainCommand):
             UsageError: for a list option without a value.
         """
         lists = _options(self.params, lambda option: option.multiple)
+        if ctx.resilient_parsing:  # a shell completes the word after these
+            ctx.meta[_OPEN] = _open_option(args, lists)
+            return super().parse_args(ctx, args)
         singles = _options(self.params, lambda option: not (option.multiple or option.is_flag))
         _check_values(args, singles, _options(self.params, lambda option: True))
         return super().parse_args(ctx, list(_repeated(args, lists)))
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete another value of an option, or else the name of one."""
+        for parameter in self.params:
+            if ctx.meta[_OPEN] in parameter.opts and not incomplete.startswith("-"):
+                return parameter.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete or "--")
+
+
+def _open_option(args: Sequence[str], lists: Collection[str]) -> str:
+    """The option that takes the next word, a list or one before `=`; empty if none does."""
+    for word in reversed(args):
+        if not _is_value(word):
+            option = word.partition("=")[0]
+            # bash passes `--dtype=b` as three words.
+            return option if option in lists or args[-1] == "=" else ""
+    return ""
+
 
 def _options(parameters: Sequence[Any], is_wanted: Callable[[Any], bool]) -> set[str]:
-    return {name for option in parameters if is_wanted(option) for name in option.opts}
+    options = (each for each in parameters if each.param_type_name == "option")
+    return {name for option in options if is_wanted(option) for name in option.opts}
 
 
 def _check_values(args: Sequence[str], singles: Collection[str], known: Collection[str]) -> None:

@@ -208,7 +208,7 @@ def read_machine(path: str) -> Machine:
         )
     try:
         machine = read_as(Machine, document)
-        _check(machine)
+        check_machine(machine)
     except UnexpectedError as error:
         raise UsageError(
             "machine", path, f"is not a valid machine profile: {error}; {_REMEDY}"
@@ -216,7 +216,7 @@ def read_machine(path: str) -> Machine:
     return machine
 
 
-def _check(machine: Machine) -> None:
+def check_machine(machine: Machine) -> None:
     """Refuse numbers from which nothing can be predicted.
 
     Raises:

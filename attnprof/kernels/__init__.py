@@ -19,6 +19,7 @@ from attnprof.core.mac_terms import MacTerm
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
+from attnprof.kernels.costs import KernelCosts
 
 
 class Kernel(Protocol):
@@ -112,7 +113,7 @@ def _built_in(name: str) -> Kernel:
     return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
 
 
-def moved_bytes(kernel: Kernel, workload: Workload) -> int:
+def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:
     """A lower bound of the bytes that a call moves.
 
     Parameters and inputs are read once; what it allocates at its peak is written and read.

@@ -31,14 +31,15 @@ def _overview_lines(table: ResultTable) -> list[str]:
     lines = [f"**{overview.heading}**", "", overview.setting, ""]
     lines += [f"- {sentence}" for sentence in overview.verdict]
     for part in overview.tables:
-        lines += ["", *_overview_table_lines(part)]
+        lines += ["", *overview_table_lines(part)]
     remarks = [line for line in (overview.undecided, overview.noise, *overview.notes) if line]
     for remark in remarks:
-        lines += ["", _escaped(remark)]
+        lines += ["", escaped(remark)]
     return lines
 
 
-def _overview_table_lines(table: OverviewTable) -> list[str]:
+def overview_table_lines(table: OverviewTable) -> list[str]:
+    """The lines of a table of an overview; the best of a column is bold."""
     best = table.best or (frozenset[int](),) * len(table.rows)
     return [
         format_row([table.heading, *table.columns]),
@@ -51,11 +52,11 @@ def _overview_table_lines(table: OverviewTable) -> list[str]:
 
 
 def _overview_cell(cell: str, is_best: bool) -> str:
-    text = _escaped(" ".join(cell.split()))
+    text = escaped(" ".join(cell.split()))
     return f"**{text}**" if is_best else text
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A text whose marks are no Markdown: `~` strikes out, `*` is a list item."""
     return text.replace("*", "\\*").replace("~", "\\~")
 

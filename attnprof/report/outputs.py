@@ -22,6 +22,9 @@ Renderer = Callable[[_T], str | bytes]
 FORMATS: tuple[Format, ...] = ("csv", "json", "markdown", "png", "svg", "html")
 STDOUT = "-"
 
+_SAVED_AT_THE_END: tuple[Format, ...] = ("png", "svg", "html")
+"""What takes too long to be saved with each row, and shows nothing before there are several."""
+
 _SUFFIX_BYTES = 10
 """Bytes by which the name of a file is longer while it is being written."""
 
@@ -90,13 +93,13 @@ class Outputs(Generic[_T]):
         return STDOUT in self.paths.values()
 
     def save_files(self, table: _T) -> None:
-        """Save what can be replaced while rows come in: text, in regular files."""
+        """Save what can be replaced while rows come in: tables, in regular files."""
         self._save_files(
             table,
             [
                 form
                 for form, path in self.paths.items()
-                if form != "png" and not is_special(Path(path))
+                if form not in _SAVED_AT_THE_END and not is_special(Path(path))
             ],
         )
 

@@ -48,7 +48,7 @@ def describe_setting(table: ResultTable) -> str:
         f"{''.join(f'{extent}, ' for extent in extents if extent)}{' and '.join(shapes)}, "
         f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
     )
-    built_in = [row.workload for row in rows if not kernels.is_custom(row.kernel)]
+    built_in = [row.workload for row in rows if row.kernel in kernels.names()]
     sparse = [workload for workload in built_in if not workload.is_dense]
     pattern = describe_pattern(sparse) if sparse else "dense" if built_in else ""
     return f"{setting}; {pattern}" if pattern else setting

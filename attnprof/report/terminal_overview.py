@@ -9,7 +9,7 @@ from rich.text import Text
 
 from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.overview.tables import GAP
-from attnprof.report.text_table import wrapped
+from attnprof.report.text_table import wrapped as wrap_words
 
 HINTS = "more: --details   page: --html costs.html   picture: --png costs.png"
 """The last line, for people at a terminal."""
@@ -35,11 +35,11 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
-    yield from _wrapped(overview.heading, width, style="bold")
-    yield from _wrapped(overview.setting, width, style="dim")
+    yield from wrapped(overview.heading, width, style="bold")
+    yield from wrapped(overview.setting, width, style="dim")
     yield Text()
     for sentence in overview.verdict:
-        yield from _wrapped(sentence, width, indent=_INDENT)
+        yield from wrapped(sentence, width, indent=_INDENT)
 
 
 def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
@@ -48,13 +48,14 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
     if lines:
         yield Text()
     for line in lines:
-        yield from _wrapped(line, width, style="dim")
+        yield from wrapped(line, width, style="dim")
 
 
-def _wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+def wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+    """The lines of a text; words that are longer than a line are not broken."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")
-    for line in wrapped(indent + glued, width):
+    for line in wrap_words(indent + glued, width):
         yield Text(line.replace(_NO_BREAK, " "), style=style)
 
 

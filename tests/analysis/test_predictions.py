@@ -28,8 +28,9 @@ from attnprof.core.result_table import COLUMNS, ResultTable
 from attnprof.core.units import format_long_duration
 from attnprof.core.workload import Case
 from attnprof.options import read_cases
-from attnprof.report.chart import render_png
+from attnprof.report.charts import render_chart
 from attnprof.report.columns import COMPARE_COLUMNS
+from attnprof.report.run import Run
 from attnprof.report.summary import describe_notes
 
 
@@ -77,9 +78,8 @@ def test_samples_are_those_of_the_same_series_alone() -> None:
 
 
 def test_the_chart_has_predicted_points() -> None:
-    assert render_png(compared()) != render_png(
-        ResultTable(one for one in compared().records if one.quantity not in PREDICTED)
-    )
+    without = ResultTable(one for one in compared().records if one.quantity not in PREDICTED)
+    assert render_chart([Run("", compared())], "svg") != render_chart([Run("", without)], "svg")
 
 
 def machine(*samples: KernelSample, memory_bytes: int = 2**30) -> Machine:

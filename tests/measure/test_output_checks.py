@@ -25,9 +25,10 @@ from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import describe_wrong_output
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
-from attnprof.report.chart import render_png
+from attnprof.report.charts import render_chart
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
+from attnprof.report.run import Run
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
@@ -221,7 +222,7 @@ def test_a_wrong_row_has_no_time_and_no_findings(
     assert "longformer-banded" not in {finding.label for finding in all_found}
     assert all(getattr(f, "reference", "") != "longformer-banded" for f in all_found)
     assert "wrong: output is nan" in render_markdown(table, COMPARE_COLUMNS)
-    assert render_png(table).startswith(b"\x89PNG")
+    assert render_chart([Run("", table)], "png").startswith(b"\x89PNG")
     (line,) = [line for line in table.to_csv().splitlines() if line.startswith("longformer-banded")]
     assert ",inference,wrong,output is nan" in line.replace('"', "")
     (row,) = [r for r in json.loads(table.to_json())["rows"] if r["kernel"] == "longformer-banded"]
@@ -240,7 +241,7 @@ def test_with_a_wrong_reference_there_are_no_speedups(
 def test_a_table_of_wrong_rows_alone_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     with_fault(monkeypatch, "bert-sdpa", nan_at(7))
     table = measured(len=40, kernel="bert-sdpa")
-    assert render_png(table).startswith(b"\x89PNG")
+    assert render_chart([Run("", table)], "png").startswith(b"\x89PNG")
     assert findings.find(table) == findings.Findings((), (), (), ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnprof.analysis.findings.counters import CounterFinding, find_uncounted
@@ -10,7 +11,7 @@ from attnprof.analysis.findings.fastest import FastestFinding, find_fastest
 from attnprof.analysis.findings.growth import GrowthFinding, find_growth
 from attnprof.analysis.findings.max_length import MaxLengthFinding, find_max_length
 from attnprof.analysis.findings.speed import VerdictFinding, find_verdicts
-from attnprof.analysis.series import series_of
+from attnprof.analysis.series import Series, series_of
 from attnprof.core.result_table import ResultTable
 
 
@@ -31,7 +32,12 @@ def find(table: ResultTable) -> Findings:
 
     Maximum lengths are found only where the table has the bytes that are available.
     """
-    series = [member for member in series_of(table) if member.is_supported]
+    return find_in(table, series_of(table))
+
+
+def find_in(table: ResultTable, every: Sequence[Series]) -> Findings:
+    """The findings of a table, from all of its series."""
+    series = [member for member in every if member.is_supported]
     growth = (find_growth(member) for member in series)
     available = table.available_bytes
     max_lengths = (

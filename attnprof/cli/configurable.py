@@ -1,0 +1,77 @@
+"""Commands whose options have defaults in the environment and in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attnprof.cli.plain_options import TYPED, parameter_of
+from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
+from attnprof.cli.variadic import VariadicCommand
+from attnprof.core.errors import UsageError
+
+_SETTINGS = "attnprof.settings"
+"""Key of the settings in a context's `meta`."""
+
+
+class ConfigurableCommand(VariadicCommand):
+    """A command whose options take their defaults from settings; errors name the source."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the settings, then parse as usual.
+
+        Raises:
+            SettingError: for a setting that cannot be used, unless help is asked for.
+        """
+        ctx.meta[TYPED] = tuple(args)
+        ctx.meta[_SETTINGS] = {}
+        if not ctx.resilient_parsing:
+            try:
+                ctx.meta[_SETTINGS] = self._settings()
+            except SettingError:
+                if not set(args).intersection(ctx.help_option_names):
+                    raise
+        ctx.default_map = {name: setting.value for name, setting in ctx.meta[_SETTINGS].items()}
+        return super().parse_args(ctx, args)
+
+    def _settings(self) -> dict[str, Setting]:
+        names = [parameter.name for parameter in self.params]
+        return read_settings(str(self.name), names, os.environ, Path.cwd())
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            SettingError: in place of a `UsageError` about the value of a setting.
+        """
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            name = parameter_of(error.argument)
+            source = ctx.get_parameter_source(name)
+            if source is None or source.name != "DEFAULT_MAP":
+                raise
+            raise SettingError(
+                ctx.meta[_SETTINGS][name].source, error.value, error.expected
+            ) from error
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help; it ends with the settings that are in effect."""
+        settings: dict[str, Setting] = ctx.meta[_SETTINGS]
+        names = [parameter.name for parameter in self.params if parameter.name in NAMES]
+        tables = f"[tool.attnprof] or [tool.attnprof.{self.name}]"
+        variable = f"{PREFIX}{names[0].upper()}"
+        lines = [f"Set defaults in {tables} of pyproject.toml, or in variables such as {variable}."]
+        for name, setting in settings.items():
+            option = f"--{name.replace('_', '-')} {setting.text}".rstrip()
+            lines.append(f"{option}{'' if setting.value else ' is off'}: set by {setting.source}")
+        self.epilog = "\n".join(lines).replace("[", r"\[")
+        super().format_help(ctx, formatter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters; help comes last, as every other one has a panel."""
+        *parameters, help_option = super().get_params(ctx)
+        if all(parameter.rich_help_panel for parameter in parameters):
+            help_option.rich_help_panel = "Help"
+        return [*parameters, help_option]

@@ -1,0 +1,273 @@
+"""Defaults of options, from `ATTNPROF_*` variables and the nearest pyproject.toml that has some.
+
+An option on the command line comes before a variable, a variable before the file, and in the file
+`[tool.attnprof.COMMAND]` before `[tool.attnprof]`. Output files are no settings, so that no run
+replaces the results of another unasked; `attnprof guard` has none, so that a verdict depends on
+nothing but its contracts and its command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from attnprof.cli.commands import SUMMARIES
+from attnprof.core.errors import AttnprofError, suggest
+
+LISTS = ("len", "window", "dilation", "global_tokens", "kernel", "input")
+"""Settings with any number of values."""
+
+TEXTS = (
+    *("model", "hidden_size", "num_heads", "batch_size", "dtype", "device", "mode", "scope"),
+    *("machine", "max_seconds", "precision", "timeout", "threads", "check_against", "chart"),
+)
+"""Settings with one value."""
+
+FLAGS = (
+    *("no_count", "no_time", "no_memory", "no_peers", "allow_slow", "no_isolation"),
+    *("details", "explain"),
+)
+"""Settings that are true or false."""
+
+OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume")
+"""Options that only the command line has."""
+
+NAMES = (*LISTS, *TEXTS, *FLAGS)
+
+PREFIX = "ATTNPROF_"
+_FILE = "pyproject.toml"
+_TABLE = "tool.attnprof"
+_CONTRACTS = "guard"
+_COMMANDS = tuple(name for name in SUMMARIES if name != _CONTRACTS)
+_WORDS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A default that the user has set.
+
+    Attributes:
+        value: text as on the command line, several of them, or whether a flag is set.
+        source: where it is set: `ATTNPROF_DTYPE`, or `pyproject.toml [tool.attnprof] dtype`.
+    """
+
+    value: str | tuple[str, ...] | bool
+    source: str
+
+    @property
+    def text(self) -> str:
+        """The value as on the command line; empty for a flag."""
+        if isinstance(self.value, bool):
+            return ""
+        return self.value if isinstance(self.value, str) else " ".join(self.value)
+
+
+class SettingError(AttnprofError):
+    """A setting that cannot be used.
+
+    Attributes:
+        source: where it is set.
+        value: as it was set; None if it is the name that is wrong.
+        expected: what would be right.
+    """
+
+    exit_code = 2
+
+    def __init__(self, source: str, value: object, expected: str) -> None:
+        self.source = source
+        self.value = value
+        self.expected = expected
+        shown = "" if value is None else f" {value}"
+        super().__init__(f"{source}{shown}: {expected}")
+
+
+def read_settings(
+    command: str, options: Collection[str], environment: Mapping[str, str], folder: Path
+) -> dict[str, Setting]:
+    """The settings that apply to a command, by the names of its options.
+
+    Args:
+        command: its name.
+        options: names of its options.
+        environment: variables of the process.
+        folder: where the search for the file begins; it goes on in the folders above.
+
+    Raises:
+        SettingError: for the first key or variable that is unknown or has a value of a wrong type.
+    """
+    found: dict[str, Setting] = {}
+    file = _nearest_file(folder)
+    if file is not None:
+        found.update(_of_file(file, folder, command, options))
+    found.update(_of_environment(environment))
+    return {name: setting for name, setting in found.items() if name in options}
+
+
+def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    """The variables that are set; an empty one is not.
+
+    Raises:
+        SettingError: for an unknown variable, and for a flag that is neither true nor false.
+    """
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or not text:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if variable != variable.upper() or name not in NAMES:
+            raise SettingError(variable, None, _unknown(name, PREFIX, upper=True))
+        if name in FLAGS and text.lower() not in _WORDS:
+            raise SettingError(variable, text, "must be 1 or 0")
+        value: str | tuple[str, ...] | bool = text
+        if name in FLAGS:
+            value = _WORDS[text.lower()]
+        elif name in LISTS:
+            value = _values(variable, text)
+        yield name, Setting(value, variable)
+
+
+def _nearest_file(folder: Path) -> Path | None:
+    """The pyproject.toml that has settings, here or in the nearest folder above.
+
+    Raises:
+        SettingError: when a file that mentions attnprof cannot be read.
+    """
+    for parent in (folder, *folder.parents):
+        file = parent / _FILE
+        if file.is_file() and set(_table(file, folder)) - {_CONTRACTS}:
+            return file
+    return None
+
+
+def _table(file: Path, folder: Path) -> dict[str, Any]:
+    """The table `tool.attnprof` of a file; empty if it has none.
+
+    Raises:
+        SettingError: when the file mentions attnprof and cannot be read.
+    """
+    shown = os.path.relpath(file, folder)
+    try:
+        text = file.read_text(encoding="utf-8")
+        if "attnprof" not in text:
+            return {}
+        import tomllib
+
+        table: Any = tomllib.loads(text).get("tool", {})
+    except (OSError, ValueError) as error:
+        raise SettingError(shown, None, f"cannot be read: {error}") from error
+    table = table.get("attnprof", {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise SettingError(f"{shown} {_TABLE}", table, "must be a table")
+    return cast("dict[str, Any]", table)
+
+
+def _of_file(
+    file: Path, folder: Path, command: str, options: Collection[str]
+) -> Iterator[tuple[str, Setting]]:
+    """The settings of a file for a command: those for all commands, then its own.
+
+    Raises:
+        SettingError: for an unknown key or a wrong type, also in the table of another command.
+    """
+    tables = _table(file, folder)
+    own = {name: tables.pop(name) for name in _COMMANDS if name in tables}
+    tables.pop(_CONTRACTS, None)
+    shown = os.path.relpath(file, folder)
+    place = f"{shown} [{_TABLE}]"
+    yield from _read_table(tables, place, file.parent, folder, (*NAMES, *_COMMANDS))
+    for name, table in own.items():
+        place = f"{shown} [{_TABLE}.{name}]"
+        if not isinstance(table, dict):
+            raise SettingError(f"{shown} [{_TABLE}] {name}", table, "must be a table")
+        is_run = name == command
+        known = [key for key in NAMES if key in options] if is_run else NAMES
+        settings = list(
+            _read_table(cast("dict[str, Any]", table), place, file.parent, folder, known)
+        )
+        if is_run:
+            yield from settings
+
+
+def _read_table(
+    table: Mapping[str, Any], place: str, base: Path, folder: Path, known: Collection[str]
+) -> Iterator[tuple[str, Setting]]:
+    """The settings of one table.
+
+    Args:
+        table: values by key.
+        place: file and table, for messages.
+        base: folder of the file, which paths in it are relative to.
+        folder: the working directory.
+        known: keys that the table may have.
+
+    Raises:
+        SettingError: for an unknown key or a wrong type.
+    """
+    for name, value in table.items():
+        source = f"{place} {name}"
+        if name not in known:
+            raise SettingError(source, None, _unknown(name, "", known))
+        if name in FLAGS:
+            if not isinstance(value, bool):
+                raise SettingError(source, value, "must be true or false")
+            yield name, Setting(value, source)
+        elif name in LISTS:
+            words = _values(source, value)
+            if name == "kernel":
+                words = tuple(_path_of_kernel(word, base, folder) for word in words)
+            yield name, Setting(words, source)
+        else:
+            text = _text(source, value)
+            yield (
+                name,
+                Setting(_from_here(text, base, folder) if name == "machine" else text, source),
+            )
+
+
+def _values(source: str, value: object) -> tuple[str, ...]:
+    """The values of a list: text is split at spaces, as on the command line."""
+    if isinstance(value, str):
+        words = tuple(value.split())
+    elif isinstance(value, list):
+        words = tuple(_text(source, item) for item in cast("list[object]", value))
+    else:
+        words = (_text(source, value),)
+    if not words:
+        raise SettingError(source, "(empty)", "needs at least one value")
+    return words
+
+
+def _text(source: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SettingError(source, value, "must be text or a number")
+    if value == "":
+        raise SettingError(source, "(empty)", "needs a value")
+    return str(value)
+
+
+def _path_of_kernel(word: str, base: Path, folder: Path) -> str:
+    """A kernel, with the path of a config relative to the working directory."""
+    path, separator, part = word.partition("::")
+    if not path.endswith(".json"):
+        return word
+    return f"{_from_here(path, base, folder)}{separator}{part}"
+
+
+def _from_here(path: str, base: Path, folder: Path) -> str:
+    """A path that is relative to `base`, relative to the working directory."""
+    return path if Path(path).is_absolute() else os.path.relpath(base / path, folder)
+
+
+def _unknown(name: str, prefix: str, known: Collection[str] = NAMES, *, upper: bool = False) -> str:
+    """What is wrong with a name that is no setting here, and what would be right."""
+    if name in OUTPUTS:
+        return f"is no setting; give --{name} on the command line"
+    if name in NAMES:
+        return f"is no option of this command; choose from {', '.join(known)}"
+    choices = [f"{prefix}{choice.upper() if upper else choice}" for choice in known]
+    return f"unknown; {suggest(f'{prefix}{name.upper() if upper else name}', choices)}"

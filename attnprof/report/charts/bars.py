@@ -1,0 +1,130 @@
+"""One panel of the chart at a single length: a horizontal bar for each kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator
+
+from attnprof.report.charts.canvas import GRID, INK, MUTED, text_size
+from attnprof.report.charts.curves import Curve, Panel
+from attnprof.report.charts.growth_panel import ESTIMATE_DASH, describe
+from attnprof.report.charts.tags import Tag, Tags
+from attnprof.report.charts.ticks import linear_ticks, tick_label
+
+_ROW, _MOST_HEIGHT, _LEAST_HEIGHT = 0.55, 8.0, 1.6
+_DENSE_ROW = 0.3
+"""Height of a row in inches, and of one where there are many."""
+
+_THICKNESS = 0.62
+_NAME_GAP = 0.12
+_VALUE_GAP = 4
+"""From a bar to its value, in points."""
+
+_MOST_TICKS = 4
+
+
+def bars_height(rows: int) -> float:
+    """Height of the axes in inches."""
+    return max(_LEAST_HEIGHT, min(rows * _ROW, max(3.3, rows * _DENSE_ROW)))
+
+
+def names_width(figure: Figure, panels: Sequence[Panel]) -> float:
+    """Room for the longest name, in inches."""
+    names = [curve.label for panel in panels for curve in panel.curves]
+    return _NAME_GAP + max((text_size(figure, name)[0] for name in names), default=0)
+
+
+def draw_bars(axes: Axes, panel: Panel, tags: Tags, *, has_names: bool) -> None:
+    """Draw a panel into axes that have their final position: bars from 0, values at their ends."""
+    quantity, curves = panel.quantity, panel.curves
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    longest = max(max(point.value, point.high or 0) for point in panel.points)
+    texts = [_value_text(panel, curve) for curve in curves]
+    room = max(text_size(figure, text)[0] for text in texts) + 2 * _VALUE_GAP / 72
+    width = axes.get_window_extent().width / figure.dpi
+    axes.set_xlim(0, longest / max(0.2, 1 - room / width))
+    axes.set_ylim(len(curves) - 0.5, -0.5)
+    for row, (curve, text) in enumerate(zip(curves, texts, strict=True)):
+        _draw_bar(axes, panel, curve, row, text, tags)
+    ticks = linear_ticks(longest, quantity.scale, _MOST_TICKS)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(
+        FixedFormatter([tick_label(tick, quantity.scale) for tick in ticks])
+    )
+    axes.yaxis.set_major_locator(FixedLocator(range(len(curves))))
+    names = [curve.label if has_names else "" for curve in curves]
+    axes.yaxis.set_major_formatter(FixedFormatter(names))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+
+
+def _value_text(panel: Panel, curve: Curve) -> str:
+    """The value of a bar; of a missing one, why."""
+    if not curve.points:
+        return ", ".join(dict.fromkeys(word for _, word in curve.gaps))
+    text = panel.quantity.form(curve.points[0].value)
+    words = dict.fromkeys(word for _, word in curve.gaps)
+    return ", ".join([text, *words])
+
+
+def _draw_bar(axes: Axes, panel: Panel, curve: Curve, row: int, text: str, tags: Tags) -> None:
+    colour, end = curve.style.colour, 0.0
+    for point in curve.points[:1]:
+        name = panel.quantity.predicted[0] if point.is_predicted else panel.quantity.name
+        tag = Tag(
+            curve.label,
+            point.seq_len,
+            name,
+            point.value,
+            describe(curve, point, name, panel.quantity),
+        )
+        axes.barh(
+            row,
+            point.value,
+            _THICKNESS,
+            color="white" if point.is_predicted else colour,
+            edgecolor=colour,
+            linewidth=1.2,
+            linestyle=(0, ESTIMATE_DASH) if point.is_predicted else "-",
+            gid=tags.add((tag,)),
+            zorder=2,
+        )
+        end = point.value
+        if point.low and point.high:
+            axes.plot((point.low, point.high), (row, row), color="white", linewidth=3.4, zorder=3)
+            axes.plot((point.low, point.high), (row, row), color=INK, linewidth=1.4, zorder=4)
+            end = max(end, point.high)
+    for point in curve.counted[:1]:
+        name = panel.quantity.counted
+        tag = Tag(
+            curve.label,
+            point.seq_len,
+            name,
+            point.value,
+            describe(curve, point, name, panel.quantity),
+        )
+        axes.plot(
+            [point.value],
+            [row],
+            linestyle="none",
+            marker="o",
+            markersize=7.5,
+            markerfacecolor="white",
+            markeredgecolor=INK,
+            markeredgewidth=1.2,
+            zorder=5,
+            gid=tags.add((tag,)),
+        )
+        end = max(end, point.value)
+    axes.annotate(
+        text,
+        (end, row),
+        xytext=(_VALUE_GAP + (3 if curve.counted and end == curve.counted[0].value else 0), 0),
+        textcoords="offset points",
+        va="center",
+        color=INK if curve.points else MUTED,
+    )

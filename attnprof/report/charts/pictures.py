@@ -1,0 +1,33 @@
+"""Charts as the bytes of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from attnprof.report.charts.canvas import saved, settings
+from attnprof.report.charts.curves import growth_of
+from attnprof.report.charts.figure import growth_figure
+from attnprof.report.charts.headings import growth_heading, setting_of
+from attnprof.report.charts.tags import Tags
+from attnprof.report.image_forms import Chart, ImageForm
+from attnprof.report.run import Run
+
+
+def render_chart(runs: Sequence[Run], form: ImageForm, chart: Chart = "growth") -> bytes:
+    """A chart of one or several runs; the same bytes for the same results.
+
+    Args:
+        runs: their results; the names of several are part of the labels.
+        form: format of the picture.
+        chart: `growth`, costs against length; `breakdown`, the parts of the MACs.
+    """
+    with settings("attnprof"):
+        return saved(figure_of(runs, chart), form)
+
+
+def figure_of(runs: Sequence[Run], chart: Chart = "growth") -> Figure:
+    """The figure of a chart, inside `settings`."""
+    growth = growth_of(runs)
+    return growth_figure(growth, growth_heading(runs, growth), setting_of(runs), Tags())
