@@ -85,23 +85,44 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     cases: dict[Case, None] = {}
     for seq_len in lengths:
         workloads = [
-            Workload(
-                pattern,
-                seq_len,
-                hidden_size=shape.hidden_size,
-                batch_size=shape.batch_size,
-                dtype=cast("DType", options.get("dtype") or "float32"),
-                device=device,
-                mode=cast("Mode", options.get("mode") or "inference"),
-                scope="attention" if scope == "attention" else "layer",
-            )
-            for pattern in patterns
+            _workload(options, shape, pattern, seq_len, device, scope) for pattern in patterns
         ]
         for name, kernel in selected:
             for workload in _workloads_of(kernel, workloads):
                 cases[Case(name, workload)] = None
     _check_custom_kernels(tuple(cases))
     return tuple(cases)
+
+
+def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
+    """Attention with every pattern at every length, in ascending lengths, whatever the kernel.
+
+    Raises:
+        UsageError: for the first value that cannot be used, with the name of its option.
+    """
+    shape = _read_shape(options)
+    lengths = _read_lengths(options)
+    patterns = _read_patterns(options, shape, SCOPES[0], shortest=lengths[0])
+    return [
+        _workload(options, shape, pattern, seq_len, device, SCOPES[0])
+        for seq_len in lengths
+        for pattern in patterns
+    ]
+
+
+def _workload(
+    options: GridOptions, shape: _Shape, pattern: Pattern, seq_len: int, device: Device, scope: str
+) -> Workload:
+    return Workload(
+        pattern,
+        seq_len,
+        hidden_size=shape.hidden_size,
+        batch_size=shape.batch_size,
+        dtype=cast("DType", options.get("dtype") or "float32"),
+        device=device,
+        mode=cast("Mode", options.get("mode") or "inference"),
+        scope="attention" if scope == "attention" else "layer",
+    )
 
 
 @dataclass(frozen=True, slots=True)

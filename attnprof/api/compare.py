@@ -138,30 +138,38 @@ class CompareRequest(Request):
                 warn(f"{error}; continuing, will retry")
 
 
-def prepare_compare(options: CompareOptions, command: str = "") -> CompareRequest:
+def prepare_compare(
+    options: CompareOptions,
+    command: str = "",
+    observe: Observer = lambda activity, done: None,
+) -> CompareRequest:
     """Check the options of a comparison, cheap checks first, and start its processes.
 
     Args:
         options: of the comparison.
         command: the command line or the Python call, which its table keeps.
+        observe: called with the current activity; nothing of the measuring is done yet.
 
     Raises:
         UsageError: for the first option that cannot be used.
         MeasurementError: when the processes cannot be started.
     """
     checked = check_options(options)
+    observe("importing torch", 0.0)
     with ExitStack() as stack:
         stack.enter_context(computing_with(checked.threads))
         workers = stack.enter_context(_workers(checked))
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
-        request = _prepare_with(workers, checked, stack)
+        request = _prepare_with(workers, checked, stack, observe)
         request.table.command = command
         return request
 
 
-def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> CompareRequest:
+def _prepare_with(
+    workers: Workers, checked: CheckedOptions, stack: ExitStack, observe: Observer
+) -> CompareRequest:
     """Check the options that need a worker process, and open the journal.
 
     Raises:
@@ -177,6 +185,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     if isinstance(workers, ForkServer):
         workers.is_limited = device == "cpu"
     reference_digest = _digest_of_reference(measurements.check_against, run)
+    observe("checking the kernels", 0.0)
     cases = read_cases(options, device)
     journal, earlier = None, {}
     if checked.journal_path:

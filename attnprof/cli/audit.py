@@ -116,10 +116,11 @@ def audit(
     Exit code 1 if a difference is not explained.
     """
     from attnprof.analysis.uncounted import uncounted_messages
-    from attnprof.cli.console import echo_err, print_uncropped, progress, table_width
+    from attnprof.cli.console import echo_err, print_uncropped, table_width
+    from attnprof.cli.progress import progress
     from attnprof.report.audit import describe_missing_peers, render_audit
 
-    with prepare_audit(options.passed_options(ctx)) as request, progress() as observe:
+    with progress() as observe, prepare_audit(options.passed_options(ctx)) as request:
         result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
         print_uncropped(render_audit(result, table_width()))

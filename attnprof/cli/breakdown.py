@@ -12,6 +12,7 @@ from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.breakdown import break_down
 from attnprof.measure.request import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -37,9 +38,9 @@ class BreakdownRequest(Request):
     cases: tuple[Case, ...]
     outputs: Outputs[Breakdown]
 
-    def run(self) -> Breakdown:
+    def run(self, observe: Observer = lambda activity, done: None) -> Breakdown:
         """Count, and write the requested outputs."""
-        result = break_down(self.cases)
+        result = break_down(self.cases, observe)
         self.outputs.save(result)
         return result
 
@@ -82,10 +83,11 @@ def breakdown(
     Example: [bold]attnprof breakdown --kernel bert-sdpa --len 512 1024[/]
     """
     from attnprof.cli.console import echo_err, print_uncropped, table_width
+    from attnprof.cli.progress import progress
     from attnprof.report.breakdown import render_breakdown
 
-    with prepare_breakdown(options.passed_options(ctx)) as request:
-        result, exit_code = run_and_save(request.run)
+    with progress() as observe, prepare_breakdown(options.passed_options(ctx)) as request:
+        result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
         print_uncropped(render_breakdown(result, table_width()))
     for message in uncounted_messages(result.failures):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +16,7 @@ from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from attnprof.cli.signals import Shutdown
+    from attnprof.measure import Observer
 
 
 def compare(
@@ -60,34 +62,50 @@ def compare(
     Example: [bold]attnprof compare --kernel bert-sdpa longformer-banded --len 512 4096[/]
     """
     from attnprof.cli.console import echo_err
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
 
-    with graceful_shutdown() as shutdown:
+    with graceful_shutdown() as shutdown, ExitStack() as display:
+        observe = display.enter_context(progress())
         try:
-            request = prepare_compare(options.passed_options(ctx), options.typed_command(ctx))
+            request = prepare_compare(
+                options.passed_options(ctx), options.typed_command(ctx), observe
+            )
         except KeyboardInterrupt:
+            display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown, has_details=details)
+            with display:
+                _run(request, shutdown, observe)
+            _show(request, shutdown, has_details=details, has_formulas=explain)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(request: CompareRequest, shutdown: Shutdown, *, has_details: bool) -> None:
-    """Measure and show the results, also after an interruption; sets the exit code."""
-    from attnprof.cli.console import echo_err, progress
-    from attnprof.cli.results import show_table
+def _run(request: CompareRequest, shutdown: Shutdown, observe: Observer) -> None:
+    """Measure; finished results are kept after an interruption. Sets the exit code."""
+    from attnprof.cli.console import echo_err
 
     try:
-        with progress() as observe:
-            request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
+        request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
     except KeyboardInterrupt:
         echo_err(f"attnprof: {shutdown.word}; finished results are kept")
     except MeasurementError as error:  # a file cannot be written; the results are still shown
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
+
+
+def _show(
+    request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
+) -> None:
+    """Show the results, and set the exit code."""
+    from attnprof.cli.console import echo_err, show_explanations
+    from attnprof.cli.results import show_table
+
     if not request.outputs.takes_stdout:
         show_table(request.table, has_details=has_details)
+        if has_formulas:
+            show_explanations(request.table)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

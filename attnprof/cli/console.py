@@ -1,19 +1,19 @@
-"""Output for people: tables and findings on stdout, progress and messages on stderr."""
+"""Output for people: tables and findings on stdout, messages on stderr."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from attnprof.analysis import findings
+from attnprof.analysis.explanation import explain_table
 from attnprof.report import streams
 from attnprof.report.columns import Column
+from attnprof.report.explanation import render_explanations
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting, describe_subject
@@ -30,12 +30,10 @@ from attnprof.report.text_table import UNBOUNDED
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
-    from attnprof.measure import Observer
     from attnprof.report.doctor import Section
     from attnprof.report.side_by_side import SideBySide
 
 _PROSE_WIDTH = 100
-_REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
 
 
 def show_overview(table: ResultTable, *, has_hints: bool = True) -> None:
@@ -74,6 +72,15 @@ def show_heading(text: str) -> None:
     """Print a line that separates what follows from what is above."""
     console, _ = _overview_console()
     console.print(Text(f"\n{text}\n", style="bold underline"), soft_wrap=True)
+
+
+def show_explanations(table: ResultTable) -> None:
+    """Print the formulas behind the executed MACs, with the numbers put in."""
+    explanations = explain_table(table)
+    if explanations:
+        print_uncropped(Text())
+        for part in render_explanations(explanations, table_width()):
+            print_uncropped(part)
 
 
 def _overview_console() -> tuple[Console, int]:
@@ -150,30 +157,3 @@ def print_uncropped(renderable: RenderableType) -> None:
 def echo_err(message: str) -> None:
     """Write a line to stderr."""
     sys.stderr.write(f"{message}\n")
-
-
-@contextmanager
-def progress() -> Generator[Observer]:
-    """An observer that draws a bar on a terminal, and otherwise writes a line now and then."""
-    if not sys.stderr.isatty():
-        from attnprof.cli.heartbeat import heartbeat
-
-        with heartbeat() as observe:
-            yield observe
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    # A separate descriptor: stderr is redirected while peak memory is measured.
-    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as stream:
-        bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=Console(file=stream),
-            transient=True,
-            refresh_per_second=_REFRESHES_A_SECOND,
-        )
-        with bar:
-            task = bar.add_task("starting", total=1.0)
-            yield lambda activity, done: bar.update(task, completed=done, description=activity)

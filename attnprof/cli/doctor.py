@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from attnprof.cli import options
+from attnprof.cli.option_forms import option
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
@@ -21,24 +22,21 @@ from attnprof.report.outputs import Outputs
 Device = Annotated[str | None, options.device("CUDA if available", None)]
 
 Threads = Annotated[
-    str | None, options.option("--threads", "<int>", None, "CPU threads.", default="torch's choice")
+    str | None, option("--threads", "<int>", "CPU threads.", default="torch's choice")
 ]
 
 MaxSeconds = Annotated[
     str,
-    options.option(
+    option(
         "--max-seconds",
         "<float>",
-        None,
         "Seconds for all kernels together; rates and noise take about 10 s more.",
     ),
 ]
 
 Json = Annotated[
     str | None,
-    options.option(
-        "--json", "PATH", None, "Write the machine profile, for --machine; - is stdout."
-    ),
+    option("--json", "PATH", "Write the machine profile, for --machine; - is stdout."),
 ]
 
 DEFAULT_MAX_SECONDS = 60.0
@@ -96,7 +94,8 @@ def doctor(
 
     Exit code 3 if a part could not be measured.
     """
-    from attnprof.cli.console import echo_err, progress, show_sections, table_width
+    from attnprof.cli.console import echo_err, show_sections, table_width
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.doctor import render_doctor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
@@ -54,18 +55,28 @@ def estimate(
 
     Example: [bold]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    with prepare_estimate(options.passed_options(ctx), options.typed_command(ctx)) as request:
-        table, exit_code = run_and_save(request.run)
+    from attnprof.cli.progress import progress
+
+    with ExitStack() as stack:
+        with progress("estimating"):
+            request = stack.enter_context(
+                prepare_estimate(options.passed_options(ctx), options.typed_command(ctx))
+            )
+            table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
-            _show(table, request.outputs.written, has_details=details)
+            _show(table, request.outputs.written, has_details=details, has_formulas=explain)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
-def _show(table: ResultTable, files: Sequence[str], *, has_details: bool) -> None:
-    from attnprof.cli.console import echo_err
+def _show(
+    table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
+) -> None:
+    from attnprof.cli.console import echo_err, show_explanations
     from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
     else:
         show_table(table, has_details=has_details)
+    if has_formulas:
+        show_explanations(table)

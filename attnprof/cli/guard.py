@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import completion, options
+from attnprof.cli.option_forms import option
 from attnprof.cli.plain_options import PlainCommand, PlainGroup, with_default
 from attnprof.core.errors import MeasurementError, UsageError, suggest
 
@@ -42,10 +43,9 @@ Names = Annotated[
 ]
 Config = Annotated[
     str | None,
-    options.option(
+    option(
         "--config",
         "FILE",
-        None,
         "File with the contracts.",
         default="attnprof.toml and pyproject.toml here, or in the nearest folder above that has "
         "contracts",
@@ -53,16 +53,13 @@ Config = Annotated[
 ]
 Timeout = Annotated[
     str | None,
-    options.option(
-        "--timeout", "<float>", None, "Time limit in seconds for each contract.", default="300"
-    ),
+    option("--timeout", "<float>", "Time limit in seconds for each contract.", default="300"),
 ]
 Format = Annotated[
     str,
-    options.option(
+    option(
         "--format",
         "NAME",
-        None,
         "Output format: text, json, github, junit or markdown.",
         complete=completion.guard_formats,
     ),
@@ -243,15 +240,16 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and a progress observer; a signal ends them cleanly, and nothing is written."""
-    from attnprof.cli.console import echo_err, progress
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
     with graceful_shutdown() as shutdown:
         try:
             with (
-                workers_for(contracts, is_isolated=not no_isolation) as workers,
                 progress() as observe,
+                workers_for(contracts, is_isolated=not no_isolation) as workers,
             ):
                 yield workers, observe
         except KeyboardInterrupt:

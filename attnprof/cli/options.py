@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from attnprof.cli import completion
-from attnprof.cli.plain_options import TYPED, with_default
+from attnprof.cli.configurable import COMMAND_LINE
+from attnprof.cli.option_forms import MEASUREMENT, OUTPUT, WORKLOAD, flag, option, path
 
 _INTEGER = "<int>"
 _NUMBER = "<float>"
 
-WORKLOAD = "Workload"
-MEASUREMENT = "Measurement"
-OUTPUT = "Output"
-"""Panels of the help."""
-
-
-def option(
-    name: str,
-    metavar: str,
-    panel: str | None,
-    help: str,
-    *,
-    default: str = "",
-    complete: Callable[..., Any] | None = None,
-) -> Any:
-    """An option with a value, whose help ends with its default.
-
-    Args:
-        name: on the command line.
-        metavar: what stands for the value.
-        panel: of the help; None for the general one.
-        help: one or two sentences.
-        default: what the value is without the option, where its Python default is None.
-        complete: the values that a shell completes; None for paths and numbers.
-    """
-    return typer.Option(
-        name,
-        metavar=metavar,
-        help=with_default(help, default),
-        rich_help_panel=panel,
-        autocompletion=complete,
-    )
-
-
-def _flag(name: str, panel: str, help: str) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel)
+_workload = partial(option, panel=WORKLOAD)
+_measurement = partial(option, panel=MEASUREMENT)
 
 
 def _kernel(default: str) -> Any:
-    return option(
+    return _workload(
         "--kernel",
         "NAME...",
-        WORKLOAD,
         "Kernels: names from [bold]attnprof kernels[/], or custom ones: pkg.mod:Net, a "
         "Hugging Face config.json, config.json::encoder.layer.0 for a part of its model.",
         default=default,
@@ -71,10 +37,9 @@ AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]
 
 
 def _len(default: str) -> Any:
-    return option(
+    return _workload(
         "--len",
         "N...",
-        WORKLOAD,
         "Lengths in tokens: 512 1024, 4k (k is 1,024, M is 1,048,576), 512:8192:x2, 512:4096:+512.",
         default=default,
     )
@@ -83,24 +48,25 @@ def _len(default: str) -> Any:
 Len = Annotated[list[str] | None, _len("512 1024 4096")]
 AuditLen = Annotated[list[str] | None, _len("512 1024")]
 
-Window = Annotated[
-    list[str] | None,
-    option(
+
+def window(default: str) -> Any:
+    """The option --window."""
+    return _workload(
         "--window",
         "W...",
-        WORKLOAD,
         "Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
         "layers.",
-        default="512",
-    ),
-]
+        default=default,
+    )
+
+
+Window = Annotated[list[str] | None, window("512")]
 
 GlobalTokens = Annotated[
     list[str] | None,
-    option(
+    _workload(
         "--global-tokens",
         "G...",
-        WORKLOAD,
         "Number of leading global tokens, or positions such as @0:17:40.",
         default="1",
     ),
@@ -108,10 +74,9 @@ GlobalTokens = Annotated[
 
 Dilation = Annotated[
     list[str] | None,
-    option(
+    _workload(
         "--dilation",
         "D...",
-        WORKLOAD,
         "Stride between the keys that a head attends to. 1x10:4x2 is ten heads at 1, two at 4.",
         default="1",
     ),
@@ -119,10 +84,9 @@ Dilation = Annotated[
 
 Model = Annotated[
     str | None,
-    option(
+    _workload(
         "--model",
         "NAME",
-        WORKLOAD,
         "Shape of a named model: bert-base, bert-large, longformer-base-4096, "
         "longformer-large-4096, longformer-char-lm. Other options override it.",
         default="bert-base",
@@ -132,10 +96,9 @@ Model = Annotated[
 
 Scope = Annotated[
     str | None,
-    option(
+    _workload(
         "--scope",
         "NAME",
-        WORKLOAD,
         "attention; layer: plus the output projection and a feed-forward block four times as "
         "wide; stack: all layers of the model.",
         default="attention",
@@ -145,10 +108,9 @@ Scope = Annotated[
 
 DType = Annotated[
     str | None,
-    option(
+    _workload(
         "--dtype",
         "NAME",
-        WORKLOAD,
         "float32, float64, bfloat16 or float16.",
         default="float32",
         complete=completion.dtypes,
@@ -166,8 +128,8 @@ def device(auto: str, panel: str | None = WORKLOAD) -> Any:
     return option(
         "--device",
         "NAME",
-        panel,
         f"auto, cpu or cuda; auto is {auto}.",
+        panel=panel,
         default="auto",
         complete=completion.devices,
     )
@@ -178,10 +140,9 @@ EstimateDevice = Annotated[str | None, device("cpu, or the device of --machine")
 
 Mode = Annotated[
     str | None,
-    option(
+    _workload(
         "--mode",
         "NAME",
-        WORKLOAD,
         "inference (forward) or training (forward and backward).",
         default="inference",
         complete=completion.modes,
@@ -190,31 +151,26 @@ Mode = Annotated[
 
 BatchSize = Annotated[
     str | None,
-    option("--batch-size", _INTEGER, WORKLOAD, "Sequences in one call.", default="1"),
+    _workload("--batch-size", _INTEGER, "Sequences in one call.", default="1"),
 ]
 
 HiddenSize = Annotated[
     str | None,
-    option(
-        "--hidden-size",
-        _INTEGER,
-        WORKLOAD,
-        "Width of a layer: heads times head_dim.",
-        default="the model's",
+    _workload(
+        "--hidden-size", _INTEGER, "Width of a layer: heads times head_dim.", default="the model's"
     ),
 ]
 
 NumHeads = Annotated[
     str | None,
-    option("--num-heads", _INTEGER, WORKLOAD, "Attention heads of a layer.", default="the model's"),
+    _workload("--num-heads", _INTEGER, "Attention heads of a layer.", default="the model's"),
 ]
 
 Input = Annotated[
     list[str] | None,
-    option(
+    _workload(
         "--input",
         "NAME=DIMS...",
-        WORKLOAD,
         "Shape of an input of a custom kernel: x=batch,len,hidden, ids=batch,len:int64<30522. "
         "Sizes: batch, len, hidden, heads, head_dim, numbers, len*2, hidden/4.",
         default="from the names of its arguments",
@@ -223,10 +179,9 @@ Input = Annotated[
 
 Machine = Annotated[
     str | None,
-    option(
+    _workload(
         "--machine",
         "PATH",
-        WORKLOAD,
         "Machine profile written by [bold]attnprof doctor --json PATH[/]: predict times on "
         "it, and the maximum lengths that fit in its memory.",
     ),
@@ -234,10 +189,9 @@ Machine = Annotated[
 
 MaxSeconds = Annotated[
     str,
-    option(
+    _measurement(
         "--max-seconds",
         _NUMBER,
-        MEASUREMENT,
         "Seconds for the timed rounds of one length, all kernels together; at least four "
         "rounds run. Building, warm-up, counting and memory are not included.",
     ),
@@ -245,28 +199,27 @@ MaxSeconds = Annotated[
 
 Precision = Annotated[
     str,
-    option(
+    _measurement(
         "--precision",
         _NUMBER,
-        MEASUREMENT,
         "Stop timing early once the 99 % interval of every ratio is narrower than this "
         "fraction of it and its verdict is clear.",
     ),
 ]
 
-NoTime = Annotated[bool, _flag("--no-time", MEASUREMENT, "Skip timing.")]
-NoCount = Annotated[bool, _flag("--no-count", MEASUREMENT, "Skip counters.")]
-NoMemory = Annotated[bool, _flag("--no-memory", MEASUREMENT, "Skip peak memory.")]
-NoPeers = Annotated[bool, _flag("--no-peers", MEASUREMENT, "Skip installed third-party counters.")]
+NoTime = Annotated[bool, flag("--no-time", MEASUREMENT, "Skip timing.")]
+NoCount = Annotated[bool, flag("--no-count", MEASUREMENT, "Skip counters.")]
+NoMemory = Annotated[bool, flag("--no-memory", MEASUREMENT, "Skip peak memory.")]
+NoPeers = Annotated[bool, flag("--no-peers", MEASUREMENT, "Skip installed third-party counters.")]
 
 Threads = Annotated[
     str | None,
-    option("--threads", _INTEGER, MEASUREMENT, "CPU threads.", default="torch's choice"),
+    _measurement("--threads", _INTEGER, "CPU threads.", default="torch's choice"),
 ]
 
 AllowSlow = Annotated[
     bool,
-    _flag(
+    flag(
         "--allow-slow",
         MEASUREMENT,
         "Also run cases that are otherwise skipped because one call is predicted to take more "
@@ -276,10 +229,9 @@ AllowSlow = Annotated[
 
 CheckAgainst = Annotated[
     str | None,
-    option(
+    _measurement(
         "--check-against",
         "NAME",
-        MEASUREMENT,
         "Reference for custom kernels, as pkg.mod:reference, called with the same inputs: a "
         "kernel whose output differs is [bold]wrong[/] and not timed. Built-in kernels are always "
         "checked against their pattern.",
@@ -288,7 +240,7 @@ CheckAgainst = Annotated[
 
 
 def _timeout(what: str) -> Any:
-    return option("--timeout", _NUMBER, MEASUREMENT, f"Time limit in seconds for {what}.")
+    return _measurement("--timeout", _NUMBER, f"Time limit in seconds for {what}.")
 
 
 Timeout = Annotated[str, _timeout("one count, memory measurement or timed call")]
@@ -296,7 +248,7 @@ CountTimeout = Annotated[str, _timeout("building and counting one custom kernel"
 
 NoIsolation = Annotated[
     bool,
-    _flag(
+    flag(
         "--no-isolation",
         MEASUREMENT,
         "Run in this process (for debuggers); a crash then ends the run.",
@@ -305,7 +257,7 @@ NoIsolation = Annotated[
 
 Details = Annotated[
     bool,
-    _flag(
+    flag(
         "--details",
         OUTPUT,
         "Print everything: all columns, growth, crossover lengths, maximum lengths, notes.",
@@ -314,17 +266,12 @@ Details = Annotated[
 
 Explain = Annotated[
     bool,
-    _flag(
+    flag(
         "--explain",
         OUTPUT,
         "Print the formulas with the numbers put in, term by term, with their sources.",
     ),
 ]
-
-
-def path(name: str, help: str) -> Any:
-    """An option that names a file for the results."""
-    return option(name, "PATH", OUTPUT, help)
 
 
 Html = Annotated[
@@ -346,9 +293,9 @@ Chart = Annotated[
     option(
         "--chart",
         "NAME",
-        OUTPUT,
         "What charts show: growth, costs against length; breakdown, the parts of the MACs.",
         default="growth",
+        panel=OUTPUT,
         complete=completion.charts,
     ),
 ]
@@ -369,7 +316,7 @@ CompareJson = Annotated[
 
 Resume = Annotated[
     bool,
-    _flag(
+    flag(
         "--resume",
         OUTPUT,
         "Resume the run that wrote --json; finished measurements are kept, except times whose "
@@ -384,5 +331,5 @@ def passed_options(ctx: typer.Context) -> Any:
 
 
 def typed_command(ctx: typer.Context) -> str:
-    """The command line as it was typed, quoted for a shell."""
-    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[TYPED]])
+    """The command line as typed, with the settings that were in effect, quoted for a shell."""
+    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[COMMAND_LINE]])

@@ -22,9 +22,6 @@ else:
 _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
 
-TYPED = "attnprof.typed"
-"""Key, in a context's `meta`, of the words after the command."""
-
 _PARAMETERS = {"seq_len": "len", "global_positions": "global_tokens"}
 """Arguments of the package that have another name on the command line."""
 
@@ -64,7 +61,7 @@ def _describe(parameter: Any) -> None:
         parameter.metavar = ""
     elif parameter.show_default and isinstance(parameter.default, str):
         parameter.help = with_default(parameter.help, parameter.default)
-        parameter.show_default = False
+    parameter.show_default = False
 
 
 def _no_type(ctx: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from attnprof.cli import options
+from attnprof.cli.option_forms import OUTPUT, option
 from attnprof.cli.saving import run_and_save
 
 Results = Annotated[
@@ -20,11 +21,11 @@ Results = Annotated[
 
 Name = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--name",
         "NAME...",
-        options.OUTPUT,
         "Names of several runs, in the order of their files.",
+        panel=OUTPUT,
         default="what tells them apart",
     ),
 ]

@@ -96,20 +96,33 @@ def check(
     """
     begun = time.monotonic()
     lock = read_lock(configuration.lock_path)
-    measured = dict(measure_all(configuration, contracts, workers, timeout, observe))
+    observe_costs, observe_times = _stages(observe, contracts, with_time=with_time)
+    measured = dict(measure_all(configuration, contracts, workers, timeout, observe_costs))
     results: list[Result] = []
-    for contract in contracts:
+    for index, contract in enumerate(contracts):
         verb = "update" if lock is not None else "init"
         accept = command(verb, contract.name if lock is not None else "", config)
         entry = (lock or {}).get(contract.name)
         result = result_of(contract, entry, measured[contract.name], accept)
         if contract.time is not None and with_time and not result.problem:
-            observe(f"{contract.name}: time", 1.0)
+            observe_times(f"timing {contract.name}", index / len(contracts))
             result = _timed(result, contract, configuration.folder, workers, timeout)
         results.append(result)
     if len(contracts) == len(configuration.contracts):
         results += orphans(configuration, lock, config)
     return Check(tuple(results), is_strict, time.monotonic() - begun)
+
+
+def _stages(
+    observe: Observer, contracts: Sequence[Contract], *, with_time: bool
+) -> tuple[Observer, Observer]:
+    """Observers of the costs and of the times, each from 0 to 1; a time counts like a contract."""
+    num_timed = sum(contract.time is not None for contract in contracts) if with_time else 0
+    share = len(contracts) / (len(contracts) + num_timed)
+    return (
+        lambda activity, part: observe(activity, share * part),
+        lambda activity, part: observe(activity, share + (1 - share) * part),
+    )
 
 
 def command(verb: str, name: str = "", config: str = "") -> str:
@@ -135,15 +148,16 @@ def measure_all(
 
     if isinstance(workers, InProcessWorkers):
         for index, contract in enumerate(contracts):
-            observe(contract.name, index / len(contracts))
+            observe(f"measuring {contract.name}", index / len(contracts))
             with _restore_cwd():
                 yield contract.name, run(contract)
         return
     pool = ThreadPoolExecutor(min(usable_cores(), len(contracts)))
     try:
         running = {pool.submit(run, contract): contract for contract in contracts}
+        observe(f"measuring {contracts[0].name}", 0.0)
         for index, done in enumerate(as_completed(running), 1):
-            observe(running[done].name, index / len(contracts))
+            observe(f"measured {running[done].name}", index / len(contracts))
             yield running[done].name, done.result()
     finally:  # an interrupt does not wait: the workers end with their server
         pool.shutdown(wait=False, cancel_futures=True)

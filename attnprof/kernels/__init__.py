@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal, Protocol, cast
 
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.discovery import module_names
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.mac_parts import MacParts, sum_terms
 from attnprof.core.mac_terms import MacTerm
+from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
@@ -75,6 +77,19 @@ class Kernel(Protocol):
         ...
 
 
+class BuiltInKernel(Kernel, Protocol):
+    """A kernel of this package, of which it is known which pairs it computes."""
+
+    def blocks(
+        self, workload: Workload, layer: AttentionPattern, head: int
+    ) -> tuple[ComputedBlocks, ...]:
+        """The blocks of pairs that one head of a layer computes in one sequence.
+
+        With the products of weights they are all executed MACs; they cover every attended pair.
+        """
+        ...
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Names of the built-in kernels, from the names of their files; none of them is imported."""
@@ -94,6 +109,15 @@ def find(name: str) -> Kernel:
     """
     if is_custom(name):
         return custom.find(name)
+    return find_built_in(name)
+
+
+def find_built_in(name: str) -> BuiltInKernel:
+    """The built-in kernel of that name.
+
+    Raises:
+        UsageError: when there is none; suggests a similar name.
+    """
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
     return _built_in(name)
@@ -109,8 +133,10 @@ def mac_parts(name: str, workload: Workload) -> MacParts | None:
 
 
 @cache
-def _built_in(name: str) -> Kernel:
-    return cast("Kernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
+def _built_in(name: str) -> BuiltInKernel:
+    return cast(
+        "BuiltInKernel", importlib.import_module(f"{builtin.__name__}.{name.replace('-', '_')}")
+    )
 
 
 def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:
@@ -121,7 +147,7 @@ def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:
     return kernel.static_bytes(workload) + 2 * kernel.peak_bytes(workload)
 
 
-def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
+def padded_seq_len(kernel: KernelCosts, workload: Workload) -> int:
     """The length that a kernel computes, padding included, in tokens."""
     multiple = kernel.padding_multiple(workload)
     return -(-workload.seq_len // multiple) * multiple

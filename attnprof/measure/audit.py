@@ -12,11 +12,12 @@ from attnprof import kernels
 from attnprof.analysis.audit_table import AuditRow, AuditTable
 from attnprof.core import formulas
 from attnprof.core.errors import describe_error
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case
 from attnprof.counting import counters, third_party
 from attnprof.counting.counters import REFERENCE_COUNTER
 from attnprof.isolation.fork_server import ForkServer
-from attnprof.measure import worker_tasks
+from attnprof.measure import Observer, worker_tasks
 from attnprof.measure.breakdown import count_case_operators
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import run_in_kernel_process
@@ -49,7 +50,7 @@ def installed_peers() -> tuple[str, ...]:
 def audit(
     cases: Sequence[Case],
     peer_names: Iterable[str],
-    observe: Callable[[str, float], None] = lambda activity, done: None,
+    observe: Observer = lambda activity, done: None,
 ) -> AuditTable:
     """Count every case with every counter, and explain the counts.
 
@@ -71,21 +72,32 @@ def audit(
                 ForkServer([*modules, *worker_tasks.model_modules(built_in)])
             )
         for index, case in enumerate(cases):
-            observe(f"{case.kernel} at {case.workload.seq_len:,}", index / len(cases))
+            place = f"{case.kernel} at {format_count(case.workload.seq_len)}"
+            observe(f"{place}: counting", index / len(cases))
             try:
                 reason = kernels.find(case.kernel).unsupported_reason(case.workload)
                 if reason:
                     result.refusals.append((case, reason))
                 else:
-                    result.rows += _rows_of(case, peers, server)
+                    report = partial(_report, observe, place, index, len(cases))
+                    result.rows += _rows_of(case, peers, server, report)
             except Exception as error:
                 result.failures.append((case, describe_error(error)))
         observe("done", 1.0)
     return result
 
 
-def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -> list[AuditRow]:
-    """One row per counter, the operator-level count first."""
+def _report(
+    observe: Observer, place: str, index: int, num_cases: int, counter: str, part: float
+) -> None:
+    """Report which counter runs, and the part of this case that is done."""
+    observe(f"{place}: counting with {counter}", (index + part) / num_cases)
+
+
+def _rows_of(
+    case: Case, peer_names: Sequence[str], server: ForkServer | None, report: Observer
+) -> list[AuditRow]:
+    """One row per counter, the operator-level count first; reports each before it runs."""
     kernel = kernels.find(case.kernel)
     counts = run_in_kernel_process(count_case_operators, case)
     true_macs = counts.complete_macs
@@ -101,7 +113,8 @@ def _rows_of(case: Case, peer_names: Sequence[str], server: ForkServer | None) -
         (name, counters.find(name), run) for name in counters.names() if name != REFERENCE_COUNTER
     ]
     to_run += [(name, third_party.find(name), run_alone) for name in peer_names]
-    for name, counter, run_counter in to_run:
+    for index, (name, counter, run_counter) in enumerate(to_run, 1):
+        report(name, index / (1 + len(to_run)))
         if status == "ok":
             rows.append(_row(case, name, counter, true_macs, run_counter))
         else:  # most counters run the kernel on real tensors

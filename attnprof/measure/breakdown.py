@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
 from attnprof.analysis.breakdown_table import Breakdown, By, Part, exponent_since
 from attnprof.core.errors import MeasurementError, describe_error
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case
+from attnprof.measure import Observer
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.request import run_in_kernel_process
 
@@ -33,14 +35,22 @@ class _Total:
             self.macs = self.macs + tally.macs if tally.is_counted else None
 
 
-def break_down(cases: Iterable[Case]) -> Breakdown:
+def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done: None) -> Breakdown:
     """Count the operators of every case.
 
     A case is counted on fake tensors, or on real ones if its shapes depend on data.
+
+    Args:
+        cases: what to count.
+        observe: called with the current activity and the fraction of all work done.
     """
     result = Breakdown([], [])
     shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
-    for case in cases:
+    for index, case in enumerate(cases):
+        observe(
+            f"{case.kernel} at {format_count(case.workload.seq_len)}: counting",
+            index / len(cases),
+        )
         try:
             counts = run_in_kernel_process(count_case_operators, case)
         except Exception as error:

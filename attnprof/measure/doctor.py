@@ -32,8 +32,8 @@ ROUNDS_PART = 0.6
 """Fraction of the kernels' time for timed rounds; the rest is for building and compiling."""
 MIN_CALLS = 4
 """A warm-up and three rounds: a kernel for which there is no time for these is skipped."""
-KERNELS_FROM = 0.3
-"""In the progress display, rates and noise are this fraction of the work."""
+OTHER_SECONDS = 10.0
+"""What rates and noise take, in the progress display."""
 
 _MODULES = (
     "attnprof.measure.doctor_probes",
@@ -127,16 +127,20 @@ class _MachineProfiler:
             self.disturbed[part] = result.cores_used_by_others
         return result.value
 
+    def _observe(self, activity: str, spent_seconds: float) -> None:
+        all_seconds = OTHER_SECONDS + self.settings.max_seconds
+        self.observe(activity, min(1.0, spent_seconds / all_seconds))
+
     def _rates(self, memory_bytes: int) -> Rates:
         seconds = min(RATE_SECONDS, self.settings.max_seconds)
         by_dtype: dict[DType, int] = {}
         dtypes: tuple[DType, ...] = get_args(DType)
         for index, dtype in enumerate(dtypes):
-            self.observe(f"timing {dtype} products", KERNELS_FROM * (1 + index) / 8)
+            self._observe(f"timing {dtype} products", seconds * index)
             rate = self._run(dtype, doctor_probes.matmul_rate, dtype, seconds=seconds)
             if rate is not None:
                 by_dtype[dtype] = rate
-        self.observe("timing copies", KERNELS_FROM * 5 / 8)
+        self._observe("timing copies", seconds * len(dtypes))
         copy_rate = self._run("copy", doctor_probes.copy_rate, memory_bytes, seconds=seconds)
         return Rates(matmul_macs_per_s=by_dtype, copy_bytes_per_s=copy_rate)
 
@@ -145,7 +149,7 @@ class _MachineProfiler:
         if rate is None:
             self.left_out["noise"] = "needs float32 matrix products, which failed"
             return None, None
-        self.observe("measuring noise", KERNELS_FROM * 6 / 8)
+        self._observe("measuring noise", OTHER_SECONDS - NOISE_SECONDS)
         seconds = min(NOISE_SECONDS, self.settings.max_seconds)
         return self._run("noise", doctor_probes.noise, rate, seconds=seconds) or (None, None)
 
@@ -160,8 +164,9 @@ class _MachineProfiler:
         samples: list[KernelSample] = []
         for index, case in enumerate(cases):
             name = part_of(case.kernel, case.workload.seq_len)
-            done = index / len(cases)
-            self.observe(f"timing {name}", KERNELS_FROM + (1 - KERNELS_FROM) * done)
+            self._observe(
+                f"timing {name}", OTHER_SECONDS + self.settings.max_seconds - left_seconds
+            )
             if not _fits_time_budget(case, rate, left_seconds):
                 self.left_out[name] = (
                     f"not enough time left of {self.settings.max_seconds:g} s; raise --max-seconds"

@@ -30,6 +30,9 @@ Key = TypeVar("Key")
 Run = Callable[[], object]
 Timer = Callable[[Run], Timed]
 """Runs a function once and returns its time."""
+OnRound = Callable[[int, float], None]
+"""Called after each round with the number of rounds so far, and the fraction of all that is done,
+0 to 1, unless they end early."""
 Settled = Callable[[Mapping[Key, list[int]]], bool]
 """Whether times in nanoseconds, by name, need no further rounds."""
 
@@ -74,7 +77,7 @@ def measure_rounds(
     timer: Timer,
     budget: Budget,
     *,
-    on_round: Callable[[float], None] = lambda _: None,
+    on_round: OnRound = lambda rounds, part: None,
     order: random.Random | None = None,
     precision: float = TARGET_RELATIVE_WIDTH,
     reference: Key | None = None,
@@ -92,7 +95,8 @@ def measure_rounds(
         runs: what to time, by name.
         timer: `cpu_timer`, or the result of `cuda_timer()`.
         budget: for the rounds; warm-up comes before and is not included.
-        on_round: called after each round with the fraction of the budget spent, 0 to 1.
+        on_round: called after each round with the number of rounds, and the fraction done if the
+            budget is spent.
         order: shuffles the runs of a round.
         precision: target width of an interval, as a fraction of its median.
         reference: the run that the others are compared with. If it fails or is not among `runs`,
@@ -137,7 +141,7 @@ class _Rounds(Generic[Key]):
     def run(
         self,
         order: random.Random,
-        on_round: Callable[[float], None],
+        on_round: OnRound,
         surroundings: Surroundings | None,
     ) -> MeasuredRounds[Key]:
         """Run rounds until they suffice or the budget is spent."""
@@ -146,7 +150,10 @@ class _Rounds(Generic[Key]):
         for keys in _orders(self._runs, self._failures, order):
             self._run_round(keys, log)
             spent_seconds = self._budget.clock() - start
-            on_round(min(1.0, spent_seconds / self._budget.seconds))
+            count = len(log.rounds)
+            # The least number of rounds may take longer than the budget.
+            parts = (spent_seconds / self._budget.seconds, count / MIN_ROUNDS_BEYOND_BUDGET)
+            on_round(count, min(1.0, *parts))
             if self._is_done(log, spent_seconds):
                 break
         log.check_load()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from attnprof import kernels
@@ -21,7 +22,7 @@ from attnprof.core.records import (
     case_record,
     failure_record,
 )
-from attnprof.core.units import counted, format_tokens
+from attnprof.core.units import format_count
 from attnprof.core.workload import Case, Workload
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Workers
@@ -30,13 +31,11 @@ from attnprof.measure.feasibility import feasibility
 from attnprof.measure.single_case import MeasureSettings, measure_alone
 from attnprof.measure.slow_cases import SlowCases
 from attnprof.measure.static_costs import closed_form_records
+from attnprof.measure.time_plan import TimePlan
 from attnprof.measure.timing import time_interleaved
 
 ResumedRecords = Mapping[Case, Sequence[Record]]
 """Records of an earlier run, by case, that need not be measured again."""
-
-_TIMING_FROM = 0.5
-"""In the progress display, counting and memory are the first half of the work of a length."""
 
 
 def _ignore(activity: str, done: float) -> None:
@@ -64,7 +63,9 @@ def measure(
         machine: stored machine whose times predict cases for which no shorter length of the same
             series was timed.
     """
-    num_done = 0
+    observe("starting", 0.0)
+    lengths = [list(group) for _, group in groupby(cases, key=lambda case: case.workload.seq_len)]
+    plan = TimePlan(lengths, measurements.max_seconds if measurements.time else 0.0)
     records_so_far: list[Record] = []
     slow = SlowCases(
         measurements.max_seconds,
@@ -73,14 +74,12 @@ def measure(
         machine,
         is_allowed=measurements.allow_slow,
     )
-    for seq_len, group in groupby(cases, key=lambda case: case.workload.seq_len):
-        of_length = list(group)
-        begin, share = num_done / len(cases), len(of_length) / len(cases)
+    for of_length in lengths:
         length_run = _LengthRun(
             of_length,
             measurements,
             workers,
-            _ProgressScope(format_tokens(seq_len), observe, begin, share),
+            _ProgressScope(of_length[0].workload.seq_len, observe, plan),
             earlier or {},
             machine,
             records_so_far,
@@ -89,7 +88,6 @@ def measure(
         for record in length_run.records():
             records_so_far.append(record)
             yield record
-        num_done += len(of_length)
     observe("done", 1.0)
 
 
@@ -98,19 +96,23 @@ class _ProgressScope:
     """Reports the progress of one length to the observer of the whole run.
 
     Attributes:
-        length: the length, as text.
+        seq_len: the length in tokens.
         observe: observer of the whole run.
-        begin: fraction of all work that was done before this length.
-        share: this length's fraction of all work.
+        plan: of the whole run.
     """
 
-    length: str
+    seq_len: int
     observe: Observer
-    begin: float
-    share: float
+    plan: TimePlan
 
-    def __call__(self, activity: str, part: float) -> None:
-        self.observe(f"{self.length}: {activity}", self.begin + self.share * part)
+    def __call__(self, activity: str, kernel: str = "all kernels") -> None:
+        self.observe(f"{kernel} at {format_count(self.seq_len)}: {activity}", self.plan.done)
+
+    def on_round(self, rounds: int, part: float) -> None:
+        """Report a round of timing."""
+        self.plan.in_rounds(part)
+        most = round(rounds / part) if part else rounds
+        self(f"round {rounds} of up to {most}")
 
 
 @dataclass(slots=True)
@@ -139,31 +141,39 @@ class _LengthRun:
 
     def records(self) -> Iterator[Record]:
         """Yield all records of this length: closed forms, then each case, then all times."""
+        self.progress("checking what fits")
         started: list[Case] = []
         yield from self._start_cases(started)
+        self.progress.plan.begin_length(started)
         alive: list[Case] = []
-        for index, case in enumerate(started):
+        for case in started:
+            self.progress.plan.begin_alone(case)
             try:
-                yield from self._measure_alone(case, _TIMING_FROM * index / len(started))
+                yield from self._measure_alone(case)
                 alive.append(case)
             except FailedError as error:
                 yield failure_record(case, error)
+            self.progress.plan.end_alone()
         if self.measurements.time and alive:
-            yield from time_interleaved(
-                alive,
-                self.workers,
-                max_seconds=self.measurements.max_seconds,
-                precision=self.measurements.precision,
-                timeout=self.measurements.timeout,
-                note=self._unpaired_note(alive),
-                on_round=lambda spent: self.progress(
-                    f"timing {counted(len(alive), 'kernel')} in turn",
-                    _TIMING_FROM + (1 - _TIMING_FROM) * spent,
-                ),
-            )
+            yield from self._time(alive)
         else:
             for case in alive:
                 yield case_record(case, "ok", "")
+        self.progress.plan.end_length()
+
+    def _time(self, alive: Sequence[Case]) -> Iterator[Record]:
+        """Time the cases in turn."""
+        self.progress.plan.begin_rounds()
+        self.progress("warming up")
+        yield from time_interleaved(
+            alive,
+            self.workers,
+            max_seconds=self.measurements.max_seconds,
+            precision=self.measurements.precision,
+            timeout=self.measurements.timeout,
+            note=self._unpaired_note(alive),
+            on_round=self.progress.on_round,
+        )
 
     def _start_cases(self, started: list[Case]) -> Iterator[Record]:
         """Yield what is known without running anything, and collect the cases that are to run."""
@@ -195,20 +205,15 @@ class _LengthRun:
                 )
             yield case_record(case, status, reason)
 
-    def _measure_alone(self, case: Case, part: float) -> Iterator[Record]:
+    def _measure_alone(self, case: Case) -> Iterator[Record]:
         """Measure what needs no other case, except what an earlier run has measured.
 
         Raises:
             FailedError: when nothing more of the case can be measured.
         """
         known = {record.quantity for record in self.earlier.get(case, ())}
-        yield from measure_alone(
-            case,
-            self.measurements,
-            self.workers,
-            known,
-            lambda activity: self.progress(activity, part),
-        )
+        report = partial(self.progress, kernel=case.kernel)
+        yield from measure_alone(case, self.measurements, self.workers, known, report)
 
     def _unpaired_note(self, alive: Sequence[Case]) -> str:
         """Why there is no speedup if the reference was timed in an earlier run; empty otherwise."""

@@ -35,7 +35,7 @@ from attnprof.measure.disturbance import (
 from attnprof.measure.system_load import CpuTimes
 
 if TYPE_CHECKING:
-    from attnprof.measure.rounds import MeasuredRounds
+    from attnprof.measure.rounds import MeasuredRounds, OnRound
 
 NOISY = 0.2
 """An interval wider than this fraction of its median is reported as uncertain."""
@@ -158,7 +158,7 @@ def time_interleaved(
     precision: float,
     timeout: float,
     note: str,
-    on_round: Callable[[float], None],
+    on_round: OnRound,
 ) -> Iterator[Record]:
     """Time the cases of one length; yields times, ratios of paired rounds and a final status.
 
@@ -169,7 +169,7 @@ def time_interleaved(
         precision: width of the intervals, as a fraction of the median, that ends the rounds early.
         timeout: seconds allowed for one call.
         note: added to the detail of every case.
-        on_round: called after each round with the fraction of the budget spent.
+        on_round: called after each round with the number of rounds and the fraction done.
     """
     session = TimingSession(workers, timeout)
     try:
@@ -192,7 +192,7 @@ def _measure(
     cases: Sequence[Case],
     max_seconds: float,
     precision: float,
-    on_round: Callable[[float], None],
+    on_round: OnRound,
 ) -> MeasuredRounds[Case]:
     from attnprof.measure.rounds import Budget, measure_rounds
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from attnprof.core.blocks import BlockRun, consecutive
 from attnprof.core.pattern import AttentionPattern
 
 BLOCK = 128
@@ -72,6 +73,22 @@ def _touched(first: int, last: int, half_window: int, dilation: int, seq_len: in
         for start, stop in spans
         for block in range(max(0, start) // BLOCK, min(seq_len - 1, stop) // BLOCK + 1)
     }
+
+
+def block_runs(layer: AttentionPattern, dilation: int, seq_len: int) -> Iterator[BlockRun]:
+    """All blocks of a head, those of `block_rows`; the last ones end where the sequence does."""
+    for index, row in enumerate(block_rows(layer, dilation, seq_len)):
+        queries = _tokens(index, seq_len)
+        for blocks in consecutive(sorted(row.partial + row.full)):
+            whole = min(blocks.stop, seq_len // BLOCK) - blocks.start
+            if whole:
+                yield BlockRun(queries, _tokens(blocks.start, seq_len), whole, 0, BLOCK)
+            if whole < len(blocks):
+                yield BlockRun(queries, _tokens(blocks.stop - 1, seq_len))
+
+
+def _tokens(block: int, seq_len: int) -> range:
+    return range(block * BLOCK, min((block + 1) * BLOCK, seq_len))
 
 
 @lru_cache(maxsize=1024)

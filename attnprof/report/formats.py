@@ -55,12 +55,19 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
 
             return render_chart(runs, form, chart)
 
+    def html(runs: Sequence[Run]) -> str:
+        with _without_warnings_of("matplotlib"):
+            from attnprof.report.page import render_page
+
+            return render_page(runs)
+
     return {
         "csv": csv,
         "json": json,
         "markdown": markdown,
         "png": partial(picture, form=png_form),
         "svg": partial(picture, form=svg_form),
+        "html": html,
     }
 
 

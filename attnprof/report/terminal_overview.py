@@ -9,7 +9,7 @@ from rich.text import Text
 
 from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.overview.tables import GAP
-from attnprof.report.text_table import wrapped as wrap_words
+from attnprof.report.text_table import wrapped
 
 HINTS = "more: --details   page: --html costs.html   picture: --png costs.png"
 """The last line, for people at a terminal."""
@@ -31,17 +31,17 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
         yield Text()
         yield render_overview_table(table, width)
         if table.note:
-            yield from wrapped(table.note, width, style="dim")
+            yield from wrapped_text(table.note, width, style="dim")
     yield from render_remarks(overview, width)
 
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
-    yield from wrapped(overview.heading, width, style="bold")
-    yield from wrapped(overview.setting, width, style="dim")
+    yield from wrapped_text(overview.heading, width, style="bold")
+    yield from wrapped_text(overview.setting, width, style="dim")
     yield Text()
     for sentence in overview.verdict:
-        yield from wrapped(sentence, width, indent=_INDENT)
+        yield from wrapped_text(sentence, width, indent=_INDENT)
 
 
 def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
@@ -50,14 +50,14 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
     if lines:
         yield Text()
     for line in lines:
-        yield from wrapped(line, width, style="dim")
+        yield from wrapped_text(line, width, style="dim")
 
 
-def wrapped(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+def wrapped_text(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
     """The lines of a text; words that are longer than a line are not broken."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")
-    for line in wrap_words(indent + glued, width):
+    for line in wrapped(indent + glued, width):
         yield Text(line.replace(_NO_BREAK, " "), style=style)
 
 

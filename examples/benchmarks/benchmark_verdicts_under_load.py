@@ -196,7 +196,7 @@ def _compare_once(
         precision=precision,
         timeout=TIMEOUT,
         note="",
-        on_round=lambda part: None,
+        on_round=lambda rounds, part: None,
     )
     rows = {(row.kernel, row.workload): row for row in ResultTable(records).rows}
     _, sparse, again = (rows[case.kernel, case.workload] for case in cases)

@@ -51,9 +51,11 @@ def test_help_and_estimate_load_no_other_command() -> None:
     needed.add(f"{package}report.streams")
     names = (
         "commands",
+        "configurable",
         "error_handling",
         "lazy_commands",
         "plain_options",
+        "settings",
         "signals",
         "variadic",
     )

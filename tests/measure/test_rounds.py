@@ -98,12 +98,21 @@ def test_rounds_end_when_all_kernels_have_failed() -> None:
     assert (times, list(failures)) == ({}, ["a"])
 
 
-def test_on_round_gets_the_fraction_of_the_budget_spent() -> None:
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(0.8, [0.125 * n for n in range(1, 9)]), (0.1, [0.25, 0.5, 0.75, 1.0])],
+    ids=["budget", "beyond the budget"],
+)
+def test_on_round_gets_the_fraction_that_is_done(budget: float, expected: list[float]) -> None:
     clock, fractions = FakeClock(), []
     measure_rounds(
-        {"a": clock.kernel("a", 10**8)}, clock.timer, clock.budget(0.4), on_round=fractions.append
+        {"a": clock.kernel("a", 10**8)},
+        clock.timer,
+        clock.budget(budget),
+        on_round=lambda rounds, part: fractions.append((rounds, part)),
     )
-    assert fractions == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert [rounds for rounds, _ in fractions] == list(range(1, len(expected) + 1))
+    assert [part for _, part in fractions] == pytest.approx(expected)
 
 
 def test_a_call_is_warmed_up_until_it_is_steady() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.mac_terms import Factor, MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
@@ -41,6 +42,21 @@ def unsupported_reason(workload: Workload) -> str | None:
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
     return None
+
+
+def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block.
+
+    Args:
+        workload: the call.
+        backward: products over it in the backward pass.
+    """
+    tokens = range(workload.seq_len)
+    return (
+        ComputedBlocks(
+            runs=(BlockRun(tokens, tokens),), backward=backward, features=workload.head_dim
+        ),
+    )
 
 
 def mac_terms(

@@ -19,14 +19,24 @@ def fused_scores_passes(workload: Workload) -> Factor | int:
     """
     if workload.mode == "inference":
         return 1
-    return Factor("(T + 1)", formulas.TRAINING_FACTOR + 1)
+    return Factor("(T+1)", formulas.TRAINING_FACTOR + 1)
 
 
 def fused_products(workload: Workload) -> Factor | int:
     """Matrix products in one call of fused attention: 2, and 2 T + 1 = 7 in training."""
     if workload.mode == "inference":
         return formulas.FORWARD_PRODUCTS
-    return Factor("(2T + 1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
+    return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
+
+
+def fused_backward_products(workload: Workload) -> int:
+    """Matrix products in the backward pass of fused attention: 5, and none in inference."""
+    return formulas.BACKWARD_PRODUCTS if workload.mode == "training" else 0
+
+
+def backward_products(workload: Workload, forward: int = formulas.FORWARD_PRODUCTS) -> int:
+    """Matrix products in the backward pass of as many products, of which nothing is recomputed."""
+    return forward * (formulas.TRAINING_FACTOR - 1) if workload.mode == "training" else 0
 
 
 def dense_term(

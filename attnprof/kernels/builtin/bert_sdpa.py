@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._mac_factors import fused_scores_passes
+from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -55,6 +56,11 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
 def executed_macs(workload: Workload) -> int:
     """The sum of `mac_terms`."""
     return total_macs(mac_terms(workload))
+
+
+def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block."""
+    return _bert.blocks(workload, fused_backward_products(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks, columns_of, rows_of
 from attnprof.core.formulas import should_absorb_projection
 from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
@@ -15,13 +16,16 @@ from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
+    backward_products,
     computed_scores,
+    fused_backward_products,
     fused_products,
     global_term,
 )
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
     TileSizes,
+    block_runs,
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
     matmul_tile_sizes,
@@ -100,7 +104,7 @@ def executed_macs(workload: Workload) -> int:
 def _tile_terms(workload: Workload) -> list[MacTerm]:
     """Scores and context in tiles; the backward pass has tiles and products of its own."""
     terms: list[MacTerm] = []
-    for layer, count, suffix in formulas.layer_groups(workload):
+    for layer, layers, suffix in formulas.layer_groups(workload):
         for when, tiles, of_scores, of_context in _passes(workload, layer):
             factors = computed_scores(workload, _scores_in_tiles(workload, layer, tiles))
             products: tuple[tuple[Part, int], ...] = (
@@ -110,7 +114,7 @@ def _tile_terms(workload: Workload) -> list[MacTerm]:
             for part, passes in products:
                 name = f"{part}{when}{suffix}"
                 terms.append(
-                    formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
+                    formulas.term(workload, part, name, factors, passes=passes, layers=layers)
                 )
     return terms
 
@@ -158,13 +162,47 @@ def _global_query_terms(workload: Workload) -> list[MacTerm]:
 
     if should_absorb_projection(n.base, width.base, heads.base, g):
         return [
-            term("global projections, absorbed", 3, num, squared),
+            term("absorbed projection", 3, num, squared),
             term("global queries", 2, num, heads, n, width),
         ]
     return [
         *formulas.global_projection_terms(workload),
         *global_term(workload, "global queries", fused_products(workload)),
     ]
+
+
+def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
+    """Tiles of the band in both passes, global columns, and global rows."""
+    n, width, positions = workload.seq_len, workload.head_dim, layer.global_positions
+
+    def tiles(sizes: TileSizes) -> tuple[BlockRun, ...]:
+        return tuple(block_runs(n, layer.window or 0, layer.dilation[head], sizes))
+
+    backward = fused_backward_products(workload)
+    computed = [ComputedBlocks(runs=tiles(_forward_tiles(workload, layer)), features=width)]
+    if backward:
+        computed.append(
+            ComputedBlocks(
+                runs=tiles(_backward_tiles(workload, layer)),
+                scores=0,
+                context=0,
+                backward=backward,
+                features=width,
+            )
+        )
+    if positions:
+        is_absorbed = should_absorb_projection(
+            n, workload.hidden_size, workload.num_heads, len(positions)
+        )
+        computed += [
+            ComputedBlocks(runs=columns_of(positions, n), backward=backward, features=width),
+            ComputedBlocks(
+                runs=rows_of(positions, n),
+                backward=backward_products(workload) if is_absorbed else backward,
+                features=workload.hidden_size if is_absorbed else width,
+            ),
+        ]
+    return tuple(computed)
 
 
 def static_bytes(workload: Workload) -> int:

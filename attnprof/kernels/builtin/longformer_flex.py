@@ -8,6 +8,7 @@ import shutil
 from typing import Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import ComputedBlocks, rows_of
 from attnprof.core.cpu import cpu_threads
 from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
@@ -16,6 +17,7 @@ from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
     computed_scores,
+    fused_backward_products,
     fused_products,
     fused_scores_passes,
     global_term,
@@ -29,7 +31,7 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     stack_peak_bytes,
 )
-from attnprof.nn.block_mask import BLOCK, block_scores
+from attnprof.nn.block_mask import BLOCK, block_runs, block_scores
 
 name = "longformer-flex"
 summary = "any pattern; PyTorch's FlexAttention, compiled, with the pattern's block mask"
@@ -83,7 +85,7 @@ def parameters(workload: Workload) -> int:
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, all 128 by 128 blocks with an attended pair, and the global rows."""
     terms = formulas.weight_terms(workload)
-    for layer, count, suffix in formulas.layer_groups(workload):
+    for layer, layers, suffix in formulas.layer_groups(workload):
         factors = computed_scores(workload, block_scores(layer, workload.seq_len))
         products: tuple[tuple[Part, Factor | int], ...] = (
             ("scores", fused_scores_passes(workload)),
@@ -91,15 +93,27 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
         )
         for part, passes in products:
             name = f"{part}{suffix}"
-            terms.append(
-                formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
-            )
+            terms.append(formulas.term(workload, part, name, factors, passes=passes, layers=layers))
     return [*terms, *global_term(workload, "global queries", fused_products(workload))]
 
 
 def executed_macs(workload: Workload) -> int:
     """The sum of `mac_terms`."""
     return total_macs(mac_terms(workload))
+
+
+def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
+    """All 128 by 128 blocks with an attended pair, and the rows of global tokens."""
+    n = workload.seq_len
+    runs = (
+        *block_runs(layer, layer.dilation[head], n),
+        *rows_of(layer.global_positions, n),
+    )
+    return (
+        ComputedBlocks(
+            runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
+        ),
+    )
 
 
 def static_bytes(workload: Workload) -> int:

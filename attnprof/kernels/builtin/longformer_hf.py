@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks, columns_of, rows_of
 from attnprof.core.mac_terms import Factor, MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
-from attnprof.kernels.builtin._mac_factors import global_term
+from attnprof.kernels.builtin._mac_factors import backward_products, global_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 
 if TYPE_CHECKING:
@@ -105,24 +106,51 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     padded = _padded(workload)
     n, width = padded.seq_len, Factor("D", workload.hidden_size)
     chunks: list[MacTerm] = []
-    for layer, count, suffix in formulas.layer_groups(padded):
+    for layer, layers, suffix in formulas.layer_groups(padded):
         w = layer.window or 0
-        scores = (Factor("(2n/w − 1)", 2 * n // w - 1), Factor("w", w, 2), width)
+        scores = (Factor("(2n/w−1)", 2 * n // w - 1), Factor("w", w, 2), width)
         context = (formulas.tokens(padded), Factor("(3w/2)", 3 * w // 2), width)
         chunks += [
-            formulas.term(padded, "scores", f"scores{suffix}", scores, num_layers=count),
-            formulas.term(padded, "context", f"context{suffix}", context, num_layers=count),
+            formulas.term(padded, "scores", f"scores{suffix}", scores, layers=layers),
+            formulas.term(padded, "context", f"context{suffix}", context, layers=layers),
         ]
     return [
         *formulas.weight_terms(padded),
         *chunks,
-        *global_term(padded, "global keys and queries", products=2 * formulas.FORWARD_PRODUCTS),
+        *global_term(padded, "global attention", products=2 * formulas.FORWARD_PRODUCTS),
     ]
 
 
 def executed_macs(workload: Workload) -> int:
     """The sum of `mac_terms`."""
     return total_macs(mac_terms(workload))
+
+
+def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
+    """Chunks of scores, chunks of context, and the rows and columns of global tokens.
+
+    Chunks begin every w/2 tokens: those of scores overlap by half, those of context have the keys
+    of their w/2 queries and w/2 on each side, beyond the ends of the sequence too.
+    """
+    n, w, width = _padded(workload).seq_len, layer.window or 0, workload.head_dim
+    half, positions = w // 2, layer.global_positions
+    score_chunks = BlockRun(range(w), range(w), 2 * n // w - 1, half, half)
+    context_chunks = BlockRun(range(half), range(-half, w), 2 * n // w, half, half)
+    backward = backward_products(workload, 1)
+    chunks = (
+        ComputedBlocks(runs=(score_chunks,), context=0, backward=backward, features=width),
+        ComputedBlocks(runs=(context_chunks,), scores=0, backward=backward, features=width),
+    )
+    if not positions:
+        return chunks
+    return (
+        *chunks,
+        ComputedBlocks(
+            runs=columns_of(positions, n) + rows_of(positions, n),
+            backward=backward_products(workload),
+            features=width,
+        ),
+    )
 
 
 def static_bytes(workload: Workload) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks, rows_of
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
@@ -13,6 +14,7 @@ from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._mac_factors import (
     dense_term,
+    fused_backward_products,
     fused_products,
     fused_scores_passes,
     global_term,
@@ -112,6 +114,18 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
 def executed_macs(workload: Workload) -> int:
     """The sum of `mac_terms`."""
     return total_macs(mac_terms(workload))
+
+
+def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
+    """All pairs, as one block, and the rows of global tokens once more."""
+    n = workload.seq_len
+    return (
+        ComputedBlocks(
+            runs=(BlockRun(range(n), range(n)), *rows_of(layer.global_positions, n)),
+            backward=fused_backward_products(workload),
+            features=workload.head_dim,
+        ),
+    )
 
 
 def static_bytes(workload: Workload) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from attnprof.core.blocks import BlockRun
+
 
 @dataclass(frozen=True, slots=True)
 class TileSizes:
@@ -164,6 +166,28 @@ def runs(length: int, count: int, window: int, sizes: TileSizes) -> tuple[TileRu
             for chain in range(count)
         ]
     return tuple(all_runs)
+
+
+def block_runs(seq_len: int, window: int, dilation: int, sizes: TileSizes) -> Iterator[BlockRun]:
+    """All tiles of one head, by the positions of their queries and keys in the sequence."""
+    for group in chains(seq_len, dilation, sizes.tokens_per_call):
+        for run in runs(group.length, group.count, window, sizes):
+            # Tiles are one chain apart, or follow one another in a chain.
+            step = 1 if run.spacing == group.length else run.spacing * dilation
+            yield BlockRun(
+                _positions(group, run.first_query, run.queries),
+                _positions(group, run.first_key, run.keys),
+                run.tiles,
+                step,
+                step,
+            )
+
+
+def _positions(group: ChainGroup, index: int, tokens: int) -> range:
+    """Positions in the sequence of consecutive tokens of a chain, from an index on."""
+    chain, token = divmod(index, group.length)
+    first = group.first + chain + group.dilation * token
+    return range(first, first + group.dilation * tokens, group.dilation)
 
 
 def scores(seq_len: int, window: int, dilation: int, sizes: TileSizes) -> int:

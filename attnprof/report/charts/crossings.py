@@ -38,11 +38,12 @@ class Crossing:
 
 def crossings_of(runs: Sequence[Run]) -> tuple[Crossing, ...]:
     """The break-even lengths between the lengths of each run, in MACs and in time."""
-    return tuple(
+    crossings = (
         crossing
         for run in runs
         for crossing in _crossings(run, f", {run.name}" if len(runs) > 1 else "")
     )
+    return tuple(dict.fromkeys(crossings))
 
 
 def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
@@ -60,7 +61,9 @@ def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
             continue
         length, text = at
         value = _cost(reference, quantity, points, length)
-        yield Crossing(finding.label + suffix, quantity, length, value, text)
+        # MACs are the same in every run.
+        label = finding.label if quantity == "executed_macs" else finding.label + suffix
+        yield Crossing(label, quantity, length, value, text)
 
 
 def _length(finding: CrossoverFinding) -> tuple[float, str] | None:

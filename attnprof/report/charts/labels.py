@@ -77,6 +77,15 @@ def _block(
     return max(limits[0], min(bottom, limits[1] - sum(sizes))), wanted, sizes
 
 
+def widest_gap(
+    marks: Sequence[float], limits: tuple[float, float], gap: float
+) -> tuple[float, float]:
+    """The widest interval between marks on a line, `gap` away from each of them."""
+    lefts = [limits[0], *(mark + gap for mark in marks)]
+    rights = [*(mark - gap for mark in marks), limits[1]]
+    return max(zip(lefts, rights, strict=True), key=lambda ends: ends[1] - ends[0])
+
+
 def free_box(
     anchor: tuple[float, float],
     size: tuple[float, float],

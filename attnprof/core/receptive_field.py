@@ -1,0 +1,66 @@
+"""The receptive field: which tokens of the input a token can depend on after some layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attnprof.core.pattern import AttentionPattern
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def receptive_fields(layers: Iterable[AttentionPattern], seq_len: int, query: int) -> list[int]:
+    """How many tokens a query of the top layer reaches after each layer below it.
+
+    The heads of a layer reach what any of them attends to: the layer above mixes them.
+
+    Args:
+        layers: from the top layer down.
+        seq_len: tokens in the sequence.
+        query: position of the query.
+
+    Returns:
+        Tokens after the top layer, after the one below it as well, and so on.
+    """
+    import numpy as np
+
+    reached = np.zeros(seq_len, dtype=np.bool_)
+    reached[query] = True
+    sizes: list[int] = []
+    for layer in layers:
+        if sizes[-1:] != [seq_len]:
+            reached = _attended_by(reached, layer)
+        sizes.append(int(reached.sum()))
+    return sizes
+
+
+def _attended_by(queries: NDArray[np.bool_], layer: AttentionPattern) -> NDArray[np.bool_]:
+    """The keys that any of these queries attends to, in any head `(seq_len,)`."""
+    import numpy as np
+
+    positions = list(layer.global_positions)
+    if layer.window is None or queries[positions].any():
+        return np.ones_like(queries)
+    keys = queries.copy()
+    for stride in set(layer.dilation):
+        keys |= _in_window(queries, layer.window // 2, stride)
+    keys[positions] = True
+    return keys
+
+
+def _in_window(queries: NDArray[np.bool_], half_window: int, stride: int) -> NDArray[np.bool_]:
+    """The keys in the band of any of the queries: those with a query in their own band."""
+    import numpy as np
+
+    length = -(-len(queries) // stride)
+    chains = np.zeros((length, stride), dtype=np.int32)
+    chains.reshape(-1)[: len(queries)] = queries
+    below = np.zeros((length + 1, stride), dtype=np.int32)
+    np.cumsum(chains, axis=0, out=below[1:])
+    index = np.arange(length)
+    first = np.maximum(index - half_window, 0)
+    after = np.minimum(index + half_window + 1, length)
+    return (below[after] > below[first]).reshape(-1)[: len(queries)]
