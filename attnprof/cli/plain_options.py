@@ -22,9 +22,6 @@ else:
 _LENGTHS = re.compile(r"[\d,.:x+km]+", re.IGNORECASE)
 
 
-TYPED = "attnprof.typed"
-"""Key, in a context's `meta`, of the words after the command."""
-
 _PARAMETERS = {"seq_len": "len", "global_positions": "global_tokens"}
 """Arguments of the package that have another name on the command line."""
 

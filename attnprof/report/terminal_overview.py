@@ -30,6 +30,8 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
     for table in overview.tables:
         yield Text()
         yield render_overview_table(table, width)
+        if table.note:
+            yield from wrapped_lines(table.note, width, style="dim")
     yield from render_remarks(overview, width)
 
 
@@ -52,7 +54,7 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
 
 
 def wrapped_lines(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
-    """The lines of a text."""
+    """The lines of a text; words that are longer than a line are not broken."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")
     for line in wrapped(indent + glued, width):
