@@ -17,7 +17,7 @@ def render_runs_markdown(runs: Sequence[Run]) -> str:
         return _report(runs[0].table)
     compared = side_by_side(runs)
     lines = [line for setting in compared.settings for line in (f"**{escaped(setting)}**", "")]
-    lines += [f"- {escaped(name)}: {escaped(where)}" for name, where in compared.runs]
+    lines += [f"- **{escaped(name)}**: {escaped(where)}" for name, where in compared.runs]
     for table in compared.tables:
         lines += ["", *overview_table_lines(table)]
     lines += ["", escaped(compared.legend)]

@@ -102,11 +102,11 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
             parts.append(counted(threads, "thread"))
     if condition:
         parts.append(condition)
-    pattern = _describe_pattern_briefly(table)
+    pattern = describe_pattern_briefly(table)
     return ", ".join(parts) + (f"; {pattern}" if pattern else "")
 
 
-def _describe_pattern_briefly(table: ResultTable) -> str:
+def describe_pattern_briefly(table: ResultTable) -> str:
     """What all sparse rows share, without what is the default: `window 512, 1 global token`."""
     built_in = [row.workload for row in table.rows if not kernels.is_custom(row.kernel)]
     patterns = [workload.pattern for workload in built_in if not workload.is_dense]

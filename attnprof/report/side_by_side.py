@@ -20,7 +20,7 @@ from attnprof.report.columns import EMPTY, UNDECIDED
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.run import Run
 from attnprof.report.run_facts import describe_run
-from attnprof.report.setting import describe_setting, describe_subject
+from attnprof.report.setting import describe_call, describe_pattern_briefly
 
 _Key = tuple[str, str, str, str, str, int, int]
 """What is compared: a kernel on a pattern at a length, whatever the machine and the dtype."""
@@ -79,7 +79,10 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
 
 
 def _settings(runs: Sequence[Run]) -> tuple[str, ...]:
-    texts = [f"{describe_subject(run.table)}: {describe_setting(run.table)}" for run in runs]
+    texts = [
+        "; ".join(filter(None, (describe_call(run.table), describe_pattern_briefly(run.table))))
+        for run in runs
+    ]
     if len(set(texts)) == 1:
         return (texts[0],)
     return tuple(f"{run.name}: {text}" for run, text in zip(runs, texts, strict=True))

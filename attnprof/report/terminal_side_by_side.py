@@ -28,8 +28,9 @@ def render_side_by_side(runs: SideBySide, width: int) -> Iterator[Text | Table]:
     letters = _letters(len(runs.runs))
     is_lettered = any(_width(table) > width for table in runs.tables)
     for letter, (name, where) in zip(letters, runs.runs, strict=True):
-        title = f"{letter}  {name}" if is_lettered else name
-        yield from wrapped_lines(f"{title}: {where}", width, style="dim")
+        # A run that is named by its machine is not named twice.
+        text = where if where.startswith(name) else f"{name}: {where}"
+        yield from wrapped_lines(f"{letter}  {text}" if is_lettered else text, width, style="dim")
     for table in runs.tables:
         yield Text()
         shown = replace(table, columns=(table.columns[0], *letters)) if is_lettered else table
