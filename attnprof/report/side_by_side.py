@@ -102,13 +102,16 @@ def _table(quantity: _Quantity, runs: Sequence[Run]) -> OverviewTable:
     """A row for each kernel, pattern and length that a run has the cost of."""
     label_of = labels(ResultTable(record for run in runs for record in run.table.records))
     by_run = [{_key(row): row for row in run.table.rows} for run in runs]
-    every = {key: row for rows in reversed(by_run) for key, row in rows.items()}
+    every: dict[_Key, Row] = {}
+    for rows in by_run:
+        for key, row in rows.items():
+            every.setdefault(key, row)
     lines: list[tuple[str, ...]] = []
     for key, row in sorted(every.items(), key=lambda item: _order(item[0], every)):
-        rows = [known.get(key) for known in by_run]
-        costs = [None if found is None else quantity.cost_of(found) for found in rows]
+        found = [known.get(key) for known in by_run]
+        costs = [None if each is None else quantity.cost_of(each) for each in found]
         if any(costs):
-            cells = map(_cell, rows, costs, [costs[0]] * len(costs))
+            cells = map(_cell, found, costs, [costs[0]] * len(costs))
             lines.append((label_of(row), format_count(row.workload.seq_len), *cells))
     return OverviewTable(quantity.heading, ("tokens", *(run.name for run in runs)), tuple(lines))
 
