@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnprof.api.compare import compare
     from attnprof.api.estimate import estimate
+    from attnprof.api.result_table import ResultTable
     from attnprof.core.pattern import AttentionPattern, AttentionStack
-    from attnprof.core.result_table import ResultTable
     from attnprof.core.workload import Workload
     from attnprof.counting.mac_formulas import register_mac_formula
     from attnprof.guard.assertions import assert_growth
@@ -40,7 +40,7 @@ _HOMES = {
     "AttentionPattern": "attnprof.core.pattern",
     "AttentionStack": "attnprof.core.pattern",
     "LongformerSelfAttention": "attnprof.nn.longformer",
-    "ResultTable": "attnprof.core.result_table",
+    "ResultTable": "attnprof.api.result_table",
     "Workload": "attnprof.core.workload",
     "assert_growth": "attnprof.guard.assertions",
     "check_attention": "attnprof.nn.checking.check",

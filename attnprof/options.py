@@ -21,6 +21,7 @@ from attnprof.core.option_values import (
 )
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.core.presets import ModelShape, find_model
+from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
@@ -308,7 +309,7 @@ def _patterns(
             raise UsageError(
                 "global_tokens",
                 text,
-                f"position {chosen[-1]} is outside the shortest length, {shortest:,} tokens",
+                f"position {chosen[-1]} is outside the shortest length, {format_tokens(shortest)}",
             )
     patterns: list[Pattern] = []
     for window in windows:

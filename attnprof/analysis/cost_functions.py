@@ -6,15 +6,17 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from typing import Literal
 
 from attnprof.analysis.series import Series
+from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.empirical import EmpiricalGrowth, fit_growth
 from attnprof.core.growth.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
 from attnprof.core.workload import Workload
 from attnprof.kernels.custom import CustomKernel, is_target, reply_deadline
+from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel
 from attnprof.kernels.custom.target import Work
 
 Predicted = Literal["MACs", "memory"]
@@ -31,6 +33,7 @@ _MOST_COUNTS = 24
 """All counts of a series may take `_ALL_OPERATORS`, or so many times the longest length's."""
 
 _Points = tuple[tuple[int, int], ...]
+_Counted = CustomKernel | RecordedKernel | SavedKernel
 
 
 def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
@@ -60,7 +63,7 @@ class EmpiricalCosts:
 
     def __init__(
         self,
-        kernel: CustomKernel,
+        kernel: _Counted,
         workload: Workload,
         counted: Mapping[Predicted, _Points],
     ) -> None:
@@ -73,6 +76,9 @@ class EmpiricalCosts:
             for length, cost in points
         }
         self._longest = max((length for _, length in self._known), default=0)
+        if isinstance(kernel, SavedKernel):
+            self._known |= {("MACs", n): macs for n, macs in kernel.costs.executed_macs.items()}
+            self._known |= {("memory", n): peak for n, peak in kernel.costs.peak_bytes.items()}
         self._works: dict[int, Work] = {}
         self._spent = 0
         self._growth: dict[Predicted, EmpiricalGrowth | None] = {}
@@ -96,8 +102,10 @@ class EmpiricalCosts:
         return self._growth[resource]
 
     def _takes_as_long(self, shorter: int, longer: int) -> bool:
-        """Whether counting at two lengths runs equally many operators."""
-        return self._work(shorter).operators == self._work(longer).operators
+        """Whether counting at two lengths runs equally many operators, as far as that is known."""
+        with suppress(MeasurementError):
+            return self._work(shorter).operators == self._work(longer).operators
+        return False
 
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
         if seq_len < 1:
@@ -154,12 +162,13 @@ def _silent() -> Generator[None]:
 def counted_costs(series: Series) -> EmpiricalCosts:
     """The costs of a series of a custom kernel; counts are cached between calls."""
     macs, memory = (tuple(series.points(quantity)) for quantity in QUANTITIES.values())
-    assert is_target(series.kernel)
-    return _counted_costs(series.kernel, series.workload, macs, memory)
+    kernel = series.saved or series.kernel
+    assert isinstance(kernel, RecordedKernel | SavedKernel) or is_target(kernel)
+    return _counted_costs(kernel, series.workload, macs, memory)
 
 
 @cache
 def _counted_costs(
-    kernel: CustomKernel, workload: Workload, macs: _Points, memory: _Points
+    kernel: _Counted, workload: Workload, macs: _Points, memory: _Points
 ) -> EmpiricalCosts:
     return EmpiricalCosts(kernel, workload, {"MACs": macs, "memory": memory})

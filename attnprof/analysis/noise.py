@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from attnprof.core.machine import BusyProcess, Conditions, Noise
-from attnprof.core.units import format_count, format_percent
+from attnprof.core.units import counted, format_percent
 
 Grade = Literal["quiet", "usable", "noisy", "very noisy"]
 
@@ -148,14 +148,14 @@ def _grade(score: float) -> Grade:
 
 
 def _meaning(noise: Noise) -> tuple[str, ...]:
-    rounds = format_count(rounds_needed(noise.paired_spread))
+    rounds = counted(rounds_needed(noise.paired_spread), "round")
     singles = (
         f"single times: interquartile range {format_percent(noise.single_spread)}; 1 in 100 is at "
         f"least {format_percent(noise.outlier_spread)} above the median"
     )
     pairs = (
         "ratios of consecutive times: interquartile range "
-        f"{format_percent(noise.paired_spread)}, so about {rounds} rounds give a 99 % interval "
+        f"{format_percent(noise.paired_spread)}, so about {rounds} give a 99 % interval "
         f"of ±{100 * NOISE_TARGET_HALF_WIDTH:.0f} %"
     )
     return singles, pairs
@@ -189,8 +189,9 @@ def _remedy_for_threads(seen: Conditions) -> str:
         )
     if seen.quota_cores is not None and threads > seen.quota_cores:
         return (
-            f"{threads} threads, but the container may use {_cores(seen.quota_cores)}: "
-            f"use --threads {max(1, int(seen.quota_cores))}, or raise the limit"
+            f"{counted(threads, 'thread')}, but the container may use "
+            f"{_cores(seen.quota_cores)}: use --threads {max(1, int(seen.quota_cores))}, "
+            "or raise the limit"
         )
     if seen.physical_cores is not None and threads > seen.physical_cores:
         return (

@@ -29,7 +29,7 @@ from attnprof.core.records import (
 )
 from attnprof.core.units import format_share
 from attnprof.core.workload import DTYPE_BYTES, Case, Workload
-from attnprof.kernels import Kernel
+from attnprof.kernels.costs import KernelCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,23 @@ def with_predictions(records: Iterable[Record], machine: Machine) -> Iterator[Re
 def predict_case(
     case: Case, samples: Sequence[Sample], machine: Machine | None = None
 ) -> TimePrediction | None:
+    """The time of a case, as `predict_with` has it of the kernel that its name finds.
+
+    Args:
+        case: the case to predict.
+        samples: of the same series.
+        machine: the machine profile to use where there are no samples.
+    """
+    return predict_with(kernels.find(case.kernel), case, samples, machine)
+
+
+def predict_with(
+    kernel: KernelCosts, case: Case, samples: Sequence[Sample], machine: Machine | None = None
+) -> TimePrediction | None:
     """The time of a case from the closest evidence: its series, its kernel, the device's rates.
 
     Args:
+        kernel: of the case.
         case: the case to predict.
         samples: of the same series.
         machine: the machine profile to use where there are no samples.
@@ -91,7 +105,7 @@ def predict_case(
     Returns:
         None where there is nothing to predict it from, or where the work of the call is not known.
     """
-    kernel, workload = kernels.find(case.kernel), case.workload
+    workload = case.workload
     # A custom kernel may have no count at this length, or may not run.
     with suppress(AttnprofError, RuntimeError, ValueError, TypeError):
         work = _Work(
@@ -192,6 +206,7 @@ def samples_of(
     Returns:
         The undisturbed samples; without any, the disturbed ones, unless `are_calm`.
     """
+    kernel = kernels.find(case.kernel)
     values_of: dict[Workload, dict[str, Value]] = {}
     for record in records:
         if record.kernel == case.kernel and record.value is not None:
@@ -200,7 +215,7 @@ def samples_of(
         (sample, bool(values.get(WITHHELD)))
         for workload, values in values_of.items()
         if _is_of_series(workload, case.workload)
-        and (sample := sample_from(case.kernel, workload, values)) is not None
+        and (sample := sample_from(kernel, workload, values)) is not None
     ]
     calm = tuple(sample for sample, is_disturbed in samples if not is_disturbed)
     return calm if calm or are_calm else tuple(sample for sample, _ in samples)
@@ -212,9 +227,10 @@ def _is_of_series(workload: Workload, other: Workload) -> bool:
     return workload.at(longest) == other.at(longest)
 
 
-def sample_from(name: str, workload: Workload, values: Mapping[str, Value]) -> Sample | None:
+def sample_from(
+    kernel: KernelCosts, workload: Workload, values: Mapping[str, Value]
+) -> Sample | None:
     """A sample from the recorded values of one case; None unless it was timed and counted."""
-    kernel: Kernel = kernels.find(name)
     if "time_ns" not in values or "executed_macs" not in values:
         return None
     with suppress(AttnprofError, RuntimeError, ValueError, TypeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
@@ -12,16 +12,18 @@ from attnprof.core.notation import (
     format_window,
     shorten_positions,
 )
+from attnprof.core.records import REFERENCE
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
-from attnprof.kernels import Kernel
+from attnprof.kernels.costs import KernelCosts
+from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
 
-_PARTS: tuple[tuple[str, Callable[[Workload], str]], ...] = (
-    ("window", lambda workload: format_window(workload.pattern)),
-    ("dilation", lambda workload: format_dilation(workload.pattern)),
-    ("global", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
-    ("scope", lambda workload: workload.scope),
-    ("layers", lambda workload: str(len(workload.layers))),
+_PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
+    ("window", "w=", lambda workload: format_window(workload.pattern)),
+    ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
+    ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    ("scope", "scope=", lambda workload: workload.scope),
+    ("layers", "layers=", lambda workload: str(len(workload.layers))),
 )
 
 
@@ -32,15 +34,17 @@ class Series:
     Attributes:
         label: the kernel's name, and whatever distinguishes this pattern from others in the table.
         rows: one for each length.
+        saved: the kernel of all rows where its costs are saved; None where it is found by name.
     """
 
     label: str
     rows: tuple[Row, ...]
+    saved: SavedKernel | RecordedKernel | None = None
 
     @property
-    def kernel(self) -> Kernel:
+    def kernel(self) -> KernelCosts:
         """The kernel of all rows."""
-        return kernels.find(self.rows[0].kernel)
+        return self.saved or kernels.find(self.rows[0].kernel)
 
     @property
     def workload(self) -> Workload:
@@ -49,15 +53,13 @@ class Series:
 
     @property
     def is_custom(self) -> bool:
-        """Whether the kernel is a custom one: a module or a config of the user."""
-        return kernels.is_custom(self.rows[0].kernel)
+        """Whether the kernel is not built in: a module or a config of the user."""
+        return self.rows[0].kernel not in kernels.names()
 
     @property
     def is_supported(self) -> bool:
-        """Whether the kernel supports the pattern; a custom kernel, at least one of the lengths."""
-        if self.is_custom:
-            return any(row.status != "unsupported" for row in self.rows)
-        return self.kernel.unsupported_reason(self.workload) is None
+        """Whether the kernel supports the pattern at one of the lengths, according to its rows."""
+        return any(row.status != "unsupported" for row in self.rows)
 
     def points(self, quantity: str) -> list[tuple[int, int]]:
         """(length, value) for each row that has a value."""
@@ -65,22 +67,43 @@ class Series:
         return [(length, value) for length, value in values if value is not None]
 
 
-def series_of(table: ResultTable) -> list[Series]:
+def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
     """The table's rows by kernel and pattern, in the order of their first rows.
 
-    Rows whose output is wrong are left out: their costs say nothing.
+    Args:
+        table: the results.
+        with_wrong: whether to keep rows whose output is wrong; their costs say nothing.
     """
     label_of = labels(table)
     longest = max((row.workload.seq_len for row in table.rows), default=1)
     groups: dict[tuple[str, Workload], list[Row]] = {}
     for row in table.rows:
-        if row.status == "wrong":
+        if row.status == "wrong" and not with_wrong:
             continue
         groups.setdefault((row.kernel, row.workload.at(longest)), []).append(row)
     return [
-        Series(label_of(rows[0]), tuple(sorted(rows, key=lambda row: row.workload.seq_len)))
-        for rows in groups.values()
+        Series(
+            label_of(rows[0]),
+            tuple(sorted(rows, key=lambda row: row.workload.seq_len)),
+            _saved(table, name),
+        )
+        for (name, _), rows in groups.items()
     ]
+
+
+def _saved(table: ResultTable, name: str) -> SavedKernel | None:
+    costs = None if name in kernels.names() else table.saved_costs.get(name)
+    return None if costs is None else saved_kernel(name, costs)
+
+
+def find_reference(series: Sequence[Series]) -> Series | None:
+    """What others are compared with: `bert-sdpa`, else the first dense kernel; None without one."""
+    dense = [
+        member
+        for member in series
+        if not member.is_custom and member.kernel.pattern_support == "dense"
+    ]
+    return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
 
 
 def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
@@ -91,18 +114,18 @@ def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:
         without: a part that names leave out, such as `window`.
 
     Returns:
-        From a row of the table to a label such as `longformer-hf window 64`.
+        From a row of the table to a label such as `longformer-hf w=64`.
     """
     values_of: dict[str, list[set[str]]] = {}
     for row in table.rows:
         values = values_of.setdefault(row.kernel, [set() for _ in _PARTS])
-        for known, (_, read) in zip(values, _PARTS, strict=True):
+        for known, (_, _, read) in zip(values, _PARTS, strict=True):
             known.add(read(row.workload))
 
     def label(row: Row) -> str:
         differing = [
-            f"{name} {read(row.workload)}"
-            for known, (name, read) in zip(values_of[row.kernel], _PARTS, strict=True)
+            f"{mark}{read(row.workload)}"
+            for known, (name, mark, read) in zip(values_of[row.kernel], _PARTS, strict=True)
             if len(known) > 1 and name != without
         ]
         # The windows of a stack already show how many layers there are.

@@ -9,10 +9,11 @@ from typing import Any, Unpack
 
 from attnprof import kernels
 from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
+from attnprof.api.finishing import finish, python_call
+from attnprof.api.result_table import ResultTable
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
@@ -25,7 +26,7 @@ from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases
-from attnprof.report.formats import renderers
+from attnprof.report.formats import table_renderers
 from attnprof.report.journal import Journal, RunFingerprint
 from attnprof.report.outputs import Outputs
 
@@ -58,11 +59,6 @@ class CompareRequest(Request):
     earlier: ResumedRecords
     table: ResultTable
     failures: dict[str, None] = field(default_factory=dict[str, None])
-
-    @property
-    def machine_line(self) -> str:
-        """The measuring machine in one line of text."""
-        return self.environment.describe(self.cases[0].workload.device)
 
     def run(
         self,
@@ -99,7 +95,10 @@ class CompareRequest(Request):
             self.table.close("error", "interrupted before it finished")
             raise
         finally:
-            self._save()
+            try:
+                finish(self.table)
+            finally:
+                self._save()
         return self.table
 
     def _keep(self, record: Record, warn: Callable[[str], None]) -> None:
@@ -140,12 +139,15 @@ class CompareRequest(Request):
 
 
 def prepare_compare(
-    options: CompareOptions, observe: Observer = lambda activity, done: None
+    options: CompareOptions,
+    command: str = "",
+    observe: Observer = lambda activity, done: None,
 ) -> CompareRequest:
     """Check the options of a comparison, cheap checks first, and start its processes.
 
     Args:
         options: as on the command line or in Python.
+        command: the command line or the Python call, which its table keeps.
         observe: called with the current activity; nothing of the measuring is done yet.
 
     Raises:
@@ -160,11 +162,14 @@ def prepare_compare(
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
-        observe("inspecting the machine and the kernels", 0.0)
-        return _prepare_with(workers, checked, stack)
+        request = _prepare_with(workers, checked, stack, observe)
+        request.table.command = command
+        return request
 
 
-def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> CompareRequest:
+def _prepare_with(
+    workers: Workers, checked: CheckedOptions, stack: ExitStack, observe: Observer
+) -> CompareRequest:
     """Check the options that need a worker process, and open the journal.
 
     Raises:
@@ -180,6 +185,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     if isinstance(workers, ForkServer):
         workers.is_limited = device == "cpu"
     reference_digest = _digest_of_reference(measurements.check_against, run)
+    observe("checking the kernels", 0.0)
     cases = read_cases(options, device)
     journal, earlier = None, {}
     if checked.journal_path:
@@ -194,7 +200,7 @@ def _prepare_with(workers: Workers, checked: CheckedOptions, stack: ExitStack) -
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
-    outputs = Outputs.read(options, renderers(options))
+    outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
         cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )
@@ -285,5 +291,5 @@ def compare(**options: Unpack[CompareOptions]) -> ResultTable:
         UsageError: for the first option that cannot be used, before any work.
         MeasurementError: when a file cannot be written.
     """
-    with prepare_compare(options) as request:
+    with prepare_compare(options, python_call("compare", options)) as request:
         return request.run()

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Unpack, cast
 
 from attnprof.analysis.predictions import with_predictions
+from attnprof.api.finishing import finish, python_call
+from attnprof.api.result_table import ResultTable
 from attnprof.core import machine as machines
 from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine
-from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Case, Device
 from attnprof.measure import static_costs
 from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
-from attnprof.report.formats import renderers
+from attnprof.report.formats import table_renderers
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -35,11 +36,13 @@ class EstimateRequest(Request):
         cases: what to cost.
         outputs: where results go.
         machine: stored machine to predict times for; None for no predictions.
+        command: the command line or the Python call.
     """
 
     cases: tuple[Case, ...]
     outputs: Outputs[ResultTable]
     machine: Machine | None = None
+    command: str = ""
 
     def run(self) -> ResultTable:
         """Estimate, and write the requested outputs."""
@@ -48,12 +51,18 @@ class EstimateRequest(Request):
         if self.machine:
             table.machine = self.machine
             table.available_bytes = self.machine.memory_bytes
+        table.command = self.command
+        finish(table)
         self.outputs.save(table)
         return table
 
 
-def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
+def prepare_estimate(options: EstimateOptions, command: str = "") -> EstimateRequest:
     """Check the options of an estimate.
+
+    Args:
+        options: of the estimate.
+        command: the command line or the Python call, which its table keeps.
 
     `device` `auto` means `cpu` here, as an estimate does not inspect the machine; with a stored
     machine it means that machine's device.
@@ -73,10 +82,10 @@ def prepare_estimate(options: EstimateOptions) -> EstimateRequest:
             device,
             f"{path} was measured on {stored.device}; use --device {stored.device}",
         )
-    outputs = Outputs.read(options, renderers(options))
+    outputs = Outputs[ResultTable].read(options, table_renderers(options))
     with open_kernel_processes(options) as stack:
         cases = read_cases(options, cast("Device", device))
-        return EstimateRequest(cases, outputs, stored, stack=stack.pop_all())
+        return EstimateRequest(cases, outputs, stored, command, stack=stack.pop_all())
 
 
 def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
@@ -97,5 +106,5 @@ def estimate(**options: Unpack[EstimateOptions]) -> ResultTable:
     Raises:
         UsageError: for the first option that cannot be used, before any work.
     """
-    with prepare_estimate(options) as request:
+    with prepare_estimate(options, python_call("estimate", options)) as request:
         return request.run()

@@ -116,14 +116,14 @@ def audit(
     Exit code 1 if a difference is not explained.
     """
     from attnprof.analysis.uncounted import uncounted_messages
-    from attnprof.cli.console import echo_err, print_uncropped
+    from attnprof.cli.console import echo_err, print_uncropped, table_width
     from attnprof.cli.progress import progress
     from attnprof.report.audit import describe_missing_peers, render_audit
 
     with progress() as observe, prepare_audit(options.passed_options(ctx)) as request:
         result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
-        print_uncropped(render_audit(result))
+        print_uncropped(render_audit(result, table_width()))
     for message in uncounted_messages([*result.refusals, *result.failures]):
         echo_err(message)
     if result.missing_peers and not no_peers:

@@ -82,14 +82,14 @@ def breakdown(
 
     Example: [bold]attnprof breakdown --kernel bert-sdpa --len 512 1024[/]
     """
-    from attnprof.cli.console import echo_err, print_uncropped
+    from attnprof.cli.console import echo_err, print_uncropped, table_width
     from attnprof.cli.progress import progress
     from attnprof.report.breakdown import render_breakdown
 
     with progress() as observe, prepare_breakdown(options.passed_options(ctx)) as request:
         result, exit_code = run_and_save(lambda: request.run(observe))
     if not request.outputs.takes_stdout:
-        print_uncropped(render_breakdown(result))
+        print_uncropped(render_breakdown(result, table_width()))
     for message in uncounted_messages(result.failures):
         echo_err(message)
     for path in request.outputs.written:

@@ -5,6 +5,7 @@ from __future__ import annotations
 SUMMARIES = {
     "estimate": "Cost attention with closed forms: instant, no torch, any length.",
     "compare": "Measure real kernels: MACs by every counter, peak memory, time.",
+    "report": "Show saved results again, of one run or of several side by side.",
     "audit": "Check every counter against the operator-level count and name each difference.",
     "breakdown": "Break MACs down by module and by operator, and show how each part grows.",
     "pattern": "Draw who attends to whom, and the blocks that kernels compute.",

@@ -68,40 +68,41 @@ def compare(
     with graceful_shutdown() as shutdown, ExitStack() as display:
         observe = display.enter_context(progress())
         try:
-            request = prepare_compare(options.passed_options(ctx), observe)
+            typed = options.typed_command(ctx)
+            request = prepare_compare(options.passed_options(ctx), typed, observe)
         except KeyboardInterrupt:
             display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
             raise typer.Exit(shutdown.exit_code) from None
         with request:
-            _run_and_show(request, shutdown, observe, display)
+            with display:
+                _run(request, shutdown, observe)
+            _show(request, shutdown, has_details=details, has_formulas=explain)
     raise typer.Exit(shutdown.exit_code)
 
 
-def _run_and_show(
-    request: CompareRequest, shutdown: Shutdown, observe: Observer, display: ExitStack
-) -> None:
-    """Measure and show the results, also after an interruption; sets the exit code.
-
-    Args:
-        request: what to measure.
-        shutdown: gets the exit code.
-        observe: shows the progress.
-        display: of the progress; closed before the results are shown.
-    """
-    from attnprof.cli.console import echo_err, show_results
-    from attnprof.report.columns import COMPARE_COLUMNS
+def _run(request: CompareRequest, shutdown: Shutdown, observe: Observer) -> None:
+    """Measure; finished results are kept after an interruption. Sets the exit code."""
+    from attnprof.cli.console import echo_err
 
     try:
-        with display:
-            request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
+        request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
     except KeyboardInterrupt:
         echo_err(f"attnprof: {shutdown.word}; finished results are kept")
     except MeasurementError as error:  # a file cannot be written; the results are still shown
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
+
+
+def _show(
+    request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
+) -> None:
+    """Show the results, and set the exit code."""
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.results import show_table
+
     if not request.outputs.takes_stdout:
-        show_results(request.table, COMPARE_COLUMNS, request.machine_line)
+        show_table(request.table, has_details=has_details, has_formulas=has_formulas)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

@@ -57,7 +57,9 @@ def scopes(incomplete: str) -> list[str]:
 
 def charts(incomplete: str) -> list[str]:
     """What charts can show."""
-    return _matching(incomplete, ("growth", "breakdown"))
+    from attnprof.report.image_forms import Chart
+
+    return _matching(incomplete, get_args(Chart))
 
 
 def guard_formats(incomplete: str) -> list[str]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from attnprof.cli.plain_options import parameter_of
-from attnprof.cli.settings import NAMES, PREFIX, Setting, SettingError, read_settings
+from attnprof.cli.settings import (
+    NAMES,
+    OWN_TABLE_ONLY,
+    PREFIX,
+    Setting,
+    SettingError,
+    read_settings,
+)
 from attnprof.cli.variadic import VariadicCommand
 from attnprof.core.errors import UsageError
+
+COMMAND_LINE = "attnprof.command_line"
+"""Key, in a context's `meta`, of the words after the command, those of settings included."""
 
 _SETTINGS = "attnprof.settings"
 """Key of the settings in a context's `meta`."""
@@ -24,6 +35,7 @@ class ConfigurableCommand(VariadicCommand):
         Raises:
             SettingError: for a setting that cannot be used, unless help is asked for.
         """
+        typed = tuple(args)
         ctx.meta[_SETTINGS] = {}
         if not ctx.resilient_parsing:
             try:
@@ -32,7 +44,9 @@ class ConfigurableCommand(VariadicCommand):
                 if not set(args).intersection(ctx.help_option_names):
                     raise
         ctx.default_map = {name: setting.value for name, setting in ctx.meta[_SETTINGS].items()}
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        ctx.meta[COMMAND_LINE] = (*typed, *_words_in_effect(ctx))
+        return rest
 
     def _settings(self) -> dict[str, Setting]:
         names = [parameter.name for parameter in self.params]
@@ -48,8 +62,7 @@ class ConfigurableCommand(VariadicCommand):
             return super().invoke(ctx)
         except UsageError as error:
             name = parameter_of(error.argument)
-            source = ctx.get_parameter_source(name)
-            if source is None or source.name != "DEFAULT_MAP":
+            if not _is_in_effect(ctx, name):
                 raise
             raise SettingError(
                 ctx.meta[_SETTINGS][name].source, error.value, error.expected
@@ -58,12 +71,13 @@ class ConfigurableCommand(VariadicCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help; it ends with the settings that are in effect."""
         settings: dict[str, Setting] = ctx.meta[_SETTINGS]
-        names = [parameter.name for parameter in self.params if parameter.name in NAMES]
+        own = OWN_TABLE_ONLY.get(str(self.name), ())
+        names = [p.name for p in self.params if p.name in NAMES and p.name not in own]
         tables = f"[tool.attnprof] or [tool.attnprof.{self.name}]"
         variable = f"{PREFIX}{names[0].upper()}"
         lines = [f"Set defaults in {tables} of pyproject.toml, or in variables such as {variable}."]
         for name, setting in settings.items():
-            option = f"--{name.replace('_', '-')} {setting.text}".rstrip()
+            option = " ".join(setting.words(name))
             lines.append(f"{option}{'' if setting.value else ' is off'}: set by {setting.source}")
         self.epilog = "\n".join(lines).replace("[", r"\[")
         super().format_help(ctx, formatter)
@@ -71,6 +85,20 @@ class ConfigurableCommand(VariadicCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters; help comes last, as every other one has a panel."""
         *parameters, help_option = super().get_params(ctx)
-        if all(parameter.rich_help_panel for parameter in parameters):
+        options = [p for p in parameters if p.param_type_name == "option"]
+        if all(option.rich_help_panel for option in options):
             help_option.rich_help_panel = "Help"
         return [*parameters, help_option]
+
+
+def _is_in_effect(ctx: Any, name: str) -> bool:
+    """Whether the value of an option comes from a setting."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "DEFAULT_MAP"
+
+
+def _words_in_effect(ctx: Any) -> Iterator[str]:
+    """The settings as words of the command line; a flag that is off has none."""
+    for name, setting in ctx.meta[_SETTINGS].items():
+        if setting.value and _is_in_effect(ctx, name):
+            yield from setting.words(name)

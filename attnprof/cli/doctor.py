@@ -94,7 +94,7 @@ def doctor(
 
     Exit code 3 if a part could not be measured.
     """
-    from attnprof.cli.console import echo_err, show_sections
+    from attnprof.cli.console import echo_err, show_sections, table_width
     from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
     from attnprof.report.doctor import render_doctor
@@ -111,7 +111,7 @@ def doctor(
         for part, reason in machine.failures.items():
             echo_err(f"{part}: {reason}")
     else:
-        show_sections(render_doctor(machine))
+        show_sections(render_doctor(machine, table_width()))
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     raise typer.Exit(MeasurementError.exit_code if machine.failures else exit_code)

@@ -19,6 +19,9 @@ from attnprof.report import streams
 
 INTERRUPTED = 130
 
+_POSITIONAL = "results"
+"""The only argument without an option; messages begin with its value."""
+
 _LONGEST_SHOWN = 200
 _SHOWN_PREFIX = 40
 
@@ -106,6 +109,8 @@ def _prepare_streams() -> None:
 
 
 def _describe(error: AttnprofError) -> str:
+    if isinstance(error, UsageError) and error.argument == _POSITIONAL:
+        return f"{_shortened(str(error.value))}: {error.expected}"
     if isinstance(error, UsageError):
         name = f"--{parameter_of(error.argument).replace('_', '-')}"
     elif isinstance(error, SettingError) and error.value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,7 @@ from attnprof.api.estimate import prepare_estimate
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
+from attnprof.core.units import counted
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -53,18 +55,26 @@ def estimate(
 
     Example: [bold]attnprof estimate --len 4k 32k 1M --window 256 512[/]
     """
-    with prepare_estimate(options.passed_options(ctx)) as request:
-        table, exit_code = run_and_save(request.run)
+    from attnprof.cli.progress import progress
+
+    with ExitStack() as stack:
+        with progress("estimating"):
+            request = stack.enter_context(
+                prepare_estimate(options.passed_options(ctx), options.typed_command(ctx))
+            )
+            table, exit_code = run_and_save(request.run)
         if not request.outputs.takes_stdout:
-            _show(table, request.outputs.written)
+            _show(table, request.outputs.written, has_details=details, has_formulas=explain)
     raise typer.Exit(MeasurementError.exit_code if table.has_failures else exit_code)
 
 
-def _show(table: ResultTable, files: Sequence[str]) -> None:
-    from attnprof.cli.console import echo_err, show_results
-    from attnprof.report.columns import ESTIMATE_COLUMNS
+def _show(
+    table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
+) -> None:
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
-        echo_err(f"{table.num_rows:,} rows written to {', '.join(files)}")
+        echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
     else:
-        show_results(table, ESTIMATE_COLUMNS)
+        show_table(table, has_details=has_details, has_formulas=has_formulas)

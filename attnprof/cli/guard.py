@@ -206,9 +206,9 @@ def _write_lock(
         result = change(configuration, contracts, workers, timeout=seconds, observe=observe)
     for name, lines in sorted(result.differences.items()):
         if len(lines) == 1:
-            typer.echo(f"{name}: {lines[0]}")
+            _echo_wrapped(f"{name}: {lines[0]}")
         elif lines:
-            typer.echo("\n    ".join([f"{name}:", *lines]))
+            _echo_wrapped(f"{name}:", *(f"    {line}" for line in lines))
     unchanged = sum(not lines for lines in result.differences.values())
     if unchanged:
         typer.echo(f"{unchanged} unchanged")
@@ -217,6 +217,15 @@ def _write_lock(
     if result.differences:
         echo_err(f"written: {display_path(configuration.lock_path)}")
     raise typer.Exit(result.exit_code)
+
+
+def _echo_wrapped(*lines: str) -> None:
+    """Print lines, wrapped between words where they are wider than the terminal."""
+    from attnprof.cli.console import table_width
+    from attnprof.report.text_table import wrapped
+
+    for line in lines:
+        typer.echo("\n".join(wrapped(line, table_width(), "    ")))
 
 
 def _read(names: list[str] | None, config: str | None) -> tuple[Configuration, list[Contract]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from attnprof.cli import completion
+from attnprof.cli.configurable import COMMAND_LINE
 from attnprof.cli.option_forms import MEASUREMENT, OUTPUT, WORKLOAD, flag, option, path
 
 _INTEGER = "<int>"
@@ -326,3 +328,8 @@ Resume = Annotated[
 def passed_options(ctx: typer.Context) -> Any:
     """The options that were passed, by their Python names."""
     return {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+
+
+def typed_command(ctx: typer.Context) -> str:
+    """The command line as typed, with the settings that were in effect, quoted for a shell."""
+    return shlex.join(["attnprof", str(ctx.info_name), *ctx.meta[COMMAND_LINE]])

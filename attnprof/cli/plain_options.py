@@ -55,11 +55,17 @@ class ValuesAsTyped(_Base):
 
 def _describe(parameter: Any) -> None:
     """Put the default into the help, and no type behind a flag, which takes no value."""
+    if parameter.param_type_name == "argument":
+        parameter.display_type_rich = _no_type
     if getattr(parameter, "is_flag", False):
         parameter.metavar = ""
     elif parameter.show_default and isinstance(parameter.default, str):
         parameter.help = with_default(parameter.help, parameter.default)
-        parameter.show_default = False
+    parameter.show_default = False
+
+
+def _no_type(ctx: Any) -> None:
+    """The type of a positional argument, whose name says it."""
 
 
 def with_default(help: str, default: str) -> str:

@@ -22,7 +22,7 @@ EVERY_SECONDS = 30.0
 
 _BAR_AFTER_SECONDS = 0.4  # a command that ends sooner, or refuses its options, draws no bar
 _REFRESHES_A_SECOND = 2  # drawing competes with the measurement for a core
-_BAR_WIDTH = 16
+_BAR_WIDTH = 10
 _MOST_PERCENT = 99
 _LONG_SECONDS = 90
 _STEP_SECONDS = 5
@@ -81,9 +81,13 @@ class Tracker:
 
 
 @contextmanager
-def progress() -> Generator[Observer]:
-    """An observer that draws a bar on a terminal, and otherwise writes a line now and then."""
-    tracker = Tracker(time.monotonic, time.monotonic(), "starting")
+def progress(activity: str = "starting") -> Generator[Observer]:
+    """An observer that draws a bar on a terminal, and otherwise writes a line now and then.
+
+    Args:
+        activity: what runs before anything is observed.
+    """
+    tracker = Tracker(time.monotonic, time.monotonic(), activity)
     with _bar(tracker) if sys.stderr.isatty() else heartbeat(tracker):
         yield tracker.observe
 

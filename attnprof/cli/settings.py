@@ -32,8 +32,12 @@ FLAGS = (
 )
 """Settings that are true or false."""
 
-OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume")
+OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name")
 """Options that only the command line has."""
+
+OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window")}
+"""By command, settings for all commands that it does not take: a picture shows one pattern, where
+these select many cases to compare."""
 
 NAMES = (*LISTS, *TEXTS, *FLAGS)
 
@@ -60,12 +64,13 @@ class Setting:
     value: str | tuple[str, ...] | bool
     source: str
 
-    @property
-    def text(self) -> str:
-        """The value as on the command line; empty for a flag."""
-        if isinstance(self.value, bool):
-            return ""
-        return self.value if isinstance(self.value, str) else " ".join(self.value)
+    def words(self, name: str) -> tuple[str, ...]:
+        """The words of the command line for this value of an option."""
+        values = () if isinstance(self.value, bool) else self.value
+        return (
+            f"--{name.replace('_', '-')}",
+            *([values] if isinstance(values, str) else values),
+        )
 
 
 class SettingError(AttnprofError):
@@ -101,11 +106,16 @@ def read_settings(
     Raises:
         SettingError: for the first key or variable that is unknown or has a value of a wrong type.
     """
-    found: dict[str, Setting] = {}
+    general: dict[str, Setting] = {}
+    own: dict[str, Setting] = {}
     file = _nearest_file(folder)
     if file is not None:
-        found.update(_of_file(file, folder, command, options))
-    found.update(_of_environment(environment))
+        general, own = _of_file(file, folder, command, options)
+    variables = dict(_of_environment(environment))
+    for name in OWN_TABLE_ONLY.get(command, ()):
+        general.pop(name, None)
+        variables.pop(name, None)
+    found = {**general, **own, **variables}
     return {name: setting for name, setting in found.items() if name in options}
 
 
@@ -168,29 +178,30 @@ def _table(file: Path, folder: Path) -> dict[str, Any]:
 
 def _of_file(
     file: Path, folder: Path, command: str, options: Collection[str]
-) -> Iterator[tuple[str, Setting]]:
-    """The settings of a file for a command: those for all commands, then its own.
+) -> tuple[dict[str, Setting], dict[str, Setting]]:
+    """The settings of a file for all commands, and those for one.
 
     Raises:
         SettingError: for an unknown key or a wrong type, also in the table of another command.
     """
-    tables = _table(file, folder)
-    own = {name: tables.pop(name) for name in _COMMANDS if name in tables}
-    tables.pop(_CONTRACTS, None)
+    table = _table(file, folder)
+    tables = {name: table.pop(name) for name in _COMMANDS if name in table}
+    table.pop(_CONTRACTS, None)
     shown = os.path.relpath(file, folder)
     place = f"{shown} [{_TABLE}]"
-    yield from _read_table(tables, place, file.parent, folder, (*NAMES, *_COMMANDS))
-    for name, table in own.items():
-        place = f"{shown} [{_TABLE}.{name}]"
-        if not isinstance(table, dict):
-            raise SettingError(f"{shown} [{_TABLE}] {name}", table, "must be a table")
-        is_run = name == command
-        known = [key for key in NAMES if key in options] if is_run else NAMES
-        settings = list(
-            _read_table(cast("dict[str, Any]", table), place, file.parent, folder, known)
+    general = dict(_read_table(table, place, file.parent, folder, (*NAMES, *_COMMANDS)))
+    own: dict[str, Setting] = {}
+    for name, values in tables.items():
+        if not isinstance(values, dict):
+            raise SettingError(f"{place} {name}", values, "must be a table")
+        known = [key for key in NAMES if key in options] if name == command else NAMES
+        place_of_table = f"{shown} [{_TABLE}.{name}]"
+        settings = dict(
+            _read_table(cast("dict[str, Any]", values), place_of_table, file.parent, folder, known)
         )
-        if is_run:
-            yield from settings
+        if name == command:
+            own = settings
+    return general, own
 
 
 def _read_table(

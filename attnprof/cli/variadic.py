@@ -1,8 +1,8 @@
 """Options that take several words: `--len 512 1024 4096`.
 
 Click does not support such options by design. The words after a list option, up to the next
-option, are therefore turned into repetitions of it before Click parses them. Commands with such
-options take no positional arguments.
+option, are therefore turned into repetitions of it before Click parses them. Positional arguments
+of a command with such options come first.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def _open_option(args: Sequence[str], lists: Collection[str]) -> str:
 
 
 def _options(parameters: Sequence[Any], is_wanted: Callable[[Any], bool]) -> set[str]:
-    return {name for option in parameters if is_wanted(option) for name in option.opts}
+    options = (each for each in parameters if each.param_type_name == "option")
+    return {name for option in options if is_wanted(option) for name in option.opts}
 
 
 def _check_values(args: Sequence[str], singles: Collection[str], known: Collection[str]) -> None:

@@ -37,7 +37,7 @@ def term(
     factors: Iterable[Factor | int],
     *,
     passes: Factor | int | None = None,
-    num_layers: int | None = None,
+    layers: Factor | int | None = None,
 ) -> MacTerm:
     """A term of all sequences of a batch, and of several layers.
 
@@ -48,18 +48,25 @@ def term(
         factors: of one sequence and one layer; an integer has no symbol.
         passes: how often the product is computed; None for once in inference, and in training
             once more for the gradient of each of its two inputs.
-        num_layers: layers that compute it; None for all of the workload.
+        layers: how many compute it; None for all layers of the workload.
     """
-    repeats: list[Factor | int] = [training_passes(workload) if passes is None else passes]
-    if len(workload.layers) > 1:
-        repeats.append(Factor("L", len(workload.layers) if num_layers is None else num_layers))
+    repeats = (
+        training_passes(workload) if passes is None else passes,
+        _layers(workload, len(workload.layers)) if layers is None else layers,
+        Factor("b", workload.batch_size),
+    )
     every = [
         factor if isinstance(factor, Factor) else Factor("", factor)
-        for factor in (*repeats, Factor("b", workload.batch_size), *factors)
+        for factor in (*repeats, *factors)
     ]
     shown = [factor for factor in every if factor != Factor("", 1)]
     shown.sort(key=lambda factor: bool(factor.symbol))  # plain numbers first, as in 3·b·n·D²
     return MacTerm(part, name, tuple(shown))
+
+
+def _layers(workload: Workload, count: int) -> Factor | int:
+    """L, which formulas of a single layer do not have."""
+    return Factor("L", count) if len(workload.layers) > 1 else 1
 
 
 def training_passes(workload: Workload) -> Factor | int:
@@ -69,9 +76,7 @@ def training_passes(workload: Workload) -> Factor | int:
 
 def projection_terms(workload: Workload) -> list[MacTerm]:
     """Query, key and value projections of all tokens: 3 b n D^2 a layer."""
-    return [
-        term(workload, "projections", "queries, keys, values", [3, *_tokens_by_width(workload)])
-    ]
+    return [term(workload, "projections", "Q, K, V projections", [3, *_tokens_by_width(workload)])]
 
 
 def global_projection_terms(workload: Workload) -> list[MacTerm]:
@@ -83,7 +88,7 @@ def global_projection_terms(workload: Workload) -> list[MacTerm]:
     g = num_globals(workload)
     if not g:
         return []
-    rows = Factor("(2n + g)", 2 * workload.seq_len + g)
+    rows = Factor("(2n+g)", 2 * workload.seq_len + g)
     factors = (rows, Factor("D", workload.hidden_size, 2))
     return [term(workload, "global_tokens", "global projections", factors)]
 
@@ -123,7 +128,7 @@ def num_globals(workload: Workload) -> int:
     return len(workload.layers[0].global_positions)
 
 
-def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, int, str]]:
+def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | int, str]]:
     """Each distinct layer, how many layers are like it, and `, w 512` where layers differ.
 
     Layers of equal windows that differ in their dilations are told apart by their numbers.
@@ -131,7 +136,11 @@ def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, int, str]]:
     groups = Counter(workload.layers)
     windows = Counter(layer.window for layer in groups)
     return [
-        (layer, count, _suffix(workload, layer, windows) if len(groups) > 1 else "")
+        (
+            layer,
+            _layers(workload, count),
+            _suffix(workload, layer, windows) if len(groups) > 1 else "",
+        )
         for layer, count in groups.items()
     ]
 
@@ -153,18 +162,13 @@ def attention_macs(workload: Workload, layer: AttentionPattern) -> int:
 
 def useful_terms(workload: Workload) -> list[MacTerm]:
     """What the pattern needs in all layers: products with weights, and 2 b d per attended pair."""
-    width = Factor("d", workload.head_dim)
-    attention = [
-        term(
-            workload,
-            "scores",
-            f"attended pairs{suffix}",
-            (2, width, Factor("pairs", layer.pairs(workload.seq_len))),
-            num_layers=count,
-        )
-        for layer, count, suffix in layer_groups(workload)
+    pairs = Factor("pairs", workload.pattern.pairs(workload.seq_len))
+    attention = (Factor("d", workload.head_dim), pairs)
+    return [
+        *weight_terms(workload),
+        term(workload, "scores", "scores", attention, layers=1),
+        term(workload, "context", "context", attention, layers=1),
     ]
-    return [*weight_terms(workload), *attention]
 
 
 def useful_macs(workload: Workload) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnprof.core.errors import UsageError
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.core.workload import Device, DType, Mode, Scope
 
 SCHEMA = 1
@@ -176,7 +176,7 @@ class Machine:
 
 def part_of(kernel: str, seq_len: int) -> str:
     """The name of a kernel's times at one length, as a part of the profile."""
-    return f"{kernel} at {format_count(seq_len)} tokens"
+    return f"{kernel} at {format_tokens(seq_len)}"
 
 
 def read_machine(path: str) -> Machine:
@@ -208,7 +208,7 @@ def read_machine(path: str) -> Machine:
         )
     try:
         machine = read_as(Machine, document)
-        _check(machine)
+        check_machine(machine)
     except UnexpectedError as error:
         raise UsageError(
             "machine", path, f"is not a valid machine profile: {error}; {_REMEDY}"
@@ -216,7 +216,7 @@ def read_machine(path: str) -> Machine:
     return machine
 
 
-def _check(machine: Machine) -> None:
+def check_machine(machine: Machine) -> None:
     """Refuse numbers from which nothing can be predicted.
 
     Raises:

@@ -12,6 +12,7 @@ from itertools import groupby
 from attnprof.core.errors import UsageError
 from attnprof.core.option_values import parse_whole_number
 from attnprof.core.pattern import AttentionPattern, Pattern
+from attnprof.core.units import counted
 
 MAX_REPEATS = 10_000
 """The most times that `x` may repeat a value."""
@@ -94,13 +95,15 @@ def parse_dilation(text: str, num_heads: int, num_layers: int) -> tuple[tuple[in
             raise UsageError("dilation", text, _DILATION_FORMS)
         if len(layer) != num_heads:
             raise UsageError(
-                "dilation", text, f"has strides for {len(layer)} heads; the layer has {num_heads}"
+                "dilation",
+                text,
+                f"has strides for {counted(len(layer), 'head')}; the layer has {num_heads}",
             )
     if len(layers) not in (1, num_layers):
         raise UsageError(
             "dilation",
             text,
-            f"has strides for {len(layers)} layers; there are windows for {num_layers}",
+            f"has strides for {counted(len(layers), 'layer')}; there are windows for {num_layers}",
         )
     return tuple(layers * num_layers if len(layers) == 1 else layers)
 
@@ -155,4 +158,4 @@ def shorten_positions(positions: str) -> str:
     """Positions for display: a long list is replaced by its length, such as `40 positions`."""
     if len(positions) <= _MAX_SHOWN_CHARACTERS:
         return positions
-    return f"{positions.count(':') + 1} positions"
+    return counted(positions.count(":") + 1, "position")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast
 
 from attnprof.core.errors import UsageError
+from attnprof.core.units import counted, format_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,7 +168,8 @@ class AttentionPattern:
             raise UsageError(
                 "dilation",
                 text,
-                f"has {len(strides)} strides; give one, or one for each of the {heads} heads",
+                f"has {counted(len(strides), 'stride')}; give one, or one for each of the "
+                f"{counted(heads, 'head')}",
             )
         object.__setattr__(self, "dilation", strides)
         positions = {
@@ -261,7 +263,7 @@ class AttentionPattern:
             raise UsageError(
                 "global_positions",
                 self.last_position,
-                f"is outside a sequence of {seq_len:,} tokens",
+                f"is outside a sequence of {format_tokens(seq_len)}",
             )
         return seq_len
 

@@ -16,6 +16,7 @@ class ModelShape:
 
     Attributes:
         name: the value of `--model`.
+        title: its name in text.
         hidden_size: width of a layer.
         num_heads: heads of a layer.
         num_layers: layers of the model.
@@ -26,6 +27,7 @@ class ModelShape:
     """
 
     name: str
+    title: str
     hidden_size: int
     num_heads: int
     num_layers: int
@@ -38,6 +40,7 @@ class ModelShape:
 MODELS = (
     ModelShape(
         name="bert-base",
+        title="BERT-base",
         hidden_size=768,
         num_heads=12,
         num_layers=12,
@@ -45,6 +48,7 @@ MODELS = (
     ),
     ModelShape(
         name="bert-large",
+        title="BERT-large",
         hidden_size=1024,
         num_heads=16,
         num_layers=24,
@@ -52,6 +56,7 @@ MODELS = (
     ),
     ModelShape(
         name="longformer-base-4096",
+        title="Longformer-base",
         hidden_size=768,
         num_heads=12,
         num_layers=12,
@@ -59,6 +64,7 @@ MODELS = (
     ),
     ModelShape(
         name="longformer-large-4096",
+        title="Longformer-large",
         hidden_size=1024,
         num_heads=16,
         num_layers=24,
@@ -70,6 +76,7 @@ MODELS = (
     # paper's model is causal; this pattern is symmetric.
     ModelShape(
         name="longformer-char-lm",
+        title="Longformer character model",
         hidden_size=512,
         num_heads=8,
         num_layers=12,
@@ -79,6 +86,12 @@ MODELS = (
         source="Beltagy et al., arXiv 2004.05150, tables 4 and 12, small model",
     ),
 )
+
+
+def find_model_of_shape(hidden_size: int, num_heads: int) -> ModelShape | None:
+    """The first model with layers of that width and that many heads; None if there is none."""
+    shape = hidden_size, num_heads
+    return next((model for model in MODELS if (model.hidden_size, model.num_heads) == shape), None)
 
 
 def find_model(name: str) -> ModelShape:

@@ -24,6 +24,7 @@ from attnprof.core.records import (
     Status,
     Value,
 )
+from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.units import format_bytes, format_long_duration
 from attnprof.core.verdict import Verdict, verdict
 from attnprof.core.workload import Workload
@@ -115,12 +116,24 @@ class Row:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it is faster than `REFERENCE`; None without a ratio, and for the reference."""
-        ends = [self.values.get(f"{RATIO}{end}:{REFERENCE}") for end in ("", "_high", "_low")]
-        if self.kernel == REFERENCE or not all(ends):
+        return self.verdict_against(REFERENCE)
+
+    def verdict_against(self, reference: str) -> Verdict | None:
+        """Whether it is faster than a kernel; None without a ratio, and for that kernel itself."""
+        speed = self.speed_against(reference)
+        if speed is None or self.kernel == reference:
+            return None
+        return verdict(speed, self.integer(ROUNDS) or 0)
+
+    def speed_against(self, reference: str) -> Interval | None:
+        """How many times as fast as a kernel, from paired rounds; None without a valid ratio."""
+        if self.withheld:
+            return None
+        ends = [self.values.get(f"{RATIO}{end}:{reference}") for end in ("", "_high", "_low")]
+        if not all(ends):
             return None
         # A ratio of speeds is the inverse of a ratio of times, with the ends exchanged.
-        speed = Interval(*(1 / end for end in ends if end))
-        return verdict(speed, self.integer(ROUNDS) or 0)
+        return Interval(*(1 / end for end in ends if end))
 
     def verdict_fields(self) -> dict[str, Cell]:
         """The interval of `speedup` and the verdict, by name; empty without a verdict."""
@@ -209,6 +222,10 @@ class ResultTable:
         environment: processor, versions and settings of the measuring machine, by name; None where
             nothing was measured.
         command: the command line or the Python call that the results are of; empty if unknown.
+        finished_at: when the run ended, as ISO 8601 with its offset; empty where it has not, or
+            where that is unknown.
+        saved_costs: what findings need of custom kernels, by name, so that their code need not run
+            again; kernels that are missing are found by their names.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -218,6 +235,8 @@ class ResultTable:
         self.machine: Machine | None = None
         self.environment: Mapping[str, object] | None = None
         self.command: str = ""
+        self.finished_at: str = ""
+        self.saved_costs: Mapping[str, SavedCosts] = {}
         for record in records:
             self.add(record)
 
@@ -276,21 +295,19 @@ class ResultTable:
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
-        """A JSON object with `schema`, `environment` and `rows`.
+        """A JSON object with `schema`, `environment`, `rows` and all that a report needs.
 
         A row has the names of the CSV's columns as keys, and null if there is no value. With a
         verdict it also has `speedup_low`, `speedup_high` and `verdict`; with a predicted time,
-        `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`.
+        `predicted_time_ns`, `predicted_time_low_ns` and `predicted_time_high_ns`. What has no
+        column is in `layers`, `scope`, `quantities` and `notes`.
 
         Args:
             environment: processor, versions and settings of the run; that of the table if None.
         """
-        document = {
-            "schema": 1,
-            "environment": self.environment if environment is None else environment,
-            "rows": [row.cells() | row.verdict_fields() | row.predicted() for row in self.rows],
-        }
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        from attnprof.core.results_json import to_json
+
+        return to_json(self, self.environment if environment is None else environment)
 
     def to_json_lines(self) -> str:
         """JSON lines: one record per line, with the keys of `record_line`."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
 _MAX_NUMBER = 10**36
@@ -58,7 +58,7 @@ def _read(kind: Any, value: Any, path: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is object:
         return value
-    if origin is UnionType:
+    if origin in (UnionType, Union):
         return None if value is None else _read(_not_none(arguments), value, path)
     if origin is Literal:
         return _one_of(arguments, value, path)

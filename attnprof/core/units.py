@@ -11,6 +11,13 @@ _LONG = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"))
 """(from this many seconds, seconds per unit, unit) of `format_long_duration`."""
 
 
+_LEAST_RATIO = 0.095
+"""Ratios below this would have one digit with two decimal places."""
+
+_MOST_PERCENT = 9.995
+"""Fractions from this on are ratios, not percentages."""
+
+
 def _scaled(
     value: float, base: int, suffixes: tuple[str, ...], rounding: float
 ) -> tuple[float, str]:
@@ -60,19 +67,55 @@ def format_long_duration(nanoseconds: int) -> str:
 
 
 def format_ratio(ratio: float, unit: str = "x") -> str:
-    """A ratio to three digits: `0.45x`, `12.5x`, `1,204x`."""
+    """A ratio to three digits, below 0.1 to two: `0.45x`, `12.5x`, `1,204x`, `0.0031x`."""
+    if 0 < ratio < _LEAST_RATIO:
+        return f"{ratio:.{1 - math.floor(math.log10(ratio))}f}{unit}"
     return f"{_three_digits(ratio)}{unit}"
 
 
-def format_share(part: float, whole: int, digits: int = 1) -> str:
-    """A share in percent, with one decimal place or `digits`: `52.9 %`."""
-    return f"{100 * part / whole:.{digits}f} %"
+def format_share(part: float, whole: float, digits: int = 1) -> str:
+    """A share of a positive whole in percent, with one decimal place or `digits`: `52.9 %`.
+
+    A share that would round to nothing or to all, and is neither, is `< 0.1 %` or `> 99.9 %`;
+    one that is barely more than all is `> 100.0 %`.
+    """
+    shown = f"{100 * part / whole:,.{digits}f}"
+    unit = 10.0**-digits
+    number = float(shown.replace(",", ""))
+    if part and number == 0:
+        return f"< {unit:.{digits}f} %" if part > 0 else f"> −{unit:.{digits}f} %"
+    if number == 100 and part != whole:
+        return f"> {100 - unit if part < whole else 100:.{digits}f} %"
+    return f"{shown} %".replace("-", "−")
 
 
 def format_percent(part: float) -> str:
-    """A fraction in percent to two digits: `0.8 %`, `12 %`, `150 %`."""
-    percent = 100 * part
-    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:,.0f} %"
+    """A fraction in percent to two digits: `0.8 %`, `12 %`, `150 %`; `18.4x` from 1,000 % on.
+
+    One that would round to nothing is `< 0.1 %`.
+    """
+    if part >= _MOST_PERCENT:
+        return format_ratio(part)
+    if part and abs(100 * part) < 0.05:
+        return format_share(part, 1)
+    percent = f"{100 * part:.1f}" if abs(100 * part) < 9.95 else f"{100 * part:,.0f}"
+    return f"{percent} %".replace("-", "−")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: `1 layer`, `12 layers`, `2 processes`.
+
+    Args:
+        count: how many.
+        noun: of one.
+        plural: of several; empty for `noun` and an s.
+    """
+    return f"{format_count(count)} {noun if count == 1 else plural or noun + 's'}"
+
+
+def format_tokens(count: int) -> str:
+    """A length: `1 token`, `4,096 tokens`."""
+    return counted(count, "token")
 
 
 def format_count(count: int) -> str:
@@ -81,6 +124,9 @@ def format_count(count: int) -> str:
 
 
 def format_about(value: float, spread: float) -> str:
-    """A number rounded to half its spread: `763.2` with a spread of 157 is `760`."""
-    digits = math.floor(math.log10(max(1.0, spread / 2)))
+    """A number rounded to half its spread: `763.2` with a spread of 157 is `760`.
+
+    No coarser than to its first digit, so that a number above 0.5 is never 0.
+    """
+    digits = math.floor(math.log10(max(1.0, min(spread / 2, abs(value)))))
     return format_count(round(value / 10**digits) * 10**digits)

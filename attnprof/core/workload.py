@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern, whole_number
+from attnprof.core.units import format_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +81,7 @@ class Workload:
         last = max(layer.last_position for layer in self.pattern.layers)
         if last >= self.seq_len:
             raise UsageError(
-                "global_positions", last, f"is outside a sequence of {self.seq_len:,} tokens"
+                "global_positions", last, f"is outside a sequence of {format_tokens(self.seq_len)}"
             )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from attnprof.core.units import counted, format_tokens
 from attnprof.guard.changes import Comparison
 from attnprof.guard.parts import (
     Parts,
@@ -124,8 +125,8 @@ def _more_calls(comparison: Comparison) -> Iterator[str]:
     most = fold_most_first(more, lambda row: row[1] - row[0])
     for part, (before, after) in list(most.items())[:1]:
         yield (
-            f"{part} runs {after:,} times (was {before:,}): a loop that recomputes, or that works "
-            f"in smaller chunks"
+            f"{part} runs {counted(after, 'time')} (was {before:,}): a loop that recomputes, or "
+            "that works in smaller chunks"
         )
 
 
@@ -145,7 +146,7 @@ def _new_square(comparison: Comparison) -> Iterator[str]:
     ]
     origin = f", from {_operators(parts)} in {_modules_of(parts)}" if parts else ""
     crossover = (
-        f"; it dominates the linear term from {int(linear / square) + 1:,} tokens"
+        f"; it dominates the linear term from {format_tokens(int(linear / square) + 1)}"
         if linear > 0
         else ""
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from attnprof.core.units import counted, format_tokens
 from attnprof.guard.contract import GROWING, QUANTITIES, PartKind, Quantity
 from attnprof.guard.formatting import NAMES, format_change, show
 from attnprof.guard.lockfile import Entry
@@ -34,7 +35,10 @@ def differences_of(before: Entry | None, after: Entry) -> list[str]:
 
 def _new_entry(entry: Entry) -> list[str]:
     laws = ", ".join(f"{NAMES[name]} {entry.growth[name] or 'unknown'}" for name in GROWING)
-    return [f"new: {len(entry.cells)} lengths, {laws}", *_without_formula(entry)]
+    return [
+        f"new: {counted(len(entry.cells), 'length')}, {laws}",
+        *_without_formula(entry),
+    ]
 
 
 def _changed_subject(before: Entry, after: Entry) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _changed_costs(quantity: Quantity, before: Entry, after: Entry) -> Iterator[
         was, now = getattr(before.cells[length], quantity), getattr(cell, quantity)
         if was != now:
             yield (
-                f"{NAMES[quantity]} at {int(length):,} tokens: {show(quantity, was)} → "
+                f"{NAMES[quantity]} at {format_tokens(int(length))}: {show(quantity, was)} → "
                 f"{show(quantity, now)}  {format_change(was, now)}"
             )
 

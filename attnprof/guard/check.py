@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import AttnprofError, MeasurementError, UsageError
+from attnprof.core.units import counted, format_ratio, format_tokens
 from attnprof.guard.config import Configuration
 from attnprof.guard.contract import GROWING, ConfigurationError, Contract, TimeLimit
 from attnprof.guard.evaluate import evaluate, unknown_growth
@@ -226,8 +227,9 @@ def _timed(
 def _describe(time_ratio: TimeRatio, limit: TimeLimit) -> str:
     ratio = time_ratio.ratio
     return (
-        f"{ratio.median:.2f}x {limit.reference}'s time at {limit.at:,} tokens "
-        f"({ratio.low:.2f}x to {ratio.high:.2f}x, {time_ratio.rounds} rounds)"
+        f"{format_ratio(ratio.median)} {limit.reference}'s time at {format_tokens(limit.at)} "
+        f"({format_ratio(ratio.low)} to {format_ratio(ratio.high)}, "
+        f"{counted(time_ratio.rounds, 'round')})"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from attnprof.core.growth.laws import NEAR, GrowthLaw, parse_law
 from attnprof.core.growth.observed import ObservedGrowth
+from attnprof.core.units import format_tokens
 from attnprof.guard.causes import explain
 from attnprof.guard.changes import Comparison, describe_changes, most_changed
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
@@ -144,7 +145,7 @@ def _lost_laws(contract: Contract, entry: Entry | None, measured: ContractCosts)
     locked = entry.growth if entry is not None else {}
     return [
         f"growth of {NAMES[quantity]} ({locked[quantity]} in the lock) can no longer be "
-        f"determined: checked up to {measured.growth[quantity].longest:,} tokens only"
+        f"determined: checked up to {format_tokens(measured.growth[quantity].longest)} only"
         for quantity in GROWING
         if locked.get(quantity)
         and measured.growth[quantity].law is None
@@ -202,8 +203,8 @@ def _improvement(
     return [
         (
             f"{NAMES[quantity]} fell by up to {format_part(best.was, best.now)}, at "
-            f"{best.seq_len:,} tokens: {show(quantity, best.was)} → {show(quantity, best.now)}; "
-            f"to lock it in: {accept}"
+            f"{format_tokens(best.seq_len)}: {show(quantity, best.was)} → "
+            f"{show(quantity, best.now)}; to lock it in: {accept}"
         )
     ]
 
@@ -242,7 +243,7 @@ def _describe_growth(
     phrase = _GROWTH_PHRASES.get(str(law), f"grow as {law}")
     before = f"was {locked}; " if locked and locked != str(law) else ""
     return (
-        f"{NAMES[quantity]} {phrase} ({before}checked up to {growth.longest:,} tokens)"
+        f"{NAMES[quantity]} {phrase} ({before}checked up to {format_tokens(growth.longest)})"
         f"{_quadratic_term(quantity, growth)}"
     )
 
@@ -255,7 +256,8 @@ def _quadratic_term(quantity: Quantity, growth: ObservedGrowth) -> str:
     unit = "MACs" if quantity == "macs" else "B"
     text = f": {float(square):,.6g} {unit} · n²"
     if square > 0 and linear > 0:
-        return f"{text}, which dominates the linear term from {int(linear / square) + 1:,} tokens"
+        dominant = format_tokens(int(linear / square) + 1)
+        return f"{text}, which dominates the linear term from {dominant}"
     return text
 
 
@@ -274,7 +276,7 @@ def _over_budget(
     if over:
         yield Breach(
             f"max.{quantity}",
-            f"{NAMES[quantity]} exceed the budget from {over[0].seq_len:,} tokens",
+            f"{NAMES[quantity]} exceed the budget from {format_tokens(over[0].seq_len)}",
             quantity,
             show(quantity, budget),
             tuple(over),

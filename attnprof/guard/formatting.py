@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnprof.core.units import format_bytes, format_count, format_macs, format_percent
+from attnprof.core.units import (
+    format_bytes,
+    format_count,
+    format_macs,
+    format_percent,
+    format_ratio,
+)
 from attnprof.guard.contract import PartKind, Quantity
 
 NAMES: dict[Quantity, str] = {"macs": "MACs", "params": "parameters", "peak_bytes": "peak bytes"}
 KINDS: dict[Quantity, PartKind] = {"macs": "macs", "params": "params", "peak_bytes": "bytes"}
 """The kind of parts that a quantity consists of."""
-
-_MIN_SHOWN = 0.0005
 
 
 def show(quantity: Quantity | PartKind, amount: int) -> str:
@@ -22,17 +26,22 @@ def show(quantity: Quantity | PartKind, amount: int) -> str:
 
 
 def format_part(before: int, after: int) -> str:
-    """The size of a change relative to a positive cost before it: `12 %`."""
-    part = abs(after - before) / before
-    return "less than 0.1 %" if 0 < part < _MIN_SHOWN else format_percent(part)
+    """The size of a change relative to a positive cost before it: `12 %`, `< 0.1 %`."""
+    return format_percent(abs(after - before) / before)
 
 
 def format_change(before: int, after: int) -> str:
-    """The relative change with its sign: `+12 %`, `-0.8 %`; `new` where there was no cost."""
+    """The relative change with its sign: `+12 %`, `-0.8 %`, `< +0.1 %`; from 11x on, the ratio.
+
+    `new` where there was no cost.
+    """
     if not before:
         return "new"
-    text = format_part(before, after).replace("less than ", "<")
-    return text if before == after else f"{'+' if after > before else '-'}{text}"
+    text = format_part(before, after)
+    if before == after or text.endswith("x"):
+        return text if before == after else format_ratio(after / before)
+    sign = "+" if after > before else "-"
+    return text.replace("< ", f"< {sign}") if text.startswith("<") else f"{sign}{text}"
 
 
 def display_path(path: Path) -> str:

@@ -18,6 +18,7 @@ from attnprof.core.cpu import on_any_machine
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.growth.observed import ObservedGrowth, observe_growth
 from attnprof.core.growth.work_budget import expected_work, loops_in_python
+from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
@@ -136,7 +137,7 @@ def measure_contract(case: Case, lengths: tuple[int, ...]) -> ContractCosts:
             probe.measure(seq_len)
         except Exception as error:
             hint = "" if measured.cells else _hint(case)
-            measured.problem = f"at {seq_len:,} tokens: {describe_error(error)}{hint}"
+            measured.problem = f"at {format_tokens(seq_len)}: {describe_error(error)}{hint}"
             measured.problem_kind = "measurement"
             return measured
     probe.set_budget()

@@ -21,6 +21,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels import builtin, custom
+from attnprof.kernels.costs import KernelCosts
 
 
 class Kernel(Protocol):
@@ -138,7 +139,7 @@ def _built_in(name: str) -> BuiltInKernel:
     )
 
 
-def moved_bytes(kernel: Kernel, workload: Workload) -> int:
+def moved_bytes(kernel: KernelCosts, workload: Workload) -> int:
     """A lower bound of the bytes that a call moves.
 
     Parameters and inputs are read once; what it allocates at its peak is written and read.
@@ -146,7 +147,7 @@ def moved_bytes(kernel: Kernel, workload: Workload) -> int:
     return kernel.static_bytes(workload) + 2 * kernel.peak_bytes(workload)
 
 
-def padded_seq_len(kernel: Kernel, workload: Workload) -> int:
+def padded_seq_len(kernel: KernelCosts, workload: Workload) -> int:
     """The length that a kernel computes, padding included, in tokens."""
     multiple = kernel.padding_multiple(workload)
     return -(-workload.seq_len // multiple) * multiple

@@ -72,8 +72,8 @@ def audit(
                 ForkServer([*modules, *worker_tasks.model_modules(built_in)])
             )
         for index, case in enumerate(cases):
-            place = f"{case.kernel} at {format_count(case.workload.seq_len)} tokens"
-            observe(f"counting {place}", index / len(cases))
+            place = f"{case.kernel} at {format_count(case.workload.seq_len)}"
+            observe(f"{place}: counting", index / len(cases))
             try:
                 reason = kernels.find(case.kernel).unsupported_reason(case.workload)
                 if reason:
@@ -91,7 +91,7 @@ def _report(
     observe: Observer, place: str, index: int, num_cases: int, counter: str, part: float
 ) -> None:
     """Report which counter runs, and the part of this case that is done."""
-    observe(f"counting {place} with {counter}", (index + part) / num_cases)
+    observe(f"{place}: counting with {counter}", (index + part) / num_cases)
 
 
 def _rows_of(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from attnprof import kernels
-from attnprof.analysis.breakdown_table import Breakdown, By, Part
+from attnprof.analysis.breakdown_table import Breakdown, By, Part, exponent_since
 from attnprof.core.errors import MeasurementError, describe_error
-from attnprof.core.growth.polynomial import doubling_exponent
 from attnprof.core.units import format_count
 from attnprof.core.workload import Case
 from attnprof.measure import Observer
@@ -49,7 +48,7 @@ def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done:
     shorter: dict[tuple[str, By, str], tuple[int, int]] = {}
     for index, case in enumerate(cases):
         observe(
-            f"counting {case.kernel} at {format_count(case.workload.seq_len)} tokens",
+            f"{case.kernel} at {format_count(case.workload.seq_len)}: counting",
             index / len(cases),
         )
         try:
@@ -60,7 +59,7 @@ def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done:
         n = case.workload.seq_len
         for by, part, total in _parts(counts):
             key: tuple[str, By, str] = (case.kernel, by, part)
-            growth = _growth(shorter.get(key), n, total.macs)
+            growth = exponent_since(shorter.get(key), n, total.macs)
             if total.macs:
                 shorter[key] = (n, total.macs)
             share = _share(total.macs, counts)
@@ -68,13 +67,6 @@ def break_down(cases: Sequence[Case], observe: Observer = lambda activity, done:
                 Part(case.kernel, n, by, part, total.calls, total.macs, share, growth)
             )
     return result
-
-
-def _growth(shorter: tuple[int, int] | None, seq_len: int, macs: int | None) -> float | None:
-    """The doubling exponent from a shorter length with its MACs; None if there is none."""
-    if not macs or shorter is None or shorter[0] >= seq_len:
-        return None
-    return round(doubling_exponent(shorter, (seq_len, macs)), 3)
 
 
 def _share(macs: int | None, counts: OperatorCounts) -> float | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from attnprof.analysis.noise import OTHERS_CORES, describe_disturbance
+from attnprof.core.units import counted
 from attnprof.measure.busy_processes import Snapshot, busy_between, snapshot
 from attnprof.measure.system_load import (
     CpuTimes,
@@ -133,7 +134,7 @@ def describe_disturbance_of(
         )
     if disturbance.is_withheld:
         return f"not measurable now: {cause}; {remedy}"
-    return f"{left_out} of {rounds} rounds were discarded: {cause}"
+    return f"{left_out} of {counted(rounds, 'round')} were discarded: {cause}"
 
 
 class RoundLog(Generic[Key]):

@@ -63,18 +63,6 @@ class Environment:
         """The fields by name, for JSON."""
         return asdict(self)
 
-    def describe(self, device: Device) -> str:
-        """The device and the versions of packages in one line."""
-        versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
-        if device == "cuda":
-            return f"{self.gpu}; {versions}"
-        threads = f", {_counted(self.threads, 'thread')}" if self.threads else ""
-        return f"{self.processor}, {_counted(self.cores, 'core')}{threads}; {versions}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
 
 def capture() -> Environment:
     """The environment of this process; loads torch for threads and GPU."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from attnprof.core.errors import MeasurementError
+from attnprof.core.units import counted
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 
@@ -51,7 +52,8 @@ def describe_wrong_output(
     attentions = [module for module in call.module.modules() if _is_attention(module)]
     if len(attentions) != len(workload.layers):
         raise MeasurementError(
-            f"found {len(attentions)} attention modules for {len(workload.layers)} layers"
+            f"found {counted(len(attentions), 'attention module')} for "
+            f"{counted(len(workload.layers), 'layer')}"
         )
     dtype = getattr(torch, workload.dtype)
     if has_float32_softmax and dtype == torch.float64:

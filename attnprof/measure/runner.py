@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from attnprof import kernels
@@ -104,14 +105,14 @@ class _ProgressScope:
     observe: Observer
     plan: TimePlan
 
-    def __call__(self, activity: str) -> None:
-        self.observe(f"{format_count(self.seq_len)} tokens: {activity}", self.plan.done)
+    def __call__(self, activity: str, kernel: str = "all kernels") -> None:
+        self.observe(f"{kernel} at {format_count(self.seq_len)}: {activity}", self.plan.done)
 
     def on_round(self, rounds: int, part: float) -> None:
         """Report a round of timing."""
         self.plan.in_rounds(part)
         most = round(rounds / part) if part else rounds
-        self(f"timing, round {rounds} of up to {most}")
+        self(f"round {rounds} of up to {most}")
 
 
 @dataclass(slots=True)
@@ -211,7 +212,8 @@ class _LengthRun:
             FailedError: when nothing more of the case can be measured.
         """
         known = {record.quantity for record in self.earlier.get(case, ())}
-        yield from measure_alone(case, self.measurements, self.workers, known, self.progress)
+        report = partial(self.progress, kernel=case.kernel)
+        yield from measure_alone(case, self.measurements, self.workers, known, report)
 
     def _unpaired_note(self, alive: Sequence[Case]) -> str:
         """Why there is no speedup if the reference was timed in an earlier run; empty otherwise."""

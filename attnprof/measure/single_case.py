@@ -75,18 +75,18 @@ def measure_alone(
     try:
         needs_compilation = kernels.find(case.kernel).needs_compilation and COMPILE not in known
         if needs_compilation and (measurements.time or measurements.memory):
-            report(f"compiling {case.kernel}")
+            report("compiling")
             compiled = worker.call(worker_tasks.compile_ns, case, max_seconds=timeout)
             yield _compile_record(case, compiled)
         _check_output(case, measurements, workers, report)
         # Memory comes first: the resident size of the process is measured as well.
         if measurements.memory and "peak_bytes" not in known:
-            report(f"memory of {case.kernel}")
+            report("measuring memory")
             peaks = worker.call(worker_tasks.peak_memory, case, max_seconds=timeout)
             yield from _peak_memory_records(case, peaks)
         for name in counters.names() if measurements.count else ():
             if counters.quantity(name) not in known:
-                report(f"counting {case.kernel} with {name}")
+                report(f"counting with {name}")
                 counted = worker.call(worker_tasks.count_with, case, name, max_seconds=timeout)
                 yield _count_record(case, name, counted)
     finally:
@@ -108,7 +108,7 @@ def _check_output(
     is_checked = bool(reference) if is_custom else measurements.memory or measurements.time
     if not is_checked:
         return
-    report(f"checking the output of {case.kernel}")
+    report("checking the output")
     outcome = workers.run(
         worker_tasks.check_output, case, reference, max_seconds=measurements.timeout
     )

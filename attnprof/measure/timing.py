@@ -20,6 +20,7 @@ from attnprof.core.records import (
     case_record,
     failure_record,
 )
+from attnprof.core.units import counted, format_percent
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
@@ -258,6 +259,7 @@ def _noise(relative_width: float, rounds: int) -> str:
     if relative_width <= NOISY:
         return ""
     return (
-        f"timing uncertain (±{50 * relative_width:.0f} %, {rounds} rounds): "
+        f"timing uncertain (±{format_percent(relative_width / 2)}, "
+        f"{counted(rounds, 'round')}): "
         "close other programs or raise --max-seconds"
     )

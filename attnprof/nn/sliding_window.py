@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
 from attnprof.core.pattern import AttentionPattern
+from attnprof.core.units import counted, format_tokens
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.band import Band
 
@@ -143,7 +144,7 @@ def checked_band(
             raise UsageError(
                 "global_positions",
                 pattern.last_position,
-                f"is outside a sequence of {seq_len:,} tokens",
+                f"is outside a sequence of {format_tokens(seq_len)}",
             )
     return Band(
         window=window,
@@ -169,8 +170,8 @@ def _per_item(positions: Positions, batch: int, seq_len: int) -> list[tuple[int,
     if len(positions) != batch:
         raise UsageError(
             "global_positions",
-            f"of {len(positions)} sequences",
-            f"must be of {batch} sequences, as in the batch",
+            f"of {counted(len(positions), 'sequence')}",
+            f"must be of {counted(batch, 'sequence')}, as in the batch",
         )
     return [tuple(of_item) for of_item in cast("Sequence[Sequence[int]]", positions)]
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from attnprof.analysis.audit_table import AuditRow, AuditTable
 from attnprof.core.result_table import describe_extent
-from attnprof.core.units import format_count
+from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
 from attnprof.report.setting import describe_pattern, describe_shape
+from attnprof.report.text_table import TextRow, fit_table
 
 _TERMINAL_LETTERS, _MARKDOWN_LETTERS = 45, 110
 """Longest text of a failure."""
@@ -29,32 +28,28 @@ _NAMES = {
     "torch": "torch FlopCounterMode",
 }
 
-_MACS_WIDTH, _SHARE_WIDTH = 15, 8
-
 _UNEXPLAINED = "unexplained"
 
 
-def render_audit(audit: AuditTable) -> Group:
-    """For each case its counters; below a count the exact MACs that it adds or leaves out."""
-    width = max((len(line) for row in audit.rows for line, _, _ in _lines(row)), default=0)
+def render_audit(audit: AuditTable, width: int) -> Text:
+    """For each case its counters; below a count the exact MACs that it adds or leaves out.
+
+    Args:
+        audit: the counts.
+        width: of the table, in characters.
+    """
     setting, label = _setting(audit.rows)
-    parts: list[RenderableType] = [Text(setting, "dim")]
-    for (label_of_case, seq_len), rows in groupby(
+    rows = [TextRow((setting,), "dim")]
+    for (label_of_case, seq_len), group in groupby(
         audit.rows, key=lambda row: (label(row), row.case.workload.seq_len)
     ):
-        table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False, show_header=False)
-        table.add_column(no_wrap=True, min_width=width)
-        table.add_column(justify="right", no_wrap=True, min_width=_MACS_WIDTH)
-        table.add_column(justify="right", no_wrap=True, min_width=_SHARE_WIDTH)
-        table.add_row("", Text("MACs counted", "dim"), Text("of reference", "dim"))
-        for row in rows:
-            for index, (line, macs, share) in enumerate(_lines(row)):
-                is_unexplained = line.strip() == _UNEXPLAINED
+        rows.append(TextRow((f"{label_of_case}, {format_tokens(seq_len)}",), "bold"))
+        for row in group:
+            for index, cells in enumerate(_lines(row)):
+                is_unexplained = cells[0].strip() == _UNEXPLAINED
                 style = "bold red" if is_unexplained else "dim" if index else ""
-                table.add_row(Text(line, style), Text(macs, style), share)
-        heading = f"{label_of_case}, {format_count(seq_len)} tokens"
-        parts += [Text(heading, "bold"), table]
-    return Group(*parts)
+                rows.append(TextRow(cells, style))
+    return fit_table(("", "MACs counted", "of reference"), rows, width)
 
 
 def _lines(row: AuditRow) -> list[tuple[str, str, str]]:
@@ -105,7 +100,7 @@ def _name(row: AuditRow) -> str:
 
 
 def _share(row: AuditRow) -> str:
-    return EMPTY if row.share is None else f"{100 * row.share:.1f} %"
+    return EMPTY if row.share is None else format_share(row.share, 1)
 
 
 def _signed(macs: int) -> str:
@@ -129,7 +124,7 @@ def render_audit_markdown(audit: AuditTable) -> str:
     lines = [f"{setting}.", ""]
     rows = sorted(audit.rows, key=lambda row: row.case.workload.seq_len)
     for seq_len, group in groupby(rows, key=lambda row: row.case.workload.seq_len):
-        lines += [*_matrix(f"{format_count(seq_len)} tokens", list(group), label), ""]
+        lines += [*_matrix(format_tokens(seq_len), list(group), label), ""]
     lines += [f"- {name}: {explained}" for name, explained in _explanations(audit.rows)]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attnprof.core.records import PREDICTED_TIME, PREDICTED_TIME_HIGH, PREDICTED_TIME_LOW
+from attnprof.core.records import (
+    PREDICTED_TIME,
+    PREDICTED_TIME_HIGH,
+    PREDICTED_TIME_LOW,
+    REFERENCE,
+)
 from attnprof.core.result_table import Row
 from attnprof.core.units import (
     format_bytes,
@@ -80,7 +85,9 @@ def _expected(row: Row) -> str:
 
 
 def _speed(row: Row) -> str:
-    value, verdict = row.values.get("speedup"), row.verdict
+    # Only results saved without ratios have nothing but the column's rounded value.
+    speed, verdict = row.speed_against(REFERENCE), row.verdict
+    value = speed.median if speed else row.values.get("speedup")
     if value is None:
         return EMPTY
     is_undecided = verdict is not None and verdict.outcome == "undecided"
@@ -93,7 +100,7 @@ def _overhead(row: Row) -> str:
 
 
 def _status(row: Row) -> str:
-    return row.status
+    return EMPTY if row.status == "ok" else row.status
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-from attnprof.analysis.crossover import MeasuredCrossover, Side
+from attnprof.analysis.crossover import Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
-from attnprof.core.units import format_about, format_count, format_ratio
+from attnprof.analysis.measured_crossover import MeasuredCrossover
+from attnprof.core.units import format_about, format_count, format_ratio, format_tokens
+from attnprof.report.phrases import join_lengths
 
 _COMPARISONS: dict[Side, dict[Resource, str]] = {
     "less": {"MACs": "fewer MACs", "memory": "less memory (predicted)", "time": "faster"},
@@ -27,21 +27,13 @@ def describe_crossovers(crossovers: tuple[CrossoverFinding, ...]) -> list[str]:
 
 
 def _describe(finding: CrossoverFinding) -> str:
-    if finding.interval and finding.interval[0] <= 1 <= finding.interval[1]:
-        return _unclear(finding, finding.interval)
+    if finding.measured is not None:
+        return _in_time(finding, finding.measured)
     if finding.crossover.before == 0:
         return _without_crossover(finding)
     if finding.crossover.side == "equal":
-        return f"{_comparison(finding)} at {format_count(finding.longest)} tokens"
-    if finding.measured and finding.measured.length:
-        return _measured(finding, finding.measured, finding.measured.length)
+        return f"{_comparison(finding)} at {format_tokens(finding.longest)}"
     return _exact(finding)
-
-
-def _unclear(finding: CrossoverFinding, interval: tuple[float, float]) -> str:
-    low, high = map(format_ratio, interval)
-    longest = format_count(finding.longest)
-    return f"no clear difference in time at {longest} tokens (99 % interval {low} to {high})"
 
 
 def _without_crossover(finding: CrossoverFinding) -> str:
@@ -49,22 +41,98 @@ def _without_crossover(finding: CrossoverFinding) -> str:
     return text if finding.crossover.side == "equal" else f"{text} ({_ratio(finding)})"
 
 
-def _measured(finding: CrossoverFinding, measured: MeasuredCrossover, length: float) -> str:
-    """A crossover that was interpolated between two measured lengths, with its interval."""
-    before, first = measured.crossover.before, measured.crossover.first
-    low = before if measured.low is None else measured.low
-    high = first if measured.high is None else measured.high
-    about, shortest, longest = (format_about(end, high - low) for end in (length, low, high))
-    interpolated = f"interpolated between {format_count(before)} and {format_count(first)}"
-    if measured.low is None and measured.high is None:
-        interval = f"could lie anywhere between {format_count(before)} and {format_count(first)}"
-    elif measured.low is None:
-        interval = f"99 % interval up to {longest}, lower bound unknown, {interpolated}"
-    elif measured.high is None:
-        interval = f"99 % interval from {shortest}, upper bound unknown, {interpolated}"
+def _in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
+    """What verdicts say: a crossover, what is known beside it, and what is not."""
+    if measured.is_same_everywhere:
+        return _without_crossover(finding)
+    side, before = finding.crossover.side, finding.crossover.before
+    if measured.length is not None:
+        text = f"{_comparison(finding)} from about {_interpolated(finding, measured)}"
+    elif side == "equal":
+        text = ""
+    elif before:
+        bracket = f"between {format_count(before)} and {format_count(finding.crossover.first)}"
+        text = f"{_comparison(finding)} from somewhere {bracket} tokens ({_ratio(finding)})"
     else:
-        interval = f"99 % interval {shortest} to {longest}, {interpolated}"
-    return f"{_comparison(finding)} from about {about} tokens ({interval}; {_ratio(finding)})"
+        text = f"{_comparison(finding)} at {_lengths_with(measured, side)} ({_ratio(finding)})"
+    return ", ".join(part for part in (text, *_beside(finding, measured)) if part)
+
+
+def _lengths_with(measured: MeasuredCrossover, side: Side) -> str:
+    """The lengths whose verdict is that side."""
+    outcome = _COMPARISONS[side]["time"]
+    lengths = [timed.seq_len for timed in measured.lengths if timed.outcome == outcome]
+    return join_lengths(lengths, [timed.seq_len for timed in measured.lengths])
+
+
+def _beside(finding: CrossoverFinding, measured: MeasuredCrossover) -> list[str]:
+    """The lengths that a crossover says nothing of: undecided, withheld, or once more like it."""
+    crossover = finding.crossover
+    told = _told(measured)
+    by_outcome: dict[str, list[int]] = {}
+    for timed in measured.lengths:
+        if timed.seq_len not in told:
+            by_outcome.setdefault(timed.outcome, []).append(timed.seq_len)
+    words = {_COMPARISONS[crossover.side]["time"]: f"also {_COMPARISONS[crossover.side]['time']}"}
+    words["withheld"] = "no verdict"
+    every = [timed.seq_len for timed in measured.lengths]
+    return [
+        f"{words.get(outcome, outcome)} at {join_lengths(lengths, every)}"
+        for outcome, lengths in by_outcome.items()
+    ]
+
+
+def _told(measured: MeasuredCrossover) -> set[int]:
+    """The lengths whose verdict follows from the crossover alone."""
+    side, before, first = (
+        measured.crossover.side,
+        measured.crossover.before,
+        measured.crossover.first,
+    )
+    if side == "equal":
+        return set()
+    outcomes = {"less": ("faster", "slower"), "more": ("slower", "faster")}[side]
+    return {
+        timed.seq_len
+        for timed in measured.lengths
+        if (timed.outcome == outcomes[0] and (timed.seq_len >= first or not before))
+        or (timed.outcome == outcomes[1] and timed.seq_len <= before)
+    }
+
+
+def _interpolated(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
+    """A crossover that was interpolated between two measured lengths, with its interval."""
+    before, first = finding.crossover.before, finding.crossover.first
+    shortest, about, longest = format_between(measured)
+    return (
+        f"{about} tokens (99 % interval {shortest} to {longest}, interpolated between "
+        f"{format_count(before)} and {format_count(first)}; {_ratio(finding)})"
+    )
+
+
+def format_between(measured: MeasuredCrossover) -> tuple[str, str, str]:
+    """The ends of an interpolated crossover's interval and the crossover between them, rounded.
+
+    None of them is rounded to or beyond the measured lengths, at which the sides are known.
+
+    Raises:
+        ValueError: for a crossover that was not interpolated.
+    """
+    length, low, high = measured.length, measured.low, measured.high
+    if length is None or low is None or high is None:
+        raise ValueError("no crossover was interpolated")
+    before, first = measured.crossover.before, measured.crossover.first
+
+    def rounded(value: float) -> str:
+        spread = high - low
+        while spread > 1:
+            text = format_about(value, spread)
+            if before < int(text.replace(",", "")) < first:
+                return text
+            spread /= 10
+        return format_count(min(max(round(value), before + 1), first))
+
+    return rounded(low), rounded(length), rounded(high)
 
 
 def _exact(finding: CrossoverFinding) -> str:
@@ -77,7 +145,7 @@ def _exact(finding: CrossoverFinding) -> str:
     )
     text = f"{_comparison(finding)} from {start}"
     if finding.until:
-        return f"{text} to {format_count(finding.until)} tokens ({_ratio(finding)})"
+        return f"{text} to {format_tokens(finding.until)} ({_ratio(finding)})"
     if first <= finding.longest:
         return f"{text} tokens ({_ratio(finding)})"
     exceptions = f"{format_count(finding.longest + 1)} to {format_count(before)}"
@@ -89,15 +157,6 @@ def _comparison(finding: CrossoverFinding) -> str:
 
 
 def _ratio(finding: CrossoverFinding) -> str:
-    """The cost in units of the reference's; of a speed-up it says that it is one of times."""
-    is_faster = finding.resource == "time" and finding.crossover.side == "less"
-    unit = "x the time" if is_faster else "x"
-    return f"{_two_digits(finding.ratio)}{unit} at {format_count(finding.longest)}"
-
-
-def _two_digits(ratio: float) -> str:
-    """Two digits, and a third close to 1: `0.0021`, `0.53`, `1.04`, `3.0`, `12`."""
-    if 0 < ratio < 0.095:
-        return f"{ratio:.{1 - math.floor(math.log10(ratio))}f}"
-    decimals = 2 if ratio < 1.995 else 1 if ratio < 9.95 else 0
-    return f"{ratio:,.{decimals}f}"
+    """The cost in units of the reference's; of times the speed, as everywhere else."""
+    ratio = 1 / finding.ratio if finding.resource == "time" else finding.ratio
+    return f"{format_ratio(ratio)} at {format_count(finding.longest)}"

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
-from rich.table import Table
+from rich.text import Text
 
 from attnprof.analysis.noise import diagnose
 from attnprof.core.machine import Machine
 from attnprof.core.units import (
+    counted,
     format_bytes,
     format_count,
     format_duration,
@@ -19,6 +20,7 @@ from attnprof.core.units import (
     format_percent,
 )
 from attnprof.report.columns import EMPTY
+from attnprof.report.text_table import TextRow, fit_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,23 @@ class Section:
     """A heading with a table or with sentences."""
 
     heading: str
-    table: Table | None = None
+    table: Text | None = None
     sentences: tuple[str, ...] = ()
 
 
-def render_doctor(machine: Machine) -> list[Section]:
-    """The sections that are not empty."""
+def render_doctor(machine: Machine, width: int) -> list[Section]:
+    """The sections that are not empty.
+
+    Args:
+        machine: the profile.
+        width: of the tables, in characters.
+    """
     sections = [
-        Section("Machine", _facts(machine)),
-        Section(f"Throughput on {machine.device}", _throughput(machine)),
+        Section("Machine", _facts(machine, width)),
+        Section(f"Throughput on {machine.device}", _throughput(machine, width)),
     ]
     if machine.kernel_samples:
-        sections.append(Section(_kernels_heading(machine), _kernels(machine)))
+        sections.append(Section(_kernels_heading(machine), _kernels(machine, width)))
     if machine.noise:
         diagnosis = diagnose(machine.noise, machine.conditions)
         heading = f"Noise: {diagnosis.grade} (score {format_percent(diagnosis.score)})"
@@ -49,21 +56,19 @@ def render_doctor(machine: Machine) -> list[Section]:
     return [section for section in sections if section.table or section.sentences]
 
 
-def _facts(machine: Machine) -> Table:
+def _facts(machine: Machine, width: int) -> Text:
     """Processor, cores, memory, BLAS, GPU, system and versions, as far as they are known."""
     known = machine.environment
-    table = Table(box=None, padding=(0, 0, 0, 2), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()  # wraps at words in a narrow terminal
     packages = cast("Mapping[str, str]", known.get("packages") or {})
     conditions = machine.conditions
     governor = conditions.governor if conditions else None
+    threads = known.get("threads")
     facts = {
         "processor": _joined(known.get("processor"), known.get("cpu_capability")),
         "cores": _joined(
             _counted(known.get("cores"), "usable"),
             _counted(known.get("physical_cores"), "physical"),
-            _counted(known.get("threads"), "threads"),
+            isinstance(threads, int) and counted(threads, "thread"),
             governor and f"governor {governor}",
         ),
         "memory": _joined(
@@ -79,21 +84,19 @@ def _facts(machine: Machine) -> Table:
         "system": _joined(known.get("system"), f"Python {known.get('python')}"),
         "versions": _joined(*(f"{name} {number}" for name, number in packages.items())),
     }
-    for name, fact in facts.items():
-        if fact:
-            table.add_row(name, fact)
-    return table
+    rows = [TextRow((f"  {name}", fact)) for name, fact in facts.items() if fact]
+    return fit_table(("", ""), rows, width, prose=(1,))
 
 
-def _throughput(machine: Machine) -> Table:
-    table = _numbers("", "")
-    table.show_header = False
-    for dtype, rate in machine.rates.matmul_macs_per_s.items():
-        table.add_row(f"{dtype} matmul", format_macs(rate, "Mac/s"))
+def _throughput(machine: Machine, width: int) -> Text:
+    rows = [
+        TextRow((f"  {dtype} matmul", format_macs(rate, "Mac/s")))
+        for dtype, rate in machine.rates.matmul_macs_per_s.items()
+    ]
     copied = machine.rates.copy_bytes_per_s
     if copied is not None:
-        table.add_row("copy (read + write)", f"{format_bytes(copied)}/s")
-    return table
+        rows.append(TextRow(("  copy (read + write)", f"{format_bytes(copied)}/s")))
+    return fit_table(("", ""), rows, width)
 
 
 def _kernels_heading(machine: Machine) -> str:
@@ -102,35 +105,24 @@ def _kernels_heading(machine: Machine) -> str:
     return f"Kernels: {sample.dtype}, {sample.mode}, {setting}"
 
 
-def _kernels(machine: Machine) -> Table:
+def _kernels(machine: Machine, width: int) -> Text:
     """Times by length, and the throughput at the longest as a part of the matmul throughput."""
     samples = machine.kernel_samples
     lengths = sorted({kernel.sample.seq_len for kernel in samples})
-    headings = (*(format_count(length) for length in lengths), "at longest", "of matmul peak")
-    table = _numbers("kernel", *headings)
+    headings = (*(format_count(length) for length in lengths), "at longest", "of matmul\npeak")
+    rows: list[TextRow] = []
     for kernel, group in groupby(samples, key=lambda kernel: kernel.kernel):
         by_length = {member.sample.seq_len: member for member in group}
         longest = by_length[max(by_length)]
         rate = round(longest.sample.executed_macs / longest.sample.time_ns * 1e9)
         peak = machine.rates.matmul_macs_per_s.get(longest.dtype)
-        table.add_row(
-            kernel,
-            *(
-                format_duration(by_length[length].sample.time_ns) if length in by_length else EMPTY
-                for length in lengths
-            ),
-            format_macs(rate, "Mac/s"),
-            format_percent(rate / peak) if peak else EMPTY,
+        times = (
+            format_duration(by_length[length].sample.time_ns) if length in by_length else EMPTY
+            for length in lengths
         )
-    return table
-
-
-def _numbers(*headings: str) -> Table:
-    """A table with left-aligned names and right-aligned numbers, never truncated."""
-    table = Table(box=None, padding=(0, 0, 0, 2), header_style="dim")
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
-    return table
+        part = format_percent(rate / peak) if peak else EMPTY
+        rows.append(TextRow((f"  {kernel}", *times, format_macs(rate, "Mac/s"), part)))
+    return fit_table(("  kernel", *headings), rows, width)
 
 
 def _background_load(machine: Machine) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""The renderer of each output format of a result table; heavy modules are imported on use."""
+"""The renderer of each output format of results; heavy modules are imported on use."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypedDict
@@ -22,8 +22,8 @@ class PictureOptions(TypedDict, total=False):
     chart: str | None
 
 
-def renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]:
-    """The renderer of each format.
+def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]]]:
+    """The renderer of each format, from one or several runs.
 
     Args:
         options: paths of pictures, by whose suffixes their formats go, and what charts show.
@@ -35,26 +35,49 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]
     png_form = read_image_form("png", options.get("png"))
     svg_form = read_image_form("svg", options.get("svg"))
 
-    def markdown(table: ResultTable) -> str:
-        is_measured = table.environment is not None
-        from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
-        from attnprof.report.markdown import render_markdown
+    def csv(runs: Sequence[Run]) -> str:
+        from attnprof.report.runs_csv import render_csv
 
-        return render_markdown(table, COMPARE_COLUMNS if is_measured else ESTIMATE_COLUMNS)
+        return render_csv(runs)
 
-    def picture(table: ResultTable, form: ImageForm) -> bytes:
+    def json(runs: Sequence[Run]) -> str:
+        (run,) = runs
+        return run.table.to_json()
+
+    def markdown(runs: Sequence[Run]) -> str:
+        from attnprof.report.runs_markdown import render_runs_markdown
+
+        return render_runs_markdown(runs)
+
+    def picture(runs: Sequence[Run], form: ImageForm) -> bytes:
         with without_warnings_of("matplotlib"):
             from attnprof.report.charts import render_chart
 
-            return render_chart([Run("", table)], form, chart)
+            return render_chart(runs, form, chart)
+
+    def html(runs: Sequence[Run]) -> str:
+        with without_warnings_of("matplotlib"):
+            from attnprof.report.page import render_page
+
+            return render_page(runs)
 
     return {
-        "csv": ResultTable.to_csv,
-        "json": ResultTable.to_json,
+        "csv": csv,
+        "json": json,
         "markdown": markdown,
         "png": partial(picture, form=png_form),
         "svg": partial(picture, form=svg_form),
+        "html": html,
     }
+
+
+def table_renderers(options: PictureOptions) -> Mapping[Format, Renderer[ResultTable]]:
+    """The renderer of each format, from the table of one run; see `renderers`."""
+    return {form: _of_table(render) for form, render in renderers(options).items()}
+
+
+def _of_table(render: Renderer[Sequence[Run]]) -> Renderer[ResultTable]:
+    return lambda table: render([Run("", table)])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.files import lock_exclusively, replace_file
 from attnprof.core.records import CASE, FAILURES, ROUNDS, WITHHELD, Record
 from attnprof.core.result_table import identity_of, record_line
+from attnprof.core.units import counted
 from attnprof.core.workload import Case
 from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
 
@@ -90,8 +91,8 @@ class Journal:
             raise UsageError(
                 "json",
                 path.with_suffix(".json"),
-                f"{path} has {count} rows of an interrupted run; continue it with --resume, or "
-                "delete the file",
+                f"{path} has {counted(count, 'row')} of an interrupted run; continue it with "
+                "--resume, or delete the file",
             )
         if not is_resumed:
             self._lines = []

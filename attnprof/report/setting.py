@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attnprof import kernels
 from attnprof.core.notation import (
@@ -12,14 +12,22 @@ from attnprof.core.notation import (
     shorten_positions,
 )
 from attnprof.core.pattern import Pattern
+from attnprof.core.presets import find_model_of_shape
 from attnprof.core.result_table import ResultTable, describe_extent
-from attnprof.core.workload import Workload
+from attnprof.core.units import counted
+from attnprof.core.workload import Device, Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
     ("window", format_window),
     ("dilation", format_dilation),
     ("global tokens", lambda pattern: shorten_positions(format_global_tokens(pattern))),
 )
+
+
+_MOST_PATTERN_CHARACTERS = 16
+"""Longer lists of windows or dilations are described by their smallest and largest value."""
+
+_DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def describe_subject(table: ResultTable) -> str:
@@ -40,15 +48,99 @@ def describe_setting(table: ResultTable) -> str:
         f"{''.join(f'{extent}, ' for extent in extents if extent)}{' and '.join(shapes)}, "
         f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
     )
-    built_in = [row.workload for row in rows if not kernels.is_custom(row.kernel)]
+    built_in = [row.workload for row in rows if row.kernel in kernels.names()]
     sparse = [workload for workload in built_in if not workload.is_dense]
     pattern = describe_pattern(sparse) if sparse else "dense" if built_in else ""
     return f"{setting}; {pattern}" if pattern else setting
 
 
+def describe_call(table: ResultTable) -> str:
+    """What was compared, for people: `BERT-base self-attention (768 wide, 12 heads), batch 1, ...`.
+
+    Args:
+        table: with one row or more.
+    """
+    rows = table.rows
+    workload = rows[0].workload
+    model = find_model_of_shape(workload.hidden_size, workload.num_heads)
+    subject = describe_subject(table)
+    is_custom = all(kernels.is_custom(row.kernel) for row in rows)
+    name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
+    shapes = dict.fromkeys(
+        f"{row.workload.hidden_size:,} wide, {counted(row.workload.num_heads, 'head')}"
+        for row in rows
+    )
+    extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
+    parts = [
+        f"{name} ({' and '.join(shapes)})",
+        *(extent for extent in extents if extent),
+        f"batch {workload.batch_size}",
+        workload.dtype,
+        f"{_DEVICES[workload.device]} {workload.mode}",
+    ]
+    return ", ".join(parts)
+
+
+def describe_place(table: ResultTable, condition: str = "") -> str:
+    """Where it was measured, and the pattern: `AMD EPYC, 2 threads; window 512, 1 global token`.
+
+    Args:
+        table: with one row or more.
+        condition: of the machine, such as `machine quiet`; empty if there is nothing to say.
+    """
+    facts = table.environment or (table.machine.environment if table.machine else None)
+    parts: list[str] = []
+    if facts is None:
+        is_timed = any("time_ns" in row.values for row in table.rows)
+        parts.append("unknown machine" if is_timed else "closed forms, nothing measured")
+    else:
+        gpu = facts.get("gpu") if table.rows[0].workload.device == "cuda" else None
+        processor = str(gpu or facts.get("processor", "unknown processor"))
+        parts.append(processor if table.environment else f"predicted for {processor}")
+        threads = facts.get("threads")
+        if not gpu and isinstance(threads, int):
+            parts.append(counted(threads, "thread"))
+    if condition:
+        parts.append(condition)
+    pattern = describe_pattern_briefly(table)
+    return ", ".join(parts) + (f"; {pattern}" if pattern else "")
+
+
+def describe_pattern_briefly(table: ResultTable) -> str:
+    """What all sparse rows share, without what is the default: `window 512, 1 global token`."""
+    built_in = [row.workload for row in table.rows if not kernels.is_custom(row.kernel)]
+    patterns = [workload.pattern for workload in built_in if not workload.is_dense]
+    if not patterns:
+        return "dense attention" if built_in else ""
+    # The heading has the number of layers, so equal ones are described once.
+    described = [p.layers[0] if len(set(p.layers)) == 1 else p for p in patterns]
+    window, dilation, positions = (
+        {form(pattern) for pattern in described} for _, form in _PATTERN_FIELDS
+    )
+    layers = [layer for pattern in patterns for layer in pattern.layers]
+    parts: list[str] = []
+    if len(window) == 1:
+        windows = [layer.window for layer in layers if layer.window is not None]
+        parts.append(_one_or_range("window", window.pop(), windows))
+    if len(dilation) == 1 and dilation != {"1"}:
+        strides = [stride for layer in layers for stride in layer.dilation]
+        parts.append(_one_or_range("dilation", dilation.pop(), strides))
+    if len(positions) == 1:
+        text = positions.pop()
+        words = {"0": "no global tokens", "1": "1 global token"}
+        parts.append(words.get(text, f"{text} global tokens"))
+    return ", ".join(parts)
+
+
+def _one_or_range(name: str, text: str, values: Sequence[int]) -> str:
+    """`window 512`; of many layers or heads `windows 32 to 512`."""
+    is_short = len(text) <= _MOST_PATTERN_CHARACTERS
+    return f"{name} {text}" if is_short else f"{name}s {min(values)} to {max(values)}"
+
+
 def describe_shape(workload: Workload) -> str:
     """The width and the number of heads: `hidden 768, 12 heads`."""
-    return f"hidden {workload.hidden_size}, {workload.num_heads} heads"
+    return f"hidden {workload.hidden_size}, {counted(workload.num_heads, 'head')}"
 
 
 def describe_pattern(workloads: Iterable[Workload]) -> str:

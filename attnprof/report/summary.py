@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from attnprof.analysis.findings import Findings
 from attnprof.analysis.findings.counters import CounterFinding
 from attnprof.analysis.findings.growth import GrowthFinding
@@ -19,9 +21,11 @@ from attnprof.core.units import (
     format_macs,
     format_ratio,
     format_share,
+    format_tokens,
 )
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE, MOST_ROUNDS
 from attnprof.report.crossover_summary import describe_crossovers
+from attnprof.report.phrases import join_words
 
 _LAWS = {
     "constant": "does not grow with length (constant)",
@@ -55,17 +59,28 @@ def describe_findings(findings: Findings) -> list[tuple[str, list[str]]]:
 def describe_notes(table: ResultTable) -> list[str]:
     """Notes on single rows: why cells are empty, which times are uncertain.
 
-    Rows of a series that have the same note share a line.
+    Rows with the same note share a line.
     """
     label_of = labels(table)
-    by_text: dict[tuple[str, str], list[Row]] = {}
+    by_text: dict[str, dict[str, list[int]]] = {}
     for row in table.rows:
         if row.details:
-            by_text.setdefault((label_of(row), _note(row)), []).append(row)
+            lengths_of = by_text.setdefault(_note(row), {})
+            lengths_of.setdefault(label_of(row), []).append(row.workload.seq_len)
     return [
-        f"{label} at {', '.join(format_count(row.workload.seq_len) for row in rows)}: {text}"
-        for (label, text), rows in by_text.items()
+        f"{names} at {', '.join(map(format_count, lengths))}: {text}"
+        for text, lengths_of in by_text.items()
+        for names, lengths in _alike(lengths_of)
     ]
+
+
+def _alike(lengths_of: Mapping[str, list[int]]) -> Iterator[tuple[str, list[int]]]:
+    """Names of series that have a note at the same lengths, and these lengths."""
+    names_at: dict[tuple[int, ...], list[str]] = {}
+    for name, lengths in lengths_of.items():
+        names_at.setdefault(tuple(lengths), []).append(name)
+    for lengths, names in names_at.items():
+        yield join_words(names), list(lengths)
 
 
 def _note(row: Row) -> str:
@@ -85,24 +100,20 @@ def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
 
 def _growth_text(finding: GrowthFinding) -> str:
     growth, law = finding.growth, finding.law
-    padding = (
-        f", padded to multiples of {format_count(finding.step)} tokens" if finding.step > 1 else ""
-    )
+    padding = f", padded to multiples of {format_tokens(finding.step)}" if finding.step > 1 else ""
     if growth is None:
         return f"{_law_text(law, padding)}; no exact polynomial" if law else f"unknown{padding}"
     if growth.law == "constant" and law is None:
         return _LAWS["constant"]
     text = f"{_LAWS[growth.law]}{padding}"
     if finding.multiple > 1:
-        text += f", checked at multiples of {format_count(finding.multiple)} tokens"
+        text += f", checked at multiples of {format_tokens(finding.multiple)}"
     text += _shares_text(growth, finding.longest)
     if growth.quadratic_dominates_from:
-        dominant = format_count(growth.quadratic_dominates_from)
-        text += f"; the n² term dominates from {dominant} tokens"
+        dominant = format_tokens(growth.quadratic_dominates_from)
+        text += f"; the n² term dominates from {dominant}"
     if law:
-        text += (
-            f". This holds up to {format_count(finding.solved_to)} tokens; at longer lengths it "
-        )
+        text += f". This holds up to {format_tokens(finding.solved_to)}; at longer lengths it "
         text += _law_text(law, "")
     return text
 
@@ -116,21 +127,19 @@ def _shares_text(growth: Growth, seq_len: int) -> str:
         return ""
     if growth.law != "n²" and max(lesser) < _MIN_SHARE:
         return ""
-    terms = _listed([f"{format_share(float(share), 1)} {name}" for name, share in shares.items()])
-    return f": {terms} at {format_count(seq_len)} tokens"
+    terms = join_words(
+        [f"{format_share(float(share), 1)} {name}" for name, share in shares.items()]
+    )
+    return f": {terms} at {format_tokens(seq_len)}"
 
 
 def _law_text(law: DoublingLaw, padding: str) -> str:
     if law.name or law.is_settled:
         name = law.name or f"n^{law.exponent:.2f}"
-        checked = f"checked up to {format_count(law.longer)} tokens"
+        checked = f"checked up to {format_tokens(law.longer)}"
         return f"{_LAWS.get(name, f'grows as {name}')}{padding}, {checked}"
-    ends = f"from {format_count(law.shorter)} to {format_count(law.longer)} tokens"
+    ends = f"from {format_count(law.shorter)} to {format_tokens(law.longer)}"
     return f"grows as n^{law.exponent:.2f}{padding}, {ends}"
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, list[str]]]:
@@ -143,7 +152,7 @@ def _verdict_sections(verdicts: tuple[VerdictFinding, ...]) -> list[tuple[str, l
 def _verdict_line(finding: VerdictFinding) -> str:
     verdicts = [_verdict_text(verdict) for verdict in finding.lengths]
     withheld = [
-        f"at {_listed([format_count(length) for length in lengths])} {reason}"
+        f"at {join_words([format_count(length) for length in lengths])} {reason}"
         for reason, lengths in finding.withheld.items()
     ]
     return f"{finding.label}: {'; '.join([*verdicts, *withheld])}."
@@ -184,7 +193,7 @@ def _max_length_text(finding: MaxLengthFinding) -> str:
     available = format_bytes(finding.available_bytes)
     if finding.longest == 0:
         return f"no length fits in {available}"
-    text = f"up to {format_count(finding.longest)} tokens in {available}"
+    text = f"up to {format_tokens(finding.longest)} in {available}"
     if finding.time is None:
         return text
     time, low, high = (
@@ -210,7 +219,7 @@ def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:
 def _counter_text(finding: CounterFinding) -> str:
     share = format_share(finding.counted_macs, finding.executed_macs)
     missing = finding.executed_macs - finding.counted_macs
-    text = f"{share} of the executed MACs at {format_count(finding.seq_len)} tokens"
+    text = f"{share} of the executed MACs at {format_tokens(finding.seq_len)}"
     if finding.is_training:
         return f"{text} (forward and backward); the backward pass is not counted"
     if missing > 0:
@@ -221,7 +230,7 @@ def _counter_text(finding: CounterFinding) -> str:
         text += "; the surplus is bias and elementwise operations, which are not MACs"
     if finding.shorter and _grows_differently(finding):
         text += (
-            f". From {format_count(finding.shorter)} to {format_count(finding.seq_len)} tokens "
+            f". From {format_count(finding.shorter)} to {format_tokens(finding.seq_len)} "
             f"its count grows as n^{finding.counted_exponent:.2f}, the executed MACs as "
             f"n^{finding.executed_exponent:.2f}"
         )

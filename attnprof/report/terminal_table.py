@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from rich.table import Table
+from rich.text import Text
 
 from attnprof.analysis.series import labels
 from attnprof.core.result_table import ResultTable
-from attnprof.core.units import format_count
-from attnprof.report.columns import Column, filled
+from attnprof.core.units import format_tokens
+from attnprof.report.columns import WIDE, Column, filled
+from attnprof.report.text_table import TextRow, fit_table
 
 
-def render_table(table: ResultTable, columns: tuple[Column, ...], *, is_wide: bool) -> Table:
-    """A group of rows for each length; numbers are right-aligned and never truncated."""
-    wanted = [column for column in columns if is_wide or not column.is_for_wide]
+def render_table(table: ResultTable, columns: tuple[Column, ...], width: int) -> Text:
+    """A group of rows for each length, with numbers that are right-aligned and never cut.
+
+    Args:
+        table: the results.
+        columns: those that are only for wide tables are left out of narrow ones.
+        width: of the table, in characters.
+    """
+    wanted = [column for column in columns if width >= WIDE or not column.is_for_wide]
     shown = filled(wanted, table.rows)
-    rendered = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False, header_style="dim")
-    rendered.add_column("kernel", no_wrap=True)
-    for column in shown:
-        rendered.add_column(column.heading, justify="right", no_wrap=True, vertical="top")
     label_of = labels(table)
-    rows = sorted(table.rows, key=lambda row: row.workload.seq_len)
-    for seq_len, group in groupby(rows, key=lambda row: row.workload.seq_len):
-        rendered.add_row(f"{format_count(seq_len)} tokens", style="bold")
+    rows: list[TextRow] = []
+    by_length = sorted(table.rows, key=lambda row: row.workload.seq_len)
+    for seq_len, group in groupby(by_length, key=lambda row: row.workload.seq_len):
+        rows.append(TextRow((format_tokens(seq_len),), "bold"))
         for row in group:
-            style = "" if row.status == "ok" else "dim"
-            name = "  " + label_of(row).replace(" ", "\n    ", 1)
-            rendered.add_row(name, *(column.show(row) for column in shown), style=style)
-    return rendered
+            cells = (f"  {label_of(row)}", *(column.show(row) for column in shown))
+            rows.append(TextRow(cells, "" if row.status == "ok" else "dim"))
+    return fit_table(("kernel", *(column.heading for column in shown)), rows, width)

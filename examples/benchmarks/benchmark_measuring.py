@@ -18,6 +18,7 @@ from typing import Any
 from attnprof.api.compare import prepare_compare
 from attnprof.isolation import forked_worker
 from attnprof.isolation.outcome import Outcome
+from attnprof.report.run_facts import describe_machine
 
 LIMIT = 0.15
 
@@ -48,7 +49,8 @@ def main() -> None:
             calls.clear()
             request.run()
             wall_seconds = time.perf_counter() - prepared
-    print(f"{request.machine_line}\nimports and checks before: {prepared - begun:.1f} s")
+    machine = describe_machine(request.environment.as_dict(), is_on_gpu=False)
+    print(f"{machine}\nimports and checks before: {prepared - begun:.1f} s")
     for name, seconds in busy_seconds.items():
         print(f"  {name:12} {calls[name]:5} calls {seconds:7.2f} s")
     around = wall_seconds - sum(busy_seconds.values())

@@ -26,6 +26,7 @@ from attnprof.measure import environment
 from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
 from attnprof.nn.flex import block_mask
+from attnprof.report.run_facts import describe_machine
 
 HEADS, HEAD_DIM, WINDOW = 12, 64, 512
 SECONDS = 12.0
@@ -186,7 +187,7 @@ def median(samples: Sequence[int]) -> float:
 
 def main() -> None:
     torch.manual_seed(0)
-    print(environment.capture().describe("cpu"))
+    print(describe_machine(environment.capture().as_dict(), is_on_gpu=False))
     with torch.no_grad():
         compare_attention()
         compare_lengths()

@@ -26,6 +26,7 @@ from attnprof.core.verdict import verdict
 from attnprof.measure import environment
 from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
 from attnprof.options import read_cases
+from attnprof.report.run_facts import describe_machine
 
 LENGTHS = (256, 512, 1024)
 
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--load", action="store_true")
     chosen = parser.parse_args()
     load_note = ", beside a load in bursts" if chosen.load else ""
-    print(environment.capture().describe("cpu") + load_note)
+    print(describe_machine(environment.capture().as_dict(), is_on_gpu=False) + load_note)
     begun = time.monotonic()
     with load(chosen.load):
         if chosen.what == "itself":

@@ -37,6 +37,7 @@ from attnprof.isolation.workers import Workers
 from attnprof.measure import environment, worker_tasks
 from attnprof.measure.timing import time_interleaved
 from attnprof.options import read_cases
+from attnprof.report.run_facts import describe_machine
 
 KERNEL = "longformer-banded"
 TOLERANCE = 0.1
@@ -81,7 +82,12 @@ def main() -> int:
             worker_tasks.modules([REFERENCE, KERNEL]), {"OMP_NUM_THREADS": str(cpu_threads())}
         ) as workers,
     ):
-        print(workers.run(environment.capture, max_seconds=TIMEOUT).result.describe("cpu"))
+        print(
+            describe_machine(
+                workers.run(environment.capture, max_seconds=TIMEOUT).result.as_dict(),
+                is_on_gpu=False,
+            )
+        )
         truth = _exact(options.truth) or _truth(cases, workers, options.seconds)
         if truth is None:
             print("other processes disturb the runs for the true speed: close other programs")

@@ -14,9 +14,7 @@ from attnprof import AttentionPattern, Workload
 from attnprof.analysis import findings
 from attnprof.analysis.crossover import (
     Crossover,
-    MeasuredRatio,
     Side,
-    interpolate_crossover,
     search_crossover,
     side_of,
     solve_crossover,
@@ -158,50 +156,6 @@ def test_costs_known_only_at_multiples_are_bracketed_by_two_of_them(
         assert found.first - found.before == block
     else:
         assert sides.crossing <= block
-
-
-def line(seq_len: int, *, at: float, power: float, width: float) -> MeasuredRatio:
-    """A ratio that is 1 at a length, and falls as a power of it; its interval is a factor wide."""
-    ratio = (at / seq_len) ** power
-    return MeasuredRatio(seq_len, ratio, ratio / width, ratio * width)
-
-
-@given(
-    at=st.floats(520, 1000),
-    power=st.floats(0.5, 2) | st.floats(-2, -0.5),
-    width=st.floats(1.0001, 3),
-)
-def test_measured_crossing_is_where_the_line_is(at: float, power: float, width: float) -> None:
-    ratios = [line(n, at=at, power=power, width=width) for n in (512, 1024)]
-    measured = interpolate_crossover(ratios)
-    assert measured.crossover == Crossover("less" if power > 0 else "more", 512, 1024)
-    assert measured.length == pytest.approx(at)
-    # The lines through the ends of the intervals are 1 where the length is a factor off.
-    factor = width ** (1 / abs(power))
-    for end, expected in ((measured.low, at / factor), (measured.high, at * factor)):
-        if 512.001 < expected < 1023.999:
-            assert end == pytest.approx(expected)
-        elif not 511.999 < expected < 1024.001:
-            assert end is None
-
-
-@pytest.mark.parametrize(
-    ("ratios", "expected"),
-    [
-        ([1.9, 1.9, 1.9], Crossover("more", 0, 10)),
-        ([0.1, 0.1, 1.9], Crossover("more", 20, 40)),
-        ([1.9, 0.1, 0.1], Crossover("less", 10, 20)),
-        ([0.1, 1.9, 0.1], Crossover("less", 20, 40)),
-        ([0.1, 0.1, 0.1], Crossover("less", 0, 10)),
-        ([1.0, 1.0, 1.0], Crossover("more", 0, 10)),
-    ],
-)
-def test_measured_crossing_is_the_last(ratios: list[float], expected: Crossover) -> None:
-    measured = interpolate_crossover(
-        [MeasuredRatio(n, r, r, r) for n, r in zip((10, 20, 40), ratios, strict=True)]
-    )
-    assert measured.crossover == expected
-    assert (measured.length is None) == (expected.before == 0)
 
 
 @pytest.mark.parametrize(

@@ -283,5 +283,7 @@ def test_times_of_custom_kernels_are_paired() -> None:
     timed = [finding for finding in found.crossovers if finding.resource == "time"]
     assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.crossovers)
     for finding in timed:
-        assert finding.interval is not None
-        assert finding.interval[0] <= finding.ratio <= finding.interval[1]
+        assert finding.measured is not None
+        ratio = finding.measured.lengths[-1].ratio
+        assert ratio is not None
+        assert ratio.low <= finding.ratio <= ratio.high

@@ -146,7 +146,7 @@ def test_verdicts_that_no_rounds_would_decide_are_too_close_to_call() -> None:
 
 def test_undecided_speeds_are_marked_in_the_table() -> None:
     table = with_ratios({512: (0.82, 0.8, 0.84), 1024: (1.04, 0.98, 1.1)})
-    rows = [line.split() for line in rendered(table, 200, is_wide=False).splitlines()]
+    rows = [line.split() for line in rendered(table, 100).splitlines()]
     speeds = [row[-1] for row in rows if row[:1] == ["longformer-hf"]]
     assert speeds[:2] == ["0.82x", "~1.04x"]
 
@@ -169,26 +169,25 @@ def test_crossing_in_time_is_solved_between_measured_lengths() -> None:
     table = against_sdpa([4.0, 2.0, 0.5], factor=1.1)
     assert (
         "; faster from about 2,000 tokens (99 % interval 1,900 to 2,300, interpolated between "
-        "1,024 and 4,096; 0.50x the time at 4,096)." in crossover_sentence(table)
+        "1,024 and 4,096; 2.00x at 4,096)." in crossover_sentence(table)
     )
 
 
-def test_an_interval_beyond_the_measured_lengths_has_an_unknown_bound() -> None:
-    # The upper ends are 1.155 and 0.77: 1 after 0.355 of the way, 1,024 x 4^0.355.
+def test_no_crossover_in_time_is_claimed_across_an_undecided_length() -> None:
     table = against_sdpa([4.0, 1.05, 0.7], factor=1.1)
-    assert (
-        "(99 % interval up to 1,700, lower bound unknown, interpolated between 1,024 and 4,096;"
-        in crossover_sentence(table)
+    assert crossover_sentence(table).endswith(
+        "; faster from somewhere between 512 and 4,096 tokens (1.43x at 4,096), undecided at 1,024."
     )
-
-
-def test_a_crossover_without_bounds_could_lie_anywhere_between_the_measured_lengths() -> None:
-    # 1.05 and 0.95 are each within 10 % of 1: 1 after 0.487 of the way, 512 x 2^0.487 = 718.
     table = against_sdpa([1.05, 0.95, 0.5], factor=1.1)
-    assert (
-        "; faster from about 700 tokens (could lie anywhere between 512 and 1,024; 0.50x the time "
-        "at 4,096)." in crossover_sentence(table)
+    assert crossover_sentence(table).endswith(
+        "; faster at 4,096 (2.00x at 4,096), undecided at 512 and 1,024."
     )
+
+
+def test_a_side_that_returns_is_told_at_its_lengths() -> None:
+    sentence = crossover_sentence(against_sdpa([0.5, 2.0, 0.5]))
+    assert "; faster from about 2,050 tokens (" in sentence
+    assert sentence.endswith(", also faster at 512.")
 
 
 def test_becoming_slower_from_a_length_is_reported_too() -> None:
@@ -198,15 +197,22 @@ def test_becoming_slower_from_a_length_is_reported_too() -> None:
 
 def test_a_series_without_a_crossover_is_compared_at_every_length() -> None:
     sentence = crossover_sentence(against_sdpa([4.0, 3.0, 2.0]))
-    assert "more memory (predicted) at every length tested (9.2x at 4,096)" in sentence
-    assert "slower at every length tested (2.0x at 4,096)" in sentence
+    assert "more memory (predicted) at every length tested (9.22x at 4,096)" in sentence
+    assert "slower at every length tested (0.50x at 4,096)" in sentence
 
 
 def test_noise_is_no_crossing() -> None:
-    assert (
-        "no clear difference in time at 4,096 tokens (99 % interval 0.87x to 1.06x)"
-        in crossover_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
-    )
+    sentence = crossover_sentence(against_sdpa([4.0, 3.0, 0.96], factor=1.1))
+    assert sentence.endswith("; slower at 512 and 1,024, undecided at 4,096.")
+
+
+def test_a_withheld_length_is_no_length_tested() -> None:
+    table = against_sdpa([0.5, 0.5, 0.5])
+    for row in list(table.rows):
+        if row.workload.seq_len == 512 and row.kernel in ("bert-sdpa", "longformer-hf"):
+            table.add(Record(row.kernel, row.workload, WITHHELD, 1, detail="not measurable now"))
+    sentence = crossover_sentence(table)
+    assert sentence.endswith("; faster at 1,024 and 4,096 (2.00x at 4,096), no verdict at 512.")
 
 
 def test_padding_is_reported_with_the_growth() -> None:

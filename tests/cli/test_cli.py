@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import ATTNPROF, FEW, QUICK, SMALL, attnprof, lengths_of, rows_of
+from command_line import ATTNPROF, FEW, QUICK, SMALL, attnprof, lengths_of, messages_of, rows_of
 from timeouts import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
@@ -109,7 +109,7 @@ def test_an_unknown_command_suggests_a_similar_one() -> None:
 def test_compare_writes_every_format(tmp_path: Path) -> None:
     paths = {form: str(tmp_path / f"out.{form}") for form in ("csv", "json", "markdown", "png")}
     options = [word for form, path in paths.items() for word in (f"--{form}", path)]
-    done = attnprof("compare", *QUICK, "--len", "64", "128", *options)
+    done = attnprof("compare", *QUICK, "--len", "64", "128", "--details", *options)
     assert done.returncode == 0, done.stderr
     rows = rows_of(Path(paths["csv"]))
     document = json.loads(Path(paths["json"]).read_text())
@@ -121,7 +121,7 @@ def test_compare_writes_every_format(tmp_path: Path) -> None:
     for row in rows:
         assert row["operator_macs"] == row["executed_macs"]
     assert "ptflops coverage" in done.stdout
-    assert done.stderr.splitlines() == [f"written: {path}" for path in paths.values()]
+    assert messages_of(done.stderr) == [f"written: {path}" for path in paths.values()]
 
 
 @pytest.mark.parametrize(
@@ -137,24 +137,32 @@ def test_dash_writes_to_stdout_and_nothing_else_does(command: str, form: str) ->
         check=True,
         timeout=PATIENCE_SECONDS,
     )
-    assert done.stderr == b""
+    assert messages_of(done.stderr.decode()) == []
     if form == "csv":
         assert lengths_of(done.stdout.decode()) == [64] * 4
     elif form == "json":
         assert len(json.loads(done.stdout)["rows"]) == 4
     elif form == "markdown":
-        assert done.stdout.startswith(b"Self-attention: ")
+        assert done.stdout.startswith(b"**Self-attention (")
     else:
         assert done.stdout.startswith(b"\x89PNG")
         assert done.stdout.endswith(b"IEND\xaeB`\x82")
 
 
 def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
-    done = attnprof("compare", *QUICK, *FEW, "--len", "64", COLUMNS="40")
+    done = attnprof("compare", *QUICK, *FEW, "--len", "64", "--details", COLUMNS="40")
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
     for heading in ("useful", "executed", "aten cov.", "operator", "predicted", "memory"):
         assert heading in done.stdout
+
+
+def test_compare_answers_on_one_screen_and_hints_are_for_terminals_only() -> None:
+    done = attnprof("compare", *QUICK, *FEW, "--len", "64")
+    assert done.returncode == 0
+    assert "at 64 tokens" in done.stdout
+    assert "--details" not in done.stdout
+    assert len(done.stdout.splitlines()) <= 30
 
 
 def on_terminal(*words: str, **environment: str) -> str:
@@ -186,8 +194,9 @@ def test_a_terminal_gets_progress_and_bold_and_no_color_is_respected() -> None:
     words = ("compare", *QUICK, *FEW, "--len", "64")
     coloured = on_terminal(*words, COLUMNS="100")
     # The activity shown depends on when the screen is redrawn.
-    assert re.search(r"64 tokens: (counting|memory of|timing)", coloured)
+    assert re.search(r" at 64: (checking|counting|measuring|warming|round)", coloured)
     assert "\x1b[1m" in coloured
+    assert "more: --details" in coloured
     plain = on_terminal("estimate", "--len", "64", "--window", "16", NO_COLOR="1")
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
 

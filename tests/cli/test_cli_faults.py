@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from attnprof.cli import app
-from attnprof.cli.heartbeat import EVERY_SECONDS, heartbeat
 from attnprof.core.errors import FailedError, Interrupted, code_under_test, suggest
 from attnprof.core.lengths import parse_lengths
 from attnprof.core.option_values import MAX_NUMBER
@@ -187,7 +186,7 @@ def test_every_character_of_the_package_has_a_transliteration() -> None:
 
 
 def test_an_ascii_terminal_gets_no_question_marks() -> None:
-    done = run("estimate", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = run("estimate", "--details", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
     assert "grows quadratically (n^2)" in done.stdout
     assert "?" not in done.stdout
@@ -272,26 +271,6 @@ def test_an_option_before_the_command_is_reported() -> None:
 def test_synonyms_of_choices_are_suggested() -> None:
     assert suggest("gpu", ("auto", "cpu", "cuda")) == "did you mean cuda?"
     assert suggest("gpu", ("cpu", "tpu")).startswith("did you mean")
-
-
-def test_without_a_terminal_a_line_is_written_every_half_minute(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    waits = iter([False, False, True])
-    waited: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        return next(waits)
-
-    times = iter([100.0, 130.0, 160.0])
-    with heartbeat(wait, lambda: next(times)):
-        pass
-    assert waited == [EVERY_SECONDS] * 3
-    assert capsys.readouterr().err.splitlines() == [
-        "attnprof: starting (0 % done, 30 s so far)",
-        "attnprof: starting (0 % done, 60 s so far)",
-    ]
 
 
 def test_a_package_in_src_that_is_not_installed_gets_a_hint(folder: Path) -> None:

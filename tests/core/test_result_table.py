@@ -40,7 +40,8 @@ def test_csv_has_raw_integers_and_empty_cells() -> None:
 def test_json_and_json_lines_hold_the_same_values() -> None:
     document = json.loads(table().to_json({"cores": 2}))
     assert document["environment"] == {"cores": 2}
-    assert [list(row) for row in document["rows"]] == [list(COLUMNS)] * 2
+    added = ["layers", "scope", "quantities", "notes"]
+    assert [list(row) for row in document["rows"]] == [[*COLUMNS, *added]] * 2
     lines = [json.loads(line) for line in table().to_json_lines().splitlines()]
     assert len(lines) == 6
     assert lines[0]["value"] == document["rows"][0]["useful_macs"] == 12_345_678_901_234

@@ -20,6 +20,8 @@ QUICK = (*SMALL, "--max-seconds", "0.05")
 FEW = ("--kernel", "longformer-masked", "longformer-banded")
 """Kernels without transformers, whose import takes seconds."""
 
+PROGRESS_ENDS = (" s so far)", " left)")
+
 
 def attnprof(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -30,6 +32,11 @@ def attnprof(*words: str, **environment: str) -> subprocess.CompletedProcess[str
         timeout=PATIENCE_SECONDS,
         env={**os.environ, **environment},
     )
+
+
+def messages_of(stderr: str) -> list[str]:
+    """The lines on stderr, without those on the progress of a slow machine."""
+    return [line for line in stderr.splitlines() if not line.endswith(PROGRESS_ENDS)]
 
 
 def lengths_of(text: str) -> list[int]:

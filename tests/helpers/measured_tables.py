@@ -33,8 +33,8 @@ def times(**by_kernel: list[float]) -> dict[tuple[str, int], float]:
     }
 
 
-def rendered(table: ResultTable, width: int, *, is_wide: bool) -> str:
+def rendered(table: ResultTable, width: int) -> str:
     console = Console(width=width, record=True, file=None, quiet=False, color_system=None)
     with console.capture() as capture:
-        console.print(render_table(table, COMPARE_COLUMNS, is_wide=is_wide))
+        console.print(render_table(table, COMPARE_COLUMNS, width))
     return capture.get()

@@ -51,6 +51,7 @@ def test_results_equal_those_of_this_process(server: ForkServer, name: str) -> N
             "parameters",
             "static_bytes",
             "executed_macs",
+            "macs_by_operator",
             "peak_bytes",
             "unsupported_reason",
         ):

@@ -225,7 +225,7 @@ def test_a_page_reports_everything_once_and_fits_eighty_columns() -> None:
         left_out={f"kernel-{k} at {n} tokens": "no time" for n in (64, 32) for k in "ab"},
         disturbed={"kernel-a at 64 tokens": 0.4, "float32": 1.3},
     )
-    sections = {section.heading: section for section in render_doctor(machine)}
+    sections = {section.heading: section for section in render_doctor(machine, 80)}
     assert list(sections) == [
         "Machine",
         "Throughput on cpu",
@@ -254,7 +254,7 @@ def test_a_page_reports_everything_once_and_fits_eighty_columns() -> None:
 
 def test_a_disturbance_without_a_busy_process_is_reported_as_waiting_threads() -> None:
     machine = replace(MACHINE, disturbed={"bert-sdpa at 1,024 tokens": 0.0})
-    sections = {section.heading: section for section in render_doctor(machine)}
+    sections = {section.heading: section for section in render_doctor(machine, 80)}
     (sentence,) = sections["Background load"].sentences
     assert sentence.startswith("threads waited for a core, though no other process was busy")
     assert "cores" not in sentence

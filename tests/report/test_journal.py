@@ -102,7 +102,7 @@ def test_an_incomplete_first_line_is_not_yet_a_journal(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is(tmp_path: Path) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"), record(case, CASE, None))
-    with pytest.raises(UsageError, match="1 rows of an interrupted run; continue it with --resume"):
+    with pytest.raises(UsageError, match="1 row of an interrupted run; continue it with --resume"):
         journal(path, is_resumed=False)
     assert quantities(path)[0] == ["operator_macs"]
     one = journal(path)

@@ -20,6 +20,7 @@ def outputs(**paths: str) -> Outputs:
         "csv": ResultTable.to_csv,
         "json": lambda table: "{}",
         "png": lambda table: b"\x89",
+        "html": lambda table: "<html>",
     }
     return Outputs.read(paths, renderers)  # type: ignore[arg-type]
 
@@ -97,7 +98,8 @@ def test_text_files_are_saved_while_rows_come_in(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     path = tmp_path / "out.csv"
-    writer = outputs(csv=str(path), json=str(fifo), png=str(tmp_path / "out.png"))
+    drawn = {form: str(tmp_path / f"out.{form}") for form in ("png", "html")}
+    writer = outputs(csv=str(path), json=str(fifo), **drawn)
     writer.save_files(table())
     assert path.read_text() == table().to_csv()
     assert names_in(tmp_path) == ["fifo", "out.csv"]

@@ -10,18 +10,21 @@ from attnprof.analysis.cost_functions import QUANTITIES, Predicted, closed_costs
 from attnprof.analysis.crossover import (
     RIPPLE,
     Crossover,
-    MeasuredCrossover,
-    MeasuredRatio,
     Side,
-    interpolate_crossover,
     search_crossover,
     side_of,
     solve_crossover,
 )
+from attnprof.analysis.measured_crossover import (
+    MeasuredCrossover,
+    MeasuredRatio,
+    TimedLength,
+    find_measured_crossover,
+)
 from attnprof.analysis.series import Series
 from attnprof.core.growth.empirical import Count
 from attnprof.core.growth.polynomial import Cost
-from attnprof.core.records import RATIO
+from attnprof.core.result_table import Row
 
 Resource = Literal["MACs", "memory", "time"]
 
@@ -48,9 +51,9 @@ class CrossoverFinding:
         crossover: the side of the series at the longest length, and the length from which it has
             that side; it keeps it at longer lengths too, as far as costs are known there.
         longest: the longest length that both have.
-        ratio: the cost at the longest length divided by the reference's.
-        interval: of a measured ratio; None where the ratio is exact.
-        measured: the crossover interpolated between measured lengths; None where it is exact.
+        ratio: the cost at the longest length divided by the reference's; 0 where a verdict on it is
+            withheld.
+        measured: what is known at measured lengths; None where the crossover is exact.
         until: the last length that keeps the side, where longer ones have another.
     """
 
@@ -60,7 +63,6 @@ class CrossoverFinding:
     crossover: Crossover
     longest: int
     ratio: float
-    interval: tuple[float, float] | None = None
     measured: MeasuredCrossover | None = None
     until: int | None = None
 
@@ -221,25 +223,38 @@ def _step(series: Series, resource: Predicted) -> int:
 
 def _in_time(series: Series, reference: Series) -> Iterator[CrossoverFinding]:
     """From ratios of paired rounds, not from two medians: drift affects both of a pair alike."""
-    name = reference.rows[0].kernel
-    ratios = [
-        MeasuredRatio(
-            row.workload.seq_len,
-            *(float(row.values[f"{RATIO}{end}:{name}"]) for end in ("", "_low", "_high")),
-        )
-        for row in series.rows
-        if f"{RATIO}:{name}" in row.values
-    ]
-    if not ratios:
+    lengths = timed_lengths(series, reference)
+    if not any(timed.ratio for timed in lengths):
         return
-    measured, last = interpolate_crossover(ratios), ratios[-1]
+    measured, last = find_measured_crossover(lengths), lengths[-1]
     yield CrossoverFinding(
         series.label,
         reference.label,
         "time",
         measured.crossover,
         last.seq_len,
-        last.median,
-        (last.low, last.high),
+        last.ratio.median if last.ratio else 0.0,
         measured,
     )
+
+
+def timed_lengths(series: Series, reference: Series) -> list[TimedLength]:
+    """What is known of the times of two series, at each length at which both were timed."""
+    references = {row.workload: row for row in reference.rows}
+    known = (
+        _timed(row, references.get(row.workload.densified()), reference) for row in series.rows
+    )
+    return [timed for timed in known if timed is not None]
+
+
+def _timed(row: Row, beside: Row | None, reference: Series) -> TimedLength | None:
+    seq_len, name = row.workload.seq_len, reference.rows[0].kernel
+    verdict = row.verdict_against(name)
+    if verdict is not None:
+        speed = verdict.speed
+        # A ratio of times is the inverse of a ratio of speeds, with the ends exchanged.
+        ratio = MeasuredRatio(seq_len, 1 / speed.median, 1 / speed.high, 1 / speed.low)
+        return TimedLength(seq_len, verdict.outcome, ratio)
+    if row.withheld and beside is not None and beside.withheld:
+        return TimedLength(seq_len, "withheld")
+    return None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from attnprof.analysis.cost_functions import counted_costs
-from attnprof.analysis.predictions import predict_case, sample_from
+from attnprof.analysis.predictions import predict_with, sample_from
 from attnprof.analysis.series import Series
 from attnprof.analysis.time_model import PredictedTime
 from attnprof.core.bisection import search_last
@@ -42,7 +42,7 @@ def find_max_length(
     series: Series, available_bytes: int, machine: Machine | None = None
 ) -> MaxLengthFinding | None:
     """The longest length whose parameters, inputs and peak fit; None where that is not known."""
-    needed = _needed_by_custom(series) if series.is_custom else _needed_by_built_in(series)
+    needed = needed_bytes(series)
     if needed is None:
         return None
     shortest = max(1, *(1 + layer.last_position for layer in series.workload.layers))
@@ -55,6 +55,11 @@ def find_max_length(
         available_bytes,
         _time(series, longest, machine) if longest else None,
     )
+
+
+def needed_bytes(series: Series) -> Needed | None:
+    """Bytes of parameters, inputs and the peak, by length; None where no peak was counted."""
+    return _needed_by_custom(series) if series.is_custom else _needed_by_built_in(series)
 
 
 def max_length(needed: Needed, available_bytes: int, shortest: int = 1) -> int | None:
@@ -120,11 +125,13 @@ def _needed_by_custom(series: Series) -> Needed | None:
 
 
 def _time(series: Series, longest: int, machine: Machine | None) -> PredictedTime | None:
-    name = series.rows[0].kernel
+    kernel = series.kernel
     samples = [
         sample
         for row in series.rows
-        if not row.withheld and (sample := sample_from(name, row.workload, row.values)) is not None
+        if not row.withheld
+        and (sample := sample_from(kernel, row.workload, row.values)) is not None
     ]
-    prediction = predict_case(Case(name, series.workload.at(longest)), samples, machine)
+    case = Case(series.rows[0].kernel, series.workload.at(longest))
+    prediction = predict_with(kernel, case, samples, machine)
     return None if prediction is None else prediction.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attnprof.core.units import format_tokens
 from attnprof.guard.check import Check
 from attnprof.guard.formatting import format_change, show
 from attnprof.guard.results import Breach, Result
@@ -28,7 +29,7 @@ def step_cells(breach: Breach) -> list[tuple[str, str, str, str]]:
     is_same = len({(step.was, step.now) for step in breach.steps}) == 1 < len(breach.steps)
     return [
         (
-            "each length" if is_same else f"{step.seq_len:,} tokens",
+            "each length" if is_same else format_tokens(step.seq_len),
             f"{limit}{show(quantity, step.was)}",
             show(quantity, step.now),
             format_change(step.was, step.now),

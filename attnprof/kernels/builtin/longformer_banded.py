@@ -104,7 +104,7 @@ def executed_macs(workload: Workload) -> int:
 def _tile_terms(workload: Workload) -> list[MacTerm]:
     """Scores and context in tiles; the backward pass has tiles and products of its own."""
     terms: list[MacTerm] = []
-    for layer, count, suffix in formulas.layer_groups(workload):
+    for layer, layers, suffix in formulas.layer_groups(workload):
         for when, tiles, of_scores, of_context in _passes(workload, layer):
             factors = computed_scores(workload, _scores_in_tiles(workload, layer, tiles))
             products: tuple[tuple[Part, int], ...] = (
@@ -114,7 +114,7 @@ def _tile_terms(workload: Workload) -> list[MacTerm]:
             for part, passes in products:
                 name = f"{part}{when}{suffix}"
                 terms.append(
-                    formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
+                    formulas.term(workload, part, name, factors, passes=passes, layers=layers)
                 )
     return terms
 
@@ -162,7 +162,7 @@ def _global_query_terms(workload: Workload) -> list[MacTerm]:
 
     if should_absorb_projection(n.base, width.base, heads.base, g):
         return [
-            term("global projections, absorbed", 3, num, squared),
+            term("absorbed projection", 3, num, squared),
             term("global queries", 2, num, heads, n, width),
         ]
     return [

@@ -85,7 +85,7 @@ def parameters(workload: Workload) -> int:
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, all 128 by 128 blocks with an attended pair, and the global rows."""
     terms = formulas.weight_terms(workload)
-    for layer, count, suffix in formulas.layer_groups(workload):
+    for layer, layers, suffix in formulas.layer_groups(workload):
         factors = computed_scores(workload, block_scores(layer, workload.seq_len))
         products: tuple[tuple[Part, Factor | int], ...] = (
             ("scores", fused_scores_passes(workload)),
@@ -93,9 +93,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
         )
         for part, passes in products:
             name = f"{part}{suffix}"
-            terms.append(
-                formulas.term(workload, part, name, factors, passes=passes, num_layers=count)
-            )
+            terms.append(formulas.term(workload, part, name, factors, passes=passes, layers=layers))
     return [*terms, *global_term(workload, "global queries", fused_products(workload))]
 
 

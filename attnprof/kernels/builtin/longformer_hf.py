@@ -106,18 +106,18 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     padded = _padded(workload)
     n, width = padded.seq_len, Factor("D", workload.hidden_size)
     chunks: list[MacTerm] = []
-    for layer, count, suffix in formulas.layer_groups(padded):
+    for layer, layers, suffix in formulas.layer_groups(padded):
         w = layer.window or 0
-        scores = (Factor("(2n/w − 1)", 2 * n // w - 1), Factor("w", w, 2), width)
+        scores = (Factor("(2n/w−1)", 2 * n // w - 1), Factor("w", w, 2), width)
         context = (formulas.tokens(padded), Factor("(3w/2)", 3 * w // 2), width)
         chunks += [
-            formulas.term(padded, "scores", f"scores{suffix}", scores, num_layers=count),
-            formulas.term(padded, "context", f"context{suffix}", context, num_layers=count),
+            formulas.term(padded, "scores", f"scores{suffix}", scores, layers=layers),
+            formulas.term(padded, "context", f"context{suffix}", context, layers=layers),
         ]
     return [
         *formulas.weight_terms(padded),
         *chunks,
-        *global_term(padded, "global keys and queries", products=2 * formulas.FORWARD_PRODUCTS),
+        *global_term(padded, "global attention", products=2 * formulas.FORWARD_PRODUCTS),
     ]
 
 

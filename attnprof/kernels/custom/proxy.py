@@ -126,6 +126,10 @@ class TargetProxy(CustomKernelTraits):
         """MACs of all operators of one call."""
         return self._request("executed_macs", workload)
 
+    def macs_by_operator(self, workload: Workload) -> dict[str, int]:
+        """MACs of one call by operator."""
+        return self._request("macs_by_operator", workload)
+
     def work_of_counting(self, workload: Workload) -> Work:
         """What counting its MACs takes."""
         return self._request("work_of_counting", workload)

@@ -120,6 +120,18 @@ class Target(CustomKernelTraits, ABC):
             raise UncountedError(describe_uncounted(counts.uncounted))
         return counts.macs
 
+    def macs_by_operator(self, workload: Workload) -> dict[str, int]:
+        """MACs of one call by operator, such as `aten.addmm`; their sum is `executed_macs`.
+
+        Raises:
+            UncountedError: when it runs operators without a known formula.
+        """
+        self.executed_macs(workload)  # raises where the operators are not all counted
+        macs: dict[str, int] = {}
+        for (_, operator), tally in self._counts(workload).tallies.items():
+            macs[operator] = macs.get(operator, 0) + tally.macs
+        return macs
+
     def work_of_counting(self, workload: Workload) -> Work:
         """What counting its MACs takes."""
         counts = self._counts(workload)

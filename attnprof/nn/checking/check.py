@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern
+from attnprof.core.units import format_tokens
 from attnprof.core.workload import DTYPE_BYTES
 from attnprof.nn.checking.expected_outputs import Definition, GivenHeads
 from attnprof.nn.checking.sampled_rows import sampled_rows
@@ -93,7 +94,7 @@ def check_attention(
         problem = _find_problem(function, inputs, attention, gradients=gradients)
         if problem:
             name = str(torch_dtype).removeprefix("torch.")
-            raise AssertionError(f"{problem} ({length:,} tokens, {name})")
+            raise AssertionError(f"{problem} ({format_tokens(length)}, {name})")
 
 
 def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:

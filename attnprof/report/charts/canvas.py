@@ -18,6 +18,9 @@ TITLE_POINTS, HEADING_POINTS, TEXT_POINTS = 13.0, 10.5, 9.5
 """Sizes of letters. In a picture that is 10 inches wide, scaled to 700 pixels, 9.5 points are 9
 pixels."""
 
+LINE_INCHES = TEXT_POINTS * 1.25 / 72
+"""Height of a line of text."""
+
 INK, MUTED, FAINT = "#1A1A1A", "#555555", "#B8B8B8"
 GRID = "#EBEBEB"
 
@@ -30,7 +33,7 @@ _METADATA: dict[ImageForm, dict[str, None]] = {
 }
 """What would make the bytes of a picture depend on the day or on the release of Matplotlib."""
 
-_SETTINGS: dict[Any, object] = {
+_SETTINGS: dict[str, object] = {
     "font.size": TEXT_POINTS,
     "text.color": INK,
     "axes.edgecolor": MUTED,
@@ -62,7 +65,8 @@ def settings(salt: str) -> Generator[None]:
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS | {"svg.hashsalt": salt})
+        chosen: Any = _SETTINGS | {"svg.hashsalt": salt}
+        matplotlib.rcParams.update(chosen)
         yield
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from attnprof.analysis.findings.crossovers import CrossoverFinding, find_crossovers
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.records import REFERENCE
-from attnprof.core.units import format_about, format_count
+from attnprof.core.units import format_count
+from attnprof.report.crossover_summary import format_between
 from attnprof.report.run import Run
 
 _QUANTITIES = {"MACs": "executed_macs", "time": "time_ns"}
@@ -38,11 +39,12 @@ class Crossing:
 
 def crossings_of(runs: Sequence[Run]) -> tuple[Crossing, ...]:
     """The break-even lengths between the lengths of each run, in MACs and in time."""
-    return tuple(
+    crossings = (
         crossing
         for run in runs
         for crossing in _crossings(run, f", {run.name}" if len(runs) > 1 else "")
     )
+    return tuple(dict.fromkeys(crossings))
 
 
 def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
@@ -60,7 +62,9 @@ def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
             continue
         length, text = at
         value = _cost(reference, quantity, points, length)
-        yield Crossing(finding.label + suffix, quantity, length, value, text)
+        # MACs are the same in every run.
+        label = finding.label if quantity == "executed_macs" else finding.label + suffix
+        yield Crossing(label, quantity, length, value, text)
 
 
 def _length(finding: CrossoverFinding) -> tuple[float, str] | None:
@@ -70,12 +74,9 @@ def _length(finding: CrossoverFinding) -> tuple[float, str] | None:
         return None
     if finding.resource == "MACs":
         return crossover.first, format_count(crossover.first)
-    is_unclear = finding.interval is None or finding.interval[0] <= 1 <= finding.interval[1]
-    if measured is None or measured.length is None or is_unclear:
+    if measured is None or measured.length is None:
         return None
-    low = crossover.before if measured.low is None else measured.low
-    high = crossover.first if measured.high is None else measured.high
-    return measured.length, f"≈ {format_about(measured.length, high - low)}"
+    return measured.length, f"≈ {format_between(measured)[1]}"
 
 
 def _cost(

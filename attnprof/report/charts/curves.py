@@ -104,6 +104,7 @@ class Curve:
 
     Attributes:
         label: its name in the chart.
+        series: its name without that of the run.
         kernel: the name of the kernel.
         style: how it is drawn.
         points: in ascending `x`.
@@ -113,6 +114,7 @@ class Curve:
     """
 
     label: str
+    series: str
     kernel: str
     style: LineStyle
     points: tuple[Point, ...] = ()
@@ -157,12 +159,18 @@ class Growth:
     panels: tuple[Panel, ...]
     left_out: tuple[str, ...]
 
+    @property
+    def is_bars(self) -> bool:
+        """Whether there is only one value, so that bars are drawn and no curves."""
+        return len(self.values) < 2
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """The rows of one curve, which all panels share."""
 
     label: str
+    series: str
     rows: tuple[Row, ...]
     style: LineStyle
 
@@ -194,7 +202,7 @@ def lines_of(runs: Sequence[Run], axis: Axis) -> list[Line]:
     lines: list[Line] = []
     for ((index, label), rows), style in zip(groups.items(), styles, strict=True):
         name = f"{label}, {runs[index].name}" if len(runs) > 1 else label
-        lines.append(Line(name, tuple(sorted(rows, key=lambda row: _x(row, axis))), style))
+        lines.append(Line(name, label, tuple(sorted(rows, key=lambda row: _x(row, axis))), style))
     return lines
 
 
@@ -242,17 +250,31 @@ def _panel(
     quantity: Quantity, lines: Sequence[Line], axis: Axis, crossings: Sequence[Crossing]
 ) -> Panel:
     curves = [_curve(quantity, line, axis) for line in lines]
-    shown = tuple(curve for curve in curves if curve.points or curve.gaps)
-    drawn = {curve.label: curve.style for curve in shown if curve.points}
+    shown = _merged([curve for curve in curves if curve.points or curve.gaps])
+    drawn = {
+        label: curve for curve in shown if curve.points for label in (curve.label, curve.series)
+    }
     return Panel(
         quantity,
-        shown,
+        tuple(shown),
         tuple(
-            replace(crossing, colour=drawn[crossing.label].colour)
+            replace(crossing, colour=drawn[crossing.label].style.colour)
             for crossing in crossings
             if crossing.quantity == quantity.name and crossing.label in drawn
         ),
     )
+
+
+def _merged(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves; of one series that is the same in all runs, only the first, without its run."""
+    by_series: dict[str, list[Curve]] = {}
+    for curve in curves:
+        by_series.setdefault(curve.series, []).append(curve)
+    merged: list[Curve] = []
+    for series, group in by_series.items():
+        are_equal = all((c.points, c.gaps) == (group[0].points, group[0].gaps) for c in group)
+        merged += [replace(group[0], label=series)] if are_equal else group
+    return merged
 
 
 def _curve(quantity: Quantity, line: Line, axis: Axis) -> Curve:
@@ -261,6 +283,7 @@ def _curve(quantity: Quantity, line: Line, axis: Axis) -> Curve:
     gaps = [(_x(row, axis), _gap_word(row, quantity)) for row in line.rows]
     return Curve(
         line.label,
+        line.series,
         line.rows[0].kernel,
         line.style,
         tuple(point for point in points if point and point.value > 0),

@@ -34,6 +34,11 @@ class Box:
             and other.bottom < self.top
         )
 
+    def nearest(self, point: tuple[float, float]) -> tuple[float, float]:
+        """The point of the rectangle that is nearest to another point."""
+        x, y = point
+        return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
+
     def contains(self, points: NDArray[np.float64]) -> int:
         """How many of some points `(count, 2)` are inside."""
         x, y = points[:, 0], points[:, 1]
@@ -75,6 +80,15 @@ def _block(
     centres = [sum(sizes[:index]) + size / 2 for index, size in enumerate(sizes)]
     bottom = sum(w - c for w, c in zip(wanted, centres, strict=True)) / len(sizes)
     return max(limits[0], min(bottom, limits[1] - sum(sizes))), wanted, sizes
+
+
+def widest_gap(
+    marks: Sequence[float], limits: tuple[float, float], gap: float
+) -> tuple[float, float]:
+    """The widest interval between marks on a line, `gap` away from each of them."""
+    lefts = [limits[0], *(mark + gap for mark in marks)]
+    rights = [*(mark - gap for mark in marks), limits[1]]
+    return max(zip(lefts, rights, strict=True), key=lambda ends: ends[1] - ends[0])
 
 
 def free_box(
@@ -132,9 +146,8 @@ def _places(anchor: tuple[float, float], size: tuple[float, float], limits: Box)
 
 def _distance(box: Box, point: tuple[float, float]) -> float:
     """The distance from a point to a rectangle."""
-    dx = max(box.left - point[0], 0, point[0] - box.right)
-    dy = max(box.bottom - point[1], 0, point[1] - box.top)
-    return float(np.hypot(dx, dy))
+    x, y = box.nearest(point)
+    return float(np.hypot(x - point[0], y - point[1]))
 
 
 def resample(line: ArrayLike) -> NDArray[np.float64]:

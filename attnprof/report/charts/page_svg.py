@@ -28,7 +28,7 @@ _ROOT_STYLE = "stroke-linejoin: round; stroke-linecap: butt; fill: currentColor"
 that is black."""
 
 
-def for_page(svg: str, *, name: str, title: str, tags: Tags) -> str:
+def for_page(svg: str, name: str, title: str, tags: Tags) -> str:
     """An `<svg>` element without size, with the page's colours and tagged points.
 
     Args:

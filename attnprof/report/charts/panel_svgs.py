@@ -11,19 +11,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnprof.core.units import format_count
-from attnprof.report.charts.bars import bars_height, draw_bars, names_width
-from attnprof.report.charts.canvas import new_figure, saved, settings
-from attnprof.report.charts.curves import Curve, Growth, Panel, growth_of
-from attnprof.report.charts.figure import Place, add_axes, add_legend, names_room
-from attnprof.report.charts.growth_panel import LINE_INCHES, draw_growth
+from matplotlib.axes import Axes
+
+from attnprof.core.units import format_tokens
+from attnprof.report.charts.axis import figure_of_axes
+from attnprof.report.charts.bars import bars_height, draw_bars, names_width, names_width_of
+from attnprof.report.charts.breakdown import Breakdown, breakdowns_of
+from attnprof.report.charts.breakdown_figure import has_one_length, parts_legend
+from attnprof.report.charts.breakdown_panel import (
+    describe_growth,
+    draw_breakdown,
+    draw_breakdown_bars,
+)
+from attnprof.report.charts.canvas import LINE_INCHES, new_figure, saved, settings
+from attnprof.report.charts.curves import Growth, Panel, growth_of
+from attnprof.report.charts.frame import BELOW, EDGE, NUMBERS, Place, add_axes
+from attnprof.report.charts.growth_figure import names_room
+from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
+from attnprof.report.charts.legend import Entry, add_legend, growth_legend, legend_height
 from attnprof.report.charts.page_svg import for_page
 from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart
 from attnprof.report.run import Run
 
-_WIDTH, _HEIGHT = 6.6, 3.9
-_EDGE, _NUMBERS, _BELOW, _LEGEND = 0.1, 0.72, 0.46, 0.3
+_WIDTH, _HEIGHT, _PARTS_HEIGHT = 5.4, 3.0, 1.9
+"""Of a panel, and of its axes, in inches."""
+
+_BELOW_BARS = 0.32
+_TOTALS = 0.9
+"""Right of the bars of a breakdown, for the MACs of each."""
+
+_TOP = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +64,75 @@ def panel_svgs(runs: Sequence[Run], chart: Chart = "growth") -> list[PanelSvg]:
 
     Args:
         runs: their results; the names of several are part of the labels.
-        chart: `growth`, costs against length; `breakdown`, the parts of the MACs.
+        chart: `growth`, costs against length; `breakdown`, the parts of the MACs, a panel for each
+            kernel or, at one length, one for all.
     """
-    growth = growth_of(runs)
-    return [_panel_svg(panel, growth) for panel in growth.panels]
+    if chart == "growth":
+        growth = growth_of(runs)
+        return [_growth_svg(panel, growth) for panel in growth.panels]
+    breakdowns, _ = breakdowns_of(runs)
+    if has_one_length(breakdowns):
+        return [_parts_bars_svg(breakdowns)] if breakdowns else []
+    return [_parts_svg(breakdown, index) for index, breakdown in enumerate(breakdowns)]
 
 
-def _panel_svg(panel: Panel, growth: Growth) -> PanelSvg:
-    tags = Tags()
-    name = panel.quantity.name
-    with settings(f"attnprof-{name}"):
-        if len(growth.values) < 2:
-            height = bars_height(len(panel.curves)) + _BELOW + _LEGEND + _EDGE
-            figure = new_figure(_WIDTH, height)
-            left = _EDGE + names_width(figure, [panel])
-        else:
-            height = max(_HEIGHT, len(panel.curves) * LINE_INCHES + _BELOW + _LEGEND + _EDGE)
-            figure = new_figure(_WIDTH, height)
-            left = _NUMBERS
-        right = 2 * _EDGE if len(growth.values) < 2 else names_room(figure, [panel])
-        bottom = _LEGEND + _BELOW
-        place = Place(left, bottom, _WIDTH - left - right, height - bottom - _EDGE)
-        axes = add_axes(figure, place)
-        if len(growth.values) < 2:
+def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
+    name, tags = panel.quantity.name, Tags()
+    with settings(name):
+        entries = growth_legend(growth, [panel])
+        if growth.is_bars:
+            height = bars_height(len(panel.curves))
+            left, right = EDGE + names_width([panel]), 2 * EDGE
+            axes = _axes(height, left, right, _BELOW_BARS, entries)
             draw_bars(axes, panel, tags, has_names=True)
         else:
+            height = max(_HEIGHT, len(panel.curves) * LINE_INCHES)
+            axes = _axes(height, NUMBERS, names_room([panel]), BELOW, entries)
             draw_growth(axes, panel, growth, tags)
-        add_legend(figure, [panel], is_bars=len(growth.values) < 2, y=0)
-        svg = saved(figure, "svg").decode()
-    return PanelSvg(
-        panel.quantity.title, name, for_page(svg, name=name, title=_summary(panel), tags=tags)
-    )
+            axes.set_xlabel(AXIS_TITLES[growth.axis], labelpad=2)
+        svg = saved(figure_of_axes(axes), "svg").decode()
+    return PanelSvg(panel.quantity.title, name, for_page(svg, name, _summary(panel), tags))
+
+
+def _parts_svg(breakdown: Breakdown, index: int) -> PanelSvg:
+    name, tags = f"parts-{index}", Tags()
+    with settings(name):
+        entries = parts_legend([breakdown])
+        axes = _axes(_PARTS_HEIGHT, NUMBERS, 4 * EDGE, BELOW, entries)
+        draw_breakdown(axes, breakdown, tags)
+        axes.set_xlabel(AXIS_TITLES["seq_len"], labelpad=2)
+        svg = saved(figure_of_axes(axes), "svg").decode()
+    growth = describe_growth(breakdown)
+    title = f"{breakdown.label}: {growth}" if growth else breakdown.label
+    return PanelSvg(title, "executed_macs", for_page(svg, name, title, tags))
+
+
+def _parts_bars_svg(breakdowns: Sequence[Breakdown]) -> PanelSvg:
+    tags = Tags()
+    with settings("parts"):
+        names = EDGE + names_width_of([one.label for one in breakdowns])
+        height = bars_height(len(breakdowns))
+        axes = _axes(height, names, _TOTALS, _BELOW_BARS, parts_legend(breakdowns))
+        draw_breakdown_bars(axes, breakdowns, tags)
+        svg = saved(figure_of_axes(axes), "svg").decode()
+    title = "Share of executed MACs"
+    return PanelSvg(title, "executed_macs", for_page(svg, "parts", title, tags))
+
+
+def _axes(height: float, left: float, right: float, below: float, entries: Sequence[Entry]) -> Axes:
+    """Axes of some height, with room around them in inches, and the legend below."""
+    bottom = legend_height(entries, _WIDTH) + below
+    figure = new_figure(_WIDTH, height + _TOP + bottom)
+    add_legend(figure, entries)
+    return add_axes(figure, Place(left, bottom, _WIDTH - left - right, height))
 
 
 def _summary(panel: Panel) -> str:
     """A panel for those who cannot see it: the last value of each curve."""
-    ends = "; ".join(map(_end, (curve for curve in panel.curves if curve.points), [panel] * 99))
-    return f"{panel.quantity.title}. {ends}"
-
-
-def _end(curve: Curve, panel: Panel) -> str:
-    point = curve.points[-1]
-    at = format_count(point.seq_len)
-    return f"{curve.label}: {panel.quantity.form(point.value)} at {at} tokens"
+    ends = [
+        f"{curve.label}: {panel.quantity.form(curve.points[-1].value)} "
+        f"at {format_tokens(curve.points[-1].seq_len)}"
+        for curve in panel.curves
+        if curve.points
+    ]
+    return f"{panel.quantity.title}. {'; '.join(ends)}"

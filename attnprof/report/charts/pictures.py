@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from attnprof.report.charts.breakdown import breakdowns_of
+from attnprof.report.charts.breakdown_figure import breakdown_figure
 from attnprof.report.charts.canvas import saved, settings
 from attnprof.report.charts.curves import growth_of
-from attnprof.report.charts.figure import growth_figure
-from attnprof.report.charts.headings import growth_heading, setting_of
+from attnprof.report.charts.growth_figure import growth_figure
+from attnprof.report.charts.headings import breakdown_heading, growth_heading, setting_of
 from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart, ImageForm
 from attnprof.report.run import Run
@@ -29,5 +31,10 @@ def render_chart(runs: Sequence[Run], form: ImageForm, chart: Chart = "growth") 
 
 def figure_of(runs: Sequence[Run], chart: Chart = "growth") -> Figure:
     """The figure of a chart, inside `settings`."""
-    growth = growth_of(runs)
-    return growth_figure(growth, growth_heading(runs, growth), setting_of(runs), Tags())
+    setting = setting_of(runs)
+    if chart == "growth":
+        growth = growth_of(runs)
+        return growth_figure(growth, growth_heading(runs, growth), setting, Tags())
+    breakdowns, unknown = breakdowns_of(runs)
+    notes = f"parts not known: {', '.join(unknown)} (custom kernels)" if unknown else ""
+    return breakdown_figure(breakdowns, breakdown_heading(runs), setting, notes, Tags())

@@ -1,0 +1,73 @@
+"""`attnprof report`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from attnprof.cli import option_forms, options
+from attnprof.cli.saving import run_and_save
+
+Results = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RESULTS",
+        help="Files that compare or estimate wrote with --json; the .jsonl of an interrupted run.",
+        show_default=False,
+    ),
+]
+
+Name = Annotated[
+    list[str] | None,
+    option_forms.option(
+        "--name",
+        "NAME...",
+        "Names of several runs, in the order of their files.",
+        panel=option_forms.OUTPUT,
+        default="what tells them apart",
+    ),
+]
+
+
+def report(
+    ctx: typer.Context,
+    results: Results = None,
+    name: Name = None,
+    details: options.Details = False,
+    explain: options.Explain = False,
+    html: options.Html = None,
+    png: options.Png = None,
+    svg: options.Svg = None,
+    chart: options.Chart = None,
+    markdown: options.Markdown = None,
+    csv: options.Csv = None,
+) -> None:
+    """Show saved results again, of one run or of several side by side.
+
+    Example: [bold]attnprof report costs.json --html costs.html[/]
+    """
+    from attnprof.cli.console import echo_err
+    from attnprof.cli.results import show_runs
+    from attnprof.core.errors import UsageError
+    from attnprof.report.formats import renderers
+    from attnprof.report.outputs import OutputOptions, Outputs
+    from attnprof.report.saved import read_runs
+
+    if not results:
+        raise UsageError("results", "RESULTS", "name one or more files, such as costs.json")
+    paths: OutputOptions = {
+        "csv": csv,
+        "markdown": markdown,
+        "png": png,
+        "svg": svg,
+        "html": html,
+    }
+    outputs = Outputs.read(paths, renderers({"png": png, "svg": svg, "chart": chart}))
+    runs = read_runs(results, name or ())
+    _, exit_code = run_and_save(lambda: outputs.save(runs))
+    if not outputs.takes_stdout:
+        show_runs(runs, has_details=details, has_formulas=explain)
+    for path in outputs.written:
+        echo_err(f"written: {path}")
+    raise typer.Exit(exit_code)

@@ -1,0 +1,101 @@
+"""The picture of the growth chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from attnprof.report.charts.bars import bars_height, draw_bars, names_width
+from attnprof.report.charts.canvas import HEADING_POINTS, LINE_INCHES, new_figure, text_size
+from attnprof.report.charts.curves import Growth, Panel
+from attnprof.report.charts.frame import (
+    ABOVE,
+    BELOW,
+    BELOW_TICKS,
+    EDGE,
+    NUMBERS,
+    WIDTH,
+    Place,
+    add_axes,
+    framed,
+    usual_height,
+)
+from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
+from attnprof.report.charts.legend import add_legend, growth_legend, legend_height
+from attnprof.report.charts.marks import LABEL_GAP
+from attnprof.report.charts.names import shown_name
+from attnprof.report.charts.tags import Tags
+
+_BAR_GAP = 0.25
+
+
+def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Figure:
+    """The growth chart: time at the left, MACs and memory at the right; bars at one length."""
+    notes = f"not shown: {'; '.join(growth.left_out)}" if growth.left_out else ""
+    entries = growth_legend(growth, growth.panels)
+    frame = framed(
+        heading,
+        setting,
+        notes,
+        legend_height=legend_height(entries, WIDTH),
+        panels_height=_height(growth),
+    )
+    figure = frame.figure
+    if not growth.panels:
+        figure.text(0.5, 0.5, "no kernel could be run", ha="center", va="center")
+        return figure
+    places = (_bar_places if growth.is_bars else _curve_places)(growth.panels, frame.area)
+    for index, (panel, place) in enumerate(zip(growth.panels, places, strict=True)):
+        axes = add_axes(figure, place)
+        axes.set_title(panel.quantity.title, loc="left", fontsize=HEADING_POINTS)
+        if growth.is_bars:
+            draw_bars(axes, panel, tags, has_names=index == 0)
+        else:
+            draw_growth(axes, panel, growth, tags)
+            is_lowest = place.bottom - frame.area.bottom <= BELOW
+            axes.set_xlabel(AXIS_TITLES[growth.axis] if is_lowest else "", labelpad=2)
+    add_legend(figure, entries, frame.legend)
+    return figure
+
+
+def names_room(panels: Sequence[Panel]) -> float:
+    """Width of the longest name of a curve, and the gap before it."""
+    figure = new_figure(WIDTH, 1)
+    names = [shown_name(curve.label) for panel in panels for curve in panel.curves]
+    return LABEL_GAP + max((text_size(figure, name)[0] for name in names), default=0) + EDGE
+
+
+def _height(growth: Growth) -> float:
+    """Height of the panels: the usual one, or more where the names of all curves need it."""
+    rows = max((len(panel.curves) for panel in growth.panels), default=1)
+    if growth.is_bars:
+        return ABOVE + BELOW + bars_height(rows)
+    in_column = 2 if len(growth.panels) > 2 else 1
+    needed = in_column * (ABOVE + rows * LINE_INCHES) + BELOW + (in_column - 1) * BELOW_TICKS
+    return max(usual_height(), needed)
+
+
+def _curve_places(panels: Sequence[Panel], area: Place) -> list[Place]:
+    """The first panel as high as the picture, the others above one another beside it."""
+    column = area.width / min(2, len(panels))
+    width = column - NUMBERS - names_room(panels)
+    places = [Place(NUMBERS, area.bottom + BELOW, width, area.height - ABOVE - BELOW)]
+    rest = len(panels) - 1
+    around = BELOW + rest * ABOVE + (rest - 1) * BELOW_TICKS
+    for row in range(rest):
+        height = (area.height - around) / rest
+        below = BELOW + (rest - 1 - row) * (height + ABOVE + BELOW_TICKS)
+        places.append(Place(column + NUMBERS, area.bottom + below, width, height))
+    return places
+
+
+def _bar_places(panels: Sequence[Panel], area: Place) -> list[Place]:
+    """Panels beside one another; the names of the bars are at the left of all."""
+    names = EDGE + names_width(panels)
+    column = (area.width - names - EDGE) / len(panels)
+    height = area.height - ABOVE - BELOW
+    return [
+        Place(names + index * column, area.bottom + BELOW, column - _BAR_GAP, height)
+        for index in range(len(panels))
+    ]

@@ -1,0 +1,105 @@
+"""What explains cells that would surprise, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attnprof.analysis.findings.speed import find_discordant
+from attnprof.analysis.series import Series
+from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.result_table import Row
+from attnprof.core.units import format_count, format_ratio
+from attnprof.report.overview.results import Results, row_at
+from attnprof.report.overview.tables import BELOW_USEFUL, below_useful_mark
+from attnprof.report.phrases import join_lengths, join_words, shorten_line
+
+
+def notes_of(results: Results, width: int) -> tuple[str, ...]:
+    """The notes, each shortened to one line of `width` characters."""
+    notes = [
+        *_failures(results),
+        *_below_useful(results),
+        *_discordant(results),
+    ]
+    return tuple(shorten_line(note, width) for note in notes)
+
+
+def _failures(results: Results) -> Iterator[str]:
+    """Which cases have no result, and why."""
+    for series in results.series:
+        by_reason: dict[str, list[int]] = {}
+        for row in series.rows:
+            if row.status != "ok":
+                by_reason.setdefault(f"{row.status}: {_reason(row)}", []).append(
+                    row.workload.seq_len
+                )
+        for reason, lengths in by_reason.items():
+            place = "" if len(lengths) == len(series.rows) else _at(lengths, results)
+            yield f"{results.names[series.label]}{place}: {reason}"
+
+
+def _reason(row: Row) -> str:
+    """The last note: that of the record that closed the case."""
+    return row.details[-1].partition("\n")[0] if row.details else "no reason given"
+
+
+def _at(lengths: list[int], results: Results) -> str:
+    return f" at {join_lengths(lengths, results.lengths)}"
+
+
+def _below_useful(results: Results) -> Iterator[str]:
+    """Why a kernel multiplies less than the definition of its pattern."""
+    marked = [row_at(series, results.longest) for series in results.series]
+    rows = [row for row in marked if row is not None and below_useful_mark(row)]
+    if not rows:
+        return
+    shares = " to ".join(dict.fromkeys((_least(rows), _most(rows))))
+    text = f"{BELOW_USEFUL} {shares} the useful MACs"
+    if all(_absorbs(row) for row in rows):
+        text += ": few globals need no second K, V projection"
+    yield text
+
+
+def _absorbs(row: Row) -> bool:
+    """Whether the products with global tokens take a shorter way than the definition's."""
+    workload = row.workload
+    return any(
+        should_absorb_projection(
+            workload.seq_len, workload.hidden_size, workload.num_heads, len(layer.global_positions)
+        )
+        for layer in workload.layers
+        if layer.global_positions
+    )
+
+
+def _least(rows: list[Row]) -> str:
+    return format_ratio(min(map(_overhead, rows)))
+
+
+def _most(rows: list[Row]) -> str:
+    return format_ratio(max(map(_overhead, rows)))
+
+
+def _overhead(row: Row) -> float:
+    return row.values["executed_macs"] / row.values["useful_macs"]
+
+
+def _discordant(results: Results) -> Iterator[str]:
+    """Times that are shorter beside a speed below 1, or longer beside one above."""
+    if results.reference is None:
+        return
+    found = [
+        f"{results.names[series.label]} at {format_count(row.workload.seq_len)}"
+        for series, row in _pairs(results, results.reference)
+    ]
+    if found:
+        yield (
+            f"{join_words(found)}: the speed is of paired rounds, the times are medians; "
+            "they disagree on the faster one"
+        )
+
+
+def _pairs(results: Results, reference: Series) -> list[tuple[Series, Row]]:
+    return [
+        (series, row) for series in results.series for row in find_discordant(series, reference)
+    ]
