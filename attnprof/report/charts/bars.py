@@ -9,10 +9,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from attnprof.report.charts.axis import figure_of_axes
 from attnprof.report.charts.canvas import GRID, INK, MUTED, new_figure, text_size
-from attnprof.report.charts.curves import Curve, Panel
-from attnprof.report.charts.growth_panel import COUNTED_MARKER, ESTIMATE_DASH, describe
+from attnprof.report.charts.curves import Curve, Panel, Point, Quantity
+from attnprof.report.charts.growth_panel import COUNTED_MARKER, ESTIMATE_DASH, tag_of
 from attnprof.report.charts.names import shown_name
-from attnprof.report.charts.tags import Tag, Tags
+from attnprof.report.charts.tags import Tags
 from attnprof.report.charts.ticks import linear_ticks, tick_label
 
 _ROW, _MOST_HEIGHT, _LEAST_HEIGHT = 0.55, 8.0, 1.6
@@ -78,41 +78,12 @@ def _value_text(panel: Panel, curve: Curve) -> str:
 
 
 def _draw_bar(axes: Axes, panel: Panel, curve: Curve, row: int, text: str, tags: Tags) -> None:
-    colour, end = curve.style.colour, 0.0
+    """A bar with its interval, the count of ptflops in it, and the value at its end."""
+    end, gap = 0.0, _VALUE_GAP
     for point in curve.points[:1]:
-        name = panel.quantity.predicted[0] if point.is_predicted else panel.quantity.name
-        tag = Tag(
-            curve.label,
-            point.seq_len,
-            name,
-            point.value,
-            describe(curve, point, name, panel.quantity),
-        )
-        axes.barh(
-            row,
-            point.value,
-            _THICKNESS,
-            color="white" if point.is_predicted else colour,
-            edgecolor=colour,
-            linewidth=1.2,
-            linestyle=(0, ESTIMATE_DASH) if point.is_predicted else "-",
-            gid=tags.add((tag,)),
-            zorder=2,
-        )
-        end = point.value
-        if point.low and point.high:
-            axes.plot((point.low, point.high), (row, row), color="white", linewidth=3.4, zorder=3)
-            axes.plot((point.low, point.high), (row, row), color=INK, linewidth=1.4, zorder=4)
-            end = max(end, point.high)
+        _draw_value(axes, panel.quantity, curve, point, row, tags)
+        end = float(max(point.value, point.high or 0))
     for point in curve.counted[:1]:
-        name = panel.quantity.counted
-        tag = Tag(
-            curve.label,
-            point.seq_len,
-            name,
-            point.value,
-            describe(curve, point, name, panel.quantity),
-        )
         axes.plot(
             [point.value],
             [row],
@@ -123,14 +94,37 @@ def _draw_bar(axes: Axes, panel: Panel, curve: Curve, row: int, text: str, tags:
             markeredgecolor=INK,
             markeredgewidth=1.2,
             zorder=5,
-            gid=tags.add((tag,)),
+            gid=tags.add((tag_of(curve, point, panel.quantity.counted, panel.quantity),)),
         )
-        end = max(end, point.value)
+        if point.value >= end:
+            end, gap = float(point.value), _VALUE_GAP + COUNTED_MARKER / 2
     axes.annotate(
         text,
         (end, row),
-        xytext=(_VALUE_GAP + (3 if curve.counted and end == curve.counted[0].value else 0), 0),
+        xytext=(gap, 0),
         textcoords="offset points",
         va="center",
         color=INK if curve.points else MUTED,
     )
+
+
+def _draw_value(
+    axes: Axes, quantity: Quantity, curve: Curve, point: Point, row: int, tags: Tags
+) -> None:
+    """The bar, hollow if it was not measured, and a line along its interval."""
+    name = quantity.predicted[0] if point.is_predicted else quantity.name
+    axes.barh(
+        row,
+        point.value,
+        _THICKNESS,
+        color="white" if point.is_predicted else curve.style.colour,
+        edgecolor=curve.style.colour,
+        linewidth=1.2,
+        linestyle=(0, ESTIMATE_DASH) if point.is_predicted else "-",
+        gid=tags.add((tag_of(curve, point, name, quantity),)),
+        zorder=2,
+    )
+    if point.low and point.high:
+        for colour, width in (("white", 3.4), (INK, 1.4)):
+            ends = (point.low, point.high)
+            axes.plot(ends, (row, row), color=colour, linewidth=width, zorder=3)

@@ -66,20 +66,24 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
     label_lengths(axes, breakdown.lengths)
     axes.yaxis.set_major_locator(FixedLocator(_SHARES))
     axes.yaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
-    takeover = breakdown.takeover
-    if takeover and lengths[0] < takeover < lengths[-1]:
-        axes.axvline(takeover, color=_ON_LIGHT, linewidth=1.2, linestyle=(0, (3, 2)))
-        is_right = takeover > (lengths[0] * lengths[-1]) ** 0.5
-        axes.annotate(
-            format_count(takeover),
-            (takeover, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4 if is_right else 4, TEXT_POINTS),
-            textcoords="offset points",
-            ha="right" if is_right else "left",
-            fontweight="bold",
-            color=_ON_DARK,
-        )
+    if breakdown.takeover and lengths[0] < breakdown.takeover < lengths[-1]:
+        _mark_takeover(axes, breakdown.takeover, middle=(lengths[0] * lengths[-1]) ** 0.5)
+
+
+def _mark_takeover(axes: Axes, takeover: int, middle: float) -> None:
+    """A line where n² takes over, with the length towards the middle of the panel."""
+    axes.axvline(takeover, color=_ON_LIGHT, linewidth=1.2, linestyle=(0, (3, 2)))
+    is_right = takeover > middle
+    axes.annotate(
+        format_count(takeover),
+        (takeover, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if is_right else 4, TEXT_POINTS),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        fontweight="bold",
+        color=_ON_DARK,
+    )
 
 
 def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags) -> None:
@@ -88,43 +92,43 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
     axes.set_xlim(0, 100)
     axes.set_ylim(len(breakdowns) - 0.5, -0.5)
     for row, breakdown in enumerate(breakdowns):
-        (parts,) = breakdown.parts.values()
-        left = 0.0
-        for part in shown:
-            share = _share(parts, part)
-            axes.barh(
-                row,
-                share,
-                _THICKNESS,
-                left,
-                color=PART_COLOURS[part],
-                edgecolor="white",
-                linewidth=0.8,
-                gid=tags.add(_tags(breakdown, part)),
-            )
-            if share >= 100 * _LEAST_SHARE:
-                axes.text(
-                    left + share / 2,
-                    row,
-                    format_share(share, 100, digits=0),
-                    ha="center",
-                    va="center",
-                    color=_ON_DARK if part in _DARK else _ON_LIGHT,
-                )
-            left += share
-        axes.annotate(
-            format_macs(parts.total),
-            (100, row),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            annotation_clip=False,
-        )
+        _draw_row(axes, breakdown, row, shown, tags)
     axes.xaxis.set_major_locator(FixedLocator(_SHARES))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     axes.yaxis.set_major_locator(FixedLocator(range(len(breakdowns))))
     axes.yaxis.set_major_formatter(FixedFormatter([shown_name(one.label) for one in breakdowns]))
     axes.tick_params(axis="y", length=0)
+
+
+def _draw_row(axes: Axes, breakdown: Breakdown, row: int, shown: Sequence[str], tags: Tags) -> None:
+    """The parts of one kernel beside one another, with their shares, and the MACs of all."""
+    (parts,) = breakdown.parts.values()
+    left = 0.0
+    for part in shown:
+        share = _share(parts, part)
+        axes.barh(
+            row,
+            share,
+            _THICKNESS,
+            left,
+            color=PART_COLOURS[part],
+            edgecolor="white",
+            linewidth=0.8,
+            gid=tags.add(_tags(breakdown, part)),
+        )
+        if share >= 100 * _LEAST_SHARE:
+            colour = _ON_DARK if part in _DARK else _ON_LIGHT
+            middle = left + share / 2
+            axes.text(middle, row, f"{share:.0f} %", ha="center", va="center", color=colour)
+        left += share
+    axes.annotate(
+        format_macs(parts.total),
+        (100, row),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+    )
 
 
 def shown_parts(breakdowns: Sequence[Breakdown]) -> list[str]:

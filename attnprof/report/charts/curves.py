@@ -183,10 +183,15 @@ def growth_of(runs: Sequence[Run]) -> Growth:
     crossings = crossings_of(runs) if axis == "seq_len" else ()
     panels = [_panel(quantity, lines, axis, crossings) for quantity in _QUANTITIES]
     shown = tuple(panel for panel in panels if panel.points)
-    values = {point.x for panel in shown for point in panel.points}
-    values |= {x for panel in shown for curve in panel.curves for x, _ in curve.gaps}
-    levels = {point.x for panel in shown for c in panel.curves if c.is_level for point in c.points}
-    return Growth(axis, tuple(sorted(values - levels or values)), shown, tuple(left_out))
+    return Growth(axis, _axis_values(shown), shown, tuple(left_out))
+
+
+def _axis_values(panels: Sequence[Panel]) -> tuple[int, ...]:
+    """The values of the axis, ascending; levels have none."""
+    curves = [curve for panel in panels for curve in panel.curves if not curve.is_level]
+    values = {point.x for curve in curves for point in (*curve.points, *curve.counted)}
+    values |= {x for curve in curves for x, _ in curve.gaps}
+    return tuple(sorted(values))
 
 
 def lines_of(runs: Sequence[Run], axis: Axis) -> list[Line]:

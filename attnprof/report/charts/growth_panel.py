@@ -195,10 +195,7 @@ def _mark(
     if not points:
         return
     is_hollow, is_counted = name != quantity.name, name == quantity.counted
-    texts = tuple(
-        Tag(curve.label, p.seq_len, name, p.value, describe(curve, p, name, quantity))
-        for p in points
-    )
+    values = tuple(tag_of(curve, point, name, quantity) for point in points)
     axes.plot(
         [point.x for point in points],
         [point.value for point in points],
@@ -209,15 +206,17 @@ def _mark(
         markeredgecolor=curve.style.colour,
         markeredgewidth=1.2,
         zorder=3.5 if is_counted else 4,
-        gid=tags.add(texts),
+        gid=tags.add(values),
     )
 
 
-def describe(curve: Curve, point: Point, name: str, quantity: Quantity) -> str:
-    """A point for people: `bert-sdpa at 4,096 tokens: 362 ms (360 ms to 365 ms)`."""
+def tag_of(curve: Curve, point: Point, name: str, quantity: Quantity) -> Tag:
+    """What a point stands for: `bert-sdpa at 4,096 tokens: 362 ms (360 ms to 365 ms)`."""
     text = f"{curve.label} at {format_tokens(point.seq_len)}: {quantity.form(point.value)}"
     if point.low and point.high:
         text += f" ({quantity.form(point.low)} to {quantity.form(point.high)})"
     if point.is_predicted:
-        return f"{text}, predicted"
-    return f"{text}, counted by ptflops" if name == quantity.counted else text
+        text += ", predicted"
+    elif name == quantity.counted:
+        text += ", counted by ptflops"
+    return Tag(curve.label, point.seq_len, name, point.value, text)

@@ -7,51 +7,37 @@ from collections.abc import Sequence
 from attnprof.core.units import format_tokens
 from attnprof.report.charts.curves import Growth
 from attnprof.report.run import Run
-from attnprof.report.setting import describe_setting, describe_subject
+from attnprof.report.setting import describe_call, describe_place
 
 _AGAINST = {"seq_len": "length", "window": "window", "dilation": "dilation"}
 _COSTS = {"time_ns": "time", "executed_macs": "MACs", "peak_bytes": "memory"}
 
 
 def growth_heading(runs: Sequence[Run], growth: Growth) -> str:
-    """Such as `Self-attention: time, MACs and memory against length`."""
+    """Such as `Time, MACs and memory against length`."""
     names = [_COSTS[panel.quantity.name] for panel in growth.panels] or ["costs"]
     costs = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
     against = "" if growth.is_bars else f" against {_AGAINST[growth.axis]}"
-    return f"{_subject(runs)}: {costs}{against}{_at_length(runs)}"
+    return f"{costs[0].upper()}{costs[1:]}{against}{_at_length(runs)}"
 
 
 def breakdown_heading(runs: Sequence[Run]) -> str:
-    """Such as `Self-attention: what the MACs are spent on, against length`."""
-    at = _at_length(runs)
-    return f"{_subject(runs)}: what the MACs are spent on{at or ', against length'}"
+    """Such as `What the MACs are spent on, against length`."""
+    return f"What the MACs are spent on{_at_length(runs) or ', against length'}"
 
 
 def setting_of(runs: Sequence[Run]) -> str:
-    """Shape and pattern of the runs, once where they are the same, and their processors."""
-    settings = dict.fromkeys(describe_setting(run.table) for run in runs)
-    machines = dict.fromkeys(
-        f"{run.name}: {machine}" if run.name else machine
-        for run in runs
-        if (machine := _machine(run))
+    """What was costed, once where it is the same in all runs, and where and with which pattern."""
+    filled = [run for run in runs if run.table.rows]
+    calls = dict.fromkeys(describe_call(run.table) for run in filled)
+    places = dict.fromkeys(
+        f"{run.name}: {describe_place(run.table)}" if run.name else describe_place(run.table)
+        for run in filled
     )
-    return "; ".join([" / ".join(settings), *machines])
-
-
-def _subject(runs: Sequence[Run]) -> str:
-    return " and ".join(dict.fromkeys(describe_subject(run.table) for run in runs))
+    return "; ".join([" / ".join(calls), *places]) if filled else "no cases"
 
 
 def _at_length(runs: Sequence[Run]) -> str:
     """The length, if all results have the same; else nothing."""
     lengths = {row.workload.seq_len for run in runs for row in run.table.rows}
     return f" at {format_tokens(lengths.pop())}" if len(lengths) == 1 else ""
-
-
-def _machine(run: Run) -> str:
-    environment = run.table.environment or {}
-    if any(row.workload.device == "cuda" for row in run.table.rows):
-        return str(environment.get("gpu") or "")
-    threads = environment.get("threads")
-    counted = f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
-    return ", ".join(str(part) for part in (environment.get("processor"), counted) if part)

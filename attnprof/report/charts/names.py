@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_MOST_LETTERS = 34
+_MOST_LETTERS = 28
 _END_SHARE = 0.6
 """The part of the letters that are from the end, where names of one package differ."""
 
