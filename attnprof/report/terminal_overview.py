@@ -30,6 +30,8 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
     for table in overview.tables:
         yield Text()
         yield render_overview_table(table, width)
+        if table.note:
+            yield from wrapped_lines(table.note, width, style="dim")
     yield from render_remarks(overview, width)
 
 

@@ -15,6 +15,9 @@ from attnprof.report.phrases import join_some, join_words
 _MOST_NAMED = 2
 """Kernels of one kind that a sentence names; more are only counted."""
 
+_MUCH_MORE = 1.05
+"""A memory that is larger by less than this factor is not worth a sentence."""
+
 _ORDER = ("MACs", "time", "memory")
 
 
@@ -132,7 +135,9 @@ def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str
     for series in results.series:
         row = row_at(series, results.longest)
         peak = results.peak_bytes(row) if row else None
-        if peak and reference_peak and peak > reference_peak and series.label not in told:
+        if not peak or not reference_peak or series.label in told:
+            continue
+        if peak > _MUCH_MORE * reference_peak:
             ratios.append((peak / reference_peak, results.names[series.label]))
     texts = [f"{name} ({format_ratio(ratio)})" for ratio, name in sorted(ratios)]
     place = f"{results.names[reference.label]} at {format_count(results.longest)}"

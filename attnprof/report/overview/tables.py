@@ -68,7 +68,12 @@ def table_by_length(results: Results, width: int) -> OverviewTable:
             for index, name in enumerate(names)
         ),
         tuple(_best_in_row(results, member, shown) for member in results.series),
+        _left_out(len(shown), len(results.lengths)),
     )
+
+
+def _left_out(shown: int, known: int) -> str:
+    return f"{shown} of {known} lengths are shown; all: --details" if shown < known else ""
 
 
 def _width(seq_len: int, cells: Sequence[str]) -> int:

@@ -45,7 +45,8 @@ def verdict_of(results: Results) -> tuple[str, ...]:
         coverage_sentence(results),
         "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
     ]
-    return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
+    told = tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
+    return told or ("No kernel has a result here; the reasons are below.",)
 
 
 def _at_longest(results: Results, finding: FastestFinding) -> str:

@@ -212,15 +212,14 @@ def test_of_many_lengths_those_that_fit_are_shown_with_the_first_and_the_last() 
     lengths = [64 * 2**power for power in range(8)]
     times = [10**6 * 2**power for power in range(8)]
     table = timed_table({"longformer-banded": [about(1.5)] * 8}, times, len=lengths, window=32)
-    shown = overview_of(table).tables[0].columns
+    by_length = overview_of(table).tables[0]
+    shown = by_length.columns
     assert (shown[0], shown[-1]) == ("64", "8,192")
-    assert (
-        f"{len(shown)} of 8 lengths are shown; all of them: --details" in overview_of(table).notes
-    )
+    assert by_length.note == f"{len(shown)} of 8 lengths are shown; all: --details"
     assert max(map(len, lines_of(table))) <= 80
     wide = overview_of(table, 200)
     assert len(wide.tables[0].columns) == 8
-    assert not any("lengths are shown" in note for note in wide.notes)
+    assert wide.tables[0].note == ""
 
 
 def test_with_many_kernels_there_are_still_five_sentences() -> None:
@@ -262,6 +261,13 @@ def test_an_estimate_compares_macs_and_memory() -> None:
     assert overview.tables[0].heading == "MACs, in bert-sdpa's"
     assert column(overview.tables[0], "4,096")["longformer-hf"] == "17.53 G 0.53x"
     assert overview.setting.startswith("closed forms, nothing measured;")
+
+
+def test_without_any_result_the_reasons_are_what_is_left() -> None:
+    overview = overview_of(attnprof.estimate(len=512, kernel="longformer-hf", dilation=2))
+    assert overview.verdict == ("No kernel has a result here; the reasons are below.",)
+    assert overview.notes == ("longformer-hf: unsupported: transformers' module has no dilation",)
+    assert [table.heading for table in overview.tables] == ["MACs"]
 
 
 def test_markdown_has_the_answer_before_what_is_folded() -> None:
