@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
@@ -12,6 +12,7 @@ from attnprof.core.notation import (
     format_window,
     shorten_positions,
 )
+from attnprof.core.records import REFERENCE
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
@@ -93,6 +94,16 @@ def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
 def _saved(table: ResultTable, name: str) -> SavedKernel | None:
     costs = None if name in kernels.names() else table.saved_costs.get(name)
     return None if costs is None else saved_kernel(name, costs)
+
+
+def find_reference(series: Sequence[Series]) -> Series | None:
+    """What others are compared with: `bert-sdpa`, else the first dense kernel; None without one."""
+    dense = [
+        member
+        for member in series
+        if not member.is_custom and member.kernel.pattern_support == "dense"
+    ]
+    return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
 
 
 def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:

@@ -29,4 +29,4 @@ def _literal(value: object) -> str:
         return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)},)"
     if callable(value):
         return str(getattr(value, "__name__", type(value).__name__))
-    return repr(value)
+    return " ".join(repr(value).split())

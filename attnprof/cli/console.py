@@ -36,15 +36,16 @@ if TYPE_CHECKING:
 _PROSE_WIDTH = 100
 
 
-def show_overview(table: ResultTable) -> None:
-    """Print the answer of a table on one screen, for people with a line of hints."""
+def show_overview(table: ResultTable, *, has_hints: bool = True) -> None:
+    """Print the answer of a table on one screen; on a terminal, hints at more below it."""
     console, width = _overview_console()
     if not table.rows:
         console.print("no case was finished")
         return
     for part in render_overview(overview_of(table, width), width):
         print_uncropped(part)
-    _show_hints(console)
+    if has_hints:
+        _show_hints(console)
 
 
 def show_estimate(table: ResultTable, columns: Sequence[Column]) -> None:

@@ -72,7 +72,7 @@ def _to_object(row: Row, notes: Sequence[Record]) -> dict[str, object]:
         **row.predicted(),
         "layers": len(row.workload.layers),
         "scope": row.workload.scope,
-        "quantities": {name: row.values[name] for name in row.values if name not in in_columns},
+        "quantities": {name: row.values[name] for name in sorted(row.values.keys() - in_columns)},
         "notes": [
             {"quantity": note.quantity, "status": note.status, "detail": note.detail}
             for note in notes

@@ -32,6 +32,7 @@ def _overview_lines(table: ResultTable) -> list[str]:
     lines += [f"- {sentence}" for sentence in overview.verdict]
     for part in overview.tables:
         lines += ["", *overview_table_lines(part)]
+        lines += ["", part.note] if part.note else []
     remarks = [line for line in (overview.undecided, overview.noise, *overview.notes) if line]
     for remark in remarks:
         lines += ["", escaped(remark)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attnprof import kernels
 from attnprof.core.notation import (
@@ -23,6 +23,9 @@ _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
     ("global tokens", lambda pattern: shorten_positions(format_global_tokens(pattern))),
 )
 
+
+_MOST_PATTERN_CHARACTERS = 16
+"""Longer lists of windows or dilations are described by their smallest and largest value."""
 
 _DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "CUDA"}
 
@@ -88,7 +91,8 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
     facts = table.environment or (table.machine.environment if table.machine else None)
     parts: list[str] = []
     if facts is None:
-        parts.append("closed forms, nothing measured")
+        is_timed = any("time_ns" in row.values for row in table.rows)
+        parts.append("unknown machine" if is_timed else "closed forms, nothing measured")
     else:
         gpu = facts.get("gpu") if table.rows[0].workload.device == "cuda" else None
         processor = str(gpu or facts.get("processor", "unknown processor"))
@@ -113,13 +117,25 @@ def _describe_pattern_briefly(table: ResultTable) -> str:
     window, dilation, positions = (
         {form(pattern) for pattern in described} for _, form in _PATTERN_FIELDS
     )
-    parts = [f"window {text}" for text in window if len(window) == 1]
-    parts += [f"dilation {text}" for text in dilation if len(dilation) == 1 and text != "1"]
+    layers = [layer for pattern in patterns for layer in pattern.layers]
+    parts: list[str] = []
+    if len(window) == 1:
+        windows = [layer.window for layer in layers if layer.window is not None]
+        parts.append(_one_or_range("window", window.pop(), windows))
+    if len(dilation) == 1 and dilation != {"1"}:
+        strides = [stride for layer in layers for stride in layer.dilation]
+        parts.append(_one_or_range("dilation", dilation.pop(), strides))
     if len(positions) == 1:
         text = positions.pop()
         words = {"0": "no global tokens", "1": "1 global token"}
         parts.append(words.get(text, f"{text} global tokens"))
     return ", ".join(parts)
+
+
+def _one_or_range(name: str, text: str, values: Sequence[int]) -> str:
+    """`window 512`; of many layers or heads `windows 32 to 512`."""
+    is_short = len(text) <= _MOST_PATTERN_CHARACTERS
+    return f"{name} {text}" if is_short else f"{name}s {min(values)} to {max(values)}"
 
 
 def describe_shape(workload: Workload) -> str:

@@ -157,6 +157,14 @@ def test_a_pipe_gets_every_column_uncut_and_without_colour() -> None:
         assert heading in done.stdout
 
 
+def test_compare_answers_on_one_screen_and_hints_are_for_terminals_only() -> None:
+    done = attnprof("compare", *QUICK, *FEW, "--len", "64")
+    assert done.returncode == 0
+    assert "at 64 tokens" in done.stdout
+    assert "--details" not in done.stdout
+    assert len(done.stdout.splitlines()) <= 30
+
+
 def on_terminal(*words: str, **environment: str) -> str:
     """What a command writes when stdout and stderr are a terminal."""
     main, side = pty.openpty()
@@ -188,6 +196,7 @@ def test_a_terminal_gets_progress_and_bold_and_no_color_is_respected() -> None:
     # The activity shown depends on when the screen is redrawn.
     assert re.search(r" at 64: (checking|counting|measuring|warming|round)", coloured)
     assert "\x1b[1m" in coloured
+    assert "more: --details" in coloured
     plain = on_terminal("estimate", "--len", "64", "--window", "16", NO_COLOR="1")
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
 

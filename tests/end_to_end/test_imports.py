@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from loaded_modules import HEAVY, loaded_by, modules_of
+from saved_tables import ENDINGS, run
 
 from attnprof.cli.commands import SUMMARIES
 
@@ -24,10 +27,21 @@ def command(*words: str) -> str:
         command("compare", "--help"),
         command("estimate", "--len", "512", "1024", "--csv", "-"),
         command("estimate", "--len", "512"),
+        "import attnprof; print(attnprof.estimate(len=512))",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_by(code) == set()
+
+
+def test_saved_results_are_shown_without_torch_and_measuring(tmp_path: Path) -> None:
+    path = str(tmp_path / "costs.json")
+    run(endings=ENDINGS).save(path)
+    assert loaded_by(command("report", path, "--details")) == set()
+    chart = ("--svg", str(tmp_path / "costs.svg"))
+    loaded = modules_of(command("report", path, path, "--name", "a", "b", *chart))
+    assert loaded.isdisjoint({"torch", "transformers", "ptflops", "pandas"})
+    assert not [name for name in loaded if name.startswith("attnprof.measure")]
 
 
 def test_help_and_estimate_load_no_other_command() -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import mixers
 import numpy as np
 import pytest
 import torch
+from saved_tables import ENDINGS, run
 from torch import nn
 from workloads import HEADS, HIDDEN, sliding
 
 import attnprof
 from attnprof import AttentionPattern, AttentionStack, Workload
 from attnprof.core import formulas
-from attnprof.core.errors import UsageError
+from attnprof.core.errors import MeasurementError, UsageError
 
 SMALL: dict[str, Any] = {"hidden_size": HIDDEN, "num_heads": HEADS}
 HERE = "runs in this process: other processes cannot import it by name"
@@ -152,3 +157,102 @@ def test_a_tuple_of_strides_is_one_per_head_as_in_a_pattern() -> None:
         _dilations([1, 2, 3, 4])
     with pytest.raises(UsageError, match="has strides for 2 heads"):
         _dilations((1, 2))
+
+
+def test_a_table_prints_its_answer_in_80_columns() -> None:
+    table = run({"len": [512, 4096]}, endings=ENDINGS)
+    lines = str(table).splitlines()
+    assert lines[0].startswith("BERT-base self-attention")
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in str(table)
+    assert repr(table) == (
+        "<attnprof.ResultTable: 8 rows of bert-eager, bert-sdpa, longformer-hf, longformer-banded>"
+    )
+    assert str(attnprof.ResultTable()) == "no case was finished"
+    assert attnprof.ResultTable()._repr_html_() is None
+
+
+def test_a_notebook_shows_the_answer_with_charts_and_nothing_is_markup_by_accident() -> None:
+    table = run({"kernel": "bert-sdpa", "len": [64, 128]})
+    table.environment = {"processor": "<script>alert('&')</script>", "packages": {}}
+    fragment = table._repr_html_()
+    assert fragment is not None
+    assert "&lt;script&gt;alert(" in fragment
+    assert "<script" not in fragment
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]+"', "", fragment)
+    root = ElementTree.fromstring(fragment.replace("<br>", "<br/>"))
+    svgs = [element for element in root.iter() if element.tag.endswith("svg")]
+    assert len(svgs) == len(root.findall(".//figure")) > 1
+    cells = [cell.text for cell in root.iter("td")]
+    assert "bert-sdpa" in cells
+
+
+def test_a_chart_is_a_figure() -> None:
+    table = run({"kernel": "bert-sdpa", "len": [64, 128]})
+    titles = [axes.get_title(loc="left") for axes in table.plot().axes]
+    assert "Executed MACs" in titles
+    with pytest.raises(UsageError, match="chart pie: unknown"):
+        table.plot("pie")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begin"),
+    [
+        (".csv", b"kernel,seq_len,"),
+        (".json", b'{\n "schema": 1'),
+        (".md", b"**BERT-base"),
+        (".png", b"\x89PNG"),
+        (".svg", b"<?xml"),
+        (".pdf", b"%PDF"),
+        (".PDF", b"%PDF"),
+        (".html", b"<!doctype html>"),
+    ],
+)
+def test_a_table_is_saved_by_suffix(suffix: str, begin: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"costs{suffix}"
+    run({"kernel": "bert-sdpa", "len": [64, 128]}).save(path)
+    assert path.read_bytes().startswith(begin)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_suffix_that_is_unknown_is_refused_and_a_folder_that_is_missing(tmp_path: Path) -> None:
+    table = run({"kernel": "bert-sdpa", "len": 64})
+    with pytest.raises(UsageError, match=r"must end in \.html, \.csv") as raised:
+        table.save(tmp_path / "costs.gif")
+    assert raised.value.argument == "path"
+    with pytest.raises(MeasurementError, match="could not be written"):
+        table.save(tmp_path / "missing" / "costs.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_table_is_loaded_as_one(tmp_path: Path) -> None:
+    table = run(endings=ENDINGS)
+    table.save(tmp_path / "costs.json")
+    loaded = attnprof.ResultTable.load(tmp_path / "costs.json")
+    assert type(loaded) is attnprof.ResultTable
+    assert (str(loaded), loaded._repr_html_()) == (str(table), table._repr_html_())
+    assert loaded.to_pandas().equals(table.to_pandas())
+    with pytest.raises(UsageError, match=r"missing\.json"):
+        attnprof.ResultTable.load("missing.json")
+
+
+def test_a_table_knows_the_call_that_made_it_and_when() -> None:
+    table = attnprof.estimate(len=[16, "32"], kernel=[Net, "bert-sdpa"], window=8, **SMALL)
+    assert table.command == (
+        "attnprof.estimate(len=[16, '32'], kernel=[Net, 'bert-sdpa'], window=8, "
+        f"hidden_size={HIDDEN}, num_heads={HEADS})"
+    )
+    assert datetime.fromisoformat(table.finished_at).tzinfo is not None
+
+
+def test_custom_kernels_are_not_run_again_when_a_table_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = attnprof.estimate(kernel=[Net(), "bert-sdpa"], len=[16, 32], **SMALL)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} was looked up")
+
+    monkeypatch.setattr(attnprof.kernels.custom, "find", refuse)
+    assert "pays off" in str(table)
+    assert table._repr_html_()

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.analysis.series import Series
+from attnprof.analysis.series import Series, find_reference
 from attnprof.core.intervals import Interval
 from attnprof.core.records import (
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
     PREDICTED_TIME_LOW,
-    REFERENCE,
 )
 from attnprof.core.result_table import Row
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE
@@ -72,16 +71,18 @@ def find_fastest(series: Sequence[Series]) -> Iterator[FastestFinding]:
         for row in member.rows:
             if row.status != "unsupported":
                 rows.setdefault(row.workload.densified(), []).append((member.label, row))
+    reference = find_reference(series)
+    kernel = reference.rows[0].kernel if reference else ""
     for workload, labelled in sorted(rows.items(), key=lambda item: item[0].seq_len):
-        yield from _at(workload.seq_len, labelled)
+        yield from _at(workload.seq_len, labelled, kernel)
 
 
-def _at(seq_len: int, labelled: Sequence[tuple[str, Row]]) -> Iterator[FastestFinding]:
+def _at(seq_len: int, labelled: Sequence[tuple[str, Row]], kernel: str) -> Iterator[FastestFinding]:
     timed = [(label, row) for label, row in labelled if "time_ns" in row.values]
     calm = [(label, row) for label, row in timed if not row.withheld]
     if timed:
-        reference = next((label for label, row in calm if row.kernel == REFERENCE), "")
-        contenders = _by_speed(calm) if reference else _by_time(calm, "time_ns")
+        reference = next((label for label, row in calm if row.kernel == kernel), "")
+        contenders = _by_speed(calm, kernel) if reference else _by_time(calm, "time_ns")
         yield FastestFinding(seq_len, "time", contenders, reference, withheld=not calm)
         return
     predicted = [(label, row) for label, row in labelled if PREDICTED_TIME in row.values]
@@ -97,12 +98,12 @@ def _at(seq_len: int, labelled: Sequence[tuple[str, Row]]) -> Iterator[FastestFi
         yield FastestFinding(seq_len, "MACs", _ordered(counted))
 
 
-def _by_speed(labelled: Sequence[tuple[str, Row]]) -> tuple[Contender, ...]:
+def _by_speed(labelled: Sequence[tuple[str, Row]], reference: str) -> tuple[Contender, ...]:
     """By ratios of paired rounds; those that were not timed beside the reference are left out."""
     contenders: list[Contender] = []
     for label, row in labelled:
-        speed = row.speed_against(REFERENCE)
-        if row.kernel == REFERENCE:
+        speed = row.speed_against(reference)
+        if row.kernel == reference:
             # As in a verdict: what is within this of the reference's speed does not differ from it.
             contenders.append(Contender(label, Interval(1.0, 1 / _LEAST, _LEAST)))
         elif speed is not None:

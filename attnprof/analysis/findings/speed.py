@@ -6,8 +6,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attnprof.analysis.series import Series
-from attnprof.core.records import REFERENCE
+from attnprof.analysis.series import Series, find_reference
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.verdict import MOST_ROUNDS, Verdict
 from attnprof.core.workload import Workload
@@ -47,33 +46,44 @@ class VerdictFinding:
 
 
 def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictFinding]:
-    """The verdicts of all series that were timed beside the reference."""
+    """The verdicts of all series that were timed beside the reference, see `find_reference`."""
     round_ns: dict[int, int] = {}
     for row in table.rows:
         seq_len = row.workload.seq_len
         round_ns[seq_len] = round_ns.get(seq_len, 0) + (row.integer("time_ns") or 0)
-    disturbed = {row.workload for row in table.rows if row.kernel == REFERENCE and row.withheld}
+    reference = find_reference(series)
+    if reference is None:
+        return []
+    kernel = reference.rows[0].kernel
+    disturbed = {row.workload for row in table.rows if row.kernel == kernel and row.withheld}
     findings = (
         VerdictFinding(
-            member.label, REFERENCE, _verdicts(member, round_ns), _withheld(member, disturbed)
+            member.label,
+            kernel,
+            _verdicts(member, kernel, round_ns),
+            _withheld(member, kernel, disturbed),
         )
         for member in series
     )
     return [finding for finding in findings if finding.lengths or finding.withheld]
 
 
-def _withheld(series: Series, disturbed: Container[Workload]) -> dict[str, tuple[int, ...]]:
+def _withheld(
+    series: Series, reference: str, disturbed: Container[Workload]
+) -> dict[str, tuple[int, ...]]:
     """Lengths at which other processes disturbed the timing of both, by the reason."""
     lengths: dict[str, tuple[int, ...]] = {}
     for row in series.rows:
-        is_pair = row.kernel != REFERENCE and row.workload.densified() in disturbed
+        is_pair = row.kernel != reference and row.workload.densified() in disturbed
         if row.withheld and is_pair:
             lengths[row.withheld] = (*lengths.get(row.withheld, ()), row.workload.seq_len)
     return lengths
 
 
-def _verdicts(series: Series, round_ns: Mapping[int, int]) -> tuple[LengthVerdict, ...]:
-    by_length = ((row.workload.seq_len, row.verdict) for row in series.rows)
+def _verdicts(
+    series: Series, reference: str, round_ns: Mapping[int, int]
+) -> tuple[LengthVerdict, ...]:
+    by_length = ((row.workload.seq_len, row.verdict_against(reference)) for row in series.rows)
     return tuple(
         LengthVerdict(seq_len, verdict, _seconds_needed(verdict, round_ns[seq_len]))
         for seq_len, verdict in by_length

@@ -24,13 +24,13 @@ def overview_of(table: ResultTable, width: int = WIDTH) -> Overview:
         width: characters that a line of its tables may have; more show more lengths.
     """
     results = read_results(table)
-    by_length = table_by_length(results, width)
+    tables = (table_by_length(results, width), table_at_longest(results))
     return Overview(
         describe_call(table),
         describe_place(table, "machine quiet" if is_quiet(results) else ""),
         verdict_of(results),
-        (by_length, table_at_longest(results)),
+        tuple(part for part in tables if part.columns),
         undecided_line(results),
         noise_line(results),
-        notes_of(results, by_length, width),
+        notes_of(results, width),
     )

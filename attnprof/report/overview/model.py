@@ -14,12 +14,14 @@ class OverviewTable:
         columns: the headings of all columns but the first.
         rows: the name of a series, then a cell for each of `columns`.
         best: for each row, the indices in it of the cells that are the best of their column.
+        note: what the table leaves out; empty if nothing.
     """
 
     heading: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: tuple[frozenset[int], ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

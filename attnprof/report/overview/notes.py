@@ -9,27 +9,19 @@ from attnprof.analysis.series import Series
 from attnprof.core.formulas import should_absorb_projection
 from attnprof.core.result_table import Row
 from attnprof.core.units import format_count, format_ratio
-from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.overview.tables import BELOW_USEFUL, below_useful_mark
 from attnprof.report.phrases import join_lengths, join_words, shorten_line
 
 
-def notes_of(results: Results, by_length: OverviewTable, width: int) -> tuple[str, ...]:
+def notes_of(results: Results, width: int) -> tuple[str, ...]:
     """The notes, each shortened to one line of `width` characters."""
     notes = [
-        *_left_out(results, by_length),
         *_failures(results),
         *_below_useful(results),
         *_discordant(results),
     ]
     return tuple(shorten_line(note, width) for note in notes)
-
-
-def _left_out(results: Results, by_length: OverviewTable) -> Iterator[str]:
-    shown, known = len(by_length.columns), len(results.lengths)
-    if shown < known:
-        yield f"{shown} of {known} lengths are shown; all of them: --details"
 
 
 def _failures(results: Results) -> Iterator[str]:

@@ -7,13 +7,16 @@ import math
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
-from attnprof.core.units import format_count, format_ratio
+from attnprof.core.units import format_count, format_ratio, format_tokens
 from attnprof.report.crossover_summary import format_between
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
 
 _MOST_NAMED = 2
 """Kernels of one kind that a sentence names; more are only counted."""
+
+_MUCH_MORE = 1.05
+"""A memory that is larger by less than this factor is not worth a sentence."""
 
 _ORDER = ("MACs", "time", "memory")
 
@@ -68,7 +71,7 @@ def _since(finding: CrossoverFinding) -> str:
     crossover, until = finding.crossover, finding.until
     first, before = format_count(crossover.first), format_count(crossover.before)
     if crossover.side == "less" and not crossover.before:
-        return "at every length" if until is None else f"up to {format_count(until)} tokens"
+        return "at every length" if until is None else f"up to {format_tokens(until)}"
     if crossover.side == "less":
         start = first
         if crossover.before + 1 != crossover.first:
@@ -132,7 +135,9 @@ def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str
     for series in results.series:
         row = row_at(series, results.longest)
         peak = results.peak_bytes(row) if row else None
-        if peak and reference_peak and peak > reference_peak and series.label not in told:
+        if not peak or not reference_peak or series.label in told:
+            continue
+        if peak > _MUCH_MORE * reference_peak:
             ratios.append((peak / reference_peak, results.names[series.label]))
     texts = [f"{name} ({format_ratio(ratio)})" for ratio, name in sorted(ratios)]
     place = f"{results.names[reference.label]} at {format_count(results.longest)}"

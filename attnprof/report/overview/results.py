@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from attnprof.analysis import findings
 from attnprof.analysis.findings import Findings
 from attnprof.analysis.findings.fastest import FastestFinding
-from attnprof.analysis.series import Series, series_of
-from attnprof.core.records import PREDICTED_TIME, REFERENCE
+from attnprof.analysis.series import Series, find_reference, series_of
+from attnprof.core.records import PREDICTED_TIME
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.report.phrases import shorten_names
 
@@ -80,18 +80,12 @@ def _labels(finding: FastestFinding) -> list[str]:
 def read_results(table: ResultTable) -> Results:
     """Prepare a table with one row or more."""
     series = tuple(series_of(table, with_wrong=True))
-    dense = [
-        member
-        for member in series
-        if not member.is_custom and member.kernel.pattern_support == "dense"
-    ]
-    by_kernel = [member for member in dense if member.rows[0].kernel == REFERENCE]
     return Results(
         series,
         shorten_names([member.label for member in series], _LONGEST_NAME),
         findings.find(table),
         tuple(sorted({row.workload.seq_len for row in table.rows})),
-        next(iter(by_kernel or dense), None),
+        find_reference(series),
     )
 
 

@@ -16,6 +16,7 @@ from attnprof.core.units import (
     format_macs,
     format_ratio,
     format_share,
+    format_tokens,
 )
 from attnprof.report.columns import EMPTY, UNDECIDED
 from attnprof.report.overview.laws import law_of
@@ -67,7 +68,12 @@ def table_by_length(results: Results, width: int) -> OverviewTable:
             for index, name in enumerate(names)
         ),
         tuple(_best_in_row(results, member, shown) for member in results.series),
+        _left_out(len(shown), len(results.lengths)),
     )
+
+
+def _left_out(shown: int, known: int) -> str:
+    return f"{shown} of {known} lengths are shown; all: --details" if shown < known else ""
 
 
 def _width(seq_len: int, cells: Sequence[str]) -> int:
@@ -144,7 +150,7 @@ def below_useful_mark(row: Row) -> str:
 
 def table_at_longest(results: Results) -> OverviewTable:
     """MACs, their growth, what ptflops counts, memory and the longest length that fits."""
-    rows = [row_at(member, results.longest) for member in results.series]
+    rows = [_valid(row_at(member, results.longest)) for member in results.series]
     labels = [member.label for member in results.series]
     growth = {finding.label: law_of(finding) for finding in results.findings.growth}
     fits = {finding.label: finding.longest for finding in results.findings.max_lengths}
@@ -165,7 +171,7 @@ def table_at_longest(results: Results) -> OverviewTable:
         if any(cell != EMPTY for cell in cells)
     }
     return OverviewTable(
-        f"at {format_count(results.longest)} tokens",
+        f"at {format_tokens(results.longest)}",
         tuple(shown),
         tuple(
             (results.names[label], *(cells[index] for cells in shown.values()))
@@ -178,6 +184,11 @@ def _with_marks_aligned(cells: Sequence[str]) -> list[str]:
     """The cells with a space where others have a mark after their last digit."""
     is_marked = any(cell.endswith(BELOW_USEFUL) for cell in cells)
     return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
+
+
+def _valid(row: Row | None) -> Row | None:
+    """The row, unless its output is wrong: then its costs say nothing."""
+    return None if row is not None and row.status == "wrong" else row
 
 
 def _of(row: Row | None, show: Callable[[Row], str]) -> str:

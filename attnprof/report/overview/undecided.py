@@ -39,7 +39,7 @@ def _remedy(undecided: list[LengthVerdict]) -> str:
         return f"try --max-seconds {max(known)}"
     if all(one.verdict.is_too_close for one in undecided):
         least = format_share(MIN_DECIDABLE_DIFFERENCE, 1, digits=0)
-        return f"about {least} apart or less, too close to call"
+        return f"too close to call, within {least}"
     if any(one.verdict.rounds_needed for one in undecided):
         return "reduce background load"
     return ""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from attnprof.analysis.findings.fastest import FastestFinding
 from attnprof.core.result_table import Row
 from attnprof.core.units import (
-    format_count,
     format_duration,
     format_long_duration,
     format_macs,
     format_ratio,
+    format_tokens,
 )
 from attnprof.report.overview.coverage import coverage_sentence
 from attnprof.report.overview.laws import growth_sentence
@@ -45,12 +45,13 @@ def verdict_of(results: Results) -> tuple[str, ...]:
         coverage_sentence(results),
         "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
     ]
-    return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
+    told = tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
+    return told or ("No kernel has a result here; the reasons are below.",)
 
 
 def _at_longest(results: Results, finding: FastestFinding) -> str:
     names = [results.names[label] for label in finding.best]
-    place = f"At {format_count(finding.seq_len)} tokens"
+    place = f"At {format_tokens(finding.seq_len)}"
     if finding.withheld:
         return f"{place} no verdict on speed: other work disturbed the timing (see noise)."
     if len(finding.contenders) == 1:
@@ -58,9 +59,14 @@ def _at_longest(results: Results, finding: FastestFinding) -> str:
     if finding.measure == "MACs":
         verb = "executes" if len(names) == 1 else "execute"
         return f"{place} {join_some(names)} {verb} the fewest MACs{_price(results, finding)}."
+    if len(names) > 1 and finding.measure == "time":
+        return (
+            f"{place} {join_some(names)} are too close to call{_speed_of_best(results, finding)}."
+        )
     if len(names) > 1:
-        what = "are too close to call" if finding.measure == "time" else "are predicted alike"
-        return f"{place} {join_some(names)} {what}{_speed_of_best(results, finding)}."
+        rows = [_row_of(results, label, finding.seq_len) for label in finding.best]
+        times = join_some([_time_text(row) for row in rows if row])
+        return f"{place} the predicted times of {join_some(names)} overlap: {times}."
     verb = "is fastest" if finding.measure == "time" else "is predicted to be fastest"
     return f"{place} {names[0]} {verb}{_price(results, finding)}."
 
@@ -82,7 +88,7 @@ def _fewest_macs(results: Results) -> str:
     if results.reference and reference and reference != least:
         price = f", {_ratio(least, reference)} {results.names[results.reference.label]}'s"
     verb = "executes" if len(names) == 1 else "execute"
-    place = f"At {format_count(results.longest)} tokens"
+    place = f"At {format_tokens(results.longest)}"
     return f"{place} {join_some(names)} {verb} the fewest MACs{price}."
 
 
@@ -102,7 +108,7 @@ def _price(results: Results, finding: FastestFinding) -> str:
     """How much better the best is, and its MACs and memory in units of the reference's."""
     label = finding.best[0]
     reference = results.reference
-    if reference is None or label == reference.label:
+    if reference is None or reference.label in finding.best:
         return _next_best(results, finding)
     beside = results.names[reference.label]
     row = _row_of(results, label, finding.seq_len)
@@ -188,8 +194,10 @@ def _group_text(
         return f"at {place} there is no verdict (see noise)"
     if measure == "MACs":
         return f"{names} {'executes' if len(best) == 1 else 'execute'} the fewest MACs at {place}"
-    if len(best) > 1:
+    if len(best) > 1 and measure == "time":
         return f"at {place} {names} are too close to call"
+    if len(best) > 1:
+        return f"at {place} the predicted times of {names} overlap"
     verb = "is fastest" if measure == "time" else "is predicted to be fastest"
     return f"{names} {verb} at {place}"
 
