@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attnprof import kernels
 from attnprof.analysis.series import Series, series_of
 from attnprof.core import formulas
+from attnprof.core.errors import AttnprofError
 from attnprof.core.growth.polynomial import Growth, solve_growth
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.result_table import ResultTable
 from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
-from attnprof.kernels.custom import is_target
+from attnprof.kernels.custom import CustomKernel, is_target
+from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel
+
+_Counted = CustomKernel | RecordedKernel | SavedKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +87,54 @@ def explain(kernel_name: str, workload: Workload) -> tuple[Term, ...]:
     """
     kernel = kernels.find(kernel_name)
     if is_target(kernel):
-        counted = sorted(kernel.macs_by_operator(workload).items(), key=lambda item: -item[1])
-        return tuple(Term(name, "", "", macs, kernel.source) for name, macs in counted if macs)
+        return _counted_terms(kernel, workload)
     return tuple(
         Term(term.name, term.formula, term.numbers, term.macs, kernel.source)
         for term in kernel.mac_terms(workload)
     )
 
 
+def _counted_terms(kernel: _Counted, workload: Workload) -> tuple[Term, ...]:
+    counted = sorted(kernel.macs_by_operator(workload).items(), key=lambda item: -item[1])
+    return tuple(Term(name, "", "", macs, kernel.source) for name, macs in counted if macs)
+
+
 def explain_table(table: ResultTable) -> list[Explanation]:
-    """One explanation for each kernel and pattern, at its longest length with executed MACs."""
-    return [
-        _explain_series(series) for series in series_of(table) if series.points("executed_macs")
-    ]
+    """One explanation for each kernel and pattern, at its longest length with executed MACs.
+
+    A custom kernel of saved results is left out where its operators are not known.
+    """
+    return explain_all(series_of(table))
 
 
-def _explain_series(series: Series) -> Explanation:
-    rows = [row for row in series.rows if row.integer("executed_macs") is not None]
-    row, kernel = rows[-1], series.kernel
+def explain_all(every: Iterable[Series]) -> list[Explanation]:
+    """One explanation for each series; see `explain_table`."""
+    explained = (explain_series(series) for series in every if series.points("executed_macs"))
+    return [explanation for explanation in explained if explanation is not None]
+
+
+def explain_series(series: Series) -> Explanation | None:
+    """The explanation of one series, at its longest length with executed MACs.
+
+    Returns:
+        None for a custom kernel of saved results whose operators are not known.
+    """
+    row = [row for row in series.rows if row.integer("executed_macs") is not None][-1]
+    workload = row.workload
+    if series.saved is None:
+        terms = explain(row.kernel, workload)
+    else:
+        try:
+            terms = _counted_terms(series.saved, workload)
+        except AttnprofError:
+            return None
     return Explanation(
         series.label,
-        row.workload,
-        kernels.padded_seq_len(kernel, row.workload),
-        explain(row.kernel, row.workload),
-        () if series.is_custom else tuple(formulas.useful_terms(row.workload)),
-        None if series.is_custom else _memory_growth(kernel, row.workload),
+        workload,
+        kernels.padded_seq_len(series.kernel, workload),
+        terms,
+        () if series.is_custom else tuple(formulas.useful_terms(workload)),
+        None if series.is_custom else _memory_growth(series.kernel, workload),
         row.integer("predicted_peak_bytes"),
     )
 

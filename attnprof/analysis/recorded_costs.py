@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnprof import kernels
+from attnprof.analysis.explanation import explain_all
 from attnprof.analysis.findings import find_in
 from attnprof.analysis.findings.max_length import needed_bytes
 from attnprof.analysis.series import series_of
@@ -30,6 +31,7 @@ def recorded_costs(table: ResultTable) -> dict[str, SavedCosts]:
         replace(member, saved=recorders.get(member.rows[0].kernel)) for member in series_of(table)
     ]
     find_in(table, series)
+    explain_all(member for member in series if member.is_custom)
     for member in series:
         if member.is_custom:
             needed_bytes(member)

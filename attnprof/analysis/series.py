@@ -91,6 +91,11 @@ def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
     ]
 
 
+def _saved(table: ResultTable, name: str) -> SavedKernel | None:
+    costs = None if name in kernels.names() else table.saved_costs.get(name)
+    return None if costs is None else saved_kernel(name, costs)
+
+
 def find_reference(series: Sequence[Series]) -> Series | None:
     """What others are compared with: `bert-sdpa`, else the first dense kernel; None without one."""
     dense = [
@@ -99,11 +104,6 @@ def find_reference(series: Sequence[Series]) -> Series | None:
         if not member.is_custom and member.kernel.pattern_support == "dense"
     ]
     return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
-
-
-def _saved(table: ResultTable, name: str) -> SavedKernel | None:
-    costs = None if name in kernels.names() else table.saved_costs.get(name)
-    return None if costs is None else saved_kernel(name, costs)
 
 
 def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:

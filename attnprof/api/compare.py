@@ -146,7 +146,7 @@ def prepare_compare(
     """Check the options of a comparison, cheap checks first, and start its processes.
 
     Args:
-        options: of the comparison.
+        options: as on the command line or in Python.
         command: the command line or the Python call, which its table keeps.
         observe: called with the current activity; nothing of the measuring is done yet.
 

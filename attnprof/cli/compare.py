@@ -68,9 +68,8 @@ def compare(
     with graceful_shutdown() as shutdown, ExitStack() as display:
         observe = display.enter_context(progress())
         try:
-            request = prepare_compare(
-                options.passed_options(ctx), options.typed_command(ctx), observe
-            )
+            typed = options.typed_command(ctx)
+            request = prepare_compare(options.passed_options(ctx), typed, observe)
         except KeyboardInterrupt:
             display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
@@ -99,13 +98,11 @@ def _show(
     request: CompareRequest, shutdown: Shutdown, *, has_details: bool, has_formulas: bool
 ) -> None:
     """Show the results, and set the exit code."""
-    from attnprof.cli.console import echo_err, show_explanations
+    from attnprof.cli.console import echo_err
     from attnprof.cli.results import show_table
 
     if not request.outputs.takes_stdout:
-        show_table(request.table, has_details=has_details)
-        if has_formulas:
-            show_explanations(request.table)
+        show_table(request.table, has_details=has_details, has_formulas=has_formulas)
     for path in request.outputs.written:
         echo_err(f"written: {path}")
     if shutdown.exit_code == 0 and request.table.has_failures:

@@ -71,12 +71,10 @@ def estimate(
 def _show(
     table: ResultTable, files: Sequence[str], *, has_details: bool, has_formulas: bool
 ) -> None:
-    from attnprof.cli.console import echo_err, show_explanations
+    from attnprof.cli.console import echo_err
     from attnprof.cli.results import show_table
 
     if files and table.num_rows > MAX_ROWS_BESIDE_A_FILE:
         echo_err(f"{counted(table.num_rows, 'row')} written to {', '.join(files)}")
     else:
-        show_table(table, has_details=has_details)
-    if has_formulas:
-        show_explanations(table)
+        show_table(table, has_details=has_details, has_formulas=has_formulas)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
 from attnprof import kernels as all_kernels
 from attnprof.cli import options
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,19 @@ def kernels(
     Example: [bold]attnprof kernels --dilation 4[/]
     """
     from attnprof.cli.console import print_uncropped, table_width
+
+    listings = prepare_kernels(options.passed_options(ctx))
+    print_uncropped(render_listings(listings, table_width()))
+
+
+def render_listings(listings: Sequence[KernelListing], width: int) -> Text:
+    """One row for each kernel; descriptions and reasons wrap between words.
+
+    Args:
+        listings: the kernels.
+        width: of the table, in characters.
+    """
     from attnprof.report.text_table import TextRow, fit_table
 
-    rows = [
-        TextRow((listing.name, listing.summary, listing.reason or "yes"))
-        for listing in prepare_kernels(options.passed_options(ctx))
-    ]
-    headings = ("kernel", "description", "can be built")
-    print_uncropped(fit_table(headings, rows, table_width(), prose=(1, 2)))
+    rows = [TextRow((kernel.name, kernel.summary, kernel.reason or "yes")) for kernel in listings]
+    return fit_table(("kernel", "description", "can be built"), rows, width, prose=(1, 2))

@@ -24,7 +24,13 @@ _Kernel = Annotated[
 ]
 _Len = Annotated[
     list[str] | None,
-    option("--len", "N", "Length in tokens: 512, 4k or 1M.", panel=WORKLOAD, default="4 windows"),
+    option(
+        "--len",
+        "N",
+        "Length in tokens: 512, 4k or 1M.",
+        panel=WORKLOAD,
+        default="4 windows",
+    ),
 ]
 _Window = Annotated[list[str] | None, options.window("8; 128 with --kernel")]
 _Device = Annotated[str | None, options.device("cpu")]
@@ -66,6 +72,6 @@ def pattern(
     panels, exit_code = run_and_save(request.run)
     if not request.outputs.takes_stdout:
         print_uncropped(render_terminal(panels, streams.columns()))
-    for file in request.outputs.written:
-        echo_err(f"written: {file}")
+    for written in request.outputs.written:
+        echo_err(f"written: {written}")
     raise typer.Exit(exit_code)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import options
-from attnprof.cli.option_forms import OUTPUT, option
+from attnprof.cli import option_forms, options
 from attnprof.cli.saving import run_and_save
 
 Results = Annotated[
@@ -21,11 +20,11 @@ Results = Annotated[
 
 Name = Annotated[
     list[str] | None,
-    option(
+    option_forms.option(
         "--name",
         "NAME...",
         "Names of several runs, in the order of their files.",
-        panel=OUTPUT,
+        panel=option_forms.OUTPUT,
         default="what tells them apart",
     ),
 ]
@@ -36,6 +35,7 @@ def report(
     results: Results = None,
     name: Name = None,
     details: options.Details = False,
+    explain: options.Explain = False,
     html: options.Html = None,
     png: options.Png = None,
     svg: options.Svg = None,
@@ -67,7 +67,7 @@ def report(
     runs = read_runs(results, name or ())
     _, exit_code = run_and_save(lambda: outputs.save(runs))
     if not outputs.takes_stdout:
-        show_runs(runs, has_details=details)
+        show_runs(runs, has_details=details, has_formulas=explain)
     for path in outputs.written:
         echo_err(f"written: {path}")
     raise typer.Exit(exit_code)

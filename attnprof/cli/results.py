@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from attnprof.cli.console import (
     show_details,
     show_estimate,
+    show_explanations,
     show_heading,
     show_overview,
     show_side_by_side,
@@ -18,8 +19,14 @@ from attnprof.report.run_facts import describe_machine
 from attnprof.report.side_by_side import side_by_side
 
 
-def show_table(table: ResultTable, *, has_details: bool) -> None:
+def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> None:
     """Print the results of one run, in the same words whether it has just ended or was saved."""
+    _show_costs(table, has_details=has_details)
+    if has_formulas:
+        show_explanations(table)
+
+
+def _show_costs(table: ResultTable, *, has_details: bool) -> None:
     if table.environment is None:
         if has_details:
             show_overview(table, has_hints=False)
@@ -34,13 +41,13 @@ def show_table(table: ResultTable, *, has_details: bool) -> None:
         show_details(table, COMPARE_COLUMNS, machine)
 
 
-def show_runs(runs: Sequence[Run], *, has_details: bool) -> None:
+def show_runs(runs: Sequence[Run], *, has_details: bool, has_formulas: bool) -> None:
     """Print the results of one or several runs; with details, each of several on its own too."""
     if len(runs) == 1:
-        show_table(runs[0].table, has_details=has_details)
+        show_table(runs[0].table, has_details=has_details, has_formulas=has_formulas)
         return
     show_side_by_side(side_by_side(runs))
     if has_details:
         for run in runs:
             show_heading(run.name)
-            show_table(run.table, has_details=True)
+            show_table(run.table, has_details=True, has_formulas=has_formulas)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from attnprof.core.typed_json import UnexpectedError, read_as
 
@@ -19,22 +20,33 @@ class SavedCosts:
         peak_bytes: the predicted peak of one call.
         static_bytes: bytes of parameters and inputs.
         operators: operators that counting ran.
+        operator_macs: MACs of one call, by operator.
     """
 
     executed_macs: _Costs = field(default_factory=dict[int, int])
     peak_bytes: _Costs = field(default_factory=dict[int, int])
     static_bytes: _Costs = field(default_factory=dict[int, int])
     operators: _Costs = field(default_factory=dict[int, int])
+    operator_macs: Mapping[int, Mapping[str, int]] = field(
+        default_factory=dict[int, Mapping[str, int]]
+    )
 
-    def as_dict(self) -> dict[str, dict[str, int]]:
+    def as_dict(self) -> dict[str, dict[str, object]]:
         """The costs as plain data, for JSON."""
         return {
             name: {str(seq_len): cost for seq_len, cost in sorted(getattr(self, name).items())}
-            for name in _NAMES
+            for name in _KINDS
         }
 
 
-_NAMES = ("executed_macs", "peak_bytes", "static_bytes", "operators")
+_KINDS: Mapping[str, Any] = {
+    "executed_macs": int,
+    "peak_bytes": int,
+    "static_bytes": int,
+    "operators": int,
+    "operator_macs": Mapping[str, int],
+}
+"""What each of the costs is at one length."""
 
 
 def read_saved_costs(value: object, path: str) -> SavedCosts:
@@ -47,14 +59,14 @@ def read_saved_costs(value: object, path: str) -> SavedCosts:
     Raises:
         UnexpectedError: for the first value that is something else.
     """
-    by_name = read_as(Mapping[str, Mapping[str, int]], value, path)
+    by_name = read_as(Mapping[str, Mapping[str, object]], value, path)
     return SavedCosts(
         **{
             name: {
-                _length(text, f"{path}.{name}"): cost
+                _length(text, f"{path}.{name}"): read_as(kind, cost, f"{path}.{name}.{text}")
                 for text, cost in by_name.get(name, {}).items()
             }
-            for name in _NAMES
+            for name, kind in _KINDS.items()
         }
     )
 

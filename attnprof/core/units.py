@@ -74,7 +74,7 @@ def format_ratio(ratio: float, unit: str = "x") -> str:
 
 
 def format_share(part: float, whole: float, digits: int = 1) -> str:
-    """A share in percent, with one decimal place or `digits`: `52.9 %`.
+    """A share of a positive whole in percent, with one decimal place or `digits`: `52.9 %`.
 
     A share that would round to nothing or to all, and is neither, is `< 0.1 %` or `> 99.9 %`;
     one that is barely more than all is `> 100.0 %`.
@@ -83,9 +83,9 @@ def format_share(part: float, whole: float, digits: int = 1) -> str:
     unit = 10.0**-digits
     number = float(shown.replace(",", ""))
     if part and number == 0:
-        return f"< {unit:.{digits}f} %" if part * whole > 0 else f"> −{unit:.{digits}f} %"
+        return f"< {unit:.{digits}f} %" if part > 0 else f"> −{unit:.{digits}f} %"
     if number == 100 and part != whole:
-        return f"> {100 - unit if part / whole < 1 else 100:.{digits}f} %"
+        return f"> {100 - unit if part < whole else 100:.{digits}f} %"
     return f"{shown} %".replace("-", "−")
 
 

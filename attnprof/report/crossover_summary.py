@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnprof.analysis.crossover import Side
 from attnprof.analysis.findings.crossovers import CrossoverFinding, Resource
 from attnprof.analysis.measured_crossover import MeasuredCrossover
-from attnprof.core.units import format_about, format_count, format_ratio
+from attnprof.core.units import format_about, format_count, format_ratio, format_tokens
 from attnprof.report.phrases import join_lengths
 
 _COMPARISONS: dict[Side, dict[Resource, str]] = {
@@ -32,7 +32,7 @@ def _describe(finding: CrossoverFinding) -> str:
     if finding.crossover.before == 0:
         return _without_crossover(finding)
     if finding.crossover.side == "equal":
-        return f"{_comparison(finding)} at {format_count(finding.longest)} tokens"
+        return f"{_comparison(finding)} at {format_tokens(finding.longest)}"
     return _exact(finding)
 
 
@@ -145,7 +145,7 @@ def _exact(finding: CrossoverFinding) -> str:
     )
     text = f"{_comparison(finding)} from {start}"
     if finding.until:
-        return f"{text} to {format_count(finding.until)} tokens ({_ratio(finding)})"
+        return f"{text} to {format_tokens(finding.until)} ({_ratio(finding)})"
     if first <= finding.longest:
         return f"{text} tokens ({_ratio(finding)})"
     exceptions = f"{format_count(finding.longest + 1)} to {format_count(before)}"

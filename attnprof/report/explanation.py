@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -20,25 +19,8 @@ from attnprof.core.units import (
     format_share,
     format_tokens,
 )
+from attnprof.report.symbols import describe_symbols
 from attnprof.report.text_table import TextRow, fit_table, wrapped
-
-_MEANINGS = {
-    "b": "sequences in the batch",
-    "n": "tokens",
-    "D": "hidden size",
-    "d": "width of a head",
-    "H": "heads",
-    "w": "window",
-    "g": "global tokens",
-    "F": "width of the feed-forward",
-    "L": "layers",
-    "S": "scores that all heads compute, masked ones included",
-    "T": "products in training: one forward, one for the gradient of each factor",
-    "pairs": "of a query and a key that it attends to, in all heads and layers",
-}
-"""What the symbols of formulas mean, in the order in which they are listed."""
-
-_SYMBOL = re.compile("pairs|[A-Za-z]")
 
 
 def render_explanations(explanations: Sequence[Explanation], width: int) -> list[Text]:
@@ -49,7 +31,8 @@ def render_explanations(explanations: Sequence[Explanation], width: int) -> list
         width: of the lines, in characters.
     """
     lines = [Text("Executed MACs, term by term", style="bold")]
-    lines += [Text(line, style="dim") for line in wrapped(_legend(explanations), width)]
+    legend = _legend(explanations)
+    lines += [Text(line, style="dim") for line in wrapped(legend, width) if legend]
     for explanation in explanations:
         lines += [Text(), *(Text(line, "bold") for line in wrapped(_heading(explanation), width))]
         rows = list(_rows(explanation))
@@ -64,8 +47,7 @@ def _legend(explanations: Sequence[Explanation]) -> str:
     for one in explanations:
         if one.executed_macs != one.useful_macs:
             formulas += [term.formula for term in one.useful]
-    used = {symbol for formula in formulas for symbol in _SYMBOL.findall(formula)}
-    return "; ".join(f"{name} {meaning}" for name, meaning in _MEANINGS.items() if name in used)
+    return describe_symbols(formulas)
 
 
 def _heading(explanation: Explanation) -> str:

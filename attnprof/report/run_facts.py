@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from attnprof.core.result_table import ResultTable
+from attnprof.core.units import counted
 from attnprof.core.workload import Workload
 
 _UNKNOWN_MACHINE = "unknown machine"
@@ -39,7 +40,8 @@ def describe_machine(known: Mapping[str, object], *, is_on_gpu: bool) -> str:
     """
     parts = [_device(known, is_on_gpu=is_on_gpu)]
     if not is_on_gpu:
-        parts += [_counted(known[key], key) for key in ("cores", "threads") if known.get(key)]
+        numbers = ((known.get(noun + "s"), noun) for noun in ("core", "thread"))
+        parts += [counted(number, noun) for number, noun in numbers if isinstance(number, int)]
     versions = (f"{name} {version}" for name, version in _packages(known).items())
     return "; ".join(text for text in (", ".join(parts), ", ".join(versions)) if text)
 
@@ -99,15 +101,13 @@ def _device(known: Mapping[str, object], *, is_on_gpu: bool) -> str:
 
 def _threads(table: ResultTable) -> str:
     threads = (table.environment or {}).get("threads")
-    return "" if not threads or _is_on_gpu(table) else _counted(threads, "threads")
+    if not isinstance(threads, int) or _is_on_gpu(table):
+        return ""
+    return counted(threads, "thread")
 
 
 def _packages(known: Mapping[str, object]) -> Mapping[str, str]:
     return cast("Mapping[str, str]", known.get("packages", {}))
-
-
-def _counted(number: object, noun: str) -> str:
-    return f"{number} {noun.removesuffix('s')}" if number == 1 else f"{number} {noun}"
 
 
 def _time(table: ResultTable) -> str:

@@ -21,6 +21,7 @@ from attnprof.core.units import (
     format_macs,
     format_ratio,
     format_share,
+    format_tokens,
 )
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE, MOST_ROUNDS
 from attnprof.report.crossover_summary import describe_crossovers
@@ -99,24 +100,20 @@ def _growth_lines(growth: tuple[GrowthFinding, ...]) -> list[str]:
 
 def _growth_text(finding: GrowthFinding) -> str:
     growth, law = finding.growth, finding.law
-    padding = (
-        f", padded to multiples of {format_count(finding.step)} tokens" if finding.step > 1 else ""
-    )
+    padding = f", padded to multiples of {format_tokens(finding.step)}" if finding.step > 1 else ""
     if growth is None:
         return f"{_law_text(law, padding)}; no exact polynomial" if law else f"unknown{padding}"
     if growth.law == "constant" and law is None:
         return _LAWS["constant"]
     text = f"{_LAWS[growth.law]}{padding}"
     if finding.multiple > 1:
-        text += f", checked at multiples of {format_count(finding.multiple)} tokens"
+        text += f", checked at multiples of {format_tokens(finding.multiple)}"
     text += _shares_text(growth, finding.longest)
     if growth.quadratic_dominates_from:
-        dominant = format_count(growth.quadratic_dominates_from)
-        text += f"; the n² term dominates from {dominant} tokens"
+        dominant = format_tokens(growth.quadratic_dominates_from)
+        text += f"; the n² term dominates from {dominant}"
     if law:
-        text += (
-            f". This holds up to {format_count(finding.solved_to)} tokens; at longer lengths it "
-        )
+        text += f". This holds up to {format_tokens(finding.solved_to)}; at longer lengths it "
         text += _law_text(law, "")
     return text
 
@@ -133,15 +130,15 @@ def _shares_text(growth: Growth, seq_len: int) -> str:
     terms = join_words(
         [f"{format_share(float(share), 1)} {name}" for name, share in shares.items()]
     )
-    return f": {terms} at {format_count(seq_len)} tokens"
+    return f": {terms} at {format_tokens(seq_len)}"
 
 
 def _law_text(law: DoublingLaw, padding: str) -> str:
     if law.name or law.is_settled:
         name = law.name or f"n^{law.exponent:.2f}"
-        checked = f"checked up to {format_count(law.longer)} tokens"
+        checked = f"checked up to {format_tokens(law.longer)}"
         return f"{_LAWS.get(name, f'grows as {name}')}{padding}, {checked}"
-    ends = f"from {format_count(law.shorter)} to {format_count(law.longer)} tokens"
+    ends = f"from {format_count(law.shorter)} to {format_tokens(law.longer)}"
     return f"grows as n^{law.exponent:.2f}{padding}, {ends}"
 
 
@@ -196,7 +193,7 @@ def _max_length_text(finding: MaxLengthFinding) -> str:
     available = format_bytes(finding.available_bytes)
     if finding.longest == 0:
         return f"no length fits in {available}"
-    text = f"up to {format_count(finding.longest)} tokens in {available}"
+    text = f"up to {format_tokens(finding.longest)} in {available}"
     if finding.time is None:
         return text
     time, low, high = (
@@ -222,7 +219,7 @@ def _counter_lines(counters: tuple[CounterFinding, ...]) -> list[str]:
 def _counter_text(finding: CounterFinding) -> str:
     share = format_share(finding.counted_macs, finding.executed_macs)
     missing = finding.executed_macs - finding.counted_macs
-    text = f"{share} of the executed MACs at {format_count(finding.seq_len)} tokens"
+    text = f"{share} of the executed MACs at {format_tokens(finding.seq_len)}"
     if finding.is_training:
         return f"{text} (forward and backward); the backward pass is not counted"
     if missing > 0:
@@ -233,7 +230,7 @@ def _counter_text(finding: CounterFinding) -> str:
         text += "; the surplus is bias and elementwise operations, which are not MACs"
     if finding.shorter and _grows_differently(finding):
         text += (
-            f". From {format_count(finding.shorter)} to {format_count(finding.seq_len)} tokens "
+            f". From {format_count(finding.shorter)} to {format_tokens(finding.seq_len)} "
             f"its count grows as n^{finding.counted_exponent:.2f}, the executed MACs as "
             f"n^{finding.executed_exponent:.2f}"
         )

@@ -31,17 +31,17 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
         yield Text()
         yield render_overview_table(table, width)
         if table.note:
-            yield from wrapped_text(table.note, width, style="dim")
+            yield from wrapped_lines(table.note, width, style="dim")
     yield from render_remarks(overview, width)
 
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
-    yield from wrapped_text(overview.heading, width, style="bold")
-    yield from wrapped_text(overview.setting, width, style="dim")
+    yield from wrapped_lines(overview.heading, width, style="bold")
+    yield from wrapped_lines(overview.setting, width, style="dim")
     yield Text()
     for sentence in overview.verdict:
-        yield from wrapped_text(sentence, width, indent=_INDENT)
+        yield from wrapped_lines(sentence, width, indent=_INDENT)
 
 
 def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
@@ -50,10 +50,10 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
     if lines:
         yield Text()
     for line in lines:
-        yield from wrapped_text(line, width, style="dim")
+        yield from wrapped_lines(line, width, style="dim")
 
 
-def wrapped_text(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
+def wrapped_lines(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
     """The lines of a text; words that are longer than a line are not broken."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")

@@ -12,7 +12,7 @@ from rich.text import Text
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.tables import GAP
 from attnprof.report.side_by_side import SideBySide
-from attnprof.report.terminal_overview import render_overview_table, wrapped_text
+from attnprof.report.terminal_overview import render_overview_table, wrapped_lines
 
 
 def render_side_by_side(runs: SideBySide, width: int) -> Iterator[Text | Table]:
@@ -24,12 +24,12 @@ def render_side_by_side(runs: SideBySide, width: int) -> Iterator[Text | Table]:
             called by letters.
     """
     for line in runs.settings:
-        yield from wrapped_text(line, width, style="bold")
+        yield from wrapped_lines(line, width, style="bold")
     letters = _letters(len(runs.runs))
     is_lettered = any(_width(table) > width for table in runs.tables)
     for letter, (name, where) in zip(letters, runs.runs, strict=True):
         title = f"{letter}  {name}" if is_lettered else name
-        yield from wrapped_text(f"{title}: {where}", width, style="dim")
+        yield from wrapped_lines(f"{title}: {where}", width, style="dim")
     for table in runs.tables:
         yield Text()
         shown = replace(table, columns=(table.columns[0], *letters)) if is_lettered else table
@@ -37,7 +37,7 @@ def render_side_by_side(runs: SideBySide, width: int) -> Iterator[Text | Table]:
     yield Text()
     first = runs.runs[0][0]
     legend = runs.legend.replace(first, letters[0]) if is_lettered else runs.legend
-    yield from wrapped_text(legend, width, style="dim")
+    yield from wrapped_lines(legend, width, style="dim")
 
 
 def _letters(count: int) -> list[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from attnprof.core.result_table import ResultTable
 from attnprof.report.overview import WIDTH, overview_of
 from attnprof.report.terminal_overview import render_overview
+from attnprof.report.text_table import UNBOUNDED
 
 NO_ROWS = "no case was finished"
 
@@ -19,6 +20,6 @@ def render_text(table: ResultTable) -> str:
         return NO_ROWS
     text = io.StringIO()
     for part in render_overview(overview_of(table, WIDTH), WIDTH):
-        console = Console(file=text, width=10_000, highlight=False, color_system=None)
+        console = Console(file=text, width=UNBOUNDED, highlight=False, color_system=None)
         console.print(part)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

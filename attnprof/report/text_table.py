@@ -68,7 +68,8 @@ def _widths(columns: Sequence[Sequence[str]], width: int, prose: Collection[int]
         for column in columns
     ]
     longest_words = {
-        i: max(len(word) for cell in columns[i] for word in cell.split()) for i in prose
+        i: max((len(word) for cell in columns[i] for word in cell.split()), default=0)
+        for i in prose
     }
     while _total(widths) > width:
         candidates = [i for i in prose if widths[i] > longest_words[i]]
@@ -82,7 +83,7 @@ def _widths(columns: Sequence[Sequence[str]], width: int, prose: Collection[int]
 
 
 def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + len(_GAP) * (len(widths) - 1)
+    return widths[0] + sum(len(_GAP) + width for width in widths[1:] if width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,12 @@ class _Layout:
     prose: Collection[int]
 
     def blocks(self) -> list[list[int]]:
-        """Indices of the columns of each table: the names, and as many others as fit."""
+        """Indices of the columns of each table: the names, and as many others as fit.
+
+        Columns without any text are left out.
+        """
         blocks: list[list[int]] = [[0]]
-        for index in range(1, len(self.widths)):
+        for index in (i for i in range(1, len(self.widths)) if self.widths[i]):
             block = [*blocks[-1], index]
             if len(block) > 2 and _total([self.widths[i] for i in block]) > self.width:
                 blocks.append([0, index])

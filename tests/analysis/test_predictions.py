@@ -52,7 +52,8 @@ def test_a_skipped_row_shows_its_predicted_time_marked_as_such() -> None:
 def test_only_rows_that_were_predicted_have_the_keys_in_json_and_no_column_is_new() -> None:
     table = compared()
     *measured, skipped = json.loads(table.to_json())["rows"]
-    assert all(set(row) == set(COLUMNS) | {"padded_seq_len"} for row in measured)
+    added = {"layers", "scope", "quantities", "notes"}
+    assert all(set(row) == set(COLUMNS) | added for row in measured)
     assert set(skipped) - set(measured[0]) == set(PREDICTED)
     assert skipped["time_ns"] is None
     assert table.to_csv().splitlines()[0] == ",".join(COLUMNS)
@@ -181,8 +182,8 @@ def test_an_estimate_on_a_machine_predicts_time_and_maximum_length(
     stored = machine(*(kernel_sample("bert-sdpa", n, 0.02) for n in (512, 1024)))
     monkeypatch.setattr(machines, "read_machine", lambda path: stored)
     words = ["estimate", "--kernel", "bert-sdpa", "--len", "4096"]
-    plain = CliRunner().invoke(app, words)
-    predicted = CliRunner().invoke(app, [*words, "--machine", "machine.json"])
+    plain = CliRunner().invoke(app, [*words, "--details"])
+    predicted = CliRunner().invoke(app, [*words, "--details", "--machine", "machine.json"])
     assert plain.exit_code == predicted.exit_code == 0
     assert "≈" not in plain.output
     assert "Maximum length" not in plain.output

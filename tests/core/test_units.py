@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attnprof.core.errors import UsageError
 from attnprof.core.lengths import parse_lengths
 from attnprof.core.units import (
+    counted,
     format_about,
     format_bytes,
     format_duration,
     format_macs,
     format_percent,
     format_ratio,
+    format_share,
+    format_tokens,
 )
 
 
@@ -139,3 +147,115 @@ def test_numbers_are_rounded_to_half_their_spread(value: float, spread: float, t
 )
 def test_percentages_have_two_digits(part: float, text: str) -> None:
     assert format_percent(part) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (529, 1000, "52.9 %"),
+        (0, 7, "0.0 %"),
+        (7, 7, "100.0 %"),
+        (1, 10**6, "< 0.1 %"),
+        (-1, 10**6, "> −0.1 %"),
+        (10**18 - 1, 10**18, "> 99.9 %"),
+        (1_000_001, 10**6, "> 100.0 %"),
+        (1003, 1000, "100.3 %"),
+    ],
+)
+def test_a_share_is_nothing_or_all_only_where_it_is(part: int, whole: int, text: str) -> None:
+    assert format_share(part, whole) == text
+
+
+def test_a_small_ratio_keeps_two_digits() -> None:
+    shown = [format_ratio(ratio) for ratio in (0.0949, 0.0951, 0.0049, 0.00000012)]
+    assert shown == ["0.095x", "0.10x", "0.0049x", "0.00000012x"]
+
+
+def test_one_has_no_plural() -> None:
+    assert [format_tokens(1), format_tokens(4096)] == ["1 token", "4,096 tokens"]
+    assert [counted(n, "process", "processes") for n in (0, 1, 2)] == [
+        "0 processes",
+        "1 process",
+        "2 processes",
+    ]
+
+
+_FACTORS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "E": 10**18,
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "PiB": 2**50,
+    "ns": 1,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "x": 1,
+    "%": Fraction(1, 100),
+}
+
+
+def shown_value(text: str) -> tuple[Fraction, Fraction]:
+    """The number that a text shows, and half a unit of its last place."""
+    match = re.fullmatch(r"(\d[\d,]*)(?:\.(\d+))? ?([A-Za-zµ%]*)", text)
+    assert match, text
+    whole, decimals, unit = match[1].replace(",", ""), match[2] or "", match[3]
+    factor = Fraction(_FACTORS[unit])
+    last_place = factor / 10 ** len(decimals)
+    return Fraction(f"{whole}.{decimals or 0}") * factor, last_place / 2
+
+
+def is_rounded(text: str, value: Fraction | int) -> bool:
+    """Whether a text shows a value to within half a unit of its last place, and not as 0."""
+    shown, tolerance = shown_value(text)
+    # The binary fraction of a float may be on the other side of a tie.
+    return abs(shown - value) <= tolerance * (1 + Fraction(1, 10**9)) and bool(shown) == bool(value)
+
+
+@given(st.integers(0, 10**20))
+def test_macs_bytes_and_times_are_shown_to_half_a_unit_of_the_last_place(amount: int) -> None:
+    assert is_rounded(format_macs(amount, unit=""), amount)
+    assert is_rounded(format_bytes(amount), amount)
+    assert is_rounded(format_duration(amount), amount)
+
+
+@given(st.fractions(Fraction(1, 10**6), 10**6, max_denominator=10**6))
+def test_ratios_are_shown_to_half_a_unit_of_the_last_place(ratio: Fraction) -> None:
+    assert is_rounded(format_ratio(float(ratio)), Fraction(float(ratio)))
+
+
+@given(st.integers(0, 10**12), st.integers(1, 10**12))
+def test_shares_are_rounded_or_bounded(part: int, whole: int) -> None:
+    text, exact = format_share(part, whole), Fraction(part, whole)
+    if text.startswith("<"):
+        assert text == "< 0.1 %"
+        assert 0 < exact < Fraction(1, 1000)
+    elif text.startswith(">"):
+        bound = shown_value(text.removeprefix("> "))[0]
+        assert bound < exact < bound + Fraction(1, 1000)
+    else:
+        assert is_rounded(text, exact)
+        assert (text == "100.0 %") == (part == whole)
+
+
+@given(st.floats(0, 100))
+def test_percentages_are_rounded_or_bounded_or_ratios(part: float) -> None:
+    text = format_percent(part)
+    if text.startswith("<"):
+        assert 0 < part < 0.001
+    else:
+        assert is_rounded(text, Fraction(part))
+        assert text.endswith("x") == (part >= 9.995)
+
+
+@given(st.floats(0.5, 10**9, exclude_min=True), st.floats(0, 10**9))
+def test_a_number_with_a_spread_is_never_rounded_to_nothing(value: float, spread: float) -> None:
+    assert int(format_about(value, spread).replace(",", "")) > 0

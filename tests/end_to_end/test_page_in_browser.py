@@ -74,8 +74,10 @@ def test_page_loads_without_a_complaint_or_a_request(browser: Browser, page_file
 @pytest.mark.parametrize("width", [400, 1400])
 def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
     page.resize(width)
-    assert page.run("return document.documentElement.scrollWidth") <= width
-    assert page.overflowing() == []
+    for kind in ("growth", "breakdown"):
+        page.driver.find_element(By.CSS_SELECTOR, f"[data-shows='{kind}']").click()
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        assert page.overflowing() == []
 
 
 @pytest.mark.parametrize("width", [400, 1400])

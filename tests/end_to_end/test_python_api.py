@@ -205,6 +205,7 @@ def test_a_chart_is_a_figure() -> None:
         (".svg", b"<?xml"),
         (".pdf", b"%PDF"),
         (".PDF", b"%PDF"),
+        (".html", b"<!doctype html>"),
     ],
 )
 def test_a_table_is_saved_by_suffix(suffix: str, begin: bytes, tmp_path: Path) -> None:

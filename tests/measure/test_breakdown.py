@@ -10,8 +10,10 @@ import pandas as pd
 import transformers
 from typer.testing import CliRunner
 
+from attnprof.analysis.breakdown_table import Breakdown, Part, own_parts
 from attnprof.cli import app
 from attnprof.cli.breakdown import prepare_breakdown
+from attnprof.report.breakdown import render_breakdown
 
 HIDDEN = 64
 
@@ -82,3 +84,63 @@ def test_a_case_that_cannot_be_counted_is_reported_and_the_others_continue() -> 
     assert result.exit_code == 3
     assert "longformer-hf at 64: transformers' module has no dilation" in result.stderr
     assert "bert-sdpa" in result.stdout
+
+
+def test_the_lines_below_a_module_add_up_to_it() -> None:
+    with prepare_breakdown(
+        {
+            "kernel": ["bert-sdpa", "longformer-hf"],
+            "len": [64, 128],
+            "scope": "layer",
+            "window": 32,
+            "global_tokens": 1,
+        }
+    ) as request:
+        parts = [part for part in request.run().parts if part.by == "module"]
+    own = own_parts(parts)
+    assert {path for *_, path in own} == {"attention"}
+    for part in parts:
+        below = [
+            child.macs or 0
+            for child in parts
+            if (child.kernel, child.seq_len) == (part.kernel, part.seq_len)
+            and child.part
+            and child.part.rpartition(".")[0] == part.part
+        ]
+        itself = own.get((part.kernel, part.seq_len, part.part))
+        if below:
+            assert sum(below) + (itself.macs or 0 if itself else 0) == part.macs
+    fused = own["bert-sdpa", 128, "attention"]
+    assert (fused.macs, fused.growth) == (2 * 128**2 * 768, 2.0)
+
+
+def test_the_tree_shows_what_a_module_computes_itself() -> None:
+    def part(path: str, macs: int | None, calls: int = 1) -> Part:
+        return Part("net:Net", 8, "module", path, calls, macs, None if macs is None else macs / 100)
+
+    shown = [
+        part("", 100, 9),
+        part("attention", 70, 6),
+        part("attention.query", 40),
+        part("attention.norm", 0, 2),
+        part("head", 25),
+    ]
+    lines = render_breakdown(Breakdown(shown, []), 80).plain.splitlines()
+    assert [" ".join(line.split()) for line in lines[2:]] == [
+        "all 9 100 100.0 % –",
+        "attention 6 70 70.0 % –",
+        "query 1 40 40.0 % –",
+        "(attention itself) 3 30 30.0 % –",
+        "head 1 25 25.0 % –",
+        "(itself) 2 5 5.0 % –",
+    ]
+    indents = [len(line) - len(line.lstrip()) for line in lines[2:]]
+    assert indents == [2, 4, 6, 6, 4, 4]
+
+
+def test_an_uncounted_operator_of_a_module_is_its_own() -> None:
+    def part(path: str, macs: int | None) -> Part:
+        return Part("net:Net", 8, "module", path, 3, macs, None)
+
+    own = own_parts([part("", None), part("a", None), part("a.b", 5)])
+    assert {path: itself.macs for (*_, path), itself in own.items()} == {"a": None}

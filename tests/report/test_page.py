@@ -194,6 +194,7 @@ def test_formulas_add_up_to_the_executed_macs(page: Element) -> None:
         if table.all("caption")[0].text.startswith("bert-eager")
     ]
     assert "33,017,561,088" in tables[0].all("tfoot")[0].text
+    assert "n tokens" in page.by_id("growth").text
 
 
 def test_several_runs_are_named() -> None:
@@ -234,6 +235,10 @@ def test_estimates_have_a_page_without_a_machine() -> None:
     page = page_of(Run("", attnprof.estimate(len=["512", "1M"], kernel="bert-sdpa")))
     assert "Nothing was measured" in page.by_id("machine").text
     assert "1,048,576" in page.by_id("rows").text
+
+
+def test_a_run_without_a_row_has_a_page() -> None:
+    assert "no case was finished" in page_of(Run("", ResultTable())).text
 
 
 def test_page_is_small(page: Element) -> None:

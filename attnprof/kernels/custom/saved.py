@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attnprof.core.errors import MeasurementError
 from attnprof.core.saved_costs import SavedCosts
@@ -14,6 +14,8 @@ from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
     from attnprof.kernels.custom.lookup import CustomKernel
+
+_T = TypeVar("_T")
 
 
 class SavedKernel(CustomKernelTraits):
@@ -59,6 +61,14 @@ class SavedKernel(CustomKernelTraits):
         """
         return _saved(self.costs.static_bytes, workload)
 
+    def macs_by_operator(self, workload: Workload) -> Mapping[str, int]:
+        """The saved MACs by operator.
+
+        Raises:
+            MeasurementError: for a length at which none were saved.
+        """
+        return _saved(self.costs.operator_macs, workload)
+
     def work_of_counting(self, workload: Workload) -> Work:
         """The saved number of operators, in no time.
 
@@ -77,7 +87,7 @@ class RecordedKernel(CustomKernelTraits):
 
     def __init__(self, kernel: CustomKernel) -> None:
         self._kernel = kernel
-        self._answers: dict[str, dict[int, int]] = {}
+        self._answers: dict[str, dict[int, Any]] = {}
 
     def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot run the workload, None if it can."""
@@ -95,6 +105,10 @@ class RecordedKernel(CustomKernelTraits):
         """Bytes of parameters and inputs."""
         return self._record("static_bytes", self._kernel.static_bytes, workload)
 
+    def macs_by_operator(self, workload: Workload) -> Mapping[str, int]:
+        """MACs of one call by operator."""
+        return self._record("operator_macs", self._kernel.macs_by_operator, workload)
+
     def work_of_counting(self, workload: Workload) -> Work:
         """What counting its MACs takes."""
         work = self._kernel.work_of_counting(workload)
@@ -106,7 +120,7 @@ class RecordedKernel(CustomKernelTraits):
         """What it answered so far."""
         return SavedCosts(**self._answers)
 
-    def _record(self, name: str, ask: Callable[[Workload], int], workload: Workload) -> int:
+    def _record(self, name: str, ask: Callable[[Workload], _T], workload: Workload) -> _T:
         answer = ask(workload)
         self._answers.setdefault(name, {})[workload.seq_len] = answer
         return answer
@@ -118,7 +132,7 @@ def saved_kernel(name: str, costs: SavedCosts) -> SavedKernel:
     return SavedKernel(name, costs)
 
 
-def _saved(costs: Mapping[int, int], workload: Workload) -> int:
+def _saved(costs: Mapping[int, _T], workload: Workload) -> _T:
     cost = costs.get(workload.seq_len)
     if cost is None:
         raise MeasurementError(f"not known at {workload.seq_len:,} tokens from saved results")

@@ -12,6 +12,8 @@ from attnprof.core.units import format_count
 from attnprof.report.charts.canvas import text_size
 from attnprof.report.charts.ticks import spaced
 
+_MILLION = 1_000_000
+
 _GAP = 0.08
 """Least distance between two numbers, in inches."""
 
@@ -26,7 +28,7 @@ def figure_of_axes(axes: Axes) -> Figure:
 def label_lengths(axes: Axes, values: Sequence[int]) -> None:
     """Put a tick at each value, and a number at the first, the last and those that have room."""
     figure = figure_of_axes(axes)
-    names = [format_count(value) for value in values]
+    names = [_name(value) for value in values]
     y = axes.get_ylim()[0]
     positions = [float(axes.transData.transform((x, y))[0]) / figure.dpi for x in values]
     widths = [text_size(figure, name)[0] for name in names]
@@ -35,3 +37,9 @@ def label_lengths(axes: Axes, values: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(FixedFormatter([names[index] for index in shown]))
     axes.xaxis.set_minor_locator(FixedLocator(values))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _name(value: int) -> str:
+    """All digits, but `10 M` for millions that are round."""
+    is_round = value >= _MILLION and value % (_MILLION // 10) == 0
+    return f"{value / _MILLION:g} M" if is_round else format_count(value)

@@ -11,6 +11,7 @@ from attnprof.report.charts.axis import figure_of_axes
 from attnprof.report.charts.canvas import GRID, INK, MUTED, new_figure, text_size
 from attnprof.report.charts.curves import Curve, Panel
 from attnprof.report.charts.growth_panel import COUNTED_MARKER, ESTIMATE_DASH, describe
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 from attnprof.report.charts.ticks import linear_ticks, tick_label
 
@@ -23,7 +24,8 @@ _NAME_GAP = 0.12
 _VALUE_GAP = 4
 """From a bar to its value, in points."""
 
-_MOST_TICKS = 4
+_TICK_ROOM = 0.75
+"""Distance of two ticks, in inches."""
 
 
 def bars_height(rows: int) -> float:
@@ -39,7 +41,7 @@ def names_width(panels: Sequence[Panel]) -> float:
 def names_width_of(names: Sequence[str]) -> float:
     """Room for the longest of some names, in inches."""
     figure = new_figure(1, 1)
-    return _NAME_GAP + max((text_size(figure, name)[0] for name in names), default=0)
+    return _NAME_GAP + max((text_size(figure, shown_name(name))[0] for name in names), default=0)
 
 
 def draw_bars(axes: Axes, panel: Panel, tags: Tags, *, has_names: bool) -> None:
@@ -54,13 +56,13 @@ def draw_bars(axes: Axes, panel: Panel, tags: Tags, *, has_names: bool) -> None:
     axes.set_ylim(len(curves) - 0.5, -0.5)
     for row, (curve, text) in enumerate(zip(curves, texts, strict=True)):
         _draw_bar(axes, panel, curve, row, text, tags)
-    ticks = linear_ticks(longest, quantity.scale, _MOST_TICKS)
+    ticks = linear_ticks(longest, quantity.scale, max(2, int(width / _TICK_ROOM)))
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(
         FixedFormatter([tick_label(tick, quantity.scale) for tick in ticks])
     )
     axes.yaxis.set_major_locator(FixedLocator(range(len(curves))))
-    names = [curve.label if has_names else "" for curve in curves]
+    names = [shown_name(curve.label) if has_names else "" for curve in curves]
     axes.yaxis.set_major_formatter(FixedFormatter(names))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)

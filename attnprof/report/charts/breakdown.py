@@ -17,8 +17,8 @@ PART_NAMES = {
     "output_projection": "output projection",
     "feed_forward": "feed-forward",
     "global_tokens": "global tokens",
-    "context": "context (weights × values)",
-    "scores": "scores (queries × keys)",
+    "context": "context",
+    "scores": "scores",
 }
 """The parts, from the bottom of a stack to its top: what grows with n², where it does, is above."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -22,6 +21,7 @@ from attnprof.report.charts.frame import (
     ABOVE,
     BELOW,
     EDGE,
+    WIDTH,
     Frame,
     Place,
     add_axes,
@@ -29,12 +29,16 @@ from attnprof.report.charts.frame import (
     usual_height,
 )
 from attnprof.report.charts.growth_panel import AXIS_TITLES
-from attnprof.report.charts.legend import add_legend
+from attnprof.report.charts.legend import Entry, add_legend, legend_height
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tags
 
 _COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 _MOST_COLUMNS = 4
-_NUMBERS, _RIGHT, _TOTALS = 0.6, 0.35, 1.0
+_NUMBERS, _RIGHT, _TOTALS = 0.6, 0.45, 1.0
+_LETTER = 0.6 * HEADING_POINTS / 72
+"""Width of a letter of a panel's title, in inches."""
+
 _LEAST_HEIGHT = 1.2
 """Of the axes, in inches."""
 
@@ -50,14 +54,21 @@ def breakdown_figure(
         height = around + bars_height(len(breakdowns))
     else:
         height = max(usual_height(), rows * (around + _LEAST_HEIGHT))
-    frame = framed(heading, setting, notes, height)
+    entries = parts_legend(breakdowns)
+    frame = framed(
+        heading,
+        setting,
+        notes,
+        legend_height=legend_height(entries, WIDTH),
+        panels_height=height,
+    )
     if not breakdowns:
         frame.figure.text(0.5, 0.5, "no kernel whose parts are known", ha="center", va="center")
     elif is_bars:
         _add_bars(frame, breakdowns, tags)
     else:
         _add_panels(frame, breakdowns, rows, tags)
-    add_legend(frame.figure, parts_legend(breakdowns), frame.legend)
+    add_legend(frame.figure, entries, frame.legend)
     return frame.figure
 
 
@@ -66,7 +77,7 @@ def has_one_length(breakdowns: Sequence[Breakdown]) -> bool:
     return all(len(one.lengths) == 1 for one in breakdowns)
 
 
-def parts_legend(breakdowns: Sequence[Breakdown]) -> list[tuple[Artist, str]]:
+def parts_legend(breakdowns: Sequence[Breakdown]) -> list[Entry]:
     """The colour and name of each part."""
     return [
         (Patch(color=PART_COLOURS[part], linewidth=0), PART_NAMES[part])
@@ -99,9 +110,8 @@ def _add_panels(frame: Frame, breakdowns: Sequence[Breakdown], rows: int, tags: 
             height - above - BELOW,
         )
         axes = add_axes(frame.figure, place)
-        axes.set_title(
-            breakdown.label, loc="left", fontsize=HEADING_POINTS, pad=6 + LINE_INCHES * 72
-        )
+        title = shown_name(breakdown.label, int((width - _NUMBERS) / _LETTER))
+        axes.set_title(title, loc="left", fontsize=HEADING_POINTS, pad=6 + 72 * LINE_INCHES)
         axes.annotate(
             describe_growth(breakdown),
             (0, 1),

@@ -8,19 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from attnprof.core.mac_parts import MacParts
-from attnprof.core.units import format_count, format_macs, format_share
+from attnprof.core.units import format_count, format_macs, format_share, format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
-from attnprof.report.charts.canvas import INK, TEXT_POINTS
+from attnprof.report.charts.canvas import TEXT_POINTS
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
 PART_COLOURS = {
-    "projections": "#4477AA",
-    "output_projection": "#88B4DC",
-    "feed_forward": "#D5E5F2",
-    "global_tokens": "#228833",
-    "context": "#F2B05E",
-    "scores": "#BB3322",
+    "projections": "#41719F",
+    "output_projection": "#86AFD6",
+    "feed_forward": "#DCE9F4",
+    "global_tokens": "#7DBE82",
+    "context": "#F7D58B",
+    "scores": "#9C1C16",
 }
 """Neighbours in a stack differ in lightness, too."""
 
@@ -29,8 +30,11 @@ _THICKNESS = 0.62
 _LEAST_SHARE = 0.08
 """Smaller parts of a bar have no number."""
 
-_DARK = ("projections", "global_tokens", "scores")
-"""Parts on which text is white."""
+_DARK = ("projections", "scores")
+"""Parts on which text is light."""
+
+_ON_DARK, _ON_LIGHT = "#FDFDFD", "#101010"
+"""Colours on parts, which stay as they are on a dark page, as the parts do."""
 
 
 def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
@@ -51,8 +55,10 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
             [at[length] for length in breakdown.lengths],
             linestyle="none",
             marker="o",
-            markersize=3.0,
-            color=INK,
+            markersize=3.4,
+            markerfacecolor=_ON_LIGHT,
+            markeredgecolor=_ON_DARK,
+            markeredgewidth=0.5,
             clip_on=False,
             gid=tags.add(_tags(breakdown, part)),
         )
@@ -62,7 +68,7 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
     axes.yaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     takeover = breakdown.takeover
     if takeover and lengths[0] < takeover < lengths[-1]:
-        axes.axvline(takeover, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
+        axes.axvline(takeover, color=_ON_LIGHT, linewidth=1.2, linestyle=(0, (3, 2)))
         is_right = takeover > (lengths[0] * lengths[-1]) ** 0.5
         axes.annotate(
             format_count(takeover),
@@ -72,7 +78,7 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
             textcoords="offset points",
             ha="right" if is_right else "left",
             fontweight="bold",
-            color="white",
+            color=_ON_DARK,
         )
 
 
@@ -100,10 +106,10 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
                 axes.text(
                     left + share / 2,
                     row,
-                    f"{share:.0f} %",
+                    format_share(share, 100, digits=0),
                     ha="center",
                     va="center",
-                    color="white" if part in _DARK else INK,
+                    color=_ON_DARK if part in _DARK else _ON_LIGHT,
                 )
             left += share
         axes.annotate(
@@ -117,7 +123,7 @@ def draw_breakdown_bars(axes: Axes, breakdowns: Sequence[Breakdown], tags: Tags)
     axes.xaxis.set_major_locator(FixedLocator(_SHARES))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{share} %" for share in _SHARES]))
     axes.yaxis.set_major_locator(FixedLocator(range(len(breakdowns))))
-    axes.yaxis.set_major_formatter(FixedFormatter([one.label for one in breakdowns]))
+    axes.yaxis.set_major_formatter(FixedFormatter([shown_name(one.label) for one in breakdowns]))
     axes.tick_params(axis="y", length=0)
 
 
@@ -127,12 +133,10 @@ def shown_parts(breakdowns: Sequence[Breakdown]) -> list[str]:
 
 
 def describe_growth(breakdown: Breakdown) -> str:
-    """The MACs at the longest length, and where the n² term takes over."""
-    longest = breakdown.lengths[-1]
-    total = f"{format_macs(breakdown.parts[longest].total)} at {format_count(longest)}"
+    """Where the n² term takes over, or how the MACs grow; empty where that is not known."""
     if breakdown.takeover:
-        return f"{total}; n² leads from {format_count(breakdown.takeover)}"
-    return f"{total}; grows as {breakdown.law}" if breakdown.law else total
+        return f"n² leads from {format_tokens(breakdown.takeover)}"
+    return f"grows as {breakdown.law}" if breakdown.law else ""
 
 
 def _shown(parts: Iterable[MacParts]) -> list[str]:
@@ -150,7 +154,7 @@ def _tags(breakdown: Breakdown, part: str) -> tuple[Tag, ...]:
         parts = breakdown.parts[length]
         macs = parts.by_name()[part]
         text = (
-            f"{breakdown.label} at {format_count(length)} tokens, {PART_NAMES[part]}: "
+            f"{breakdown.label} at {format_tokens(length)}, {PART_NAMES[part]}: "
             f"{format_macs(macs)}, {format_share(macs, parts.total)}"
         )
         tags.append(Tag(breakdown.label, length, part, macs, text))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from attnprof.analysis.findings.crossovers import CrossoverFinding, find_crossovers
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.records import REFERENCE
-from attnprof.core.units import format_about, format_count
+from attnprof.core.units import format_count
+from attnprof.report.crossover_summary import format_between
 from attnprof.report.run import Run
 
 _QUANTITIES = {"MACs": "executed_macs", "time": "time_ns"}
@@ -75,9 +76,7 @@ def _length(finding: CrossoverFinding) -> tuple[float, str] | None:
         return crossover.first, format_count(crossover.first)
     if measured is None or measured.length is None:
         return None
-    low = crossover.before if measured.low is None else measured.low
-    high = crossover.first if measured.high is None else measured.high
-    return measured.length, f"≈ {format_about(measured.length, high - low)}"
+    return measured.length, f"≈ {format_between(measured)[1]}"
 
 
 def _cost(

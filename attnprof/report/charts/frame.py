@@ -20,12 +20,14 @@ WIDTH, HEIGHT = 10.0, 5.0
 """Of a picture, in inches, as are all sizes below; it is higher where it has to be."""
 
 EDGE = 0.12
-LEGEND = 0.3
 ABOVE, BELOW, BELOW_TICKS = 0.3, 0.5, 0.27
 """From the top of a panel to its axes; from the axes to its bottom, with and without a title."""
 
 NUMBERS = 0.72
 """Width of the numbers of a vertical axis."""
+
+_LEGEND = 0.3
+"""Height of a legend of one row."""
 
 _HEAD, _HEAD_EDGE, _SETTING = 0.5, 0.12, 0.4
 
@@ -55,20 +57,23 @@ class Frame:
     legend: float
 
 
-def framed(heading: str, setting: str, notes: str, panels_height: float) -> Frame:
-    """A picture with room for panels, about twice as wide as high unless the panels are higher.
+def framed(
+    heading: str, setting: str, notes: str, *, legend_height: float, panels_height: float
+) -> Frame:
+    """A picture with room for panels, and the places of what is around them.
 
     Args:
         heading: what it shows.
         setting: what holds for all of it.
         notes: what it does not show, and why.
-        panels_height: height of the panels; 0 for as much as a picture of the usual height has.
+        legend_height: room for the legend.
+        panels_height: height of the panels.
     """
     figure = new_figure(WIDTH, HEIGHT)
     head, foot = _wrapped(figure, setting), _wrapped(figure, notes)
     above = _HEAD + len(head) * LINE_INCHES
-    below = LEGEND + len(foot) * LINE_INCHES
-    height = above + below + panels_height if panels_height else HEIGHT
+    below = legend_height + len(foot) * LINE_INCHES
+    height = above + below + panels_height
     figure.set_size_inches(WIDTH, height)
     left = EDGE / WIDTH
     top = 1 - _HEAD_EDGE / height
@@ -79,12 +84,12 @@ def framed(heading: str, setting: str, notes: str, panels_height: float) -> Fram
     for index, line in enumerate(reversed(foot)):
         figure.text(left, (0.06 + index * LINE_INCHES) / height, line, color=MUTED)
     area = Place(0, below, WIDTH, height - above - below)
-    return Frame(figure, area, (below - LEGEND) / height)
+    return Frame(figure, area, (below - legend_height) / height)
 
 
-def usual_height(setting_lines: int = 1) -> float:
-    """Height of the panels in a picture of the usual height."""
-    return HEIGHT - _HEAD - LEGEND - setting_lines * LINE_INCHES
+def usual_height() -> float:
+    """Height of the panels in a picture of the usual height, with one line of setting."""
+    return HEIGHT - _HEAD - _LEGEND - LINE_INCHES
 
 
 def add_axes(figure: Figure, place: Place) -> Axes:

@@ -22,8 +22,9 @@ from attnprof.report.charts.frame import (
     usual_height,
 )
 from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
-from attnprof.report.charts.legend import add_legend, growth_legend
+from attnprof.report.charts.legend import add_legend, growth_legend, legend_height
 from attnprof.report.charts.marks import LABEL_GAP
+from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tags
 
 _BAR_GAP = 0.25
@@ -32,7 +33,14 @@ _BAR_GAP = 0.25
 def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Figure:
     """The growth chart: time at the left, MACs and memory at the right; bars at one length."""
     notes = f"not shown: {'; '.join(growth.left_out)}" if growth.left_out else ""
-    frame = framed(heading, setting, notes, _height(growth))
+    entries = growth_legend(growth, growth.panels)
+    frame = framed(
+        heading,
+        setting,
+        notes,
+        legend_height=legend_height(entries, WIDTH),
+        panels_height=_height(growth),
+    )
     figure = frame.figure
     if not growth.panels:
         figure.text(0.5, 0.5, "no kernel could be run", ha="center", va="center")
@@ -47,14 +55,14 @@ def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Fig
             draw_growth(axes, panel, growth, tags)
             is_lowest = place.bottom - frame.area.bottom <= BELOW
             axes.set_xlabel(AXIS_TITLES[growth.axis] if is_lowest else "", labelpad=2)
-    add_legend(figure, growth_legend(growth, growth.panels), frame.legend)
+    add_legend(figure, entries, frame.legend)
     return figure
 
 
 def names_room(panels: Sequence[Panel]) -> float:
     """Width of the longest name of a curve, and the gap before it."""
     figure = new_figure(WIDTH, 1)
-    names = [curve.label for panel in panels for curve in panel.curves]
+    names = [shown_name(curve.label) for panel in panels for curve in panel.curves]
     return LABEL_GAP + max((text_size(figure, name)[0] for name in names), default=0) + EDGE
 
 

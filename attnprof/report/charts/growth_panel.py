@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.canvas import FAINT, GRID, LINE_INCHES
 from attnprof.report.charts.curves import Axis, Curve, Growth, Panel, Point, Quantity
@@ -37,7 +37,7 @@ ESTIMATE_DASH = (1.0, 1.8)
 """The dash of what was not measured: predictions, and ptflops' counts."""
 
 LINE_WIDTH, ESTIMATE_WIDTH, COUNTED_MARKER = 1.8, 1.1, 7.5
-BAND_ALPHA = 0.16
+BAND_ALPHA = 0.14
 
 _GUIDES = {"n": 1, "n²": 2}
 _MOST_BAND = 3.0
@@ -118,7 +118,8 @@ def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> NDArray[np.flo
 
 def has_guides(growth: Growth) -> bool:
     """Whether there are lines that grow as n and as n²: not where they would coincide."""
-    return growth.axis == "seq_len" and growth.values[-1] >= 2 * growth.values[0]
+    is_wide = bool(growth.values) and growth.values[-1] >= 2 * growth.values[0]
+    return growth.axis == "seq_len" and is_wide
 
 
 def _draw_guides(axes: Axes, growth: Growth) -> dict[str, NDArray[np.float64]]:
@@ -214,7 +215,7 @@ def _mark(
 
 def describe(curve: Curve, point: Point, name: str, quantity: Quantity) -> str:
     """A point for people: `bert-sdpa at 4,096 tokens: 362 ms (360 ms to 365 ms)`."""
-    text = f"{curve.label} at {format_count(point.seq_len)} tokens: {quantity.form(point.value)}"
+    text = f"{curve.label} at {format_tokens(point.seq_len)}: {quantity.form(point.value)}"
     if point.low and point.high:
         text += f" ({quantity.form(point.low)} to {quantity.form(point.high)})"
     if point.is_predicted:

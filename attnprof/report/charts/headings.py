@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.report.charts.curves import Growth
 from attnprof.report.run import Run
 from attnprof.report.setting import describe_setting, describe_subject
@@ -45,7 +45,7 @@ def _subject(runs: Sequence[Run]) -> str:
 def _at_length(runs: Sequence[Run]) -> str:
     """The length, if all results have the same; else nothing."""
     lengths = {row.workload.seq_len for run in runs for row in run.table.rows}
-    return f" at {format_count(lengths.pop())} tokens" if len(lengths) == 1 else ""
+    return f" at {format_tokens(lengths.pop())}" if len(lengths) == 1 else ""
 
 
 def _machine(run: Run) -> str:

@@ -34,6 +34,11 @@ class Box:
             and other.bottom < self.top
         )
 
+    def nearest(self, point: tuple[float, float]) -> tuple[float, float]:
+        """The point of the rectangle that is nearest to another point."""
+        x, y = point
+        return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
+
     def contains(self, points: NDArray[np.float64]) -> int:
         """How many of some points `(count, 2)` are inside."""
         x, y = points[:, 0], points[:, 1]
@@ -141,9 +146,8 @@ def _places(anchor: tuple[float, float], size: tuple[float, float], limits: Box)
 
 def _distance(box: Box, point: tuple[float, float]) -> float:
     """The distance from a point to a rectangle."""
-    dx = max(box.left - point[0], 0, point[0] - box.right)
-    dy = max(box.bottom - point[1], 0, point[1] - box.top)
-    return float(np.hypot(dx, dy))
+    x, y = box.nearest(point)
+    return float(np.hypot(x - point[0], y - point[1]))
 
 
 def resample(line: ArrayLike) -> NDArray[np.float64]:

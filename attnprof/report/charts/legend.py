@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attnprof.report.charts.canvas import FAINT, MUTED, TEXT_POINTS
+from attnprof.report.charts.canvas import FAINT, MUTED, TEXT_POINTS, new_figure, text_size
 from attnprof.report.charts.curves import Growth, Panel
 from attnprof.report.charts.growth_panel import (
     BAND_ALPHA,
@@ -20,8 +20,17 @@ from attnprof.report.charts.growth_panel import (
 )
 from attnprof.report.charts.marks import CROSSING, MARKER
 
+Entry = tuple[Artist, str]
+"""How something looks, and what it means."""
 
-def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[tuple[Artist, str]]:
+_ABOVE, _ROW = 0.1, 0.2
+"""Height above the entries and of each row of them, in inches."""
+
+_HANDLE, _HANDLE_GAP, _COLUMN_GAP = 2.2, 0.7, 1.4
+"""Widths in letters."""
+
+
+def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[Entry]:
     """The entries of some panels of the growth chart, each where they show it."""
     is_bars = growth.is_bars
     curves = [curve for panel in panels for curve in panel.curves]
@@ -68,8 +77,13 @@ def _hollow(size: float, *, is_dotted: bool) -> Line2D:
     )
 
 
-def add_legend(figure: Figure, entries: Sequence[tuple[Artist, str]], y: float = 0) -> None:
-    """Write the entries in one row.
+def legend_height(entries: Sequence[Entry], width: float) -> float:
+    """Room for the entries below a figure of some width, in inches."""
+    return _ABOVE + -(-len(entries) // max(1, _columns(entries, width))) * _ROW
+
+
+def add_legend(figure: Figure, entries: Sequence[Entry], y: float = 0) -> None:
+    """Write the entries in as few rows as have room.
 
     Args:
         figure: gets the legend along its lower edge.
@@ -83,8 +97,23 @@ def add_legend(figure: Figure, entries: Sequence[tuple[Artist, str]], y: float =
             loc="lower left",
             bbox_to_anchor=(0.0, y),
             borderaxespad=0.3,
-            ncols=len(entries),
+            ncols=_columns(entries, figure.get_figwidth()),
             fontsize=TEXT_POINTS,
-            handlelength=2.2,
-            columnspacing=1.4,
+            handlelength=_HANDLE,
+            handletextpad=_HANDLE_GAP,
+            columnspacing=_COLUMN_GAP,
         )
+
+
+def _columns(entries: Sequence[Entry], width: float) -> int:
+    """The most columns of entries that fit into a width in inches."""
+    figure = new_figure(width, 1)
+    letter = TEXT_POINTS / 72
+    around = (_HANDLE + _HANDLE_GAP + _COLUMN_GAP) * letter
+    widths = [text_size(figure, name)[0] + around for _, name in entries]
+    fitting = (
+        count
+        for count in range(len(entries), 1, -1)
+        if sum(max(widths[row::count]) for row in range(count)) <= width
+    )
+    return next(fitting, 1)

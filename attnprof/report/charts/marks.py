@@ -14,6 +14,7 @@ from attnprof.report.charts.canvas import FAINT, LINE_INCHES, MUTED, text_size
 from attnprof.report.charts.crossings import Crossing
 from attnprof.report.charts.curves import Curve
 from attnprof.report.charts.labels import Box, free_box, spread_labels, widest_gap
+from attnprof.report.charts.names import shown_name
 
 LABEL_GAP = 0.3
 """From the axes to the names of the curves, in inches."""
@@ -26,6 +27,12 @@ _KEY_GAP = 0.08
 
 _CROSS_GAP = 0.08
 """From a cross to text beside it."""
+
+_LEADER = 0.12
+"""From a ring to its text, in inches: farther apart, a line joins them."""
+
+_INSET = 0.05
+"""From the axes to text inside them."""
 
 _GUIDE_NAME = 0.75
 """Where along a guide its name is looked for room first."""
@@ -47,7 +54,7 @@ def name_ends(axes: Axes, curves: Sequence[Curve]) -> None:
         curve, point = curves[index], curves[index].points[-1]
         y = (place - area.y0) / area.height
         axes.annotate(
-            curve.label,
+            shown_name(curve.label),
             xy=(point.x, point.value),
             xytext=(1 + LABEL_GAP * figure.dpi / area.width, y),
             textcoords="axes fraction",
@@ -99,7 +106,7 @@ def mark_gaps(axes: Axes, curves: Sequence[Curve]) -> list[Box]:
         pixels = [float(axes.transData.transform((x, 1))[0]) for x in crosses]
         left, right = widest_gap(pixels, (area.x0, area.x1), _CROSS_GAP * figure.dpi)
         reasons = ", ".join(dict.fromkeys(word for _, word in curve.gaps))
-        texts = (f"{curve.label} {reasons}", reasons)
+        texts = (f"{shown_name(curve.label)} {reasons}", reasons)
         widths = [text_size(figure, text)[0] * figure.dpi for text in texts]
         text, width = next(
             ((t, w) for t, w in zip(texts, widths, strict=True) if w <= right - left),
@@ -145,6 +152,7 @@ def mark_crossings(
         if box is not None:
             taken.append(box)
             _write(axes, crossing.text, box, fontweight="bold")
+            _lead(axes, anchor, box.nearest(anchor))
 
 
 def name_guides(
@@ -171,9 +179,18 @@ def name_guides(
             _write(axes, name, box, color=MUTED)
 
 
+def _lead(axes: Axes, ring: tuple[float, float], text: tuple[float, float]) -> None:
+    """A thin line from a ring to its text, in pixels, where they are apart."""
+    if np.hypot(text[0] - ring[0], text[1] - ring[1]) < _LEADER * figure_of_axes(axes).dpi:
+        return
+    ends = axes.transAxes.inverted().transform([ring, text])
+    axes.plot(*ends.T, transform=axes.transAxes, color=MUTED, linewidth=0.7, zorder=4.5)
+
+
 def _limits(axes: Axes) -> Box:
     area = axes.get_window_extent()
-    return Box(area.x0, area.y0, area.x1, area.y1)
+    inset = _INSET * figure_of_axes(axes).dpi
+    return Box(area.x0 + inset, area.y0 + inset, area.x1, area.y1)
 
 
 def _write(axes: Axes, text: str, box: Box, **style: Any) -> None:

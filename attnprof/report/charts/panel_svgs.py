@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
+from attnprof.report.charts.axis import figure_of_axes
 from attnprof.report.charts.bars import bars_height, draw_bars, names_width, names_width_of
 from attnprof.report.charts.breakdown import Breakdown, breakdowns_of
 from attnprof.report.charts.breakdown_figure import has_one_length, parts_legend
@@ -25,17 +25,18 @@ from attnprof.report.charts.breakdown_panel import (
 )
 from attnprof.report.charts.canvas import LINE_INCHES, new_figure, saved, settings
 from attnprof.report.charts.curves import Growth, Panel, growth_of
-from attnprof.report.charts.frame import BELOW, EDGE, LEGEND, NUMBERS, Place, add_axes
+from attnprof.report.charts.frame import BELOW, EDGE, NUMBERS, Place, add_axes
 from attnprof.report.charts.growth_figure import names_room
 from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
-from attnprof.report.charts.legend import add_legend, growth_legend
+from attnprof.report.charts.legend import Entry, add_legend, growth_legend, legend_height
 from attnprof.report.charts.page_svg import for_page
 from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart
 from attnprof.report.run import Run
 
-_WIDTH, _HEIGHT = 6.6, 3.9
-_PARTS_HEIGHT = 2.9
+_WIDTH, _HEIGHT, _PARTS_HEIGHT = 5.4, 3.0, 1.9
+"""Of a panel, and of its axes, in inches."""
+
 _BELOW_BARS = 0.32
 _TOTALS = 0.9
 """Right of the bars of a breakdown, for the MACs of each."""
@@ -78,56 +79,59 @@ def panel_svgs(runs: Sequence[Run], chart: Chart = "growth") -> list[PanelSvg]:
 def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
     name, tags = panel.quantity.name, Tags()
     with settings(name):
+        entries = growth_legend(growth, [panel])
         if growth.is_bars:
-            height = bars_height(len(panel.curves)) + _BELOW_BARS
-            figure, axes = _axes(height, EDGE + names_width([panel]), 2 * EDGE, _BELOW_BARS)
+            height = bars_height(len(panel.curves))
+            left, right = EDGE + names_width([panel]), 2 * EDGE
+            axes = _axes(height, left, right, _BELOW_BARS, entries)
             draw_bars(axes, panel, tags, has_names=True)
         else:
-            height = max(_HEIGHT, len(panel.curves) * LINE_INCHES + BELOW)
-            figure, axes = _axes(height, NUMBERS, names_room([panel]), BELOW)
+            height = max(_HEIGHT, len(panel.curves) * LINE_INCHES)
+            axes = _axes(height, NUMBERS, names_room([panel]), BELOW, entries)
             draw_growth(axes, panel, growth, tags)
             axes.set_xlabel(AXIS_TITLES[growth.axis], labelpad=2)
-        add_legend(figure, growth_legend(growth, [panel]))
-        svg = saved(figure, "svg").decode()
+        svg = saved(figure_of_axes(axes), "svg").decode()
     return PanelSvg(panel.quantity.title, name, for_page(svg, name, _summary(panel), tags))
 
 
 def _parts_svg(breakdown: Breakdown, index: int) -> PanelSvg:
     name, tags = f"parts-{index}", Tags()
     with settings(name):
-        figure, axes = _axes(_PARTS_HEIGHT, NUMBERS, 4 * EDGE, BELOW)
+        entries = parts_legend([breakdown])
+        axes = _axes(_PARTS_HEIGHT, NUMBERS, 4 * EDGE, BELOW, entries)
         draw_breakdown(axes, breakdown, tags)
         axes.set_xlabel(AXIS_TITLES["seq_len"], labelpad=2)
-        add_legend(figure, parts_legend([breakdown]))
-        svg = saved(figure, "svg").decode()
-    title = f"{breakdown.label}: {describe_growth(breakdown)}"
+        svg = saved(figure_of_axes(axes), "svg").decode()
+    growth = describe_growth(breakdown)
+    title = f"{breakdown.label}: {growth}" if growth else breakdown.label
     return PanelSvg(title, "executed_macs", for_page(svg, name, title, tags))
 
 
 def _parts_bars_svg(breakdowns: Sequence[Breakdown]) -> PanelSvg:
-    tags, names = Tags(), EDGE + names_width_of([one.label for one in breakdowns])
+    tags = Tags()
     with settings("parts"):
-        height = bars_height(len(breakdowns)) + _BELOW_BARS
-        figure, axes = _axes(height, names, _TOTALS, _BELOW_BARS)
+        names = EDGE + names_width_of([one.label for one in breakdowns])
+        height = bars_height(len(breakdowns))
+        axes = _axes(height, names, _TOTALS, _BELOW_BARS, parts_legend(breakdowns))
         draw_breakdown_bars(axes, breakdowns, tags)
-        add_legend(figure, parts_legend(breakdowns))
-        svg = saved(figure, "svg").decode()
+        svg = saved(figure_of_axes(axes), "svg").decode()
     title = "Share of executed MACs"
     return PanelSvg(title, "executed_macs", for_page(svg, "parts", title, tags))
 
 
-def _axes(height: float, left: float, right: float, below: float) -> tuple[Figure, Axes]:
-    """A figure with a legend's room below its axes, in inches."""
-    figure = new_figure(_WIDTH, height + _TOP + LEGEND)
-    bottom = LEGEND + below
-    return figure, add_axes(figure, Place(left, bottom, _WIDTH - left - right, height - below))
+def _axes(height: float, left: float, right: float, below: float, entries: Sequence[Entry]) -> Axes:
+    """Axes of some height, with room around them in inches, and the legend below."""
+    bottom = legend_height(entries, _WIDTH) + below
+    figure = new_figure(_WIDTH, height + _TOP + bottom)
+    add_legend(figure, entries)
+    return add_axes(figure, Place(left, bottom, _WIDTH - left - right, height))
 
 
 def _summary(panel: Panel) -> str:
     """A panel for those who cannot see it: the last value of each curve."""
     ends = [
         f"{curve.label}: {panel.quantity.form(curve.points[-1].value)} "
-        f"at {format_count(curve.points[-1].seq_len)} tokens"
+        f"at {format_tokens(curve.points[-1].seq_len)}"
         for curve in panel.curves
         if curve.points
     ]

@@ -21,6 +21,9 @@ _MANTISSAS = ((1, 2, 5), (1, 3), (1,))
 
 _STEPS = (1, 2, 5)
 
+_LARGE = 10_000
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 LEAST_RANGE = 8.0
 """A logarithmic axis ends at this multiple of its beginning or beyond: it then has two ticks."""
 
@@ -105,7 +108,19 @@ def tick_label(value: float, scale: Scale) -> str:
     if value == 0:
         return "0"
     unit, name = _unit_of(value, scale)
-    return f"{value / unit:.3g} {name}".rstrip()
+    return f"{_digits(value / unit)} {name}".rstrip()
+
+
+def _digits(number: float) -> str:
+    """A round number in few letters: `20`, `1,000`, `2·10⁵`."""
+    if number < 100:
+        return f"{number:.3g}"
+    if number < _LARGE:
+        return f"{number:,.0f}"
+    exponent = math.floor(math.log10(number) + 1e-9)
+    power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+    mantissa = f"{number / 10**exponent:.3g}"
+    return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
 def _unit_of(value: float, scale: Scale) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import math
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
-from attnprof.core.units import format_count, format_ratio
+from attnprof.core.units import format_count, format_ratio, format_tokens
 from attnprof.report.crossover_summary import format_between
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
@@ -71,7 +71,7 @@ def _since(finding: CrossoverFinding) -> str:
     crossover, until = finding.crossover, finding.until
     first, before = format_count(crossover.first), format_count(crossover.before)
     if crossover.side == "less" and not crossover.before:
-        return "at every length" if until is None else f"up to {format_count(until)} tokens"
+        return "at every length" if until is None else f"up to {format_tokens(until)}"
     if crossover.side == "less":
         start = first
         if crossover.before + 1 != crossover.first:

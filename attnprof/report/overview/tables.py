@@ -16,6 +16,7 @@ from attnprof.core.units import (
     format_macs,
     format_ratio,
     format_share,
+    format_tokens,
 )
 from attnprof.report.columns import EMPTY, UNDECIDED
 from attnprof.report.overview.laws import law_of
@@ -170,7 +171,7 @@ def table_at_longest(results: Results) -> OverviewTable:
         if any(cell != EMPTY for cell in cells)
     }
     return OverviewTable(
-        f"at {format_count(results.longest)} tokens",
+        f"at {format_tokens(results.longest)}",
         tuple(shown),
         tuple(
             (results.names[label], *(cells[index] for cells in shown.values()))

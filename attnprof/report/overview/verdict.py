@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from attnprof.analysis.findings.fastest import FastestFinding
 from attnprof.core.result_table import Row
 from attnprof.core.units import (
-    format_count,
     format_duration,
     format_long_duration,
     format_macs,
     format_ratio,
+    format_tokens,
 )
 from attnprof.report.overview.coverage import coverage_sentence
 from attnprof.report.overview.laws import growth_sentence
@@ -51,7 +51,7 @@ def verdict_of(results: Results) -> tuple[str, ...]:
 
 def _at_longest(results: Results, finding: FastestFinding) -> str:
     names = [results.names[label] for label in finding.best]
-    place = f"At {format_count(finding.seq_len)} tokens"
+    place = f"At {format_tokens(finding.seq_len)}"
     if finding.withheld:
         return f"{place} no verdict on speed: other work disturbed the timing (see noise)."
     if len(finding.contenders) == 1:
@@ -88,7 +88,7 @@ def _fewest_macs(results: Results) -> str:
     if results.reference and reference and reference != least:
         price = f", {_ratio(least, reference)} {results.names[results.reference.label]}'s"
     verb = "executes" if len(names) == 1 else "execute"
-    place = f"At {format_count(results.longest)} tokens"
+    place = f"At {format_tokens(results.longest)}"
     return f"{place} {join_some(names)} {verb} the fewest MACs{price}."
 
 

@@ -12,7 +12,7 @@ from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
 from attnprof.report.image_forms import Chart
 from attnprof.report.overview import overview_of
-from attnprof.report.overview.model import OverviewTable
+from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.page.content import (
     Cell,
     ChartSet,
@@ -34,11 +34,15 @@ from attnprof.report.page.result_rows import result_table
 from attnprof.report.run import Run
 from attnprof.report.side_by_side import side_by_side
 from attnprof.report.summary import describe_findings
+from attnprof.report.symbols import describe_symbols
 
 _CHARTS: Mapping[Chart, str] = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
 
 _WIDTH = 160
 """Characters of a line of the page; wider tables scroll."""
+
+_NOTHING = Overview("Attention costs", "no case was finished", (), ())
+"""What a page says about a run that was interrupted before its first row."""
 
 
 def assemble(runs: Sequence[Run]) -> Page:
@@ -50,6 +54,7 @@ def assemble(runs: Sequence[Run]) -> Page:
     every_row = ResultTable(record for run in runs for record in run.table.records)
     series = [member for member in series_of(every_row) if member.is_supported]
     markers = markers_of(row.kernel for row in every_row.rows)
+    terms = tuple(term_tables(series))
     contents = tuple(_run_content(run, markers) for run in runs)
     subjects = dict.fromkeys(content.overview.heading for content in contents)
     settings = {content.overview.setting for content in contents}
@@ -61,7 +66,8 @@ def assemble(runs: Sequence[Run]) -> Page:
         runs=contents,
         charts=tuple(_chart_sets(runs)),
         patterns=tuple(pattern_figures(series)),
-        terms=tuple(term_tables(series)),
+        terms=terms,
+        symbols=describe_symbols(row[1].text for table in terms for row in table.rows),
         results=result_table(runs, markers),
         downloads=tuple(_downloads(runs)),
     )
@@ -77,7 +83,7 @@ def _comparison(
 
 def _run_content(run: Run, markers: Mapping[str, Markup]) -> RunContent:
     table = run.table
-    overview = overview_of(table, _WIDTH)
+    overview = overview_of(table, _WIDTH) if table.rows else _NOTHING
     series = [member for member in series_of(table) if member.is_supported]
     sentences = dict(describe_findings(findings.find(table)))
     return RunContent(

@@ -59,12 +59,14 @@ class Table:
         headings: of the columns.
         rows: of cells.
         total: the last row, which adds up the others; empty without one.
+        note: a line below the table; empty without one.
     """
 
     caption: str
     headings: tuple[Heading, ...]
     rows: tuple[tuple[Cell, ...], ...]
     total: tuple[Cell, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class Page:
         charts: of all runs.
         patterns: who attends to whom, with the blocks that kernels compute.
         terms: the cost formulas with the numbers put in.
+        symbols: what their symbols mean.
         results: all rows of all runs.
         downloads: the data as files.
     """
@@ -178,6 +181,7 @@ class Page:
     charts: tuple[ChartSet, ...]
     patterns: tuple[Figure, ...]
     terms: tuple[Table, ...]
+    symbols: str
     results: Table
     downloads: tuple[Download, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attnprof.analysis.explanation import Term, explain
 from attnprof.analysis.series import Series
-from attnprof.core.units import format_count, format_share
+from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.report.page.content import Cell, Heading, Table
 
 _HEADINGS = (
@@ -15,7 +15,6 @@ _HEADINGS = (
     Heading("with the numbers", "left"),
     Heading("MACs"),
     Heading("share"),
-    Heading("source", "prose"),
 )
 
 
@@ -33,7 +32,7 @@ def term_tables(series: Iterable[Series]) -> Iterator[Table]:
             key = costed[-1].workload.seq_len, terms
             labels_of.setdefault(key, {})[member.label] = None
     for (seq_len, terms), labels in labels_of.items():
-        yield _table(f"{', '.join(labels)} at {format_count(seq_len)} tokens", terms)
+        yield _table(f"{', '.join(labels)} at {format_tokens(seq_len)}", terms)
 
 
 def _table(caption: str, terms: Sequence[Term]) -> Table:
@@ -45,13 +44,13 @@ def _table(caption: str, terms: Sequence[Term]) -> Table:
             Cell(term.numbers),
             Cell(format_count(term.macs)),
             _share(term.macs, total),
-            Cell(term.source),
         )
         for term in terms
     )
     empty = Cell("")
-    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), empty, empty)
-    return Table(caption, _HEADINGS, rows, sums)
+    sums = (Cell("in all"), empty, empty, Cell(format_count(total)), empty)
+    sources = "; ".join(dict.fromkeys(term.source for term in terms))
+    return Table(caption, _HEADINGS, rows, sums, f"Source: {sources}" if sources else "")
 
 
 def _share(macs: int, total: int) -> Cell:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from markupsafe import Markup
 
 from attnprof.analysis.series import Series
-from attnprof.core.units import format_count
+from attnprof.core.units import format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.page.content import Figure
 from attnprof.report.pattern import render_pattern_svg
@@ -33,7 +33,7 @@ def pattern_figures(series: Iterable[Series]) -> Iterator[Figure]:
         if workload is not None:
             kernels_of.setdefault(workload, {})[member.rows[0].kernel] = None
     for workload, kernels in list(kernels_of.items())[:_MOST_PATTERNS]:
-        caption = f"{describe_pattern([workload])} at {format_count(workload.seq_len)} tokens"
+        caption = f"{describe_pattern([workload])} at {format_tokens(workload.seq_len)}"
         yield Figure(caption, Markup(render_pattern_svg(workload, list(kernels))))
 
 

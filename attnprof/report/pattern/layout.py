@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from attnprof.core.units import format_tokens
 from attnprof.report.kernel_styles import styles_of
 from attnprof.report.pattern import words
 from attnprof.report.pattern.drawing import INK, Boxes, Drawing, Words
@@ -105,10 +106,10 @@ def _caption(panel: Panel) -> list[str]:
         return [f"cannot compute it: {panel.refusal}"]
     useful = words.useful_text(panel)
     if not panel.kernel:
-        one, many = words.reach_texts(panel)
+        _, many = words.reach_texts(panel)
         return [
             f"{useful} pairs, {words.share_text(panel)} of dense",
-            f"1 layer reaches {one} tokens,",
+            f"1 layer reaches {format_tokens(panel.reach[0])},",
             f"{words.layers_text(panel)} {many}",
         ]
     groups = list(words.block_groups(panel))

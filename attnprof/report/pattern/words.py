@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.notation import format_global_tokens, shorten_positions
-from attnprof.core.units import format_count, format_macs, format_ratio
+from attnprof.core.units import (
+    counted,
+    format_count,
+    format_macs,
+    format_ratio,
+    format_share,
+    format_tokens,
+)
 from attnprof.report.pattern.panels import Panel
 from attnprof.report.setting import describe_pattern
 
@@ -101,8 +108,7 @@ def _pairs(pairs: int) -> str:
 
 def share_text(panel: Panel) -> str:
     """Attended pairs over those of dense attention: `13.7 %`."""
-    share = panel.useful_pairs / panel.seq_len**2
-    return "100 %" if share == 1 else "below 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
+    return format_share(panel.useful_pairs, panel.seq_len**2)
 
 
 def reach_texts(panel: Panel) -> tuple[str, str]:
@@ -112,12 +118,12 @@ def reach_texts(panel: Panel) -> tuple[str, str]:
 
 def layers_text(panel: Panel) -> str:
     """How many layers the receptive field spans: `12 layers`."""
-    return f"{len(panel.reach)} layer{'s' if len(panel.reach) > 1 else ''}"
+    return counted(len(panel.reach), "layer")
 
 
 def cell_text(tokens: int) -> str:
     """The size of a cell: `16 x 16 tokens`."""
-    return f"{format_count(tokens)} x {format_count(tokens)} tokens"
+    return f"{format_count(tokens)} x {format_tokens(tokens)}"
 
 
 def ratio_text(panel: Panel) -> str:
