@@ -12,7 +12,8 @@ from rich.text import Text
 UNBOUNDED = 10_000
 """The width of a table in a pipe, in characters: as wide as its content."""
 
-_GAP = "  "
+_GAP, _LEAST_GAP = 2, 1
+"""Spaces between columns; the least only between numbers in a table that does not fit."""
 
 _MOST_NAME_WIDTH, _LEAST_NAME_WIDTH = 32, 8
 """Widths of the first column in a table that does not fit; longer names stand on lines of their
@@ -37,8 +38,9 @@ def fit_table(
 ) -> Text:
     """A table in at most `width` characters, if its longest words and numbers allow that.
 
-    In turn, as far as needed: columns of prose wrap, a long name stands alone above the cells of
-    its row, and columns that do not fit beside the others follow in another table below.
+    In turn, as far as needed: columns of prose wrap, numbers move closer, a long name stands alone
+    above the cells of its row, and columns that do not fit beside the others follow in another
+    table below.
 
     Args:
         headings: of the columns; empty texts for a table without headings.
@@ -50,7 +52,7 @@ def fit_table(
     heading = [TextRow(tuple(headings), "dim")] if any(headings) else []
     full = [*heading, *(row for row in rows if len(row.cells) == len(headings))]
     columns = [[row.cells[i] for row in full] for i in range(len(headings))]
-    layout = _Layout(_widths(columns, width, prose), width, prose)
+    layout = _layout(columns, width, prose)
     lines: list[Text] = []
     for block in layout.blocks():
         lines += [Text()] if lines else []
@@ -61,8 +63,8 @@ def fit_table(
     return Text("\n", no_wrap=True).join(lines)
 
 
-def _widths(columns: Sequence[Sequence[str]], width: int, prose: Collection[int]) -> list[int]:
-    """The width of each column; a table that is still too wide has to be split."""
+def _layout(columns: Sequence[Sequence[str]], width: int, prose: Collection[int]) -> _Layout:
+    """The width of each column and of the gaps; a table that is still too wide has to be split."""
     widths = [
         max((len(line) for cell in column for line in cell.split("\n")), default=0)
         for column in columns
@@ -71,26 +73,28 @@ def _widths(columns: Sequence[Sequence[str]], width: int, prose: Collection[int]
         i: max((len(word) for cell in columns[i] for word in cell.split()), default=0)
         for i in prose
     }
-    while _total(widths) > width:
+    while _total(widths, _GAP) > width:
         candidates = [i for i in prose if widths[i] > longest_words[i]]
         if not candidates:
             break
         widths[max(candidates, key=lambda i: widths[i])] -= 1
-    if _total(widths) > width:
-        left = width - _total([0, *widths[1:]])
+    gap = _GAP if prose or _total(widths, _GAP) <= width else _LEAST_GAP
+    if _total(widths, gap) > width:
+        left = width - _total([0, *widths[1:]], gap)
         widths[0] = left if left >= _LEAST_NAME_WIDTH else min(widths[0], _MOST_NAME_WIDTH)
-    return widths
+    return _Layout(widths, gap, width, prose)
 
 
-def _total(widths: Sequence[int]) -> int:
-    return widths[0] + sum(len(_GAP) + width for width in widths[1:] if width)
+def _total(widths: Sequence[int], gap: int) -> int:
+    return widths[0] + sum(gap + width for width in widths[1:] if width)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The widths of the columns and of the table, and which columns hold prose."""
+    """The widths of columns, of gaps and of the table, and which columns hold prose."""
 
     widths: Sequence[int]
+    gap: int
     width: int
     prose: Collection[int]
 
@@ -102,7 +106,7 @@ class _Layout:
         blocks: list[list[int]] = [[0]]
         for index in (i for i in range(1, len(self.widths)) if self.widths[i]):
             block = [*blocks[-1], index]
-            if len(block) > 2 and _total([self.widths[i] for i in block]) > self.width:
+            if len(block) > 2 and _total([self.widths[i] for i in block], self.gap) > self.width:
                 blocks.append([0, index])
             else:
                 blocks[-1] = block
@@ -119,7 +123,7 @@ class _Layout:
             cells[0] = []
         for line in zip_longest(*cells, fillvalue=""):
             padded = (self._padded(i, cell) for i, cell in zip(block, line, strict=True))
-            yield _GAP.join(padded).rstrip()
+            yield (" " * self.gap).join(padded).rstrip()
 
     def _padded(self, index: int, cell: str) -> str:
         width = self.widths[index]

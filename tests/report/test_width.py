@@ -158,18 +158,20 @@ def test_a_long_name_stands_above_its_numbers() -> None:
     ]
 
 
+def test_numbers_move_closer_where_that_is_enough() -> None:
+    rows = [TextRow(("name", "123456", "1234567"))]
+    assert fit_table(("", "a", "b"), rows, 21).plain.splitlines()[1] == "name  123456  1234567"
+    assert fit_table(("", "a", "b"), rows, 20).plain.splitlines()[1] == "name 123456 1234567"
+
+
 def test_columns_that_do_not_fit_follow_below() -> None:
     rows = [TextRow(("all",)), TextRow(("n", "123456", "1234567", "1"))]
     assert fit_table(("k", "a", "b", "c"), rows, 12).plain.splitlines() == [
-        "k       a",
+        "k      a",
         "all",
-        "n  123456",
+        "n 123456",
         "",
-        "k        b",
+        "k       b c",
         "all",
-        "n  1234567",
-        "",
-        "k  c",
-        "all",
-        "n  1",
+        "n 1234567 1",
     ]
