@@ -50,7 +50,11 @@ class ConfigurableCommand(VariadicCommand):
 
     def _settings(self) -> dict[str, Setting]:
         names = [parameter.name for parameter in self.params]
-        return read_settings(str(self.name), names, os.environ, Path.cwd())
+        try:
+            folder = Path.cwd()
+        except FileNotFoundError:
+            folder = None
+        return read_settings(str(self.name), names, os.environ, folder)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.

@@ -93,7 +93,7 @@ class SettingError(AttnprofError):
 
 
 def read_settings(
-    command: str, options: Collection[str], environment: Mapping[str, str], folder: Path
+    command: str, options: Collection[str], environment: Mapping[str, str], folder: Path | None
 ) -> dict[str, Setting]:
     """The settings that apply to a command, by the names of its options.
 
@@ -101,15 +101,16 @@ def read_settings(
         command: its name.
         options: names of its options.
         environment: variables of the process.
-        folder: where the search for the file begins; it goes on in the folders above.
+        folder: the working directory, where the search for the file begins; it goes on in the
+            folders above. None where it has been deleted.
 
     Raises:
         SettingError: for the first key or variable that is unknown or has a value of a wrong type.
     """
     general: dict[str, Setting] = {}
     own: dict[str, Setting] = {}
-    file = _nearest_file(folder)
-    if file is not None:
+    file = None if folder is None else _nearest_file(folder)
+    if folder is not None and file is not None:
         general, own = _of_file(file, folder, command, options)
     variables = dict(_of_environment(environment))
     for name in OWN_TABLE_ONLY.get(command, ()):
@@ -149,7 +150,8 @@ def _nearest_file(folder: Path) -> Path | None:
     """
     for parent in (folder, *folder.parents):
         file = parent / _FILE
-        if file.is_file() and set(_table(file, folder)) - {_CONTRACTS}:
+        # Path.is_file raises where a folder above may not be searched.
+        if os.path.isfile(file) and set(_table(file, folder)) - {_CONTRACTS}:  # noqa: PTH113
             return file
     return None
 
@@ -162,12 +164,12 @@ def _table(file: Path, folder: Path) -> dict[str, Any]:
     """
     shown = os.path.relpath(file, folder)
     try:
-        text = file.read_text(encoding="utf-8")
-        if "attnprof" not in text:
+        content = file.read_bytes()
+        if b"attnprof" not in content:
             return {}
         import tomllib
 
-        table: Any = tomllib.loads(text).get("tool", {})
+        table: Any = tomllib.loads(content.decode()).get("tool", {})
     except (OSError, ValueError) as error:
         raise SettingError(shown, None, f"cannot be read: {error}") from error
     table = table.get("attnprof", {}) if isinstance(table, dict) else {}

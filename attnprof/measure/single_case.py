@@ -108,7 +108,7 @@ def _check_output(
     is_checked = bool(reference) if is_custom else measurements.memory or measurements.time
     if not is_checked:
         return
-    report("checking the output")
+    report("checking output")
     outcome = workers.run(
         worker_tasks.check_output, case, reference, max_seconds=measurements.timeout
     )

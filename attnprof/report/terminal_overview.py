@@ -54,7 +54,7 @@ def render_remarks(overview: Overview, width: int) -> Iterator[Text]:
 
 
 def wrapped_lines(text: str, width: int, *, style: str = "", indent: str = "") -> Iterator[Text]:
-    """The lines of a text; words that are longer than a line are not broken."""
+    """The lines of a text."""
     # A number and its unit stay on one line.
     glued = text.replace(" %", f"{_NO_BREAK}%")
     for line in wrapped(indent + glued, width):

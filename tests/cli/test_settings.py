@@ -166,8 +166,13 @@ def test_help_shows_what_is_set_and_comes_despite_errors() -> None:
 
 
 def test_a_file_that_does_not_mention_attnprof_is_left_alone() -> None:
-    write("this is no TOML")
+    Path("../pyproject.toml").write_bytes(b"this is neither TOML nor UTF-8: \xff")
     assert estimate().exit_code == 0
+
+
+def test_a_deleted_working_directory_has_no_file_but_variables(folder: Path) -> None:
+    folder.rmdir()
+    assert lengths_of(estimate(ATTNPROF_LEN="64").stdout) == [64]
 
 
 def test_a_picture_of_a_pattern_takes_no_grid_of_cases() -> None:

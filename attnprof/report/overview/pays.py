@@ -79,7 +79,7 @@ def _since(finding: CrossoverFinding) -> str:
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
-    return "at no length" if not crossover.before else f"not from {first} tokens on"
+    return "at no length" if not crossover.before else f"only up to {before} tokens"
 
 
 def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
@@ -89,7 +89,7 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
         return f"undecided at {format_count(finding.longest)}"
     if measured.is_same_everywhere:
         return f"at {'every' if crossover.side == 'less' else 'no'} length tested"
-    lead = "from" if crossover.side == "less" else "not from"
+    lead = "from" if crossover.side == "less" else "only up to"
     if measured.length is not None:
         return f"{lead} about {format_between(measured)[1]}"
     if crossover.before:

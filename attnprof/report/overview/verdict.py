@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attnprof.analysis.findings.fastest import FastestFinding
 from attnprof.core.result_table import Row
@@ -172,6 +172,8 @@ def _at_other_lengths(results: Results, findings: Sequence[FastestFinding]) -> s
         if len(finding.contenders) > 1 or finding.withheld:
             best = tuple(sorted(finding.best, key=list(results.names).index))
             groups.setdefault((best, finding.measure, finding.withheld), []).append(finding.seq_len)
+    if findings and (same := _same_as_at_longest(results, groups, findings[-1])):
+        return same
     texts = [
         _group_text(results, best, measure, lengths, withheld=withheld)
         for (best, measure, withheld), lengths in groups.items()
@@ -183,6 +185,28 @@ def _at_other_lengths(results: Results, findings: Sequence[FastestFinding]) -> s
     return (
         f"{text[:1].upper()}{text[1:]}." if text.startswith("at ") else f"{text}." if text else ""
     )
+
+
+def _same_as_at_longest(
+    results: Results,
+    groups: Mapping[tuple[tuple[str, ...], str, bool], list[int]],
+    at: FastestFinding,
+) -> str:
+    """A sentence for when all other lengths have the answer of the longest; else empty."""
+    if len(groups) != 1:
+        return ""
+    ((best, measure, withheld), lengths) = next(iter(groups.items()))
+    if withheld or at.withheld or set(best) != set(at.best) or measure != at.measure:
+        return ""
+    what = {
+        ("time", False): "It is fastest",
+        ("time", True): "They are too close to call",
+        ("predicted time", False): "It is predicted to be fastest",
+        ("predicted time", True): "They overlap",
+        ("MACs", False): "It executes the fewest MACs",
+        ("MACs", True): "They execute the fewest MACs",
+    }[at.measure, len(best) > 1]
+    return f"{what} at {join_lengths(lengths, results.lengths)} too."
 
 
 def _group_text(

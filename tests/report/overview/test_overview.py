@@ -242,6 +242,27 @@ def test_a_side_that_changes_twice_is_said_as_it_is() -> None:
     assert re.search(r"from about 1,7\d\d in time", verdict[2])
 
 
+def test_what_pays_off_only_below_a_length_is_said_with_it() -> None:
+    speeds = {"longformer-banded": [about(2.0), about(2.0), about(0.5)]}
+    (sentence,) = (
+        sentence
+        for sentence in overview_of(timed_table(speeds, TIMES_NS)).verdict
+        if "pays off" in sentence
+    )
+    # As far from 2x at 1,024 as from 0.5x at 4,096: their geometric mean.
+    assert "only up to about 2,0" in sentence
+
+
+def test_a_speed_is_rounded_once_so_that_it_is_the_same_everywhere() -> None:
+    # To four digits 0.77497 is 0.775, as in CSV, and that would be 0.78 to two.
+    speeds = {"longformer-banded": [about(0.77497)]}
+    table = timed_table(speeds, [422 * MILLISECOND_NS], len=4096)
+    assert {row.values["speedup"] for row in table.rows} == {1.0, 0.775}
+    text = render_markdown(table, COMPARE_COLUMNS)
+    assert "0.78x" not in text
+    assert text.count("0.77x") >= 4
+
+
 def test_one_kernel_is_told_without_comparisons() -> None:
     overview = overview_of(timed_table({}, [422 * MILLISECOND_NS], len=4096))
     assert overview.verdict == (
