@@ -202,11 +202,16 @@ def test_commands_of_the_guides_are_accepted(guide: str, words: str) -> None:
 
 @pytest.mark.parametrize(("path", "code"), SNIPPETS)
 def test_snippets_of_the_guides_run_and_print_what_they_say(
-    path: Path, code: str, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     program = compile(code, name_of(path), "exec")
     if ".compare(" in code:  # which takes minutes
         return
+    monkeypatch.chdir(tmp_path)  # for the files that they save
     names: dict[str, Any] = {}
     exec(program, names)
     for name, function in list(names.items()):

@@ -35,7 +35,8 @@ def pays_sentence(results: Results) -> str:
     found.sort(key=lambda finding: _ORDER.index(finding.resource))
     resources: dict[str, list[str]] = {}
     for finding in found:
-        resources.setdefault(_since(finding), []).append(_resource(finding))
+        since = _since(finding, results.shortest)
+        resources.setdefault(since, []).append(_resource(finding))
     parts = [f"{since} in {join_words(which)}" for since, which in resources.items()]
     names = results.names[label], results.names[reference]
     return f"{names[0]} pays off against {names[1]} {join_words(parts)}."
@@ -64,7 +65,7 @@ def _macs_at_longest(results: Results, series: Series) -> float:
     return math.inf if macs is None else macs
 
 
-def _since(finding: CrossoverFinding) -> str:
+def _since(finding: CrossoverFinding, shortest: int) -> str:
     """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length tested`."""
     if finding.measured is not None:
         return _since_in_time(finding, finding.measured)
@@ -79,7 +80,9 @@ def _since(finding: CrossoverFinding) -> str:
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
-    return "at no length" if not crossover.before else f"only up to {before} tokens"
+    if not crossover.before:
+        return "at no length"
+    return "at no length tested" if crossover.before < shortest else f"only up to {before} tokens"
 
 
 def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:

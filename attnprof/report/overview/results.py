@@ -37,6 +37,11 @@ class Results:
     reference: Series | None
 
     @property
+    def shortest(self) -> int:
+        """The shortest length in tokens."""
+        return self.lengths[0]
+
+    @property
     def longest(self) -> int:
         """The longest length in tokens."""
         return self.lengths[-1]

@@ -310,3 +310,11 @@ def test_no_word_is_broken(width: int) -> None:
     text = " ".join(" ".join(lines_of(timed_table(FOUR, TIMES_NS), width)).split())
     for sentence in (overview.heading, overview.setting, *overview.verdict, *overview.notes):
         assert sentence in text
+
+
+def test_a_crossover_below_the_shortest_length_is_no_saving() -> None:
+    """A kernel that needs less memory up to 3 tokens only saves none at the lengths tested."""
+    kernels = ["bert-sdpa", "longformer-banded"]
+    table = attnprof.estimate(len=[512, 16_384], kernel=kernels, scope="layer")
+    (sentence,) = (text for text in overview_of(table).verdict if "pays off" in text)
+    assert sentence.endswith("in MACs and at no length tested in memory (predicted).")
