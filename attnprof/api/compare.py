@@ -91,14 +91,13 @@ class CompareRequest(Request):
                 self._keep(record, warn)
             if self.journal:
                 self.journal.finish()
+            finish(self.table)
+            self.table.record_costs()
         except KeyboardInterrupt:
             self.table.close("error", "interrupted before it finished")
             raise
         finally:
-            try:
-                finish(self.table)
-            finally:
-                self._save()
+            self._save()
         return self.table
 
     def _keep(self, record: Record, warn: Callable[[str], None]) -> None:

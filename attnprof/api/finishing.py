@@ -1,4 +1,4 @@
-"""What a table gets when its run ends, so that it can be printed without running anything."""
+"""What a table gets when its run ends: the time, and the call that made it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import cast
 
-from attnprof.analysis.recorded_costs import recorded_costs
 from attnprof.core.result_table import ResultTable
 
 
 def finish(table: ResultTable) -> None:
-    """Note the time, and what findings need of custom kernels, whose code runs for that."""
+    """Note the time."""
     table.finished_at = datetime.now().astimezone().isoformat(timespec="seconds")
-    table.saved_costs = recorded_costs(table)
 
 
 def python_call(function: str, options: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -68,6 +69,26 @@ class ResultTable(result_table.ResultTable):
             replace_file(target, content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise MeasurementError(f"{target} could not be written ({error.strerror})") from error
+
+    def record_costs(self) -> None:
+        """Keep what findings need of custom kernels, so that their code need not run again.
+
+        That runs it once more, at further lengths. Results that are read have it already.
+        """
+        from attnprof.analysis.recorded_costs import recorded_costs
+
+        if not self.saved_costs:
+            self.saved_costs = recorded_costs(self)
+
+    def to_json(self, environment: Mapping[str, object] | None = None) -> str:
+        """The JSON of the rows; of a run that has ended, with what findings need to be the same.
+
+        Args:
+            environment: processor, versions and settings of the run; that of the table if None.
+        """
+        if self.finished_at:
+            self.record_costs()
+        return super().to_json(environment)
 
     def plot(self, chart: str = "growth") -> Figure:
         """The chart as a Matplotlib figure, which a notebook shows.

@@ -19,10 +19,10 @@ from attnprof.cli.settings import (
 from attnprof.cli.variadic import VariadicCommand
 from attnprof.core.errors import UsageError
 
-COMMAND_LINE = "attnprof.command_line"
+COMMAND_LINE = "attnprof command line"
 """Key, in a context's `meta`, of the words after the command, those of settings included."""
 
-_SETTINGS = "attnprof.settings"
+_SETTINGS = "attnprof settings"
 """Key of the settings in a context's `meta`."""
 
 

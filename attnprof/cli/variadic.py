@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-\d")
 """Start of a negative number, which is a value for its option to reject by name."""
 
 
-_OPEN = "attnprof.open_option"
+_OPEN = "attnprof open option"
 """Key, in a context's `meta`, of the option that the word at the cursor belongs to."""
 
 

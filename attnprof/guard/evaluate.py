@@ -11,7 +11,7 @@ from attnprof.core.units import format_tokens
 from attnprof.guard.causes import explain
 from attnprof.guard.changes import Comparison, describe_changes, most_changed
 from attnprof.guard.contract import GROWING, QUANTITIES, Contract, PartKind, Quantity
-from attnprof.guard.formatting import KINDS, NAMES, format_part, show
+from attnprof.guard.formatting import KINDS, NAMES, describe_rise, format_part, show
 from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import ContractCosts
 from attnprof.guard.parts import exponent_of
@@ -167,7 +167,7 @@ def _change(
         return None
     verb = "rose" if steps[-1].now > steps[-1].was else "fell"
     worst = max(steps, key=lambda step: abs(step.now - step.was) / max(step.was, 1))
-    extent = f"by up to {format_part(worst.was, worst.now)}" if worst.was else "from 0"
+    extent = describe_rise(worst.was, worst.now) if worst.was else "from 0"
     at = "at every length" if len(steps) == len(comparison.lengths) else "at some lengths"
     return Breach(
         quantity,

@@ -30,6 +30,12 @@ def format_part(before: int, after: int) -> str:
     return format_percent(abs(after - before) / before)
 
 
+def describe_rise(before: int, after: int) -> str:
+    """How far costs rose at most: `by up to 12 %`; from 11x on, `to up to 13.5x`."""
+    part = format_part(before, after)
+    return f"to up to {format_ratio(after / before)}" if part.endswith("x") else f"by up to {part}"
+
+
 def format_change(before: int, after: int) -> str:
     """The relative change with its sign: `+12 %`, `-0.8 %`, `< +0.1 %`; from 11x on, the ratio.
 
