@@ -8,7 +8,7 @@ from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
 from attnprof.core.units import format_count, format_ratio, format_tokens
-from attnprof.report.crossover_summary import format_between
+from attnprof.report.crossover_summary import format_between, lengths_with
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
 
@@ -65,7 +65,7 @@ def _macs_at_longest(results: Results, series: Series) -> float:
 
 
 def _since(finding: CrossoverFinding) -> str:
-    """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length tested`."""
+    """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length up to 527`."""
     if finding.measured is not None:
         return _since_in_time(finding, finding.measured)
     crossover, until = finding.crossover, finding.until
@@ -79,7 +79,9 @@ def _since(finding: CrossoverFinding) -> str:
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
-    return "at no length" if not crossover.before else f"only up to {before} tokens"
+    if crossover.before:
+        return f"only up to {before} tokens"
+    return f"at no length up to {format_tokens(until or finding.longest)}"
 
 
 def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
@@ -94,7 +96,8 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
         return f"{lead} about {format_between(measured)[1]}"
     if crossover.before:
         return f"{lead} somewhere between {before} and {first}"
-    return f"{'at' if crossover.side == 'less' else 'not at'} {first}"
+    decided = lengths_with(measured, crossover.side)
+    return f"{'at' if crossover.side == 'less' else 'not at'} {decided}"
 
 
 def others_sentence(results: Results) -> str:
@@ -113,8 +116,8 @@ def others_sentence(results: Results) -> str:
         groups.setdefault(verdict.outcome, []).append(_with_memory(results, series, reference))
         same = _is_same_everywhere(series, reference, verdict.outcome)
         is_everywhere[verdict.outcome] = is_everywhere.get(verdict.outcome, True) and same
-    if not groups and not results.is_timed:
-        return _memory_sentence(results, reference, told)
+    if not groups:
+        return _memory_sentence(results, reference)
     name = results.names[reference.label]
     longest = format_count(results.longest)
     texts = [
@@ -127,8 +130,11 @@ def others_sentence(results: Results) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str:
+def _memory_sentence(results: Results, reference: Series) -> str:
     """Who needs more memory than the reference at the longest length; empty if nobody does."""
+    best = results.fastest()[-1].best if results.fastest() else ()
+    # The first sentence has the memory of a single winner, unless that is the reference.
+    told = {reference.label, *(best if len(best) == 1 else ())}
     beside = row_at(reference, results.longest)
     reference_peak = results.peak_bytes(beside) if beside else None
     ratios: list[tuple[float, str]] = []

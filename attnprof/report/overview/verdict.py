@@ -142,7 +142,8 @@ def _next_best(results: Results, finding: FastestFinding) -> str:
     elif finding.measure == "MACs":
         best = _row_of(results, finding.best[0], finding.seq_len)
         macs = best.integer("executed_macs") if best else None
-        shown = f"{_ratio(row.integer('executed_macs'), macs)} its MACs"
+        whose = "its" if len(finding.best) == 1 else "their"
+        shown = f"{_ratio(row.integer('executed_macs'), macs)} {whose} MACs"
     return f"; next is {results.names[label]} with {shown}"
 
 

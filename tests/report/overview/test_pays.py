@@ -1,0 +1,57 @@
+"""From which length a kernel pays off, and at what price in memory, for literal results."""
+
+from __future__ import annotations
+
+import pytest
+from timed_tables import Speed, timed_table
+
+import attnprof
+from attnprof import ResultTable
+from attnprof.report.overview import overview_of
+
+TIMES_NS = [15 * 10**6, 42 * 10**6, 422 * 10**6]
+
+
+def about(median: float) -> Speed:
+    return median, median / 1.03, median * 1.03
+
+
+def sentence_with(table: ResultTable, words: str) -> str:
+    (sentence,) = (text for text in overview_of(table).verdict if words in text)
+    return sentence
+
+
+def macs(kernel: str, length: int) -> float:
+    (row,) = attnprof.estimate(kernel=kernel, len=length).rows
+    return row.values["executed_macs"]
+
+
+@pytest.mark.parametrize("length", [1, 512])
+def test_no_gain_at_the_lengths_tested_says_nothing_of_longer_ones(length: int) -> None:
+    table = attnprof.estimate(kernel=["bert-sdpa", "longformer-banded"], len=length)
+    sentence = sentence_with(table, "pays off")
+    assert "at no length up to " in sentence
+    until = 527 if length == 512 else 1
+    assert f"at no length up to {until} token" in sentence
+    assert macs("longformer-banded", 528) < macs("bert-sdpa", 528), "it does pay off later"
+    assert macs("longformer-banded", until) > macs("bert-sdpa", until)
+
+
+@pytest.mark.parametrize(("speed", "said"), [(2.0, "at"), (0.5, "not at")])
+def test_all_lengths_with_the_verdict_of_the_longest_are_named(speed: float, said: str) -> None:
+    speeds = {"longformer-banded": [about(1.0), about(speed), about(speed)]}
+    sentence = sentence_with(timed_table(speeds, TIMES_NS), "pays off")
+    assert f" {said} 1,024 and 4,096 in time" in sentence
+
+
+@pytest.mark.parametrize("withheld", [[512, 1024, 4096], []])
+def test_without_a_winner_in_time_the_price_in_memory_is_told(withheld: list[int]) -> None:
+    speeds = {"longformer-hf": [about(1.0)] * 3}
+    sentence = sentence_with(timed_table(speeds, TIMES_NS, withheld=withheld), "More memory")
+    assert sentence == "More memory than bert-sdpa at 4,096: longformer-hf (9.22x)."
+
+
+def test_a_tie_in_macs_does_not_hide_who_needs_more_memory() -> None:
+    table = attnprof.estimate(kernel=["bert-sdpa", "bert-eager", "longformer-banded"], len=256)
+    assert "bert-eager" in sentence_with(table, "More memory")
+    assert overview_of(table).verdict[0].endswith(" their MACs.")
