@@ -38,6 +38,8 @@ def verdict_of(results: Results) -> tuple[str, ...]:
             _at_longest(results, by_length[-1]) if by_length else "",
             _at_other_lengths(results, by_length),
         ]
+    if not by_length and all(row.status != "ok" for one in results.series for row in one.rows):
+        best = ["No kernel has a result here; the reasons are below."]
     sentences = [
         *best,
         pays_sentence(results),
@@ -45,8 +47,7 @@ def verdict_of(results: Results) -> tuple[str, ...]:
         coverage_sentence(results),
         "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
     ]
-    told = tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
-    return told or ("No kernel has a result here; the reasons are below.",)
+    return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
 
 
 def _at_longest(results: Results, finding: FastestFinding) -> str:
