@@ -79,6 +79,8 @@ def _since(finding: CrossoverFinding) -> str:
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
+    if crossover.before and until is not None:
+        return f"at {before} but not from {first} to {format_tokens(until)}"
     if crossover.before:
         return f"only up to {before} tokens"
     return f"at no length up to {format_tokens(until or finding.longest)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from timed_tables import Speed, timed_table
 
@@ -35,6 +37,23 @@ def test_no_gain_at_the_lengths_tested_says_nothing_of_longer_ones(length: int) 
     assert f"at no length up to {until} token" in sentence
     assert macs("longformer-banded", 528) < macs("bert-sdpa", 528), "it does pay off later"
     assert macs("longformer-banded", until) > macs("bert-sdpa", until)
+
+
+def test_lengths_between_two_gains_are_not_said_to_end_them() -> None:
+    options: dict[str, int] = {"window": 16, "hidden_size": 64, "num_heads": 2}
+    table = attnprof.estimate(kernel=["bert-eager", "longformer-hf"], len=100, **options)
+    sentence = sentence_with(table, "pays off")
+    found = re.search(r"at (\d+) but not from (\d+) to (\d+) tokens in MACs", sentence)
+    assert found, sentence
+    before, first, until = map(int, found.groups())
+
+    def is_less(length: int) -> bool:
+        kernels = ["bert-eager", "longformer-hf"]
+        dense, sparse = attnprof.estimate(kernel=kernels, len=length, **options).rows
+        return sparse.values["executed_macs"] < dense.values["executed_macs"]
+
+    sides = [is_less(length) for length in (before, first, 100, until, until + 1)]
+    assert sides == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize(("speed", "said"), [(2.0, "at"), (0.5, "not at")])
