@@ -273,6 +273,13 @@ def test_one_kernel_is_told_without_comparisons() -> None:
     assert column(overview.tables[0], "4,096") == {"bert-sdpa": "422 ms"}
 
 
+def test_one_kernel_needs_no_verdict_where_other_work_disturbed_its_times() -> None:
+    overview = overview_of(timed_table({}, TIMES_NS, withheld=[512, 1024, 4096]))
+    assert overview.verdict[0] == "At 4,096 tokens bert-sdpa takes 422 ms for 33.02 GMac."
+    assert not any("verdict" in sentence for sentence in overview.verdict)
+    assert overview.noise.startswith("noise: other processes used 0.9 of 2 cores")
+
+
 def test_an_estimate_compares_macs_and_memory() -> None:
     table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"])
     overview = overview_of(table)
