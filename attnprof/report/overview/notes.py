@@ -57,8 +57,8 @@ def _at(lengths: list[int], results: Results) -> str:
 
 def _below_useful(results: Results) -> Iterator[str]:
     """Why a kernel multiplies less than the definition of its pattern."""
-    # MACs of other lengths are shown only where no time is known.
-    lengths = [results.longest] if results.is_timed or results.is_predicted else results.lengths
+    # MACs of other lengths are shown only where no time was measured.
+    lengths = [results.longest] if results.is_timed else results.lengths
     shown = [row_at(series, length) for series in results.series for length in lengths]
     rows = [row for row in shown if row is not None and below_useful_mark(row)]
     if not rows:

@@ -76,6 +76,9 @@ def _since(finding: CrossoverFinding) -> str:
         start = first
         if crossover.before + 1 != crossover.first:
             start = f"somewhere between {before} and {first}"
+        if crossover.first > finding.longest:
+            # Padding takes the gain back between the longest length tested and that one.
+            return f"at {format_count(finding.longest)} and for good from {start} tokens"
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
@@ -90,7 +93,10 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
     crossover = finding.crossover
     first, before = format_count(crossover.first), format_count(crossover.before)
     if crossover.side == "equal":
-        return f"undecided at {format_count(finding.longest)}"
+        faster = lengths_with(measured, "less")
+        is_withheld = measured.lengths[-1].outcome == "withheld"
+        lead = "not known" if is_withheld else "undecided"
+        return f"at {faster}" if faster else f"{lead} at {format_count(finding.longest)}"
     if measured.is_same_everywhere:
         return f"at {'every' if crossover.side == 'less' else 'no'} length tested"
     lead = "from" if crossover.side == "less" else "only up to"

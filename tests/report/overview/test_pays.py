@@ -63,6 +63,31 @@ def test_all_lengths_with_the_verdict_of_the_longest_are_named(speed: float, sai
     assert f" {said} 1,024 and 4,096 in time" in sentence
 
 
+def test_a_gain_that_padding_takes_back_once_more_is_told_where_it_was_tested() -> None:
+    table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"], len=2048)
+    assert macs("longformer-hf", 2048) < macs("bert-sdpa", 2048)
+    assert macs("longformer-hf", 2049) > macs("bert-sdpa", 2049)
+    assert "at 2,048 and for good from 2,148 tokens in MACs" in sentence_with(table, "pays off")
+
+
+@pytest.mark.parametrize(
+    ("first", "withheld", "said"),
+    [(2.0, [4096], "at 512"), (1.0, [4096], "not known at 4,096"), (1.0, [], "undecided at 4,096")],
+)
+def test_an_unknown_longest_length_does_not_hide_gains_at_others(
+    first: float, withheld: list[int], said: str
+) -> None:
+    speeds = {"longformer-banded": [about(first), about(1.0), about(1.0)]}
+    sentence = sentence_with(timed_table(speeds, TIMES_NS, withheld=withheld), "pays off")
+    assert f" {said} in time" in sentence
+
+
+def test_undecided_at_the_same_lengths_are_told_together() -> None:
+    speeds = {kernel: [about(1.0)] * 3 for kernel in ("longformer-banded", "longformer-hf")}
+    line = overview_of(timed_table(speeds, TIMES_NS)).undecided
+    assert line.startswith("~ undecided: longformer-banded and longformer-hf at 512 to 4,096")
+
+
 @pytest.mark.parametrize("withheld", [[512, 1024, 4096], []])
 def test_without_a_winner_in_time_the_price_in_memory_is_told(withheld: list[int]) -> None:
     speeds = {"longformer-hf": [about(1.0)] * 3}
