@@ -25,6 +25,7 @@ def notes_of(results: Results, width: int) -> tuple[str, ...]:
     notes = [
         *_failures(results),
         *_below_useful(results),
+        *_above_executed(results),
         *_discordant(results),
     ]
     return tuple(shorten_lines(note, width, _MOST_LINES) for note in notes)
@@ -68,6 +69,13 @@ def _below_useful(results: Results) -> Iterator[str]:
     if all(_absorbs(row) for row in rows):
         text += ": few globals need no second K, V projection"
     yield text
+
+
+def _above_executed(results: Results) -> Iterator[str]:
+    """Why ptflops counts more than all MACs."""
+    counts = [one for one in results.findings.counters if one.backend == "pytorch"]
+    if any(finding.counted_macs > finding.executed_macs for finding in counts):
+        yield "over 100 %: ptflops counts bias and elementwise operations, which are not MACs"
 
 
 def _absorbs(row: Row) -> bool:

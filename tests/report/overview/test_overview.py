@@ -148,6 +148,20 @@ def test_fewer_macs_than_useful_are_explained_and_only_there() -> None:
     assert not any(note.startswith("*") for note in without.notes)
 
 
+def test_counts_of_more_than_all_macs_are_explained_and_only_there() -> None:
+    def notes_of(share: float) -> list[str]:
+        table = counted(timed_table(FOUR, TIMES_NS), bert_eager=share)
+        return [note for note in overview_of(table).notes if note.startswith("over 100 %")]
+
+    assert len(notes_of(1.006)) == 1
+    assert notes_of(1.0) == notes_of(0.9) == []
+
+
+def test_positions_of_global_tokens_are_named_after_what_they_are() -> None:
+    table = attnprof.estimate(kernel="longformer-banded", len=64, global_tokens="@0:17:40")
+    assert overview_of(table).setting.endswith("window 512, global tokens @0:17:40")
+
+
 def test_a_withheld_length_has_no_verdict_and_its_cause_stands_in_one_line() -> None:
     overview = overview_of(timed_table(FOUR, TIMES_NS, withheld=[512, 1024]))
     assert overview.verdict[1] == "At 512 and 1,024 there is no verdict (see noise)."
