@@ -30,6 +30,9 @@ WIDE = 110
 
 EMPTY = "–"
 
+BELOW_USEFUL = "*"
+"""Marks executed MACs that are fewer than the useful ones; a note explains them."""
+
 UNDECIDED = "~"
 """Marks a speed whose verdict is undecided."""
 
@@ -94,9 +97,24 @@ def _speed(row: Row) -> str:
     return f"{UNDECIDED}{format_ratio(value)}" if is_undecided else format_ratio(value)
 
 
-def _overhead(row: Row) -> str:
+def show_overhead(row: Row) -> str:
+    """Executed MACs in units of the useful ones, with a mark if they are fewer."""
     useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
-    return EMPTY if not useful or executed is None else format_ratio(executed / useful)
+    if not useful or executed is None:
+        return EMPTY
+    return format_ratio(executed / useful) + below_useful_mark(row)
+
+
+def below_useful_mark(row: Row) -> str:
+    """A mark for a row that executes fewer MACs than its pattern needs; else empty."""
+    useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
+    return BELOW_USEFUL if useful and executed is not None and executed < useful else ""
+
+
+def with_marks_aligned(cells: Sequence[str]) -> list[str]:
+    """The cells with a space where others have `BELOW_USEFUL` after their last digit."""
+    is_marked = any(cell.endswith(BELOW_USEFUL) for cell in cells)
+    return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
 
 
 def _status(row: Row) -> str:
@@ -126,7 +144,7 @@ COMPARE_COLUMNS = (
 )
 ESTIMATE_COLUMNS = (
     *_MACS,
-    Column("executed\n/ useful", _overhead),
+    Column("executed\n/ useful", show_overhead),
     Column("parameters", _number("params", format_count)),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
     Column("predicted\ntime", _predicted),

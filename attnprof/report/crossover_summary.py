@@ -54,12 +54,12 @@ def _in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
         bracket = f"between {format_count(before)} and {format_count(finding.crossover.first)}"
         text = f"{_comparison(finding)} from somewhere {bracket} tokens ({_ratio(finding)})"
     else:
-        text = f"{_comparison(finding)} at {_lengths_with(measured, side)} ({_ratio(finding)})"
+        text = f"{_comparison(finding)} at {lengths_with(measured, side)} ({_ratio(finding)})"
     return ", ".join(part for part in (text, *_beside(finding, measured)) if part)
 
 
-def _lengths_with(measured: MeasuredCrossover, side: Side) -> str:
-    """The lengths whose verdict is that side."""
+def lengths_with(measured: MeasuredCrossover, side: Side) -> str:
+    """The measured lengths whose verdict is that side: `1,024 and 4,096`."""
     outcome = _COMPARISONS[side]["time"]
     lengths = [timed.seq_len for timed in measured.lengths if timed.outcome == outcome]
     return join_lengths(lengths, [timed.seq_len for timed in measured.lengths])

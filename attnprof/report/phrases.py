@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from attnprof.core.units import format_count
@@ -66,8 +67,16 @@ def _shortened(name: str, width: int, tail_share: float) -> str:
     return name[: width - tail - 1] + _ELLIPSIS + name[len(name) - tail :]
 
 
-def shorten_line(text: str, width: int) -> str:
-    """A text in at most `width` characters; its end is left out after a whole word."""
-    if len(text) <= width:
-        return text
-    return text[: width - 1].rpartition(" ")[0].rstrip(" ,;:(") + f" {_ELLIPSIS}"
+def shorten_lines(text: str, width: int, lines: int) -> str:
+    """A text in at most `lines` lines of `width` characters; its end is left out between words."""
+    mark = f" {_ELLIPSIS}"
+    shown = textwrap.wrap(
+        text,
+        width,
+        max_lines=lines,
+        placeholder=mark,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    kept = " ".join(shown)
+    return kept.removesuffix(mark).rstrip(" ,;:(") + mark if kept.endswith(mark) else kept

@@ -128,7 +128,8 @@ def describe_pattern_briefly(table: ResultTable) -> str:
     if len(positions) == 1:
         text = positions.pop()
         words = {"0": "no global tokens", "1": "1 global token"}
-        parts.append(words.get(text, f"{text} global tokens"))
+        other = f"global tokens {text}" if text.startswith("@") else f"{text} global tokens"
+        parts.append(words.get(text, other))
     return ", ".join(parts)
 
 

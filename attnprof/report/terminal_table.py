@@ -9,7 +9,7 @@ from rich.text import Text
 from attnprof.analysis.series import labels
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import format_tokens
-from attnprof.report.columns import WIDE, Column, filled
+from attnprof.report.columns import WIDE, Column, filled, with_marks_aligned
 from attnprof.report.text_table import TextRow, fit_table
 
 
@@ -26,9 +26,11 @@ def render_table(table: ResultTable, columns: tuple[Column, ...], width: int) ->
     label_of = labels(table)
     rows: list[TextRow] = []
     by_length = sorted(table.rows, key=lambda row: row.workload.seq_len)
-    for seq_len, group in groupby(by_length, key=lambda row: row.workload.seq_len):
+    columns_cells = [with_marks_aligned([show.show(row) for row in by_length]) for show in shown]
+    lines = zip(by_length, *columns_cells, strict=True)
+    for seq_len, group in groupby(lines, key=lambda line: line[0].workload.seq_len):
         rows.append(TextRow((format_tokens(seq_len),), "bold"))
-        for row in group:
-            cells = (f"  {label_of(row)}", *(column.show(row) for column in shown))
-            rows.append(TextRow(cells, "" if row.status == "ok" else "dim"))
+        for row, *cells in group:
+            style = "" if row.status == "ok" else "dim"
+            rows.append(TextRow((f"  {label_of(row)}", *cells), style))
     return fit_table(("kernel", *(column.heading for column in shown)), rows, width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnprof.report.phrases import join_lengths, join_some, shorten_line, shorten_names
+from attnprof.report.phrases import join_lengths, join_some, shorten_lines, shorten_names
 
 
 @given(st.lists(st.text("ab:.", min_size=1, max_size=40), min_size=1, max_size=8, unique=True))
@@ -32,4 +32,4 @@ def test_neighbouring_lengths_are_a_range() -> None:
 def test_long_lists_are_counted_but_for_their_beginning() -> None:
     assert join_some(list("abcd")) == "a, b, c and d"
     assert join_some(list("abcde")) == "a, b, c and 2 more"
-    assert shorten_line("a longer sentence, of words", 20) == "a longer sentence …"
+    assert shorten_lines("a longer sentence, of words", 20, 1) == "a longer sentence …"

@@ -11,8 +11,10 @@ from attnprof.core.records import CASE, Record
 from attnprof.options import read_cases
 from attnprof.report.columns import ESTIMATE_COLUMNS
 from attnprof.report.markdown import render_markdown
+from attnprof.report.overview import overview_of
 from attnprof.report.setting import describe_setting
 from attnprof.report.summary import describe_notes
+from attnprof.report.terminal_table import render_table
 
 
 def test_labels_have_only_what_differs() -> None:
@@ -122,3 +124,12 @@ def test_markdown_is_a_table_with_findings() -> None:
     assert len({line.count("|") for line in table}) == 1
     assert "| 4,096 | longformer-hf | 15.22 G | 17.53 G |" in text
     assert "**Crossover lengths**" in text
+
+
+def test_fewer_macs_than_useful_have_the_mark_of_the_note_at_every_length() -> None:
+    table = attnprof.estimate(kernel=["bert-sdpa", "longformer-banded"], len=[512, 4096])
+    text = render_table(table, ESTIMATE_COLUMNS, 80).plain
+    lines = [line for line in text.splitlines() if "longformer-banded" in line]
+    assert ["0.73x*" in lines[0], "0.70x*" in lines[1]] == [True, True]
+    assert "* 0.70x to 0.73x the useful MACs" in " ".join(overview_of(table).notes)
+    assert all("*" not in line for line in text.splitlines() if "bert-sdpa" in line)

@@ -1,7 +1,8 @@
-"""What explains cells that would surprise, one line each."""
+"""What explains cells that would surprise, two lines each at most."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from attnprof.analysis.findings.speed import find_discordant
@@ -9,38 +10,46 @@ from attnprof.analysis.series import Series
 from attnprof.core.formulas import should_absorb_projection
 from attnprof.core.result_table import Row
 from attnprof.core.units import format_count, format_ratio
+from attnprof.report.columns import BELOW_USEFUL, below_useful_mark
 from attnprof.report.overview.results import Results, row_at
-from attnprof.report.overview.tables import BELOW_USEFUL, below_useful_mark
-from attnprof.report.phrases import join_lengths, join_words, shorten_line
+from attnprof.report.phrases import join_lengths, join_words, shorten_lines
+
+_MOST_LINES = 2
+"""Lines of a note; `--details` has all of it."""
+
+_EXACT_BYTES = re.compile(r" \(\d+ bytes\)")
 
 
 def notes_of(results: Results, width: int) -> tuple[str, ...]:
-    """The notes, each shortened to one line of `width` characters."""
+    """The notes, each shortened to `_MOST_LINES` lines of `width` characters."""
     notes = [
         *_failures(results),
         *_below_useful(results),
+        *_above_executed(results),
         *_discordant(results),
     ]
-    return tuple(shorten_line(note, width) for note in notes)
+    return tuple(shorten_lines(note, width, _MOST_LINES) for note in notes)
 
 
 def _failures(results: Results) -> Iterator[str]:
     """Which cases have no result, and why."""
     for series in results.series:
-        by_reason: dict[str, list[int]] = {}
+        by_status: dict[str, list[Row]] = {}
         for row in series.rows:
             if row.status != "ok":
-                by_reason.setdefault(f"{row.status}: {_reason(row)}", []).append(
-                    row.workload.seq_len
-                )
-        for reason, lengths in by_reason.items():
+                by_status.setdefault(row.status, []).append(row)
+        for status, rows in by_status.items():
+            lengths = [row.workload.seq_len for row in rows]
             place = "" if len(lengths) == len(series.rows) else _at(lengths, results)
-            yield f"{results.names[series.label]}{place}: {reason}"
+            reasons = list(dict.fromkeys(map(_reason, rows)))
+            of_first = "" if len(reasons) == 1 else f"at {format_count(lengths[0])} "
+            yield f"{results.names[series.label]}{place}: {status}: {of_first}{reasons[0]}"
 
 
 def _reason(row: Row) -> str:
     """The last note: that of the record that closed the case."""
-    return row.details[-1].partition("\n")[0] if row.details else "no reason given"
+    line = row.details[-1].partition("\n")[0] if row.details else "no reason given"
+    return _EXACT_BYTES.sub("", line)
 
 
 def _at(lengths: list[int], results: Results) -> str:
@@ -49,8 +58,10 @@ def _at(lengths: list[int], results: Results) -> str:
 
 def _below_useful(results: Results) -> Iterator[str]:
     """Why a kernel multiplies less than the definition of its pattern."""
-    marked = [row_at(series, results.longest) for series in results.series]
-    rows = [row for row in marked if row is not None and below_useful_mark(row)]
+    # MACs of other lengths are shown only where no time was measured.
+    lengths = [results.longest] if results.is_timed else results.lengths
+    shown = [row_at(series, length) for series in results.series for length in lengths]
+    rows = [row for row in shown if row is not None and below_useful_mark(row)]
     if not rows:
         return
     shares = " to ".join(dict.fromkeys((_least(rows), _most(rows))))
@@ -58,6 +69,13 @@ def _below_useful(results: Results) -> Iterator[str]:
     if all(_absorbs(row) for row in rows):
         text += ": few globals need no second K, V projection"
     yield text
+
+
+def _above_executed(results: Results) -> Iterator[str]:
+    """Why ptflops counts more than all MACs."""
+    counts = [one for one in results.findings.counters if one.backend == "pytorch"]
+    if any(finding.counted_macs > finding.executed_macs for finding in counts):
+        yield "over 100 %: ptflops counts bias and elementwise operations, which are not MACs"
 
 
 def _absorbs(row: Row) -> bool:

@@ -8,7 +8,7 @@ from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
 from attnprof.core.units import format_count, format_ratio, format_tokens
-from attnprof.report.crossover_summary import format_between
+from attnprof.report.crossover_summary import format_between, lengths_with
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some, join_words
 
@@ -66,7 +66,7 @@ def _macs_at_longest(results: Results, series: Series) -> float:
 
 
 def _since(finding: CrossoverFinding, shortest: int) -> str:
-    """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length tested`."""
+    """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length up to 527`."""
     if finding.measured is not None:
         return _since_in_time(finding, finding.measured)
     crossover, until = finding.crossover, finding.until
@@ -77,19 +77,29 @@ def _since(finding: CrossoverFinding, shortest: int) -> str:
         start = first
         if crossover.before + 1 != crossover.first:
             start = f"somewhere between {before} and {first}"
+        if crossover.first > finding.longest:
+            # Padding takes the gain back between the longest length tested and that one.
+            return f"at {format_count(finding.longest)} and for good from {start} tokens"
         end = "" if until is None else f" to {format_count(until)}"
         return f"from {start}{end} tokens"
     # The side of the longest length says nothing of shorter ones.
-    if not crossover.before:
-        return "at no length"
-    return "at no length tested" if crossover.before < shortest else f"only up to {before} tokens"
+    if crossover.before and until is not None:
+        return f"at {before} but not from {first} to {format_tokens(until)}"
+    if crossover.before:
+        return (
+            "at no length tested" if crossover.before < shortest else f"only up to {before} tokens"
+        )
+    return f"at no length up to {format_tokens(until or finding.longest)}"
 
 
 def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
     crossover = finding.crossover
     first, before = format_count(crossover.first), format_count(crossover.before)
     if crossover.side == "equal":
-        return f"undecided at {format_count(finding.longest)}"
+        faster = lengths_with(measured, "less")
+        is_withheld = measured.lengths[-1].outcome == "withheld"
+        lead = "not known" if is_withheld else "undecided"
+        return f"at {faster}" if faster else f"{lead} at {format_count(finding.longest)}"
     if measured.is_same_everywhere:
         return f"at {'every' if crossover.side == 'less' else 'no'} length tested"
     lead = "from" if crossover.side == "less" else "only up to"
@@ -97,7 +107,8 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
         return f"{lead} about {format_between(measured)[1]}"
     if crossover.before:
         return f"{lead} somewhere between {before} and {first}"
-    return f"{'at' if crossover.side == 'less' else 'not at'} {first}"
+    decided = lengths_with(measured, crossover.side)
+    return f"{'at' if crossover.side == 'less' else 'not at'} {decided}"
 
 
 def others_sentence(results: Results) -> str:
@@ -116,8 +127,8 @@ def others_sentence(results: Results) -> str:
         groups.setdefault(verdict.outcome, []).append(_with_memory(results, series, reference))
         same = _is_same_everywhere(series, reference, verdict.outcome)
         is_everywhere[verdict.outcome] = is_everywhere.get(verdict.outcome, True) and same
-    if not groups and not results.is_timed:
-        return _memory_sentence(results, reference, told)
+    if not groups:
+        return _memory_sentence(results, reference)
     name = results.names[reference.label]
     longest = format_count(results.longest)
     texts = [
@@ -130,8 +141,11 @@ def others_sentence(results: Results) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _memory_sentence(results: Results, reference: Series, told: set[str]) -> str:
+def _memory_sentence(results: Results, reference: Series) -> str:
     """Who needs more memory than the reference at the longest length; empty if nobody does."""
+    best = results.fastest()[-1].best if results.fastest() else ()
+    # The first sentence has the memory of a single winner, unless that is the reference.
+    told = {reference.label, *(best if len(best) == 1 else ())}
     beside = row_at(reference, results.longest)
     reference_peak = results.peak_bytes(beside) if beside else None
     ratios: list[tuple[float, str]] = []

@@ -18,16 +18,19 @@ from attnprof.core.units import (
     format_share,
     format_tokens,
 )
-from attnprof.report.columns import EMPTY, UNDECIDED
+from attnprof.report.columns import (
+    EMPTY,
+    UNDECIDED,
+    below_useful_mark,
+    show_overhead,
+    with_marks_aligned,
+)
 from attnprof.report.overview.laws import law_of
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.results import Results, row_at
 
 GAP = 2
 """Characters between two columns."""
-
-BELOW_USEFUL = "*"
-"""Marks executed MACs that are fewer than the useful ones; a note explains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def _aligned(cells: Sequence[_Cell]) -> list[str]:
     """Texts of equal width, with costs below costs and ratios below ratios."""
     cost_width = max(len(cell.cost) for cell in cells)
     ratio_width = max(len(cell.ratio) for cell in cells)
-    costs = _with_marks_aligned([f"{cell.cost:>{cost_width}}" for cell in cells])
+    costs = with_marks_aligned([f"{cell.cost:>{cost_width}}" for cell in cells])
     if not ratio_width:
         return costs
     return [f"{cost} {cell.ratio:>{ratio_width}}" for cost, cell in zip(costs, cells, strict=True)]
@@ -134,18 +137,12 @@ def _speed(results: Results, row: Row) -> str:
 
 def _macs_cell(results: Results, row: Row | None) -> _Cell:
     macs = None if row is None else row.integer("executed_macs")
-    if row is None or macs is None:
+    if row is None or macs is None or row.status == "wrong":
         return _Cell(EMPTY if row is None or row.status == "ok" else row.status)
     reference = results.reference and row_at(results.reference, row.workload.seq_len)
     beside = reference.integer("executed_macs") if reference else None
     ratio = format_ratio(macs / beside) if beside and len(results.series) > 1 else ""
     return _Cell(format_macs(macs, unit="") + below_useful_mark(row), ratio)
-
-
-def below_useful_mark(row: Row) -> str:
-    """A mark for a row that executes fewer MACs than its pattern needs; else empty."""
-    useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
-    return BELOW_USEFUL if useful and executed is not None and executed < useful else ""
 
 
 def table_at_longest(results: Results) -> OverviewTable:
@@ -159,14 +156,14 @@ def table_at_longest(results: Results) -> OverviewTable:
         "MACs": [_of(row, _macs) for row in rows] if is_time else [],
         "grows": [growth.get(label, EMPTY) for label in labels],
         "ptflops counts": [_of(row, _ptflops) for row in rows],
-        "executed / useful": [] if is_time else [_of(row, _overhead) for row in rows],
+        "executed / useful": [] if is_time else [_of(row, show_overhead) for row in rows],
         "peak memory" if results.has_peaks else "predicted peak": [
             _of(row, lambda row: _peak(results, row)) for row in rows
         ],
         "fits up to": [format_count(fits[label]) if label in fits else EMPTY for label in labels],
     }
     shown = {
-        heading: _with_marks_aligned(cells)
+        heading: with_marks_aligned(cells)
         for heading, cells in columns.items()
         if any(cell != EMPTY for cell in cells)
     }
@@ -178,12 +175,6 @@ def table_at_longest(results: Results) -> OverviewTable:
             for index, label in enumerate(labels)
         ),
     )
-
-
-def _with_marks_aligned(cells: Sequence[str]) -> list[str]:
-    """The cells with a space where others have a mark after their last digit."""
-    is_marked = any(cell.endswith(BELOW_USEFUL) for cell in cells)
-    return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
 
 
 def _valid(row: Row | None) -> Row | None:
@@ -203,13 +194,6 @@ def _macs(row: Row) -> str:
 def _ptflops(row: Row) -> str:
     counted, executed = row.integer("ptflops_pytorch_macs"), row.integer("executed_macs")
     return EMPTY if counted is None or not executed else format_share(counted, executed)
-
-
-def _overhead(row: Row) -> str:
-    useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
-    if not useful or executed is None:
-        return EMPTY
-    return format_ratio(executed / useful) + below_useful_mark(row)
 
 
 def _peak(results: Results, row: Row) -> str:

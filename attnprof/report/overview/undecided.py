@@ -7,7 +7,7 @@ from attnprof.core.units import format_ratio, format_share
 from attnprof.core.verdict import MIN_DECIDABLE_DIFFERENCE
 from attnprof.report.columns import UNDECIDED
 from attnprof.report.overview.results import Results
-from attnprof.report.phrases import join_lengths, join_some
+from attnprof.report.phrases import join_lengths, join_some, join_words
 
 
 def undecided_line(results: Results) -> str:
@@ -20,10 +20,11 @@ def undecided_line(results: Results) -> str:
     if not undecided:
         return ""
     every = [at_length for verdicts in undecided.values() for at_length in verdicts]
-    texts = [
-        f"{name} at {join_lengths([one.seq_len for one in verdicts], results.lengths)}"
-        for name, verdicts in undecided.items()
-    ]
+    names_at: dict[str, list[str]] = {}
+    for name, verdicts in undecided.items():
+        place = join_lengths([one.seq_len for one in verdicts], results.lengths)
+        names_at.setdefault(place, []).append(name)
+    texts = [f"{join_words(names)} at {place}" for place, names in names_at.items()]
     if len(every) == 1:
         speed = every[0].verdict.speed
         texts[0] += f" ({format_ratio(speed.low, '')} to {format_ratio(speed.high)})"

@@ -28,7 +28,8 @@ _MOST_GROUPS = 3
 def verdict_of(results: Results) -> tuple[str, ...]:
     """The sentences, the most important first."""
     by_length = results.fastest()
-    if by_length and all(finding.withheld for finding in by_length):
+    is_compared = len(results.series) > 1
+    if is_compared and by_length and all(finding.withheld for finding in by_length):
         best = [
             "No verdict on speed: other work disturbed the timing (see noise).",
             _fewest_macs(results),
@@ -38,24 +39,25 @@ def verdict_of(results: Results) -> tuple[str, ...]:
             _at_longest(results, by_length[-1]) if by_length else "",
             _at_other_lengths(results, by_length),
         ]
+    if not by_length and all(row.status != "ok" for one in results.series for row in one.rows):
+        best = ["No kernel has a result here; the reasons are below."]
     sentences = [
         *best,
         pays_sentence(results),
         others_sentence(results),
         coverage_sentence(results),
-        "" if results.is_timed and len(results.series) > 1 else growth_sentence(results),
+        "" if results.is_timed and is_compared else growth_sentence(results),
     ]
-    told = tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
-    return told or ("No kernel has a result here; the reasons are below.",)
+    return tuple(sentence for sentence in sentences if sentence)[:MOST_SENTENCES]
 
 
 def _at_longest(results: Results, finding: FastestFinding) -> str:
     names = [results.names[label] for label in finding.best]
     place = f"At {format_tokens(finding.seq_len)}"
+    if len(finding.contenders) == 1 or len(results.series) == 1:
+        return _of_only_one(results, finding, place)
     if finding.withheld:
         return f"{place} no verdict on speed: other work disturbed the timing (see noise)."
-    if len(finding.contenders) == 1:
-        return _of_only_one(results, finding, place)
     if finding.measure == "MACs":
         verb = "executes" if len(names) == 1 else "execute"
         return f"{place} {join_some(names)} {verb} the fewest MACs{_price(results, finding)}."
@@ -94,7 +96,9 @@ def _fewest_macs(results: Results) -> str:
 
 def _of_only_one(results: Results, finding: FastestFinding, place: str) -> str:
     """A finding without anything to compare: the cost itself."""
-    label = finding.contenders[0].label
+    # A disturbed time has nothing to contend with, but is known.
+    contenders = finding.contenders
+    label = contenders[0].label if contenders else results.series[0].label
     name = results.names[label]
     row = _row_of(results, label, finding.seq_len)
     macs = row.integer("executed_macs") if row else None
@@ -142,7 +146,8 @@ def _next_best(results: Results, finding: FastestFinding) -> str:
     elif finding.measure == "MACs":
         best = _row_of(results, finding.best[0], finding.seq_len)
         macs = best.integer("executed_macs") if best else None
-        shown = f"{_ratio(row.integer('executed_macs'), macs)} its MACs"
+        whose = "its" if len(finding.best) == 1 else "their"
+        shown = f"{_ratio(row.integer('executed_macs'), macs)} {whose} MACs"
     return f"; next is {results.names[label]} with {shown}"
 
 
@@ -169,7 +174,7 @@ def _at_other_lengths(results: Results, findings: Sequence[FastestFinding]) -> s
     """Who is best at the lengths but the longest; lengths with the same answer together."""
     groups: dict[tuple[tuple[str, ...], str, bool], list[int]] = {}
     for finding in findings[:-1]:
-        if len(finding.contenders) > 1 or finding.withheld:
+        if len(finding.contenders) > 1 or (finding.withheld and len(results.series) > 1):
             best = tuple(sorted(finding.best, key=list(results.names).index))
             groups.setdefault((best, finding.measure, finding.withheld), []).append(finding.seq_len)
     if findings and (same := _same_as_at_longest(results, groups, findings[-1])):

@@ -148,6 +148,20 @@ def test_fewer_macs_than_useful_are_explained_and_only_there() -> None:
     assert not any(note.startswith("*") for note in without.notes)
 
 
+def test_counts_of_more_than_all_macs_are_explained_and_only_there() -> None:
+    def notes_of(share: float) -> list[str]:
+        table = counted(timed_table(FOUR, TIMES_NS), bert_eager=share)
+        return [note for note in overview_of(table).notes if note.startswith("over 100 %")]
+
+    assert len(notes_of(1.006)) == 1
+    assert notes_of(1.0) == notes_of(0.9) == []
+
+
+def test_positions_of_global_tokens_are_named_after_what_they_are() -> None:
+    table = attnprof.estimate(kernel="longformer-banded", len=64, global_tokens="@0:17:40")
+    assert overview_of(table).setting.endswith("window 512, global tokens @0:17:40")
+
+
 def test_a_withheld_length_has_no_verdict_and_its_cause_stands_in_one_line() -> None:
     overview = overview_of(timed_table(FOUR, TIMES_NS, withheld=[512, 1024]))
     assert overview.verdict[1] == "At 512 and 1,024 there is no verdict (see noise)."
@@ -179,14 +193,15 @@ def test_cases_without_a_result_say_why_in_a_line_each() -> None:
     for quantity in (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH):
         table.add(Record(eager.kernel, eager.workload, quantity, 12 * 10**9))
     closed(table, "bert-eager", [4096], "skipped", "needs 1.54 GiB, 1.00 GiB available")
-    closed(table, "longformer-hf", [1024, 4096], "oom", f"ran out of memory{' again' * 20}")
+    closed(table, "longformer-hf", [1024, 4096], "oom", f"ran out of memory{' again' * 30}")
     closed(table, "longformer-masked", [512, 1024, 4096], "wrong", "differs by 0.3")
     overview = overview_of(table)
-    assert overview.notes[:3] == (
-        "bert-eager at 4,096: skipped: needs 1.54 GiB, 1.00 GiB available",
-        "longformer-hf at 1,024 and 4,096: oom: ran out of memory again again again …",
-        "longformer-masked: wrong: differs by 0.3",
-    )
+    skipped, oom, wrong = overview.notes[:3]
+    assert skipped == "bert-eager at 4,096: skipped: needs 1.54 GiB, 1.00 GiB available"
+    assert oom.startswith("longformer-hf at 1,024 and 4,096: oom: ran out of memory again")
+    assert oom.endswith(" again …")
+    assert 80 < len(oom) <= 160, "two lines"
+    assert wrong == "longformer-masked: wrong: differs by 0.3"
     assert column(overview.tables[0], "4,096") == {
         "bert-sdpa": "422 ms 1.00x",
         "bert-eager": "≈ 12.0 s",
@@ -270,6 +285,13 @@ def test_one_kernel_is_told_without_comparisons() -> None:
         "MACs grow as n² for bert-sdpa.",
     )
     assert column(overview.tables[0], "4,096") == {"bert-sdpa": "422 ms"}
+
+
+def test_one_kernel_needs_no_verdict_where_other_work_disturbed_its_times() -> None:
+    overview = overview_of(timed_table({}, TIMES_NS, withheld=[512, 1024, 4096]))
+    assert overview.verdict[0] == "At 4,096 tokens bert-sdpa takes 422 ms for 33.02 GMac."
+    assert not any("verdict" in sentence for sentence in overview.verdict)
+    assert overview.noise.startswith("noise: other processes used 0.9 of 2 cores")
 
 
 def test_an_estimate_compares_macs_and_memory() -> None:
