@@ -92,7 +92,6 @@ class CompareRequest(Request):
             if self.journal:
                 self.journal.finish()
             finish(self.table)
-            self.table.record_costs()
         except KeyboardInterrupt:
             self.table.close("error", "interrupted before it finished")
             raise

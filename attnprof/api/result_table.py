@@ -31,6 +31,8 @@ class ResultTable(result_table.ResultTable):
     """The results of `attnprof.estimate` and `attnprof.compare`: one row per kernel and workload.
 
     `print(table)` shows the answer; a notebook shows it with charts. `to_pandas()` has the rows.
+    Growth and crossover lengths of custom kernels are found when they are first shown or saved, by
+    running their code on fake tensors in this process.
     """
 
     @classmethod
