@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
@@ -86,6 +86,17 @@ class Outputs(Generic[_T]):
             if path == STDOUT:
                 _check_stdout(form)
         return cls(paths, renderers)
+
+    def check_keeps(self, inputs: Sequence[str]) -> None:
+        """Refuse to replace files that the command reads.
+
+        Raises:
+            UsageError: names the first such path.
+        """
+        read = {Path(path).resolve() for path in inputs}
+        for form, path in self.paths.items():
+            if path != STDOUT and Path(path).resolve() in read:
+                raise UsageError(form, path, "has the results to show; name another file")
 
     @property
     def takes_stdout(self) -> bool:

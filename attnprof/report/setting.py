@@ -95,7 +95,7 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
         parts.append("unknown machine" if is_timed else "closed forms, nothing measured")
     else:
         gpu = facts.get("gpu") if table.rows[0].workload.device == "cuda" else None
-        processor = str(gpu or facts.get("processor", "unknown processor"))
+        processor = str(gpu or facts.get("processor") or "unknown processor")
         parts.append(processor if table.environment else f"predicted for {processor}")
         threads = facts.get("threads")
         if not gpu and isinstance(threads, int):
