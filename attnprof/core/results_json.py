@@ -29,6 +29,7 @@ from attnprof.core.records import (
     PREDICTED,
     RATIO,
     REFERENCE,
+    WITHHELD,
     Record,
     Status,
     Value,
@@ -39,6 +40,9 @@ from attnprof.core.typed_json import UnexpectedError, read_as
 from attnprof.core.workload import Device, DType, Mode, Scope, Workload
 
 SCHEMA = 1
+
+_WITHHELD_DETAIL = "not measurable now: "
+"""How the detail of a row without a verdict begins in files of earlier versions."""
 
 _Table = TypeVar("_Table", bound=ResultTable)
 
@@ -247,8 +251,10 @@ def _records(value: object, path: str) -> Iterator[Record]:
     values = _values(cells, row, path)
     workload, notes = saved_workload(_with_extent(row), path), row.notes
     if notes is None:
-        notes = (_Note(CASE, row.status, _bare_detail(row, workload, values)),)
-        values |= _reference_ratio(row, values)
+        detail = _bare_detail(row, workload, values)
+        is_withheld = detail.startswith(_WITHHELD_DETAIL)
+        notes = (_Note(WITHHELD if is_withheld else CASE, row.status, detail),)
+        values |= _reference_ratio(row, values) | ({WITHHELD: 1} if is_withheld else {})
     noted = {note.quantity for note in notes}
     for quantity, number in values.items():
         if quantity not in noted:

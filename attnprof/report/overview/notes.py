@@ -18,6 +18,7 @@ def notes_of(results: Results, width: int) -> tuple[str, ...]:
     """The notes, each shortened to one line of `width` characters."""
     notes = [
         *_failures(results),
+        *_missing(results),
         *_below_useful(results),
         *_discordant(results),
     ]
@@ -36,6 +37,20 @@ def _failures(results: Results) -> Iterator[str]:
         for reason, lengths in by_reason.items():
             place = "" if len(lengths) == len(series.rows) else _at(lengths, results)
             yield f"{results.names[series.label]}{place}: {reason}"
+
+
+def _missing(results: Results) -> Iterator[str]:
+    """Why a kernel that ran has no MACs or no peak memory: one reason each."""
+    peak = "peak_bytes" if results.has_peaks else "predicted_peak_bytes"
+    for series in results.series:
+        details = [detail for row in series.rows if row.status == "ok" for detail in row.details]
+        for quantity in ("executed_macs", peak):
+            start = f"{quantity} is empty: "
+            reasons = [detail for detail in details if detail.startswith(start)]
+            if reasons:
+                reason = reasons[-1].removeprefix(start).partition("\n")[0]
+                yield f"{results.names[series.label]}: {reason}"
+                break
 
 
 def _reason(row: Row) -> str:

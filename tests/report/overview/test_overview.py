@@ -29,6 +29,18 @@ MILLISECOND_NS = 10**6
 TIMES_NS = [15 * MILLISECOND_NS, 42 * MILLISECOND_NS, 422 * MILLISECOND_NS]
 
 
+GAPS = {
+    ("bert-sdpa", "executed_macs"): (
+        "executed_macs is empty: no MAC formula for own.scores (1 call)"
+    ),
+    ("bert-sdpa", "predicted_peak_bytes"): "predicted_peak_bytes is empty: neither",
+    ("longformer-hf", "predicted_peak_bytes"): (
+        "predicted_peak_bytes is empty: it does not run on fake tensors"
+    ),
+}
+"""Why cells are empty, by kernel and quantity."""
+
+
 def about(median: float, factor: float = 1.03) -> Speed:
     return median, median / factor, median * factor
 
@@ -289,6 +301,20 @@ def test_without_any_result_the_reasons_are_what_is_left() -> None:
     assert overview.verdict == ("No kernel has a result here; the reasons are below.",)
     assert overview.notes == ("longformer-hf: unsupported: transformers' module has no dilation",)
     assert [table.heading for table in overview.tables] == ["MACs"]
+
+
+def test_cells_without_a_number_say_why_although_the_kernel_ran() -> None:
+    table = attnprof.estimate(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"])
+    lacking = ResultTable(
+        Record(record.kernel, record.workload, record.quantity, None, "error", detail)
+        if (detail := GAPS.get((record.kernel, record.quantity), ""))
+        else record
+        for record in table.records
+    )
+    assert overview_of(lacking, 160).notes == (
+        "bert-sdpa: no MAC formula for own.scores (1 call)",
+        "longformer-hf: it does not run on fake tensors",
+    )
 
 
 def test_markdown_has_the_answer_before_what_is_folded() -> None:
