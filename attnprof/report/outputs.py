@@ -87,16 +87,20 @@ class Outputs(Generic[_T]):
                 _check_stdout(form)
         return cls(paths, renderers)
 
-    def check_keeps(self, inputs: Sequence[str]) -> None:
-        """Refuse to replace files that the command reads.
+    def check_keeps(self, kept: Sequence[str | Path], content: str) -> None:
+        """Refuse to replace files that the command needs.
+
+        Args:
+            kept: paths of these files.
+            content: what they have, such as `has the results to show`.
 
         Raises:
-            UsageError: names the first such path.
+            UsageError: names the first output that is one of them.
         """
-        read = {Path(path).resolve() for path in inputs}
+        resolved = {Path(path).resolve() for path in kept}
         for form, path in self.paths.items():
-            if path != STDOUT and Path(path).resolve() in read:
-                raise UsageError(form, path, "has the results to show; name another file")
+            if path != STDOUT and Path(path).resolve() in resolved:
+                raise UsageError(form, path, f"{content}; name another file")
 
     @property
     def takes_stdout(self) -> bool:
