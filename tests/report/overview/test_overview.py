@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from estimate_in_process import estimate
 from rich.console import Console
 from timed_tables import Speed, timed_table
 
@@ -30,13 +31,9 @@ TIMES_NS = [15 * MILLISECOND_NS, 42 * MILLISECOND_NS, 422 * MILLISECOND_NS]
 
 
 GAPS = {
-    ("bert-sdpa", "executed_macs"): (
-        "executed_macs is empty: no MAC formula for own.scores (1 call)"
-    ),
+    ("bert-sdpa", "executed_macs"): "executed_macs is empty: no MAC formula for own.scores",
     ("bert-sdpa", "predicted_peak_bytes"): "predicted_peak_bytes is empty: neither",
-    ("longformer-hf", "predicted_peak_bytes"): (
-        "predicted_peak_bytes is empty: it does not run on fake tensors"
-    ),
+    ("longformer-hf", "predicted_peak_bytes"): "predicted_peak_bytes is empty: it does not run",
 }
 """Why cells are empty, by kernel and quantity."""
 
@@ -296,6 +293,18 @@ def test_an_estimate_compares_macs_and_memory() -> None:
     assert overview.setting.startswith("closed forms, nothing measured;")
 
 
+@pytest.mark.parametrize(
+    ("kernels", "basis"),
+    [
+        (["mixers:Chunked"], "operators counted, nothing measured"),
+        (["mixers:Chunked", "bert-sdpa"], "closed forms and operators counted, nothing measured"),
+    ],
+)
+def test_costs_of_custom_kernels_are_not_from_closed_forms(kernels: list[str], basis: str) -> None:
+    table = estimate(kernel=kernels, len=64, hidden_size=64, num_heads=4)
+    assert overview_of(table).setting.partition(";")[0] == basis
+
+
 def test_without_any_result_the_reasons_are_what_is_left() -> None:
     overview = overview_of(attnprof.estimate(len=512, kernel="longformer-hf", dilation=2))
     assert overview.verdict == ("No kernel has a result here; the reasons are below.",)
@@ -312,8 +321,8 @@ def test_cells_without_a_number_say_why_although_the_kernel_ran() -> None:
         for record in table.records
     )
     assert overview_of(lacking, 160).notes == (
-        "bert-sdpa: no MAC formula for own.scores (1 call)",
-        "longformer-hf: it does not run on fake tensors",
+        "bert-sdpa: no MAC formula for own.scores",
+        "longformer-hf: it does not run",
     )
 
 
