@@ -75,6 +75,8 @@ class EmpiricalCosts:
             for resource, points in counted.items()
             for length, cost in points
         }
+        # Global positions are inside the sequence.
+        self._shortest = 1 + max(0, *(layer.last_position for layer in workload.layers))
         self._longest = max((length for _, length in self._known), default=0)
         if isinstance(kernel, SavedKernel):
             self._known |= {("MACs", n): macs for n, macs in kernel.costs.executed_macs.items()}
@@ -108,7 +110,7 @@ class EmpiricalCosts:
         return False
 
     def _count(self, resource: Predicted, seq_len: int) -> int | None:
-        if seq_len < 1:
+        if seq_len < self._shortest:
             return None
         measure = self._kernel.executed_macs if resource == "MACs" else self._kernel.peak_bytes
         workload = self._workload.at(seq_len)

@@ -38,6 +38,10 @@ _TERM_SETS = ((0,), (1,), (0, 1), (0, 2), (0, 1, 2))
 """Sets of terms that are fitted, simplest first: 0 is MACs, 1 is bytes, 2 is the constant. The
 constant alone is none of them: it says nothing about another length."""
 
+_MOST_SAMPLES = 64
+"""Of more samples so many are fitted, evenly chosen by length: each is moved in turn, which takes
+the square of their number."""
+
 _ROUNDING = 1e-15
 
 _SINGULAR = 1e-10
@@ -75,6 +79,7 @@ def predict_time(
     if not usable or seq_len < 1:
         return None
     doublings = _doublings_outside(usable, seq_len)
+    usable = _thinned(usable)
     target = (executed_macs, moved_bytes)
     time_ns = _time(usable, target)
     if time_ns <= 0 or doublings > MAX_DOUBLINGS:
@@ -85,6 +90,15 @@ def predict_time(
         for square in _squared_log_errors(usable, target, time_ns)
     )
     return PredictedTime(round(time_ns), math.floor(time_ns / low), math.ceil(time_ns * high))
+
+
+def _thinned(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """At most `_MOST_SAMPLES` of the samples, the shortest and the longest among them."""
+    if len(samples) <= _MOST_SAMPLES:
+        return samples
+    ordered = sorted(samples, key=lambda sample: sample.seq_len)
+    last = len(ordered) - 1
+    return [ordered[index * last // (_MOST_SAMPLES - 1)] for index in range(_MOST_SAMPLES)]
 
 
 def _squared_log_errors(

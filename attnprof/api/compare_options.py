@@ -82,8 +82,10 @@ def check_options(options: CompareOptions) -> CheckedOptions:
             "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
             "always checked against their pattern's definition",
         )
-    Outputs.read(options, renderers(options))
+    outputs = Outputs.read(options, renderers(options))
     results_journal = _journal_path(options)
+    if results_journal:
+        outputs.check_keeps([results_journal], "is for the records of the run")
     if not has_custom:
         read_cases(options, "cpu")
     return CheckedOptions(

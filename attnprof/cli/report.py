@@ -64,6 +64,7 @@ def report(
         "html": html,
     }
     outputs = Outputs.read(paths, renderers({"png": png, "svg": svg, "chart": chart}))
+    outputs.check_keeps(results, "has the results to show")
     runs = read_runs(results, name or ())
     _, exit_code = run_and_save(lambda: outputs.save(runs))
     if not outputs.takes_stdout:

@@ -21,6 +21,7 @@ from attnprof.core.notation import (
     parse_global_tokens,
     parse_window,
 )
+from attnprof.core.option_values import MAX_NUMBER
 from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
 from attnprof.core.records import (
     CASE,
@@ -28,6 +29,7 @@ from attnprof.core.records import (
     PREDICTED,
     RATIO,
     REFERENCE,
+    WITHHELD,
     Record,
     Status,
     Value,
@@ -39,7 +41,12 @@ from attnprof.core.workload import Device, DType, Mode, Scope, Workload
 
 SCHEMA = 1
 
+_WITHHELD_DETAIL = "not measurable now: "
+"""How the detail of a row without a verdict begins in files of earlier versions."""
+
 _Table = TypeVar("_Table", bound=ResultTable)
+
+_TIMES = ("time_ns", "time_low_ns", "time_high_ns")
 
 _EXTENT = re.compile(r"(?:(\d+) )?whole layers?|stack of (\d+) layers")
 """The layers and scope in the detail of a file that does not have them as keys."""
@@ -124,6 +131,8 @@ class SavedWorkload:
         for name, number in (("num_heads", self.num_heads), ("layers", layers)):
             if number > MAX_REPEATS:
                 raise UsageError(name, number, f"must be at most {MAX_REPEATS:,}")
+        if self.seq_len > MAX_NUMBER:
+            raise UsageError("seq_len", self.seq_len, f"must be at most {MAX_NUMBER:,}")
         if not self.window:
             dense = AttentionPattern.dense(self.num_heads)
             return dense if layers == 1 else AttentionStack(layers=(dense,) * layers)
@@ -242,8 +251,10 @@ def _records(value: object, path: str) -> Iterator[Record]:
     values = _values(cells, row, path)
     workload, notes = saved_workload(_with_extent(row), path), row.notes
     if notes is None:
-        notes = (_Note(CASE, row.status, _bare_detail(row, workload, values)),)
-        values |= _reference_ratio(row, values)
+        detail = _bare_detail(row, workload, values)
+        is_withheld = detail.startswith(_WITHHELD_DETAIL)
+        notes = (_Note(WITHHELD if is_withheld else CASE, row.status, detail),)
+        values |= _reference_ratio(row, values) | ({WITHHELD: 1} if is_withheld else {})
     noted = {note.quantity for note in notes}
     for quantity, number in values.items():
         if quantity not in noted:
@@ -283,7 +294,10 @@ def _values(cells: Mapping[str, object], row: _SavedRow, path: str) -> dict[str,
 
 def _value(quantity: str, number: object, path: str) -> Value:
     is_ratio = quantity == "speedup" or quantity.startswith(RATIO)
-    return read_as(float, number, path) if is_ratio else read_as(int, number, path)
+    value = read_as(float, number, path) if is_ratio else read_as(int, number, path)
+    if quantity in _TIMES and not value:
+        raise UnexpectedError(f"{path} must be more than 0")
+    return value
 
 
 def _with_extent(row: _SavedRow) -> _SavedRow:

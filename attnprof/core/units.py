@@ -67,7 +67,9 @@ def format_long_duration(nanoseconds: int) -> str:
 
 
 def format_ratio(ratio: float, unit: str = "x") -> str:
-    """A ratio to three digits, below 0.1 to two: `0.45x`, `12.5x`, `1,204x`, `0.0031x`."""
+    """A ratio to three digits, below 0.1 to two: `0.45x`, `12.5x`, `1,204x`, `0.0031x`, `0x`."""
+    if ratio == 0:
+        return f"0{unit}"
     if 0 < ratio < _LEAST_RATIO:
         return f"{ratio:.{1 - math.floor(math.log10(ratio))}f}{unit}"
     return f"{_three_digits(ratio)}{unit}"

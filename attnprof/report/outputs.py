@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict, TypeVar
@@ -86,6 +86,21 @@ class Outputs(Generic[_T]):
             if path == STDOUT:
                 _check_stdout(form)
         return cls(paths, renderers)
+
+    def check_keeps(self, kept: Sequence[str | Path], content: str) -> None:
+        """Refuse to replace files that the command needs.
+
+        Args:
+            kept: paths of these files.
+            content: what they have, such as `has the results to show`.
+
+        Raises:
+            UsageError: names the first output that is one of them.
+        """
+        resolved = {Path(path).resolve() for path in kept}
+        for form, path in self.paths.items():
+            if path != STDOUT and Path(path).resolve() in resolved:
+                raise UsageError(form, path, f"{content}; name another file")
 
     @property
     def takes_stdout(self) -> bool:

@@ -92,10 +92,10 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
     parts: list[str] = []
     if facts is None:
         is_timed = any("time_ns" in row.values for row in table.rows)
-        parts.append("unknown machine" if is_timed else "closed forms, nothing measured")
+        parts.append("unknown machine" if is_timed else f"{_basis(table)}, nothing measured")
     else:
         gpu = facts.get("gpu") if table.rows[0].workload.device == "cuda" else None
-        processor = str(gpu or facts.get("processor", "unknown processor"))
+        processor = str(gpu or facts.get("processor") or "unknown processor")
         parts.append(processor if table.environment else f"predicted for {processor}")
         threads = facts.get("threads")
         if not gpu and isinstance(threads, int):
@@ -104,6 +104,13 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
         parts.append(condition)
     pattern = describe_pattern_briefly(table)
     return ", ".join(parts) + (f"; {pattern}" if pattern else "")
+
+
+def _basis(table: ResultTable) -> str:
+    """Where costs that were not measured come from."""
+    are_custom = {kernels.is_custom(row.kernel) for row in table.rows}
+    names = {False: "closed forms", True: "operators counted"}
+    return " and ".join(name for is_custom, name in names.items() if is_custom in are_custom)
 
 
 def describe_pattern_briefly(table: ResultTable) -> str:

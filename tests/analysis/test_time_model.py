@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from samples import sample
 
+from attnprof.analysis import time_model
 from attnprof.analysis.time_model import (
     MAX_DOUBLINGS,
     PredictedTime,
@@ -50,6 +52,28 @@ def test_times_that_follow_the_model_are_predicted_at_every_length(
     samples = [sample(n, *work(kind, n), true(n)) for n in LENGTHS]
     for n in (100, 700, 4096, 8192, 100_000):
         assert predicted(samples, kind, n).time_ns == pytest.approx(true(n), rel=1e-4)
+
+
+def test_a_thousand_samples_take_no_more_fits_than_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+    solve = time_model._least_squares
+
+    def noted(columns: Any, weights: Any) -> list[float] | None:
+        fitted.append(len(weights))
+        return solve(columns, weights)
+
+    monkeypatch.setattr(time_model, "_least_squares", noted)
+    amounts: dict[int, int] = {}
+    for count in (100, 1000):
+        samples = [
+            sample(n, *work("dense", n), 0.012 * work("dense", n)[0], 0.1)
+            for n in range(64, 64 * (count + 1), 64)
+        ]
+        fitted.clear()
+        ahead = predicted(samples, "dense", 100_000)
+        assert ahead.time_ns == pytest.approx(0.012 * work("dense", 100_000)[0], rel=1e-4)
+        amounts[count] = sum(fitted)
+    assert amounts[1000] == amounts[100]
 
 
 def test_one_sample_predicts_by_its_efficiency() -> None:

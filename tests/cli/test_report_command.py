@@ -147,6 +147,20 @@ def test_errors_are_one_line(words: list[str], message: str, tmp_path: Path) -> 
     assert line.startswith(f"attnprof: {message}")
 
 
+def test_the_results_to_show_are_not_replaced(tmp_path: Path) -> None:
+    paths = two_runs(tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(paths[1])
+    content = [path.read_bytes() for path in paths]
+    for option, output in (("--csv", paths[0]), ("--html", paths[1]), ("--markdown", link)):
+        done = report(*paths, option, output)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"attnprof: {option} {output}: has the results to show; name another file\n"
+        )
+    assert [path.read_bytes() for path in paths] == content
+
+
 def test_costs_are_computed_for_series_and_not_for_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,8 +167,8 @@ def test_a_share_is_nothing_or_all_only_where_it_is(part: int, whole: int, text:
 
 
 def test_a_small_ratio_keeps_two_digits() -> None:
-    shown = [format_ratio(ratio) for ratio in (0.0949, 0.0951, 0.0049, 0.00000012)]
-    assert shown == ["0.095x", "0.10x", "0.0049x", "0.00000012x"]
+    shown = [format_ratio(ratio) for ratio in (0.0949, 0.0951, 0.0049, 0.00000012, 0)]
+    assert shown == ["0.095x", "0.10x", "0.0049x", "0.00000012x", "0x"]
 
 
 def test_one_has_no_plural() -> None:

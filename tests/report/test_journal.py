@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journals import KEY, WANTED, cases, journal, quantities, record
 
+import attnprof
 from attnprof.core.errors import UsageError
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
@@ -223,3 +225,12 @@ def test_where_verdicts_were_withheld_times_are_measured_again(tmp_path: Path) -
         ends = [record(case, "operator_macs"), record(case, "time_ns")]
         write(path, *ends, record(case, "withheld", is_withheld), record(case, CASE, None))
     assert quantities(path)[:2] == [["operator_macs"], [*WANTED, "withheld", CASE]]
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown", "html"])
+def test_no_output_takes_the_place_of_the_journal(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "costs.jsonl"
+    options: dict[str, Any] = {"json": str(tmp_path / "costs.json"), form: str(path)}
+    with pytest.raises(UsageError, match=f"{form} .*costs.jsonl: is for the records of the run"):
+        attnprof.compare(len=64, kernel="bert-sdpa", **options)
+    assert not path.exists()

@@ -109,8 +109,12 @@ def _is_dense(series: Series) -> bool:
 
 def _of_same_shape(series: Series, candidates: Sequence[Series]) -> list[Series]:
     """The candidates whose workloads have the dense shape of a series."""
-    shape = series.workload.densified().at(1)
-    return [candidate for candidate in candidates if candidate.workload.at(1) == shape]
+    shape = series.workload.densified()
+    return [
+        candidate
+        for candidate in candidates
+        if shape.at(candidate.workload.seq_len) == candidate.workload
+    ]
 
 
 def _position(series: Series, among: Sequence[Series]) -> int:

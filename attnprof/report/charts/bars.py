@@ -115,7 +115,7 @@ def _draw_value(
     name = quantity.predicted[0] if point.is_predicted else quantity.name
     axes.barh(
         row,
-        point.value,
+        float(point.value),
         _THICKNESS,
         color="white" if point.is_predicted else curve.style.colour,
         edgecolor=curve.style.colour,

@@ -27,6 +27,9 @@ PART_COLOURS = {
 
 _SHARES = (0, 50, 100)
 _THICKNESS = 0.62
+_EDGES = (0.9, 1.0, 1 / 0.9)
+"""Where a panel of a single length begins, has its tick, and ends, as factors of that length."""
+
 _LEAST_SHARE = 0.08
 """Smaller parts of a bar have no number."""
 
@@ -40,12 +43,15 @@ _ON_DARK, _ON_LIGHT = "#FDFDFD", "#101010"
 def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
     """Draw a panel into axes that have their final position: shares, and where n² takes over."""
     lengths = list(breakdown.parts)
+    every = list(breakdown.parts.values())
+    if len(lengths) == 1:  # as wide as the panel
+        lengths, every = [lengths[0] * edge for edge in _EDGES], every * len(_EDGES)
     base = [0.0] * len(lengths)
     axes.set_xscale("log", base=2)
     axes.set_xlim(lengths[0], lengths[-1])
     axes.set_ylim(0, 100)
     for part in _shown(breakdown.parts.values()):
-        shares = [_share(parts, part) for parts in breakdown.parts.values()]
+        shares = [_share(parts, part) for parts in every]
         top = [low + share for low, share in zip(base, shares, strict=True)]
         axes.fill_between(lengths, base, top, color=PART_COLOURS[part], linewidth=0)
         axes.plot(lengths, top, color="white", linewidth=0.8)

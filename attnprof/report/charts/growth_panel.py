@@ -104,7 +104,7 @@ def _set_ticks(axes: Axes, quantity: Quantity, growth: Growth) -> None:
     low, high = axes.get_ylim()
     most = max(2, int(_height(axes) / LINE_INCHES / _TICK_ROOM))
     ticks = log_ticks(low, high, quantity.scale, most)
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_locator(FixedLocator([float(tick) for tick in ticks]))
     axes.yaxis.set_major_formatter(
         FixedFormatter([tick_label(tick, quantity.scale) for tick in ticks])
     )
@@ -143,7 +143,7 @@ def _draw_curve(
     """Lines, the interval around them, and markers: hollow where a value was not measured."""
     style = curve.style
     lines: list[NDArray[np.float64]] = []
-    banded = [(p.x, p.low, p.high) for p in curve.points if p.low and p.high]
+    banded = [(float(p.x), float(p.low), float(p.high)) for p in curve.points if p.low and p.high]
     if len(banded) > 1:
         x, low, high = zip(*banded, strict=True)
         axes.fill_between(x, low, high, color=style.colour, alpha=BAND_ALPHA, linewidth=0, zorder=2)
@@ -154,7 +154,7 @@ def _draw_curve(
         axes.plot(*zip(*points, strict=True), **_line(curve, is_estimate=is_estimate), zorder=3)
         lines.append(_pixels(axes, points))
     if len(curve.counted) > 1:
-        points = [(point.x, point.value) for point in curve.counted]
+        points = [(float(point.x), float(point.value)) for point in curve.counted]
         axes.plot(*zip(*points, strict=True), **_line(curve, is_estimate=True), zorder=2.5)
         lines.append(_pixels(axes, points))
     measured = [point for point in curve.points if not point.is_predicted]
@@ -170,7 +170,7 @@ def _draw_curve(
 
 def _joined(pairs: list[tuple[Point, Point]]) -> list[tuple[float, float]]:
     points = [pairs[0][0], *(later for _, later in pairs)]
-    return [(point.x, point.value) for point in points]
+    return [(float(point.x), float(point.value)) for point in points]
 
 
 def _line(curve: Curve, *, is_estimate: bool) -> dict[str, Any]:
@@ -197,8 +197,8 @@ def _mark(
     is_hollow, is_counted = name != quantity.name, name == quantity.counted
     values = tuple(tag_of(curve, point, name, quantity) for point in points)
     axes.plot(
-        [point.x for point in points],
-        [point.value for point in points],
+        [float(point.x) for point in points],
+        [float(point.value) for point in points],
         linestyle="none",
         marker=curve.style.marker,
         markersize=COUNTED_MARKER if is_counted else MARKER,

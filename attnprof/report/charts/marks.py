@@ -42,7 +42,10 @@ def name_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     """Write each curve's name to the right of the axes, spread so that none overlap."""
     figure, area = figure_of_axes(axes), axes.get_window_extent()
     ends = sorted(
-        (float(axes.transData.transform((c.points[-1].x, c.points[-1].value))[1]), index)
+        (
+            float(axes.transData.transform((float(c.points[-1].x), float(c.points[-1].value)))[1]),
+            index,
+        )
         for index, c in enumerate(curves)
     )
     sizes = [LINE_INCHES * figure.dpi] * len(ends)

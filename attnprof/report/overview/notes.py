@@ -24,6 +24,7 @@ def notes_of(results: Results, width: int) -> tuple[str, ...]:
     """The notes, each shortened to `_MOST_LINES` lines of `width` characters."""
     notes = [
         *_failures(results),
+        *_missing(results),
         *_below_useful(results),
         *_above_executed(results),
         *_discordant(results),
@@ -44,6 +45,20 @@ def _failures(results: Results) -> Iterator[str]:
             reasons = list(dict.fromkeys(map(_reason, rows)))
             of_first = "" if len(reasons) == 1 else f"at {format_count(lengths[0])} "
             yield f"{results.names[series.label]}{place}: {status}: {of_first}{reasons[0]}"
+
+
+def _missing(results: Results) -> Iterator[str]:
+    """Why a kernel that ran has no MACs or no peak memory: one reason each."""
+    peak = "peak_bytes" if results.has_peaks else "predicted_peak_bytes"
+    for series in results.series:
+        details = [detail for row in series.rows if row.status == "ok" for detail in row.details]
+        for quantity in ("executed_macs", peak):
+            start = f"{quantity} is empty: "
+            reasons = [detail for detail in details if detail.startswith(start)]
+            if reasons:
+                reason = reasons[-1].removeprefix(start).partition("\n")[0]
+                yield f"{results.names[series.label]}: {reason}"
+                break
 
 
 def _reason(row: Row) -> str:

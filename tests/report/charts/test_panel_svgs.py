@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from xml.etree import ElementTree
 
 import matplotlib
 import pytest
 from chart_tables import KERNELS, chart_table, values, with_gaps, with_ratios
 
+import attnprof
+from attnprof import ResultTable
 from attnprof.report.charts import PanelSvg, panel_svgs, render_chart
 from attnprof.report.image_forms import Chart, ImageForm
 from attnprof.report.run import Run
@@ -109,3 +112,27 @@ def test_a_picture_is_twice_as_wide_as_high_and_ignores_the_users_settings() -> 
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "figure.dpi": 50}):
         assert render_chart(runs, "png") == picture
         assert matplotlib.rcParams["font.size"] == 30
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("lengths", [(10**15,), (10**9, 10**10), (512, 10**15)])
+def test_costs_beyond_64_bits_are_drawn(lengths: tuple[int, ...], chart: Chart) -> None:
+    table = attnprof.estimate(len=list(lengths), kernel=["bert-sdpa", "longformer-hf"])
+    assert render_chart([Run("", table)], "svg", chart)
+    shown = {
+        element.get("data-value") for p in panel_svgs([Run("", table)]) for element in points(p)
+    }
+    assert str(table.rows[-1].values["executed_macs"]) in shown
+
+
+def test_a_kernel_with_a_single_length_fills_its_panel_of_the_breakdown() -> None:
+    table = attnprof.estimate(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"])
+    dropped = table.rows[-1]
+    records = [
+        record
+        for record in table.records
+        if (record.kernel, record.workload) != (dropped.kernel, dropped.workload)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert render_chart([Run("", ResultTable(records))], "svg", "breakdown")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from estimate_in_process import estimate
 from rich.console import Console
 from timed_tables import Speed, timed_table
 
@@ -27,6 +28,14 @@ from attnprof.report.terminal_overview import render_overview
 
 MILLISECOND_NS = 10**6
 TIMES_NS = [15 * MILLISECOND_NS, 42 * MILLISECOND_NS, 422 * MILLISECOND_NS]
+
+
+GAPS = {
+    ("bert-sdpa", "executed_macs"): "executed_macs is empty: no MAC formula for own.scores",
+    ("bert-sdpa", "predicted_peak_bytes"): "predicted_peak_bytes is empty: neither",
+    ("longformer-hf", "predicted_peak_bytes"): "predicted_peak_bytes is empty: it does not run",
+}
+"""Why cells are empty, by kernel and quantity."""
 
 
 def about(median: float, factor: float = 1.03) -> Speed:
@@ -306,11 +315,37 @@ def test_an_estimate_compares_macs_and_memory() -> None:
     assert overview.setting.startswith("closed forms, nothing measured;")
 
 
+@pytest.mark.parametrize(
+    ("kernels", "basis"),
+    [
+        (["mixers:Chunked"], "operators counted, nothing measured"),
+        (["mixers:Chunked", "bert-sdpa"], "closed forms and operators counted, nothing measured"),
+    ],
+)
+def test_costs_of_custom_kernels_are_not_from_closed_forms(kernels: list[str], basis: str) -> None:
+    table = estimate(kernel=kernels, len=64, hidden_size=64, num_heads=4)
+    assert overview_of(table).setting.partition(";")[0] == basis
+
+
 def test_without_any_result_the_reasons_are_what_is_left() -> None:
     overview = overview_of(attnprof.estimate(len=512, kernel="longformer-hf", dilation=2))
     assert overview.verdict == ("No kernel has a result here; the reasons are below.",)
     assert overview.notes == ("longformer-hf: unsupported: transformers' module has no dilation",)
     assert [table.heading for table in overview.tables] == ["MACs"]
+
+
+def test_cells_without_a_number_say_why_although_the_kernel_ran() -> None:
+    table = attnprof.estimate(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"])
+    lacking = ResultTable(
+        Record(record.kernel, record.workload, record.quantity, None, "error", detail)
+        if (detail := GAPS.get((record.kernel, record.quantity), ""))
+        else record
+        for record in table.records
+    )
+    assert overview_of(lacking, 160).notes == (
+        "bert-sdpa: no MAC formula for own.scores",
+        "longformer-hf: it does not run",
+    )
 
 
 def test_markdown_has_the_answer_before_what_is_folded() -> None:
