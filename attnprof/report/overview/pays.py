@@ -87,7 +87,7 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
     first, before = format_count(crossover.first), format_count(crossover.before)
     if crossover.side == "equal":
         return f"undecided at {format_count(finding.longest)}"
-    if measured.is_same_everywhere:
+    if measured.is_same_everywhere and len(measured.lengths) > 1:
         return f"at {'every' if crossover.side == 'less' else 'no'} length tested"
     lead = "from" if crossover.side == "less" else "only up to"
     if measured.length is not None:
