@@ -92,6 +92,10 @@ def test_long_names_of_kernels_are_not_wider_than_the_window(
     page_file.write_text(render_page([Run("", ResultTable.load(saved))]), "utf-8")
     browser.resize(400)
     browser.open(page_file)
+    wide = (
+        "return [...document.querySelectorAll('p, li')].filter((e) => e.scrollWidth > 400).length"
+    )
+    assert browser.run(wide) == 0
     assert browser.overflowing() == []
 
 
