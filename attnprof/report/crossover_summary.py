@@ -43,7 +43,7 @@ def _without_crossover(finding: CrossoverFinding) -> str:
 
 def _in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:
     """What verdicts say: a crossover, what is known beside it, and what is not."""
-    if measured.is_same_everywhere:
+    if measured.is_same_everywhere and len(measured.lengths) > 1:
         return _without_crossover(finding)
     side, before = finding.crossover.side, finding.crossover.before
     if measured.length is not None:

@@ -18,6 +18,7 @@ from attnprof.measure.static_costs import estimate_records
 from attnprof.options import read_cases
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
+from attnprof.report.overview.laws import law_of
 from attnprof.report.summary import describe_findings, describe_notes
 
 
@@ -55,6 +56,14 @@ def test_growth_in_tiles_is_checked_at_doublings() -> None:
             "no exact polynomial."
         )
     ]
+
+
+@pytest.mark.parametrize("seq_len", [512, 4096, 16384])
+def test_tiles_that_fit_a_quadratic_by_chance_still_grow_linearly(seq_len: int) -> None:
+    kernel, window = "longformer-banded", 512
+    table = attnprof.estimate(len=seq_len, window=window, kernel=kernel, mode="training")
+    (finding,) = findings.find(table).growth
+    assert law_of(finding) == "n"
 
 
 def test_the_share_of_each_term_of_a_quadratic_is_reported() -> None:
@@ -199,6 +208,11 @@ def test_a_series_without_a_crossover_is_compared_at_every_length() -> None:
     sentence = crossover_sentence(against_sdpa([4.0, 3.0, 2.0]))
     assert "more memory (predicted) at every length tested (9.22x at 4,096)" in sentence
     assert "slower at every length tested (0.50x at 4,096)" in sentence
+
+
+def test_one_length_is_not_called_every_length() -> None:
+    sentence = crossover_sentence(with_ratios({4096: (0.5, 0.49, 0.51)}))
+    assert sentence.endswith("; slower at 4,096 (0.50x at 4,096).")
 
 
 def test_noise_is_no_crossing() -> None:

@@ -36,6 +36,16 @@ def test_a_model_brings_its_windows_and_dilations() -> None:
     assert "window 512, dilation 4" in done.stdout
 
 
+def test_long_headings_keep_what_tells_the_panels_apart() -> None:
+    options = ("--len", "16", "--window", "4:8", "--dilation", "1x10:4x2")
+    done = attnprof("pattern", *options, COLUMNS="80")
+    picture, _ = done.stdout.split("pairs", 1)
+    for layer in (1, 2):
+        assert f"layer {layer}, heads 11-12" in picture
+    assert picture.count("heads 1-10") == 2
+    assert "…" not in done.stdout
+
+
 def test_files_by_suffix_and_stdout(tmp_path: Path) -> None:
     for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<svg"), ("a.pdf", b"%PDF")):
         path = tmp_path / name

@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from attnprof import ResultTable
 from attnprof.report.page import render_page
 from attnprof.report.run import Run
 
@@ -78,6 +79,24 @@ def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
         page.driver.find_element(By.CSS_SELECTOR, f"[data-shows='{kind}']").click()
         assert page.run("return document.documentElement.scrollWidth") <= width
         assert page.overflowing() == []
+
+
+def test_long_names_of_kernels_are_not_wider_than_the_window(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (run,) = runs()
+    saved, page_file = tmp_path / "long.json", tmp_path / "long.html"
+    run.table.save(saved)
+    name = "a_package.of_somebody.modeling_attention_in_full:VeryLongAttentionName"
+    saved.write_text(saved.read_text("utf-8").replace("longformer-hf", name), "utf-8")
+    page_file.write_text(render_page([Run("", ResultTable.load(saved))]), "utf-8")
+    browser.resize(400)
+    browser.open(page_file)
+    wide = (
+        "return [...document.querySelectorAll('p, li')].filter((e) => e.scrollWidth > 400).length"
+    )
+    assert browser.run(wide) == 0
+    assert browser.overflowing() == []
 
 
 @pytest.mark.parametrize("width", [400, 1400])

@@ -43,15 +43,19 @@ def find_growth(series: Series) -> GrowthFinding | None:
 
 
 def _of_built_in(series: Series) -> GrowthFinding:
-    """Solved at four multiples of the longest length, rounded up to what the kernel pads to."""
+    """Solved at four multiples of the longest length, rounded up to what the kernel pads to.
+
+    Tiles may fit a polynomial at these four by chance, so that it has to hold far beyond them too.
+    """
     cost = closed_costs(series)["MACs"]
     longest = series.workload.seq_len
     step = series.kernel.padding_multiple(series.workload)
     base = -(-longest // step) * step
     growth = solve_growth(cost, (base, 2 * base, 3 * base, 4 * base))
-    if not growth.residual:
+    points = [(base << doubling, cost(base << doubling)) for doubling in _DOUBLINGS]
+    if not growth.residual and growth.at(points[-1][0]) == points[-1][1]:
         return GrowthFinding(series.label, growth, longest, step, 1, None, 4 * base)
-    law = name_law([(base << doubling, cost(base << doubling)) for doubling in _DOUBLINGS])
+    law = name_law(points)
     return GrowthFinding(series.label, None, longest, step, 1, law, law.longer)
 
 

@@ -10,6 +10,7 @@ from attnprof.analysis.findings.growth import find_growth
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.mac_parts import MacParts
 from attnprof.core.workload import Workload
+from attnprof.report.overview.laws import law_of
 from attnprof.report.run import Run
 
 PART_NAMES = {
@@ -35,7 +36,7 @@ class Breakdown:
         label: of the kernel, with what of the pattern differs.
         parts: by length in tokens, ascending; also at lengths between those of the results.
         lengths: of the results, ascending.
-        law: how the MACs grow, such as `n²`; empty where that is not a polynomial.
+        law: how the MACs grow, such as `n²`; empty where that is not known.
         takeover: the first length at which the n² term exceeds the n term; None without one.
     """
 
@@ -71,7 +72,7 @@ def _breakdown(series: Series) -> Breakdown:
         series.label,
         {n: _parts(series.rows[0].kernel, series.workload.at(n)) for n in _between(lengths)},
         lengths,
-        growth.law if growth else "",
+        law_of(finding) if finding else "",
         growth.quadratic_dominates_from if growth else None,
     )
 

@@ -11,7 +11,6 @@ from attnprof.core.mac_parts import MacParts
 from attnprof.core.units import format_count, format_macs, format_share, format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.breakdown import PART_NAMES, Breakdown
-from attnprof.report.charts.canvas import TEXT_POINTS
 from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tag, Tags
 
@@ -35,6 +34,9 @@ _LEAST_SHARE = 0.08
 
 _DARK = ("projections", "scores")
 """Parts on which text is light."""
+
+_TAKEOVER_SHARE = 88
+"""Height of the length at which n² takes over, in percent."""
 
 _ON_DARK, _ON_LIGHT = "#FDFDFD", "#101010"
 """Colours on parts, which stay as they are on a dark page, as the parts do."""
@@ -77,16 +79,20 @@ def draw_breakdown(axes: Axes, breakdown: Breakdown, tags: Tags) -> None:
 
 
 def _mark_takeover(axes: Axes, takeover: int, middle: float) -> None:
-    """A line where n² takes over, with the length towards the middle of the panel."""
+    """A line where n² takes over, with the length towards the middle of the panel.
+
+    Scores are about half of the n² term, so that a quarter of the panel is theirs there: room for a
+    light text on a dark part, whatever the parts below are.
+    """
     axes.axvline(takeover, color=_ON_LIGHT, linewidth=1.2, linestyle=(0, (3, 2)))
     is_right = takeover > middle
     axes.annotate(
         format_count(takeover),
-        (takeover, 0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if is_right else 4, TEXT_POINTS),
+        (takeover, _TAKEOVER_SHARE),
+        xytext=(-4 if is_right else 4, 0),
         textcoords="offset points",
         ha="right" if is_right else "left",
+        va="center",
         fontweight="bold",
         color=_ON_DARK,
     )

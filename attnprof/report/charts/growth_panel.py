@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
+from attnprof.core.records import REFERENCE
 from attnprof.core.units import format_tokens
 from attnprof.report.charts.axis import label_lengths
 from attnprof.report.charts.canvas import FAINT, GRID, LINE_INCHES
@@ -205,7 +206,8 @@ def _mark(
         markerfacecolor="white" if is_hollow else curve.style.colour,
         markeredgecolor=curve.style.colour,
         markeredgewidth=1.2,
-        zorder=3.5 if is_counted else 4,
+        # Counts of fused attention coincide: the reference's smaller marker is on top.
+        zorder=(3.6 if curve.kernel == REFERENCE else 3.5) if is_counted else 4,
         gid=tags.add(values),
     )
 

@@ -45,6 +45,11 @@ def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[Entry]:
         if is_bars
         else _hollow(MARKER, is_dotted=True)
     )
+    banded = [point for point in points if point.low and point.high]
+    kinds = [
+        ("99 % interval", any(not point.is_predicted for point in banded)),
+        ("expected range", any(point.is_predicted for point in banded)),
+    ]
     entries: list[tuple[bool, Artist, str]] = [
         (any(p.is_predicted for p in points), predicted, "predicted, not measured"),
         (
@@ -52,7 +57,7 @@ def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[Entry]:
             _hollow(COUNTED_MARKER, is_dotted=not is_bars),
             "counted by ptflops",
         ),
-        (any(p.low and p.high for p in points), interval, "99 % interval"),
+        (bool(banded), interval, " or ".join(name for name, is_shown in kinds if is_shown)),
         (
             any(panel.crossings for panel in panels),
             _hollow(CROSSING, is_dotted=False),

@@ -100,7 +100,7 @@ def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> st
         is_withheld = measured.lengths[-1].outcome == "withheld"
         lead = "not known" if is_withheld else "undecided"
         return f"at {faster}" if faster else f"{lead} at {format_count(finding.longest)}"
-    if measured.is_same_everywhere:
+    if measured.is_same_everywhere and len(measured.lengths) > 1:
         return f"at {'every' if crossover.side == 'less' else 'no'} length tested"
     lead = "from" if crossover.side == "less" else "only up to"
     if measured.length is not None:

@@ -127,7 +127,9 @@ def _price(results: Results, finding: FastestFinding) -> str:
     parts = [f"{macs} its MACs"] if macs else []
     parts += [f"{memory} its memory"] if memory else []
     lead = f": {format_ratio(speed.median)} as fast as {beside}" if speed else ""
-    lead = lead or f": {_time_text(row)}, against {_time_text(of_reference)} for {beside}"
+    if not lead and (others := _time_text(of_reference)):
+        lead = f": {_time_text(row)}, against {others} for {beside}"
+    lead = lead or f": {_time_text(row)}"
     return lead + (f", with {join_words(parts)}" if parts else "")
 
 
@@ -238,10 +240,11 @@ def _row_of(results: Results, label: str, seq_len: int) -> Row | None:
 
 
 def _time_text(row: Row) -> str:
+    """The measured time, or else the predicted one; empty without either."""
     time, predicted = row.integer("time_ns"), row.integer("predicted_time_ns")
-    return (
-        format_duration(time) if time is not None else f"≈ {format_long_duration(predicted or 0)}"
-    )
+    if time is not None:
+        return format_duration(time)
+    return "" if predicted is None else f"≈ {format_long_duration(predicted)}"
 
 
 def _ratio(cost: int | None, reference: int | None) -> str:

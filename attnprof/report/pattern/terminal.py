@@ -42,9 +42,13 @@ def render_terminal(panels: Sequence[Panel], width: int) -> RenderableType:
     side_by_side = max(1, min(len(panels), (width + len(_GAP)) // (_NARROWEST + len(_GAP))))
     columns = min(_WIDEST, (width + len(_GAP)) // side_by_side - len(_GAP))
     tokens = tokens_of_cell(panels[0].seq_len, columns)
-    headings = words.headings(panels)
+    headings = [
+        textwrap.wrap(heading, columns, break_on_hyphens=False)
+        for heading in words.headings(panels)
+    ]
+    height = max(map(len, headings))
     blocks = [
-        _with_heading(heading, panel, tokens, columns)
+        _with_heading(heading, panel, tokens, height)
         for heading, panel in zip(headings, panels, strict=True)
     ]
     lines: list[Text] = [Text(words.title_of(panels), style="bold"), _key(panels, tokens)]
@@ -73,11 +77,10 @@ def _key(panels: Sequence[Panel], tokens: int) -> Text:
     return Text("\n".join(lines), style="dim")
 
 
-def _with_heading(heading: str, panel: Panel, tokens: int, columns: int) -> list[Text]:
-    """The lines of one panel, its heading first."""
-    if len(heading) > columns:
-        heading = f"{heading[: columns - 1]}…"
-    return [Text(heading, style="bold"), *panel_lines(panel, tokens)]
+def _with_heading(lines: list[str], panel: Panel, tokens: int, height: int) -> list[Text]:
+    """The lines of one panel, those of its heading first; below these, its picture begins."""
+    heading = [Text(line, style="bold") for line in lines]
+    return [*heading, *[Text()] * (height - len(lines)), *panel_lines(panel, tokens)]
 
 
 def panel_lines(panel: Panel, tokens: int) -> list[Text]:

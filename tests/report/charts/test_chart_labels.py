@@ -67,3 +67,10 @@ def test_long_names_keep_both_ends() -> None:
     assert shown_name(name).startswith("a_package")
     assert shown_name(name).endswith("AttentionName")
     assert shown_name("bert-sdpa") == "bert-sdpa"
+
+
+def test_kernels_of_one_run_keep_different_names() -> None:
+    kernels, run = ("bert-sdpa", "longformer-hf", "longformer-banded"), "2026-11-26 15:20"
+    names = [shown_name(f"{kernel}, {run}") for kernel in kernels]
+    assert all(name.startswith(f"{kernel}, ") for name, kernel in zip(names, kernels, strict=True))
+    assert all(name.endswith("15:20") and len(name) <= 28 for name in names)

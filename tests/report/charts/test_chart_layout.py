@@ -114,3 +114,36 @@ def test_texts_of_several_runs() -> None:
 @pytest.mark.parametrize("chart", ["growth", "breakdown"])
 def test_texts_of_estimates(options: dict[str, object], chart: Chart) -> None:
     check_layout([Run("", attnprof.estimate(**options))], chart)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scope", ["attention", "layer"])
+def test_the_length_at_which_scores_take_over_stands_on_the_scores(scope: str) -> None:
+    lengths = [501, 1102, 4096, 16384]
+    table = attnprof.estimate(kernel="bert-sdpa", len=lengths, scope=scope)
+    with settings("test"):
+        figure = figure_of([Run("", table)], "breakdown")
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        (text,) = (one for one in axes.texts if one.get_fontweight() == "bold")
+        box = Text.get_window_extent(text).transformed(axes.transData.inverted())
+        scores = axes.collections[-1]
+        for corner in ((box.x0, box.y0), (box.x1, box.y0), (box.x0, box.y1), (box.x1, box.y1)):
+            assert scores.get_paths()[0].contains_point(corner)
+
+
+def test_what_a_band_means_is_said() -> None:
+    names = (
+        (chart_table(KERNELS[:2], (512, 1024)), "99 % interval"),
+        (with_gaps(), "99 % interval or expected range"),
+    )
+    for table, name in names:
+        with settings("test"):
+            figure = figure_of([Run("", table)], "growth")
+            assert name in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_kernels_without_a_polynomial_say_how_they_grow_too() -> None:
+    table = attnprof.estimate(kernel="longformer-banded", len=[500, 801, 1102])
+    with settings("test"):
+        texts = texts_of(figure_of([Run("", table)], "breakdown"))
+        assert "grows as n" in [text.get_text() for text in texts]

@@ -221,6 +221,19 @@ def test_cases_without_a_result_say_why_in_a_line_each() -> None:
     assert column(overview.tables[1], "MACs")["longformer-masked"] == "–"
 
 
+def test_a_time_that_was_not_predicted_is_not_compared() -> None:
+    table = attnprof.estimate(len=4096, kernel=["bert-sdpa", "longformer-hf", "longformer-banded"])
+    for row in list(table.rows):
+        if row.kernel != "bert-sdpa":
+            factor = 1 if row.kernel == "longformer-banded" else 100
+            for quantity in (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH):
+                table.add(Record(row.kernel, row.workload, quantity, factor * 10**9))
+    assert overview_of(table).verdict[0] == (
+        "At 4,096 tokens longformer-banded is predicted to be fastest: ≈ 1.00 s, with 0.32x its "
+        "MACs and 0.86x its memory."
+    )
+
+
 def test_variants_are_named_in_their_rows_and_fit_eighty_columns() -> None:
     table = counted(
         timed_table(
