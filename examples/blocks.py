@@ -1,10 +1,9 @@
 """A kernel of your own in one file: attention within blocks of 256 tokens.
 
-    attnprof compare --kernel examples.block_attention:BlockAttention bert-sdpa
+    attnprof compare --kernel examples.blocks:Attention bert-sdpa
 
-`masked_reference` is the definition: the same weights and the same pattern, as dense attention
-under a mask. `--check-against examples.block_attention:masked_reference` compares the two before
-anything is timed.
+`reference` is the definition: the same weights and the same pattern, as dense attention under a
+mask. `--check-against examples.blocks:reference` compares the two before anything is timed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ BLOCK = 256
 """Tokens of a block; a query attends to the keys of its own block."""
 
 
-class BlockAttention(nn.Module):
+class Attention(nn.Module):
     """Self-attention of BERT base's size, in which tokens attend to their own block only."""
 
     def __init__(self, hidden_size: int = 768, num_heads: int = 12) -> None:
@@ -38,7 +37,7 @@ class BlockAttention(nn.Module):
         return context.transpose(1, 2).reshape(batch, seq_len, hidden_size)
 
 
-def masked_reference(module: BlockAttention, hidden_states: Tensor) -> Tensor:
+def reference(module: Attention, hidden_states: Tensor) -> Tensor:
     """The definition: every query is compared with every key, and a mask keeps its own block."""
     batch, seq_len, hidden_size = hidden_states.shape
     heads = module.query_key_value(hidden_states).view(batch, seq_len, 3, module.num_heads, -1)
