@@ -91,7 +91,7 @@ def _report(
     observe: Observer, place: str, index: int, num_cases: int, counter: str, part: float
 ) -> None:
     """Report which counter runs, and the part of this case that is done."""
-    observe(f"{place}: counting with {counter}", (index + part) / num_cases)
+    observe(f"{place}: counting with {counter.replace('_', ' ')}", (index + part) / num_cases)
 
 
 def _rows_of(

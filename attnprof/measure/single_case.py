@@ -86,7 +86,7 @@ def measure_alone(
             yield from _peak_memory_records(case, peaks)
         for name in counters.names() if measurements.count else ():
             if counters.quantity(name) not in known:
-                report(f"counting with {name}")
+                report(f"counting with {name.replace('_', ' ')}")
                 counted = worker.call(worker_tasks.count_with, case, name, max_seconds=timeout)
                 yield _count_record(case, name, counted)
     finally:
