@@ -101,14 +101,49 @@ def block_scores(layer: AttentionPattern, seq_len: int) -> int:
 
 
 def _scores_of_head(layer: AttentionPattern, dilation: int, seq_len: int) -> int:
-    last_block = (seq_len - 1) // BLOCK
-    missing = BLOCK * (last_block + 1) - seq_len
-    scores = 0
-    for index, row in enumerate(block_rows(layer, dilation, seq_len)):
-        blocks = row.partial + row.full
-        keys = len(blocks) * BLOCK
-        if last_block in blocks:
-            keys -= missing
-        queries = BLOCK - missing if index == last_block else BLOCK
-        scores += queries * keys
-    return scores
+    """Scores of all blocks of a head, in time that does not depend on the length.
+
+    All rows of 128 queries have the same blocks relative to their own, as far as these are in the
+    sequence. The last row and the last column may be shorter, and are counted apart.
+    """
+    last = (seq_len - 1) // BLOCK
+    half_window = (layer.window or 0) // 2
+    of_globals = {position // BLOCK for position in layer.global_positions}
+    keys_of_last = seq_len - BLOCK * last
+    of_last_row = of_globals | _touched(BLOCK * last, seq_len - 1, half_window, dilation, seq_len)
+    scores = keys_of_last * (BLOCK * (len(of_last_row) - 1) + keys_of_last)
+
+    offsets = _offsets(half_window, dilation, last)
+    for offset in offsets:
+        scores += BLOCK * BLOCK * max(0, min(last, last - offset) - max(0, -offset))
+    for block in of_globals - {last}:
+        in_band = sum(0 <= block - offset < last for offset in offsets)
+        scores += BLOCK * BLOCK * (last - in_band)
+    rows_at_last = sum(
+        _reaches_last(last - offset, half_window, dilation, seq_len)
+        for offset in offsets
+        if 0 < offset <= last
+    )
+    return scores + BLOCK * keys_of_last * (last if last in of_globals else rows_at_last)
+
+
+def _offsets(half_window: int, dilation: int, farthest: int) -> set[int]:
+    """Blocks of the band of a row of 128 queries, relative to its own, up to a distance."""
+    if dilation <= BLOCK:
+        reach = half_window * dilation
+        first, stop = -reach // BLOCK, (BLOCK - 1 + reach) // BLOCK + 1
+        return set(range(max(first, -farthest), min(stop, farthest + 1)))
+    steps = min(half_window, (farthest + 1) * BLOCK // dilation + 1)
+    starts = range(-steps * dilation, steps * dilation + 1, dilation)
+    blocks = {start // BLOCK for start in starts} | {
+        (start + BLOCK - 1) // BLOCK for start in starts
+    }
+    return {block for block in blocks if abs(block) <= farthest}
+
+
+def _reaches_last(row: int, half_window: int, dilation: int, seq_len: int) -> bool:
+    """Whether the band of a row of 128 queries has a key in the last block."""
+    start, last = row * BLOCK, (seq_len - 1) // BLOCK
+    fewest = -(-(last * BLOCK - BLOCK + 1 - start) // dilation)
+    most = (seq_len - 1 - start) // dilation
+    return max(fewest, -half_window) <= min(most, half_window)

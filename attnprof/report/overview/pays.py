@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from attnprof.analysis.cost_functions import QUANTITIES
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.measured_crossover import MeasuredCrossover
 from attnprof.analysis.series import Series
@@ -35,7 +36,7 @@ def pays_sentence(results: Results) -> str:
     found.sort(key=lambda finding: _ORDER.index(finding.resource))
     resources: dict[str, list[str]] = {}
     for finding in found:
-        since = _since(finding, results.shortest)
+        since = _since(finding, results)
         resources.setdefault(since, []).append(_resource(finding))
     parts = [f"{since} in {join_words(which)}" for since, which in resources.items()]
     names = results.names[label], results.names[reference]
@@ -65,7 +66,7 @@ def _macs_at_longest(results: Results, series: Series) -> float:
     return math.inf if macs is None else macs
 
 
-def _since(finding: CrossoverFinding, shortest: int) -> str:
+def _since(finding: CrossoverFinding, results: Results) -> str:
     """`from 528 tokens`, `up to 2,147 tokens`, `at every length`, `at no length up to 527`."""
     if finding.measured is not None:
         return _since_in_time(finding, finding.measured)
@@ -80,16 +81,28 @@ def _since(finding: CrossoverFinding, shortest: int) -> str:
         if crossover.first > finding.longest:
             # Padding takes the gain back between the longest length tested and that one.
             return f"at {format_count(finding.longest)} and for good from {start} tokens"
-        end = "" if until is None else f" to {format_count(until)}"
-        return f"from {start}{end} tokens"
+        if until is not None:
+            return f"from {start} to {format_count(until)} tokens"
+        lead = "for good from" if _has_gain_before(finding, results) else "from"
+        return f"{lead} {start} tokens"
     # The side of the longest length says nothing of shorter ones.
     if crossover.before and until is not None:
         return f"at {before} but not from {first} to {format_tokens(until)}"
     if crossover.before:
-        return (
-            "at no length tested" if crossover.before < shortest else f"only up to {before} tokens"
-        )
+        is_tested = crossover.before >= results.shortest
+        return f"only up to {before} tokens" if is_tested else "at no length tested"
     return f"at no length up to {format_tokens(until or finding.longest)}"
+
+
+def _has_gain_before(finding: CrossoverFinding, results: Results) -> bool:
+    """Whether it costs less at a shorter length tested already, before it costs more once again."""
+    quantity = QUANTITIES["memory" if finding.resource == "memory" else "MACs"]
+    points: dict[str, dict[int, int]] = {
+        series.label: dict(series.points(quantity)) for series in results.series
+    }
+    costs, references = points[finding.label], points[finding.reference]
+    shorter = (length for length in costs if length <= finding.crossover.before)
+    return any(costs[length] < references.get(length, 0) for length in shorter)
 
 
 def _since_in_time(finding: CrossoverFinding, measured: MeasuredCrossover) -> str:

@@ -36,3 +36,31 @@ def test_a_reason_says_what_is_available_within_its_two_lines() -> None:
     overview = overview_of(closed("bert-eager", "skipped", reason))
     assert overview.verdict[0] == "No kernel has a result here; the reasons are below."
     assert overview.notes == ("bert-eager: skipped: needs 3.66 TiB, 20.6 GiB available",)
+
+
+GAPS = {
+    ("bert-sdpa", "executed_macs"): "executed_macs is empty: no MAC formula for own.scores",
+    ("bert-sdpa", "predicted_peak_bytes"): "predicted_peak_bytes is empty: neither",
+    ("longformer-hf", "predicted_peak_bytes"): "predicted_peak_bytes is empty: it does not run",
+}
+
+
+def test_without_any_result_the_reasons_are_what_is_left() -> None:
+    overview = overview_of(attnprof.estimate(len=512, kernel="longformer-hf", dilation=2))
+    assert overview.verdict == ("No kernel has a result here; the reasons are below.",)
+    assert overview.notes == ("longformer-hf: unsupported: transformers' module has no dilation",)
+    assert [table.heading for table in overview.tables] == ["MACs"]
+
+
+def test_cells_without_a_number_say_why_although_the_kernel_ran() -> None:
+    table = attnprof.estimate(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"])
+    lacking = ResultTable(
+        Record(record.kernel, record.workload, record.quantity, None, "error", detail)
+        if (detail := GAPS.get((record.kernel, record.quantity), ""))
+        else record
+        for record in table.records
+    )
+    assert overview_of(lacking, 160).notes == (
+        "bert-sdpa: no MAC formula for own.scores",
+        "longformer-hf: it does not run",
+    )

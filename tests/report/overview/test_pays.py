@@ -99,3 +99,37 @@ def test_a_tie_in_macs_does_not_hide_who_needs_more_memory() -> None:
     table = attnprof.estimate(kernel=["bert-sdpa", "bert-eager", "longformer-banded"], len=256)
     assert "bert-eager" in sentence_with(table, "More memory")
     assert overview_of(table).verdict[0].endswith(" their MACs.")
+
+
+def test_a_crossover_below_the_shortest_length_is_no_saving() -> None:
+    """A kernel that needs less memory up to 3 tokens only saves none at the lengths tested."""
+    kernels = ["bert-sdpa", "longformer-banded"]
+    table = attnprof.estimate(len=[512, 16_384], kernel=kernels, scope="layer")
+    (sentence,) = (text for text in overview_of(table).verdict if "pays off" in text)
+    assert sentence.endswith("in MACs and at no length tested in memory (predicted).")
+
+
+@pytest.mark.parametrize(("shorter", "lead"), [(1024, "for good from"), (512, "from")])
+def test_a_gain_that_is_lost_again_is_not_the_first(shorter: int, lead: str) -> None:
+    """At 1,024 tokens it needs less memory, but from 1,536 to 1,745 more once again."""
+    kernels = ["bert-sdpa", "longformer-banded"]
+    table = attnprof.estimate(len=[shorter, 4096], kernel=kernels, device="cpu")
+    peaks = {
+        (row.kernel, row.workload.seq_len): row.integer("predicted_peak_bytes")
+        for row in table.rows
+    }
+    is_less = (peaks["longformer-banded", shorter] or 0) < (peaks["bert-sdpa", shorter] or 0)
+    assert is_less == (lead == "for good from")
+    (sentence,) = (text for text in overview_of(table).verdict if "pays off" in text)
+    assert f"{lead} 1,746 tokens in memory (predicted)." in sentence
+
+
+def test_what_pays_off_only_below_a_length_is_said_with_it() -> None:
+    speeds = {"longformer-banded": [about(2.0), about(2.0), about(0.5)]}
+    (sentence,) = (
+        sentence
+        for sentence in overview_of(timed_table(speeds, TIMES_NS)).verdict
+        if "pays off" in sentence
+    )
+    # As far from 2x at 1,024 as from 0.5x at 4,096: their geometric mean.
+    assert "only up to about 2,0" in sentence
