@@ -66,6 +66,7 @@ class ResultTable(result_table.ResultTable):
         form = _FORMATS.get(target.suffix.lower())
         if form is None:
             raise UsageError("path", target, f"must end in {', '.join(_FORMATS)}")
+        self.record_costs()
         content = table_renderers({"png": str(target) if form == "png" else None})[form](self)
         try:
             replace_file(target, content.encode() if isinstance(content, str) else content)
@@ -75,7 +76,8 @@ class ResultTable(result_table.ResultTable):
     def record_costs(self) -> None:
         """Keep what findings need of custom kernels, so that their code need not run again.
 
-        That runs it once more, at further lengths. Results that are read have it already.
+        The first time, that runs it at further lengths, when the results are shown or saved.
+        Results that are read have it already.
         """
         from attnprof.analysis.recorded_costs import recorded_costs
 
@@ -106,6 +108,7 @@ class ResultTable(result_table.ResultTable):
         from attnprof.report.image_forms import read_chart
         from attnprof.report.run import Run
 
+        self.record_costs()
         with settings("attnprof"):
             return figure_of([Run("", self)], read_chart(chart))
 
@@ -113,6 +116,7 @@ class ResultTable(result_table.ResultTable):
         """The answer as text, in 80 columns."""
         from attnprof.report.text import render_text
 
+        self.record_costs()
         return render_text(self)
 
     def __repr__(self) -> str:
@@ -127,4 +131,5 @@ class ResultTable(result_table.ResultTable):
             return None
         from attnprof.report.notebook import render_fragment
 
+        self.record_costs()
         return render_fragment(self)
