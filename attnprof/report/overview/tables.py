@@ -62,7 +62,7 @@ def table_by_length(results: Results, width: int) -> OverviewTable:
     reference = results.names[results.reference.label] if results.reference else ""
     heading = "time" if is_time else "MACs"
     if has_ratio:
-        heading = "time, speed" if is_time else f"MACs, in {reference}'s"
+        heading = "time, speed" if is_time else f"MACs, against {reference}"
     return OverviewTable(
         heading,
         tuple(map(format_count, shown)),

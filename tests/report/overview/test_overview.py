@@ -307,7 +307,7 @@ def test_an_estimate_compares_macs_and_memory() -> None:
         "At 4,096 tokens longformer-hf executes the fewest MACs, 0.53x bert-sdpa's, with 9.22x "
         "its memory."
     )
-    assert overview.tables[0].heading == "MACs, in bert-sdpa's"
+    assert overview.tables[0].heading == "MACs, against bert-sdpa"
     assert column(overview.tables[0], "4,096")["longformer-hf"] == "17.53 G 0.53x"
     assert overview.setting.startswith("closed forms, nothing measured;")
 
