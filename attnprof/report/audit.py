@@ -14,7 +14,7 @@ from attnprof.core.workload import Workload
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
 from attnprof.report.setting import describe_pattern, describe_shape
-from attnprof.report.text_table import TextRow, fit_table
+from attnprof.report.text_table import TextRow, fit_table, wrapped
 
 _TERMINAL_LETTERS, _MARKDOWN_LETTERS = 45, 110
 """Longest text of a failure."""
@@ -39,7 +39,7 @@ def render_audit(audit: AuditTable, width: int) -> Text:
         width: of the table, in characters.
     """
     setting, label = _setting(audit.rows)
-    rows = [TextRow((setting,), "dim")]
+    rows: list[TextRow] = []
     for (label_of_case, seq_len), group in groupby(
         audit.rows, key=lambda row: (label(row), row.case.workload.seq_len)
     ):
@@ -49,7 +49,8 @@ def render_audit(audit: AuditTable, width: int) -> Text:
                 is_unexplained = cells[0].strip() == _UNEXPLAINED
                 style = "bold red" if is_unexplained else "dim" if index else ""
                 rows.append(TextRow(cells, style))
-    return fit_table(("", "MACs counted", "of reference"), rows, width)
+    table = fit_table(("", "MACs counted", "of reference"), rows, width)
+    return Text("\n", no_wrap=True).join([*map(Text, wrapped(setting, width)), table])
 
 
 def _lines(row: AuditRow) -> list[tuple[str, str, str]]:
