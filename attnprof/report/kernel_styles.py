@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KernelStyle:
-    """How a kernel is drawn.
+    """How a kernel, or one curve of it, is drawn.
 
     Attributes:
         colour: `#RRGGBB`.

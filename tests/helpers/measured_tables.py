@@ -38,3 +38,18 @@ def rendered(table: ResultTable, width: int) -> str:
     with console.capture() as capture:
         console.print(render_table(table, COMPARE_COLUMNS, width))
     return capture.get()
+
+
+def timed_table() -> ResultTable:
+    """transformers' kernels with times and with ptflops' counts of one, as `compare` has them."""
+    table = measured(
+        time_ns=times(
+            bert_eager=[20_000_000, 60_000_000, 900_000_000],
+            bert_sdpa=[15_400_000, 41_800_000, 422_000_000],
+            longformer_hf=[30_000_000, 55_000_000, 190_000_000],
+        ),
+        ptflops_pytorch_macs=times(bert_sdpa=[907_149_312, 1_814_298_624, 7_257_194_496]),
+    )
+    table.environment = {"processor": "EPYC", "threads": 2, "packages": {"torch": "2.13.0"}}
+    table.command = "attnprof compare --html costs.html"
+    return table

@@ -9,7 +9,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from measured_tables import measured, times
+from measured_tables import measured, timed_table
 from page_reader import Element, read_page
 
 import attnprof
@@ -22,20 +22,6 @@ from attnprof.report.run import Run
 HOSTILE = "</script><img src=x onerror='1'>&\"\u2028"
 
 MOST_BYTES = 400_000
-
-
-def timed_table() -> ResultTable:
-    table = measured(
-        time_ns=times(
-            bert_eager=[20_000_000, 60_000_000, 900_000_000],
-            bert_sdpa=[15_400_000, 41_800_000, 422_000_000],
-            longformer_hf=[30_000_000, 55_000_000, 190_000_000],
-        ),
-        ptflops_pytorch_macs=times(bert_sdpa=[907_149_312, 1_814_298_624, 7_257_194_496]),
-    )
-    table.environment = {"processor": "EPYC", "threads": 2, "packages": {"torch": "2.13.0"}}
-    table.command = "attnprof compare --html costs.html"
-    return table
 
 
 def page_of(*runs: Run) -> Element:

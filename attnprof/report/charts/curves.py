@@ -13,8 +13,9 @@ from attnprof.core.result_table import Row
 from attnprof.core.units import format_bytes, format_duration, format_macs
 from attnprof.core.workload import Workload
 from attnprof.report.charts.crossings import Crossing, crossings_of
-from attnprof.report.charts.line_styles import LineStyle, line_styles
+from attnprof.report.charts.line_styles import line_styles
 from attnprof.report.charts.ticks import Scale
+from attnprof.report.kernel_styles import KernelStyle
 from attnprof.report.run import Run
 
 Axis = Literal["seq_len", "window", "dilation"]
@@ -116,7 +117,7 @@ class Curve:
     label: str
     series: str
     kernel: str
-    style: LineStyle
+    style: KernelStyle
     points: tuple[Point, ...] = ()
     counted: tuple[Point, ...] = ()
     gaps: tuple[tuple[int, str], ...] = ()
@@ -172,7 +173,7 @@ class Line:
     label: str
     series: str
     rows: tuple[Row, ...]
-    style: LineStyle
+    style: KernelStyle
 
 
 def growth_of(runs: Sequence[Run]) -> Growth:

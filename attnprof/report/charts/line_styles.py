@@ -6,9 +6,8 @@ A kernel has the same hue and marker in every picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from attnprof.report.kernel_styles import styles_of
+from attnprof.report.kernel_styles import KernelStyle, styles_of
 
 _LIGHTEST = 0.6
 """The part of white in the lightest pattern of a kernel."""
@@ -16,22 +15,7 @@ _LIGHTEST = 0.6
 _RUN_DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.2), (5, 1.5, 1, 1.5))
 
 
-@dataclass(frozen=True, slots=True)
-class LineStyle:
-    """How one curve is drawn.
-
-    Attributes:
-        colour: `#RRGGBB`.
-        marker: a marker of Matplotlib.
-        dash: lengths in points of dash and gap; empty for a solid line.
-    """
-
-    colour: str
-    marker: str
-    dash: tuple[float, ...] = ()
-
-
-def line_styles(curves: Sequence[tuple[str, str, int]], *, num_runs: int) -> list[LineStyle]:
+def line_styles(curves: Sequence[tuple[str, str, int]], *, num_runs: int) -> list[KernelStyle]:
     """The style of each curve.
 
     Args:
@@ -42,12 +26,12 @@ def line_styles(curves: Sequence[tuple[str, str, int]], *, num_runs: int) -> lis
     variants: dict[str, dict[str, None]] = {}
     for kernel, label, _ in curves:
         variants.setdefault(kernel, {})[label] = None
-    styles: list[LineStyle] = []
+    styles: list[KernelStyle] = []
     for kernel, label, run in curves:
         style, names = kernel_styles[kernel], list(variants[kernel])
         whiteness = _LIGHTEST * names.index(label) / max(1, len(names) - 1)
         dash = _RUN_DASHES[run % len(_RUN_DASHES)] if num_runs > 1 else style.dash
-        styles.append(LineStyle(lightened(style.colour, whiteness), style.marker, dash))
+        styles.append(KernelStyle(lightened(style.colour, whiteness), style.marker, dash))
     return styles
 
 
