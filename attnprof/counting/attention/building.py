@@ -24,7 +24,6 @@ from attnprof.counting.attention.layout import (
     Overwrite,
     Pad,
     Permute,
-    Reshape,
     Respread,
     Select,
     Triangle,
@@ -37,6 +36,7 @@ from attnprof.counting.attention.pointwise import (
     Pointwise,
 )
 from attnprof.counting.attention.reductions import OuterProduct, Reduction, Softmax
+from attnprof.counting.attention.reshaping import Reshape
 
 _E = TypeVar("_E", bound=Expression)
 

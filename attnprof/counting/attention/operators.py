@@ -180,6 +180,10 @@ def lost(tensors: TrackedTensors, func: Any, inputs: Any, result: Tensor) -> Exp
     children = [
         tensors.expression(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)
     ]
+    if torch.Tag.nondeterministic_seeded in func.tags and not children:
+        return build.random(result.shape, result.dtype)
+    if not children:  # memory that is not initialised
+        return build.data(result.shape, result.dtype)
     unknown = next((child.unknown for child in children if child.unknown), "")
     has_scores = any(child.has_scores for child in children)
     if not has_scores and any(child.has_data for child in children):
