@@ -37,7 +37,7 @@ from attnprof.counting.attention.operators import (
 from attnprof.counting.attention.pair_counts import count_pairs
 from attnprof.counting.attention.tensors import NO_ORIGIN, Product, TrackedTensors
 from attnprof.counting.attention.views import steps_to
-from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.constant_propagation import Derivation, constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
@@ -73,7 +73,7 @@ class Tracer:
 
     def __init__(self) -> None:
         self.module_path: Callable[[], str] = str
-        self._tensors = TrackedTensors(Builder())
+        self._tensors = TrackedTensors(Builder(), self._replay)
         self._chains = Chains(self._tensors)
         self._found: list[_Found] = []
         self._unrecognised: list[str] = []
@@ -116,6 +116,9 @@ class Tracer:
         if isinstance(found, FlexAttention):
             return call_of_flex(found, self._count_in)
         return call_of_chain(found, products, self._count) if found.parts else None
+
+    def _replay(self, derivation: Derivation, result: Tensor) -> None:
+        self._follow(derivation.func, derivation.args, derivation.kwargs, result)
 
     def _count_in(self, weights: Expression, blocks: ListedBlocks) -> int:
         key = (weights, id(blocks.counts), id(blocks.indices))
