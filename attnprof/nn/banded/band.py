@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 
 import torch
 from torch import Tensor
 
 from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
 from attnprof.nn.banded.tile_views import gather
-from attnprof.nn.banded.tiling import ChainGroup
+from attnprof.nn.banded.tiling import ChainGroup, Sides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadGroup:
+    """Query heads of one sequence with equal dilation, no two of which share a head of keys.
+
+    Attributes:
+        item: the sequence, an index into the batch.
+        queries: the heads of queries.
+        keys: the heads of keys and values, one for each of these.
+        dilation: distance in tokens between neighbouring keys.
+    """
+
+    item: int
+    queries: slice
+    keys: slice
+    dilation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,22 +36,38 @@ class Band:
     """Which keys the queries of a batch attend to.
 
     Attributes:
-        window: keys around a query, w/2 on each side.
-        dilation: distance in tokens between neighbouring keys, one value per head.
-        global_positions: for each sequence in the batch, ascending.
+        sides: keys before and after a query.
+        dilation: distance in tokens between neighbouring keys, one value per query head.
+        causal: whether no query attends to a later key.
+        global_positions: for each sequence in the batch, ascending. All queries attend to these
+            tokens, or all later ones if the band is causal.
     """
 
-    window: int
+    sides: Sides
     dilation: tuple[int, ...]
+    causal: bool
     global_positions: tuple[tuple[int, ...], ...]
 
-    def heads_of_sequences(self) -> Iterator[tuple[int, slice, int]]:
-        """(sequence, heads, dilation) for all neighbouring heads of equal dilation."""
-        for item in range(len(self.global_positions)):
+    def head_groups(self, kv_heads: int) -> Iterator[HeadGroup]:
+        """All query heads of all sequences, in groups.
+
+        Neighbouring query heads share a head of keys, equally many each. Query heads that do not
+        share are computed together, so that keys are never repeated.
+
+        Args:
+            kv_heads: heads of keys and values; they divide the number of query heads.
+        """
+        sharing = len(self.dilation) // kv_heads
+        for item, member in product(range(len(self.global_positions)), range(sharing)):
             start = 0
-            for dilation, heads in groupby(self.dilation):
+            for dilation, heads in groupby(self.dilation[member::sharing]):
                 stop = start + len(list(heads))
-                yield item, slice(start, stop), dilation
+                yield HeadGroup(
+                    item=item,
+                    queries=slice(member + start * sharing, stop * sharing, sharing),
+                    keys=slice(start, stop),
+                    dilation=dilation,
+                )
                 start = stop
 
 
@@ -44,20 +77,20 @@ class SequenceKeys:
 
     Attributes:
         key: `(heads, seq_len, head_dim)`.
-        value: shaped as the key.
+        value: `(heads, seq_len, value_dim)`.
         padding: added to scores, `(1, seq_len)`: -inf for padded keys, else 0; None without a
             padding mask.
-        window: keys around a query, w/2 on each side.
+        band: which keys the queries attend to.
         global_positions: ascending.
         global_index: the same as a tensor `(globals,)`.
         global_key: the keys at global positions, `(heads, globals, head_dim)`.
-        global_value: the values at global positions, shaped as these keys.
+        global_value: the values at global positions, `(heads, globals, value_dim)`.
     """
 
     key: Tensor
     value: Tensor
     padding: Tensor | None
-    window: int
+    band: Band
     global_positions: tuple[int, ...]
     global_index: Tensor
     global_key: Tensor
@@ -70,11 +103,11 @@ class SequenceKeys:
         value: Tensor,
         key_padding_mask: Tensor | None,
         band: Band,
-        item: int,
-        heads: slice,
+        group: HeadGroup,
     ) -> SequenceKeys:
-        """The keys of some heads of one sequence, `item`, of a batch."""
-        key, value = key[item, heads], value[item, heads]
+        """The keys of a group of heads of one sequence."""
+        item = group.item
+        key, value = key[item, group.keys], value[item, group.keys]
         padding = None
         if key_padding_mask is not None:
             padding = key.new_zeros((1, key.shape[1]))
@@ -85,7 +118,7 @@ class SequenceKeys:
             key=key,
             value=value,
             padding=padding,
-            window=band.window,
+            band=band,
             global_positions=positions,
             global_index=index,
             global_key=key[:, index],
@@ -98,7 +131,7 @@ class SequenceKeys:
             BandKeys(
                 key=gather(self.key, group),
                 value=gather(self.value, group),
-                window=self.window,
+                span=sum(self.band.sides),
                 padding=None if self.padding is None else gather(self.padding, group),
             )
         ]
@@ -108,7 +141,8 @@ class SequenceKeys:
                     key=self.global_key,
                     value=self.global_value,
                     positions=self.global_positions,
-                    window=self.window,
+                    sides=self.band.sides,
+                    causal=self.band.causal,
                     chains=group,
                     padding=None if self.padding is None else self.padding[:, self.global_index],
                 )
