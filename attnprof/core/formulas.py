@@ -54,7 +54,7 @@ def term(
     """
     repeats = (
         training_passes(workload) if passes is None else passes,
-        _layers(workload, len(workload.layers)) if layers is None else layers,
+        factor_of_layers(workload, len(workload.layers)) if layers is None else layers,
         Factor("b", workload.batch_size),
     )
     every = [
@@ -66,7 +66,7 @@ def term(
     return MacTerm(part, name, tuple(shown))
 
 
-def _layers(workload: Workload, count: int) -> Factor | int:
+def factor_of_layers(workload: Workload, count: int) -> Factor | int:
     """L, which formulas of a single layer do not have."""
     return Factor("L", count) if len(workload.layers) > 1 else 1
 
@@ -166,7 +166,9 @@ def num_globals(workload: Workload) -> int:
 
 def layers_with_globals(workload: Workload) -> Factor | int:
     """How many layers have global tokens with projections of their own."""
-    return _layers(workload, sum(bool(layer.symmetric_globals) for layer in workload.layers))
+    return factor_of_layers(
+        workload, sum(bool(layer.symmetric_globals) for layer in workload.layers)
+    )
 
 
 def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | int, str]]:
@@ -179,7 +181,7 @@ def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | in
     return [
         (
             layer,
-            _layers(workload, count),
+            factor_of_layers(workload, count),
             _suffix(workload, layer, windows) if len(groups) > 1 else "",
         )
         for layer, count in groups.items()

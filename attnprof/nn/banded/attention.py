@@ -62,9 +62,9 @@ def forward(
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
     operator = operator_for(query, value, dropout_p, scale)
     sizes = operator.forward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
-    for heads in band.head_groups(key.shape[1]):
-        keys = SequenceKeys.of(key, value, key_padding_mask, band, heads)
-        of_heads = [tensor[heads.item, heads.queries] for tensor in (query, output, log_sum_exp)]
+    for item, heads in band.head_groups(key.shape[1]):
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
+        of_heads = [tensor[item, heads.queries] for tensor in (query, output, log_sum_exp)]
         for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _forward_chains(group, keys, sizes, operator, *of_heads)
     if global_rows is not None:
@@ -111,12 +111,12 @@ def backward(
     ]
     operator = operator_for(query, value, dropout_p, scale)
     sizes = operator.backward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
-    for heads in band.head_groups(key.shape[1]):
-        keys = SequenceKeys.of(key, value, key_padding_mask, band, heads)
+    for item, heads in band.head_groups(key.shape[1]):
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
         of_queries = (grad_output, query, output, log_sum_exp)
-        inputs = [tensor[heads.item, heads.queries] for tensor in of_queries]
+        inputs = [tensor[item, heads.queries] for tensor in of_queries]
         of_heads = [
-            gradient[heads.item, part]
+            gradient[item, part]
             for gradient, part in zip(
                 gradients, (heads.queries, heads.keys, heads.keys), strict=True
             )

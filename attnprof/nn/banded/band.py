@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
 from attnprof.nn.banded.tile_views import gather
-from attnprof.nn.banded.tiling import ChainGroup, Sides
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadGroup:
-    """Query heads of one sequence with equal dilation, no two of which share a head of keys.
-
-    Attributes:
-        item: the sequence, an index into the batch.
-        queries: the heads of queries.
-        keys: the heads of keys and values, one for each of these.
-        dilation: distance in tokens between neighbouring keys.
-    """
-
-    item: int
-    queries: slice
-    keys: slice
-    dilation: int
+from attnprof.nn.banded.tiling import ChainGroup, HeadGroup, Sides, head_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,27 +31,10 @@ class Band:
     causal: bool
     global_positions: tuple[tuple[int, ...], ...]
 
-    def head_groups(self, kv_heads: int) -> Iterator[HeadGroup]:
-        """All query heads of all sequences, in groups.
-
-        Neighbouring query heads share a head of keys, equally many each. Query heads that do not
-        share are computed together, so that keys are never repeated.
-
-        Args:
-            kv_heads: heads of keys and values; they divide the number of query heads.
-        """
-        sharing = len(self.dilation) // kv_heads
-        for item, member in product(range(len(self.global_positions)), range(sharing)):
-            start = 0
-            for dilation, heads in groupby(self.dilation[member::sharing]):
-                stop = start + len(list(heads))
-                yield HeadGroup(
-                    item=item,
-                    queries=slice(member + start * sharing, stop * sharing, sharing),
-                    keys=slice(start, stop),
-                    dilation=dilation,
-                )
-                start = stop
+    def head_groups(self, kv_heads: int) -> Iterator[tuple[int, HeadGroup]]:
+        """Every sequence, an index into the batch, with each of its groups of heads."""
+        groups = list(head_groups(self.dilation, kv_heads))
+        return product(range(len(self.global_positions)), groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +69,11 @@ class SequenceKeys:
         value: Tensor,
         key_padding_mask: Tensor | None,
         band: Band,
-        group: HeadGroup,
+        item: int,
+        heads: slice,
     ) -> SequenceKeys:
-        """The keys of a group of heads of one sequence."""
-        item = group.item
-        key, value = key[item, group.keys], value[item, group.keys]
+        """The keys of some heads of one sequence, `item`, of a batch."""
+        key, value = key[item, heads], value[item, heads]
         padding = None
         if key_padding_mask is not None:
             padding = key.new_zeros((1, key.shape[1]))

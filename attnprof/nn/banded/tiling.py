@@ -8,9 +8,10 @@ B queries needs B + l + r keys, and each of its queries attends to l + r + 1 of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 
 from attnprof.core.blocks import BlockRun
 
@@ -41,6 +42,41 @@ class TileSizes:
         A call then computes one query head of each group, and has as many scores as without groups.
         """
         return replace(self, tokens_per_call=heads_per_key * self.tokens_per_call)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadGroup:
+    """Query heads of equal dilation, no two of which share a head of keys.
+
+    Attributes:
+        queries: the heads of queries.
+        keys: the heads of keys and values, one for each of these.
+        dilation: distance in tokens between neighbouring keys.
+    """
+
+    queries: slice
+    keys: slice
+    dilation: int
+
+
+def head_groups(dilation: Sequence[int], kv_heads: int) -> Iterator[HeadGroup]:
+    """All query heads, in groups.
+
+    Neighbouring query heads share a head of keys, equally many each. Those that do not share are
+    computed together, so that keys are never repeated.
+
+    Args:
+        dilation: of each query head.
+        kv_heads: heads of keys and values; they divide the number of query heads.
+    """
+    sharing = len(dilation) // kv_heads
+    for member in range(sharing):
+        start = 0
+        for stride, heads in groupby(dilation[member::sharing]):
+            stop = start + len(list(heads))
+            queries = slice(member + start * sharing, stop * sharing, sharing)
+            yield HeadGroup(queries=queries, keys=slice(start, stop), dilation=stride)
+            start = stop
 
 
 @dataclass(frozen=True, slots=True)
