@@ -25,7 +25,7 @@ SIZES = ("seq_len", "num_heads")
 """Parameters that are passed to a function that names them."""
 
 _TABLE = "as_table"
-_MAY_BE_ZERO = ("seed", "random", "globals", "causal", "summary", "prefix")
+_MAY_BE_ZERO = ("seed", "random_blocks", "global_blocks", "causal", "summary", "prefix")
 _FORMS = "must be NAME or NAME:KEY=N:KEY=N, with whole numbers, or several of them as 1+2+4"
 
 

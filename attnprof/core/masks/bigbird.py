@@ -21,15 +21,15 @@ def make_mask(
     as_table: Callable[[Any], Any],
     block: int = 64,
     window: int = 3,
-    random: int = 3,
-    globals: int = 2,
+    random_blocks: int = 3,
+    global_blocks: int = 2,
     seed: int = 0,
 ) -> MaskMod:
     """A query in block i attends to a key in block j if one of these holds.
 
     - |i - j| <= window // 2;
-    - i or j is a global block: the first ceil(globals / 2) blocks and the last globals // 2;
-    - j is one of `random` blocks that are drawn for i among those that it does not attend to
+    - i or j is a global block: the first ceil(global_blocks / 2) and the last global_blocks // 2;
+    - j is one of `random_blocks` blocks that are drawn for i among those that it does not attend to
       otherwise (all of them where there are fewer).
 
     All heads have the same random blocks.
@@ -39,19 +39,19 @@ def make_mask(
         as_table: makes a table that positions can index.
         block: tokens of a block.
         window: blocks of the window, the query's own among them.
-        random: random blocks for each block of queries.
-        globals: blocks that attend to all blocks and that all attend to.
+        random_blocks: random blocks for each block of queries.
+        global_blocks: blocks that attend to all blocks and that all attend to.
         seed: of the random blocks.
     """
     count = -(-seq_len // block)
     index = np.arange(count)
-    is_global = (index < -(-globals // 2)) | (index >= count - globals // 2)
+    is_global = (index < -(-global_blocks // 2)) | (index >= count - global_blocks // 2)
     attends = abs(index[:, None] - index[None, :]) <= window // 2
     attends |= is_global[:, None] | is_global[None, :]
     draw = generators.Random(seed)
     for row in range(count):
         others = np.flatnonzero(~attends[row]).tolist()
-        attends[row, draw.sample(others, min(random, len(others)))] = True
+        attends[row, draw.sample(others, min(random_blocks, len(others)))] = True
     table = as_table(attends)
 
     def mask(batch: Any, head: Any, query: Any, key: Any) -> Any:
