@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from attnprof.core.blocks import BlockRun, consecutive
+from attnprof.core.mask_counts import BLOCK, mask_blocks, mask_counts
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
-
-BLOCK = 128
-"""Tokens on each side of a block, as in FlexAttention."""
 
 _Blocks = range | frozenset[int]
 """Indices of blocks, or their distances from another block."""
@@ -46,6 +45,9 @@ def block_rows(layer: AttentionPattern, head: int, seq_len: int) -> Iterator[Blo
         head: index of the head.
         seq_len: tokens.
     """
+    if isinstance(layer, MaskPattern):
+        yield from _rows_of_mask(layer, head, seq_len)
+        return
     band = _Band.of(layer, layer.dilation[head], seq_len)
     of_globals = _blocks_of_globals(layer)
     for index, first in enumerate(range(0, seq_len, BLOCK)):
@@ -68,13 +70,27 @@ def block_runs(layer: AttentionPattern, head: int, seq_len: int) -> Iterator[Blo
                 yield BlockRun(queries, _tokens(blocks.stop - 1, seq_len))
 
 
-@lru_cache(maxsize=1024)
+def _rows_of_mask(layer: MaskPattern, head: int, seq_len: int) -> Iterator[BlockRow]:
+    blocks = mask_blocks(layer.function, layer.num_heads, seq_len)
+    for pairs, sizes in zip(blocks.of_head(head), blocks.sizes, strict=True):
+        touched, full = pairs > 0, pairs == sizes
+        partial = (touched & ~full).nonzero()[0]
+        yield BlockRow(tuple(partial.tolist()), tuple(full.nonzero()[0].tolist()))
+
+
 def block_scores(layer: AttentionPattern, seq_len: int) -> int:
     """Scores in the blocks with an attended pair, of all heads of one sequence.
 
     The time does not depend on the length, except for heads with a dilation above 128: there it
-    grows with the number of keys in the window.
+    grows with the number of keys in the window. A mask function is evaluated at all pairs.
     """
+    if isinstance(layer, MaskPattern):
+        return mask_counts(layer.function, layer.num_heads, seq_len).block_scores
+    return _scores_of_bands(layer, seq_len)
+
+
+@lru_cache(maxsize=1024)
+def _scores_of_bands(layer: AttentionPattern, seq_len: int) -> int:
     of_globals = _blocks_of_globals(layer)
     return sum(
         heads * _scores_of_head(_Band.of(layer, dilation, seq_len), of_globals, layer.causal)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from attnprof.core.mask_pattern import MaskPattern
+from attnprof.core.masks import MaskMod
 from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.block_mask import BLOCK, block_rows
 from attnprof.nn.projected_attention import HeadShape, ProjectedSelfAttention
@@ -72,20 +74,41 @@ AS_COMPILED = _as_operator.__code__
 def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) -> BlockMask:
     """The pattern's block mask, as `create_block_mask` would compute it from all pairs.
 
-    If all heads have the same dilation, they share one mask. Queries of symmetric global tokens are
-    treated like others: see `block_rows`.
+    If all heads are alike, they share one mask. Queries of symmetric global tokens are treated like
+    others: see `block_rows`.
 
     Args:
         pattern: which keys a query attends to.
         seq_len: tokens.
         device: of the mask's tensors.
     """
-    first_heads = {dilation: head for head, dilation in enumerate(pattern.dilation)}
-    rows_of = {d: list(block_rows(pattern, head, seq_len)) for d, head in first_heads.items()}
-    dilations = pattern.dilation if len(rows_of) > 1 else pattern.dilation[:1]
-    rows = [rows_of[dilation] for dilation in dilations]
+    rows = [list(block_rows(pattern, head, seq_len)) for head in _distinct_heads(pattern)]
     partial = _numbers_and_indices([[row.partial for row in of_head] for of_head in rows], device)
     full = _numbers_and_indices([[row.full for row in of_head] for of_head in rows], device)
+    return BlockMask.from_kv_blocks(
+        *partial,
+        *full,
+        BLOCK_SIZE=BLOCK,
+        mask_mod=_mask_mod(pattern, seq_len, device),
+        seq_lengths=(seq_len, seq_len),
+    )
+
+
+def _distinct_heads(pattern: AttentionPattern) -> range:
+    """The heads that need a block mask: the first if all are alike."""
+    if isinstance(pattern, MaskPattern):
+        return range(pattern.num_heads if pattern.depends_on_head else 1)
+    return range(pattern.num_heads if len(set(pattern.dilation)) > 1 else 1)
+
+
+def _mask_mod(pattern: AttentionPattern, seq_len: int, device: torch.device) -> MaskMod:
+    """The pattern's definition for torch tensors, in FlexAttention's signature."""
+    if isinstance(pattern, MaskPattern):
+
+        def as_table(values: Any) -> Tensor:
+            return torch.tensor(values, device=device)
+
+        return pattern.function.mask_mod(seq_len, pattern.num_heads, as_table)
     stride = torch.tensor(pattern.dilation, device=device)
     is_global = torch.zeros(seq_len, dtype=torch.bool, device=device)
     is_global[list(pattern.global_positions)] = True
@@ -97,9 +120,7 @@ def block_mask(pattern: AttentionPattern, seq_len: int, device: torch.device) ->
         in_band = (after >= -left * step) & (after <= right * step) & (after % step == 0)
         return in_band | (is_global[key] & (after <= 0) if are_sinks else is_global[key])
 
-    return BlockMask.from_kv_blocks(
-        *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=attends_to, seq_lengths=(seq_len, seq_len)
-    )
+    return attends_to
 
 
 def _numbers_and_indices(

@@ -78,10 +78,13 @@ class ProjectedSelfAttention(nn.Module, ABC):
         output = output.transpose(1, 2).flatten(2)
         if not self.has_globals:
             return output
-        of_globals = hidden_states[:, self.global_positions]
-        heads = self._project(of_globals, hidden_states, "_global")
+        return output.index_copy(1, self.global_positions, self._global_rows(hidden_states))
+
+    def _global_rows(self, hidden_states: Tensor) -> Tensor:
+        """The output of global tokens, `(batch, global tokens, num_heads * value_dim)`."""
+        heads = self._project(hidden_states[:, self.global_positions], hidden_states, "_global")
         rows = scaled_dot_product_attention(*heads, enable_gqa=self.is_grouped)
-        return output.index_copy(1, self.global_positions, rows.transpose(1, 2).flatten(2))
+        return rows.transpose(1, 2).flatten(2)
 
     @property
     def is_grouped(self) -> bool:
