@@ -122,13 +122,22 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     attention = sizes.projected + sizes.output
     if workload.device == "cuda":
         return LayerMemory(forward=attention + log_sum_exp_bytes(workload, n))
-    rows = 0
-    if g:
-        width = workload.query_width + workload.output_width
-        rows = activation_bytes(workload, g, width) + flash_cpu_forward_bytes(workload, g, n)
-        rows += sizes.output + sizes.key + sizes.value
+    rows = sizes.output + sizes.key + sizes.value + _global_row_bytes(workload, g) if g else 0
     copies = sizes.key + sizes.value
     return LayerMemory(forward=max(attention + copies + _compiled_buffer_bytes(workload), rows))
+
+
+def _global_row_bytes(workload: Workload, num_globals: int) -> int:
+    """What the rows of global tokens take on CPU beside their keys and values."""
+    n, g, heads = workload.seq_len, num_globals, workload.num_heads
+    rows = activation_bytes(workload, g, workload.query_width + workload.output_width)
+    if workload.value_dim == workload.head_dim:
+        return rows + flash_cpu_forward_bytes(workload, g, n)
+    # Not fused: scaled keys, scores and weights of each query head; its keys and values if grouped.
+    is_grouped = workload.kv_heads < heads
+    per_head = workload.head_dim + 2 * g
+    per_head += workload.head_dim + workload.value_dim if is_grouped else 0
+    return rows + activation_bytes(workload, n, heads * per_head)
 
 
 def _compiled_buffer_bytes(workload: Workload) -> int:
