@@ -84,7 +84,8 @@ class BuiltInMask:
         query, key = queries.astype(np.int32)[:, None], keys.astype(np.int32)[None, :]
         head = np.arange(num_heads, dtype=np.int32)[:, None, None]
         mask = _made(self, seq_len, num_heads)(np.int32(0), head, query, key)
-        return np.broadcast_to(mask, (mask.shape[0] if mask.ndim == 3 else 1, *mask.shape[-2:]))
+        heads = len(mask) if mask.ndim == 3 else 1
+        return np.broadcast_to(mask, (heads, len(queries), len(keys)))
 
     def mask_mod(self, seq_len: int, num_heads: int, as_table: Callable[[Any], Any]) -> MaskMod:
         """The function in FlexAttention's signature, whose tables `as_table` makes."""

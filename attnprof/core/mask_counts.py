@@ -111,15 +111,16 @@ def mask_blocks(
     import numpy as np
 
     rows = queries or seq_len
+    if rows * seq_len > MAX_PAIRS:
+        raise MeasurementError(too_long(function.text, 1, seq_len))
     edges = [np.append(np.arange(0, tokens, BLOCK), tokens) for tokens in (rows, seq_len)]
     strips: list[_Strip] = []
-    heads = 1
     for start in range(seq_len - rows, seq_len, BLOCK):
-        if heads * rows * seq_len > MAX_PAIRS:
-            raise MeasurementError(too_long(function.text, heads, seq_len))
         positions = np.arange(start, min(start + BLOCK, seq_len))
         strips.append(_strip(function, num_heads, seq_len, positions))
         heads = len(strips[-1].pairs)
+        if heads * rows * seq_len > MAX_PAIRS:
+            raise MeasurementError(too_long(function.text, heads, seq_len))
     return MaskBlocks(
         pairs=np.stack([strip.pairs for strip in strips], axis=1),
         sizes=np.outer(*map(np.diff, edges)),

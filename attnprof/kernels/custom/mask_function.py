@@ -1,4 +1,4 @@
-"""Mask functions of users: `pkg.mod:mask_mod`, or `pkg.mod:make_mask:chunk=512`, which makes one."""
+"""Mask functions of users: `pkg.mod:mask_mod`, or `pkg.mod:make_mask:chunk=512` that makes one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)
 _POSITIONS = 4
 """Arguments of a mask: batch, head, query and key."""
 
-_SIGNATURE = "must be mask(batch, head, query, key), or a function that makes one from whole numbers"
+_SIGNATURE = (
+    "must be mask(batch, head, query, key), or a function that makes one from whole numbers"
+)
 _PROBED_BATCH = 8
 """Tokens of the sequences whose masks are compared with one another."""
 
