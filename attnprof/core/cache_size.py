@@ -43,9 +43,7 @@ def _bytes_per_token(workload: Workload) -> int:
     return workload.batch_size * features * workload.dtype_bytes
 
 
-def _strides_of_groups(
-    workload: Workload, layer: AttentionPattern
-) -> Counter[tuple[int, ...]]:
+def _strides_of_groups(workload: Workload, layer: AttentionPattern) -> Counter[tuple[int, ...]]:
     """The strides of the query heads that share a head of keys, and how many such heads there are.
 
     Equal strides of one group are one.

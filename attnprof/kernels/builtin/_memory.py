@@ -56,8 +56,8 @@ def weight_bytes(workload: Workload) -> int:
 
 
 def parameter_and_input_bytes(workload: Workload, parameters: int) -> int:
-    """Bytes of that many parameters and of the hidden states, `(batch, seq_len, hidden)`."""
-    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.seq_len)
+    """Bytes of that many parameters and of the hidden states, `(batch, queries, hidden)`."""
+    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.queries)
 
 
 def stack_peak_bytes(
@@ -82,7 +82,7 @@ def stack_peak_bytes(
         return encoder_layer_memory(workload, attention) if workload.scope == "layer" else attention
 
     layers = [layer_memory(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
-    if workload.mode == "inference":
+    if workload.mode != "training":
         above_bottom = [activation + layer.forward for layer in layers[1:]]
         return max([layers[0].forward, *above_bottom])
     return _training_peak_bytes(layers, activation)
@@ -118,7 +118,7 @@ def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMem
     activation = activation_bytes(workload, n)
     inner = activation // width * workload.intermediate_size
     statistics = 2 * workload.batch_size * n * size
-    if workload.mode == "inference":
+    if workload.mode != "training":
         # the feed-forward's input, and its inner activation before and after GELU
         return LayerMemory(forward=max(attention.forward, activation + 2 * inner))
     parameters = formulas.rest_of_layer_parameters(workload) * size

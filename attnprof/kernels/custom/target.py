@@ -289,7 +289,8 @@ def _footprint(call: Call) -> Footprint:
     from torch.utils._pytree import tree_leaves
 
     inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
-    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs]
+    cached = () if call.cache is None else call.cache.tensors()
+    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs, *cached]
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
     }

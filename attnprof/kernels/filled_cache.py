@@ -1,0 +1,74 @@
+"""A transformers cache that is filled with earlier tokens, and can be put back to them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_NAMES = ("cache", "past_key_values")
+"""The argument of a module that takes a cache, in newer and in older releases of transformers."""
+
+
+class FilledCache:
+    """The present state of a transformers cache, to which `restore` returns.
+
+    Its layers replace their tensors and counters in each call, so that putting back the attributes
+    undoes it. Layers that are changed in place (linear attention, preallocated caches) keep what a
+    call has written: their contents then differ, their sizes and the work on them do not.
+
+    Args:
+        cache: such as `DynamicCache`, filled with earlier tokens.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+        self._layers = [(layer, _copied(vars(layer))) for layer in cache.layers]
+        self._tensors = tensors_of(cache)
+
+    def restore(self) -> None:
+        """Put back the attributes of each layer, and remove layers that were added."""
+        self._cache.layers[:] = [layer for layer, _ in self._layers]
+        for layer, attributes in self._layers:
+            layer.__dict__.clear()
+            layer.__dict__.update(_copied(attributes))
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Keys, values and states, as they were at the beginning."""
+        return self._tensors
+
+
+def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes, with new lists and dicts of the same tensors."""
+    return {
+        name: copy.copy(value) if isinstance(value, list | dict) else value
+        for name, value in attributes.items()
+    }
+
+
+def tensors_of(cache: Any) -> list[torch.Tensor]:
+    """All tensors of numbers that the layers of a cache hold; no counters and no positions."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    leaves = [leaf for layer in cache.layers for leaf in tree_leaves(vars(layer))]
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+
+
+def allocated_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of the storages of tensors, each once: a view keeps all of the tensor it is of."""
+    storages = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
+    }
+    return sum(storages.values())
+
+
+def cache_argument(module: nn.Module) -> str:
+    """The name of the argument in which a module takes a cache; empty if it takes none."""
+    parameters = inspect.signature(module.forward).parameters
+    return next((name for name in _NAMES if name in parameters), "")
