@@ -23,7 +23,7 @@ class CallCache(Protocol):
         ...
 
     def tensors(self) -> Sequence[torch.Tensor]:
-        """What it holds before a call."""
+        """What it holds now."""
         ...
 
 

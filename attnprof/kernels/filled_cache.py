@@ -1,4 +1,7 @@
-"""A transformers cache that is filled with earlier tokens, and can be put back to them."""
+"""A transformers cache that is filled with earlier tokens, and can be put back to them.
+
+Source: transformers, cache_utils.py.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,6 @@ class FilledCache:
     def __init__(self, cache: Any) -> None:
         self._cache = cache
         self._layers = [(layer, _copied(vars(layer))) for layer in cache.layers]
-        self._tensors = tensors_of(cache)
 
     def restore(self) -> None:
         """Put back the attributes of each layer, and remove layers that were added."""
@@ -39,8 +41,14 @@ class FilledCache:
             layer.__dict__.update(_copied(attributes))
 
     def tensors(self) -> list[torch.Tensor]:
-        """Keys, values and states, as they were at the beginning."""
-        return self._tensors
+        """Keys, values and states that it holds now; no counters and no positions."""
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        leaves = [leaf for layer in self._cache.layers for leaf in tree_leaves(vars(layer))]
+        return [
+            leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+        ]
 
 
 def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,13 +59,40 @@ def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tensors_of(cache: Any) -> list[torch.Tensor]:
-    """All tensors of numbers that the layers of a cache hold; no counters and no positions."""
-    import torch
-    from torch.utils._pytree import tree_leaves
+def drop_unused_memory(cache: Any) -> None:
+    """Replace views in a cache by copies, as they are some tokens after the prompt.
 
-    leaves = [leaf for layer in cache.layers for leaf in tree_leaves(vars(layer))]
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    A layer with a window keeps a view of its last keys, and with it the tensor of all tokens of the
+    call: after the prompt of the whole prompt, until the next token is decoded.
+    """
+    import torch
+
+    for layer in cache.layers:
+        for name, value in vars(layer).items():
+            if isinstance(value, torch.Tensor) and allocated_bytes([value]) > value.nbytes:
+                setattr(layer, name, value.clone())
+
+
+def static_cache_bytes(cache: Any, config: Any, tokens: int) -> int | None:
+    """Bytes that transformers' `StaticCache` allocates for that many tokens.
+
+    Args:
+        cache: a filled `DynamicCache` of the model, for the shapes of its layers.
+        config: of the model.
+        tokens: the longest sequence.
+
+    Returns:
+        None where transformers has no such cache for a layer of the model.
+    """
+    from transformers import StaticCache
+
+    try:
+        static = StaticCache(config=config, max_cache_len=tokens)
+        for layer, filled in zip(static.layers, cache.layers, strict=True):
+            layer.lazy_initialization(filled.keys[:, :, :0], filled.values[:, :, :0])
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
+        return None
+    return allocated_bytes(FilledCache(static).tensors())
 
 
 def allocated_bytes(tensors: Iterable[torch.Tensor]) -> int:
