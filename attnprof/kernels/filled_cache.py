@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_NAMES = ("cache", "past_key_values")
-"""The argument of a module that takes a cache, in newer and in older releases of transformers."""
+CACHE_ARGUMENTS = ("cache", "past_key_values")
+"""Names of the argument that takes a cache, in newer and in older releases of transformers."""
 
 
 class FilledCache:
@@ -87,7 +87,7 @@ def static_cache_bytes(cache: Any, config: Any, tokens: int) -> int | None:
     from transformers import StaticCache
 
     try:
-        static = StaticCache(config=config, max_cache_len=tokens)
+        static: Any = StaticCache(config=config, max_cache_len=tokens)
         for layer, filled in zip(static.layers, cache.layers, strict=True):
             layer.lazy_initialization(filled.keys[:, :, :0], filled.values[:, :, :0])
     except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
@@ -103,7 +103,7 @@ def allocated_bytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(storages.values())
 
 
-def cache_argument(module: nn.Module) -> str:
+def cache_argument(module: nn.Module | type[nn.Module]) -> str:
     """The name of the argument in which a module takes a cache; empty if it takes none."""
     parameters = inspect.signature(module.forward).parameters
-    return next((name for name in _NAMES if name in parameters), "")
+    return next((name for name in CACHE_ARGUMENTS if name in parameters), "")

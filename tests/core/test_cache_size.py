@@ -49,7 +49,7 @@ def decoded(draw: st.DrawFn) -> Workload:
 def attended_by_key_heads(workload: Workload, seq_len: int) -> NDArray[np.bool_]:
     """Bool `(kv_heads, queries, keys)`: whether a query head of the group attends to the key."""
     mask = workload.layers[0].mask(seq_len)
-    return mask.reshape(workload.kv_heads, -1, seq_len, seq_len).any(1)
+    return np.any(mask.reshape(workload.kv_heads, -1, seq_len, seq_len), axis=1)
 
 
 @given(workload=decoded())
@@ -67,8 +67,10 @@ def test_the_cache_holds_all_from_the_first_key_in_reach_of_a_later_query_and_th
 ) -> None:
     n, sinks = workload.seq_len, set(workload.layers[0].global_positions)
     without_sinks = replace(workload, pattern=replace(workload.layers[0], global_positions=()))
-    in_windows = attended_by_key_heads(without_sinks, n + LATER)[:, n - 1 :, :n].any(1)
-    kept = sum(len({*range(int(np.argmax(head)), n)} | sinks) for head in in_windows)
+    in_windows = attended_by_key_heads(without_sinks, n + LATER)[:, n - 1 :, :n]
+    kept = sum(
+        len({*range(int(np.argmax(head)), n)} | sinks) for head in np.any(in_windows, axis=1)
+    )
     assert cache_bytes(workload) == BYTES_PER_TOKEN * kept
 
 

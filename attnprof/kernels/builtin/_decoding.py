@@ -148,6 +148,11 @@ def cached_input_bytes(workload: Workload) -> int:
     return len(workload.layers) * _key_and_value_bytes(workload, earlier)
 
 
+def stack_cache_bytes(workload: Workload) -> int:
+    """Bytes of the cache after a call, all tokens in each layer."""
+    return len(workload.layers) * grown_cache_bytes(workload)
+
+
 def grown_cache_bytes(workload: Workload) -> int:
     """Bytes of one layer's keys and values of all tokens, as a call leaves them in the cache."""
     return _key_and_value_bytes(workload, workload.seq_len)

@@ -15,6 +15,7 @@ from attnprof.kernels.builtin._build import no_padding
 from attnprof.kernels.builtin._decoding import (
     DecodingMemory,
     grown_cache_bytes,
+    stack_cache_bytes,
     stack_decoding_bytes,
 )
 from attnprof.kernels.builtin._mac_factors import backward_products
@@ -38,6 +39,7 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
+cache_bytes = stack_cache_bytes
 
 
 def build(workload: Workload) -> Call:

@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
+from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import format_bytes, format_tokens
 from attnprof.core.workload import Workload
+from attnprof.counting.call import Call
 from attnprof.kernels.filled_cache import (
+    CACHE_ARGUMENTS,
     FilledCache,
     allocated_bytes,
     cache_argument,
@@ -46,20 +49,20 @@ class CacheSizes:
         )
 
 
-def why_not_decoded(model: Any, make_inputs: MakeInputs, workload: Workload) -> str | None:
+def why_not_decoded(model: Any, make_inputs: MakeInputs) -> str | None:
     """Why a model cannot decode, None if it can; it is run with a prompt of two tokens.
 
     Args:
         model: on fake tensors, inside a fake mode.
         make_inputs: makes its inputs.
-        workload: its sizes.
     """
     if model.config.is_encoder_decoder:
         return _ENCODER_DECODER
     if not cache_argument(model):
         return _NO_CACHE
-    short = replace(workload, seq_len=2, mode="inference", new_tokens=0)
-    return None if hasattr(_filled(model, make_inputs(short)), "layers") else _NO_CACHE
+    config = model.config.get_text_config()
+    prompt = Workload(AttentionPattern.dense(1), 2, hidden_size=config.hidden_size)
+    return None if hasattr(_filled(model, make_inputs(prompt)), "layers") else _NO_CACHE
 
 
 def decoding_arguments(
@@ -90,8 +93,15 @@ def decoding_arguments(
     return {**inputs, cache_argument(model): cache, "use_cache": True}, FilledCache(cache)
 
 
-def cache_sizes(cache: Any, config: Any, workload: Workload) -> CacheSizes:
-    """Sizes of a cache after a call."""
+def cache_sizes(call: Call, config: Any, workload: Workload) -> CacheSizes:
+    """Sizes of the cache of a call after it has run.
+
+    Args:
+        call: as `decoding_arguments` has made its arguments.
+        config: of the model.
+        workload: what the call was made for.
+    """
+    cache = next(call.kwargs[name] for name in CACHE_ARGUMENTS if name in call.kwargs)
     return CacheSizes(
         allocated_bytes(FilledCache(cache).tensors()),
         static_cache_bytes(cache, config, workload.seq_len),
@@ -102,5 +112,4 @@ def _filled(model: Any, inputs: Mapping[str, Any]) -> Any:
     """The cache that the model returns after a prompt; None where it returns none."""
     with torch.no_grad():
         output = model(**inputs, use_cache=True)
-    names = ("cache", "past_key_values")
-    return next((output[name] for name in names if name in output), None)
+    return next((output[name] for name in CACHE_ARGUMENTS if name in output), None)

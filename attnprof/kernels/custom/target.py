@@ -172,6 +172,14 @@ class Target(CustomKernelTraits, ABC):
         path = self.source_path()
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
+    def cache_bytes(self, workload: Workload) -> int:
+        """Bytes that its cache has allocated after a call that decodes.
+
+        Raises:
+            MeasurementError: when it has no cache.
+        """
+        raise MeasurementError(f"{self.name} has no cache")
+
     @abstractmethod
     def source_path(self) -> Path | None:
         """The file that defines it; None where there is none."""
