@@ -136,7 +136,13 @@ class ConfigTarget(Target):
             call.run()
             return cache_sizes(call, self._text_config, workload)
 
+        self._profile(workload)
         return self._measured_once("cache", workload, measure)
+
+    def _note_cache(self, call: Call, workload: Workload) -> None:
+        if workload.mode == "decode":
+            sizes = cache_sizes(call, self._text_config, workload)
+            self._results["cache", workload] = sizes
 
     def _why_not_decoded(self) -> str | None:
         """The reason; None also where a prompt does not run on fake tensors: its row says why."""

@@ -172,6 +172,9 @@ class Target(CustomKernelTraits, ABC):
         path = self.source_path()
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
+    def _note_cache(self, call: Call, workload: Workload) -> None:
+        """Note the sizes of the cache of a call that has run; most calls have none."""
+
     def cache_bytes(self, workload: Workload) -> int:
         """Bytes that its cache has allocated after a call that decodes.
 
@@ -207,6 +210,7 @@ class Target(CustomKernelTraits, ABC):
                 call = self.build(workload)
                 footprint = _footprint(call)
                 profile = profile_call(call.run)
+                self._note_cache(call, workload)
         except Exception:
             return
         self._effort["macs", workload] = (time.process_time() - begun, False)
