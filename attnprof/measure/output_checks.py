@@ -20,11 +20,14 @@ from attnprof.counting.call import Call
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from attnprof.nn.checking.expected_outputs import Definition, ProjectedHeads
+    from attnprof.nn.checking.expected_outputs import Definition
+    from attnprof.nn.checking.sources import ProjectedHeads
     from attnprof.nn.checking.tolerance import Precision
 
 _SEED = 20200410
 _PROJECTIONS = ("query", "key", "value")
+_DECODER_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+"""Names of the same in transformers' decoders."""
 _GLOBAL_SUFFIX = "_global"
 
 
@@ -49,7 +52,7 @@ def describe_wrong_output(
 
     from attnprof.nn.checking.tolerance import Precision
 
-    attentions = [module for module in call.module.modules() if _is_attention(module)]
+    attentions = [module for module in call.module.modules() if _projections_of(module)]
     if len(attentions) != len(workload.layers):
         raise MeasurementError(
             f"found {counted(len(attentions), 'attention module')} for "
@@ -74,10 +77,17 @@ def describe_wrong_output(
     return f"output is not finite at position {position}, feature {feature}"
 
 
-def _is_attention(module: nn.Module) -> bool:
+def _projections_of(module: nn.Module) -> dict[str, str]:
+    """The names of an attention's projections in its module, by those of `_PROJECTIONS`.
+
+    Empty if the module is no attention.
+    """
     from torch import nn
 
-    return all(isinstance(getattr(module, name, None), nn.Linear) for name in _PROJECTIONS)
+    for names in (_PROJECTIONS, _DECODER_PROJECTIONS):
+        if all(isinstance(getattr(module, name, None), nn.Linear) for name in names):
+            return dict(zip(_PROJECTIONS, names, strict=True))
+    return {}
 
 
 class _AttentionCheck:
@@ -115,7 +125,7 @@ class _AttentionCheck:
 
         if self._is_repeating:
             return
-        weight = cast("Tensor", module.get_parameter("query.weight"))
+        weight = next(module.parameters())
         self._memory.enter_context(holding_nan(weight.device, self._tries[0]))
 
     def _compare(
@@ -136,7 +146,8 @@ class _AttentionCheck:
                 outputs.append(only_output(module(*args, **kwargs)))
         self._is_repeating = False
         hidden_states: Tensor = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        attention = _Attention(module, hidden_states, outputs, self._workload)
+        rotation: tuple[Tensor, Tensor] | None = kwargs.get("position_embeddings")
+        attention = _Attention(module, hidden_states, outputs, rotation, self._workload)
         wrong = attention.wrong(self._definition())
         if wrong and len(self._workload.layers) > 1:
             wrong = f"layer {self._index}: {wrong}"
@@ -164,13 +175,16 @@ class _Attention:
     Attributes:
         module: with query, key and value projections.
         hidden_states: its input, `(batch, padded_seq_len, hidden_size)`.
-        outputs: of repeated runs, each of the shape of the input.
+        outputs: of repeated runs, each `(batch, padded_seq_len, output_width)`.
+        rotation: cosines and sines of rotary position embeddings, `(1 or batch, padded_seq_len,
+            head_dim)`; None for none.
         workload: what it was built for.
     """
 
     module: nn.Module
     hidden_states: Tensor
     outputs: Sequence[Tensor]
+    rotation: tuple[Tensor, Tensor] | None
     workload: Workload
 
     @property
@@ -211,12 +225,13 @@ class _Attention:
             item: index of the sequence.
             definition: what the module should compute.
             rows: positions of the sampled queries.
-            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`; None outside
+            cotangent: gradient of the loss at them, `(batch, rows, output_width)`; None outside
                 training.
-            gradient: gradient of the input at them, of the same shape; None outside training.
+            gradient: gradient of the input at them, `(batch, rows, hidden_size)`; None outside
+                training.
         """
         # Without global tokens the global projections are not used.
-        has_globals = bool(definition.pattern.global_positions)
+        has_globals = bool(definition.pattern.symmetric_globals)
         expected = definition.expected(
             self._projected(item, ""),
             self._projected(item, _GLOBAL_SUFFIX if has_globals else ""),
@@ -231,24 +246,32 @@ class _Attention:
         return definition.gradient_difference({"hidden_states": gradient[item]}, expected)
 
     def _projected(self, item: int, suffix: str) -> ProjectedHeads:
-        from attnprof.nn.checking.expected_outputs import ProjectedHeads
+        from attnprof.nn.checking.sources import ProjectedHeads, Projection
 
-        weights = {
-            name: (
-                self.module.get_parameter(f"{name}{suffix}.weight").detach(),
-                self.module.get_parameter(f"{name}{suffix}.bias").detach(),
+        n, heads = self.workload.seq_len, self.workload.num_heads
+        rotation = None
+        if self.rotation is not None:
+            cos, sin = (tensor[item % len(tensor), :n] for tensor in self.rotation)
+            rotation = (cos, sin)
+        projections: dict[str, Projection] = {}
+        for name, attribute in _projections_of(self.module).items():
+            linear = cast("nn.Linear", self.module.get_submodule(f"{attribute}{suffix}"))
+            # typed as a tensor, but None without a bias
+            bias = cast("Tensor | None", linear.bias)
+            projections[name] = Projection(
+                weight=linear.weight.detach(),
+                bias=None if bias is None else bias.detach(),
+                heads=heads if name == "query" else self.workload.kv_heads,
+                rotation=None if name == "value" else rotation,
             )
-            for name in _PROJECTIONS
-        }
-        states = self.hidden_states.detach()[item, : self.workload.seq_len]
-        return ProjectedHeads(states, weights, self.workload.num_heads)
+        return ProjectedHeads(self.hidden_states.detach()[item, :n], projections)
 
     def _heads(self, rows: Tensor) -> Tensor:
-        """`(num_heads, rows, head_dim)` from `(rows, hidden_size)`."""
+        """`(num_heads, rows, value_dim)` from `(rows, output_width)`."""
         return rows.detach().unflatten(-1, (self.workload.num_heads, -1)).transpose(0, 1)
 
     def _cotangent(self, rows: Tensor) -> Tensor:
-        """Random numbers for the sampled queries, `(batch, rows, hidden_size)`."""
+        """Random numbers for the sampled queries, `(batch, rows, output_width)`."""
         import torch
 
         generator = torch.Generator().manual_seed(_SEED)
@@ -260,7 +283,7 @@ class _Attention:
 
         Args:
             rows: positions of the sampled queries.
-            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`.
+            cotangent: gradient of the loss at them, `(batch, rows, output_width)`.
         """
         import torch
 

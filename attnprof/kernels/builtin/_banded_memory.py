@@ -9,6 +9,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
@@ -51,7 +52,9 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
         + max(backward_tiles_bytes(banded), 2 * converted),
         projection_backward=max(
             rows.saved
-            + projection_backward_bytes(activation, weight, has_residual=has_residual(workload)),
+            + projection_backward_bytes(
+                Projected.of(workload), has_residual=has_residual(workload)
+            ),
             rows.backward + activation + 3 * weight,
         ),
         output_is_saved=True,

@@ -27,8 +27,6 @@ from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
-PROJECTIONS = 3
-
 
 def build(workload: Workload, implementation: Implementation) -> Call:
     """`BertSelfAttention` with that attention implementation and without dropout."""

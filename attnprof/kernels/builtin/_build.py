@@ -45,7 +45,12 @@ def build_call(
         layers = [make_layer(index, layer) for index, layer in enumerate(workload.layers)]
         if workload.scope == "layer":
             layers = [
-                EncoderLayer(attention, workload.hidden_size, workload.intermediate_size)
+                EncoderLayer(
+                    attention,
+                    workload.hidden_size,
+                    workload.intermediate_size,
+                    workload.output_width,
+                )
                 for attention in layers
             ]
         module = layers[0] if len(layers) == 1 else LayerStack(layers)

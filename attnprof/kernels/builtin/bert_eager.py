@@ -21,11 +21,10 @@ from attnprof.kernels.builtin._decoding import (
 from attnprof.kernels.builtin._mac_factors import backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
-    activation_bytes,
+    Projected,
     has_residual,
     projection_backward_bytes,
     stack_peak_bytes,
-    weight_bytes,
 )
 
 name = "bert-eager"
@@ -77,9 +76,9 @@ def static_bytes(workload: Workload) -> int:
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; the comments name the tensors alive at each moment."""
-    activation = activation_bytes(workload, workload.seq_len)
+    projected = Projected.of(workload)
+    activation = projected.hidden
     scores = workload.batch_size * workload.num_heads * workload.seq_len**2 * workload.dtype_bytes
-    weight = weight_bytes(workload)
     # `matmul` folds batch and heads into one dimension; with several of both it has to copy.
     copies = workload.batch_size > 1 and workload.num_heads > 1
     saves_copies = copies and workload.mode == "training"
@@ -103,9 +102,9 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             5 * activation + scores,
         ),
         projection_backward=projection_backward_bytes(
-            activation, weight, has_residual=has_residual(workload)
+            projected, has_residual=has_residual(workload)
         ),
-        gradients=_bert.PROJECTIONS * weight,
+        gradients=projected.weights,
     )
 
 

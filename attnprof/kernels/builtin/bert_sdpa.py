@@ -21,14 +21,13 @@ from attnprof.kernels.builtin._decoding import (
 from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
-    activation_bytes,
+    Projected,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
     has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
-    weight_bytes,
 )
 
 name = "bert-sdpa"
@@ -84,8 +83,8 @@ def static_bytes(workload: Workload) -> int:
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; the comments name the tensors alive at each moment."""
     n = workload.seq_len
-    activation = activation_bytes(workload, n)
-    weight = weight_bytes(workload)
+    projected = Projected.of(workload)
+    activation = projected.hidden
     statistics = log_sum_exp_bytes(workload, n)
     on_cpu = workload.device == "cpu"
     return LayerMemory(
@@ -98,10 +97,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         + statistics
         + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
         projection_backward=projection_backward_bytes(
-            activation, weight, has_residual=has_residual(workload)
+            projected, has_residual=has_residual(workload)
         ),
         output_is_saved=True,
-        gradients=_bert.PROJECTIONS * weight,
+        gradients=projected.weights,
     )
 
 

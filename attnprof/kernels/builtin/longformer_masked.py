@@ -23,6 +23,7 @@ from attnprof.kernels.builtin._mac_factors import (
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
@@ -232,7 +233,9 @@ def _training_memory(workload: Workload, layer: AttentionPattern, tensors: _Tens
         output_backward=0 if has_globals else window,
         attention_backward=_backward_peak(workload, t, saved, window) if has_globals else 0,
         projection_backward=projection_backward_bytes(
-            t.activation, t.weight, projections, has_residual=has_residual(workload)
+            Projected.of(workload),
+            has_residual=has_residual(workload),
+            earlier_weights=(projections - 3) * t.weight,
         ),
         output_is_saved=True,
         gradients=projections * t.weight,

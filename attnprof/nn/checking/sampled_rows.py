@@ -48,11 +48,10 @@ def _around_edges(pattern: AttentionPattern, stride: int, seq_len: int) -> set[i
 
     For each block size these are the first edge, the last, and one in the middle.
     """
-    window = pattern.window or 0
-    half_window = window // 2 * stride
-    edges = {half_window, half_window + stride, seq_len - half_window}
-    edges.add(seq_len - half_window - stride)
-    for block in {*_BLOCKS, *([window // 2, window] if window else [])}:
+    left, right = (0, 0) if pattern.is_dense else pattern.sides(seq_len)
+    before, after = left * stride, right * stride
+    edges = {before, before + stride, seq_len - after, seq_len - after - stride}
+    for block in {*_BLOCKS, *({left, right, left + right} - {0})}:
         tokens = block * stride  # a block of a dilated head has every stride-th token
         blocks = seq_len // tokens
         # The middle one is odd: an even multiple is an edge of larger blocks too.
