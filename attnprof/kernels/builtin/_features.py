@@ -40,4 +40,8 @@ def unsupported_feature(workload: Workload, supported: Collection[Feature] = ())
         supported: the features that the kernel has.
     """
     missing = features_of(workload).difference(supported)
-    return next((reason for feature, reason in _REASONS.items() if feature in missing), None)
+    reasons = [reason for feature, reason in _REASONS.items() if feature in missing]
+    is_stack_of_attentions = len(workload.layers) > 1 and workload.scope == "attention"
+    if is_stack_of_attentions and workload.output_width != workload.hidden_size:
+        reasons.append("stacks attention only if it is as wide as its input; whole layers always")
+    return reasons[0] if reasons else None
