@@ -21,6 +21,7 @@ from attnprof.kernels.builtin._decoding import (
 from attnprof.kernels.builtin._mac_factors import backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    activation_bytes,
     Projected,
     has_residual,
     projection_backward_bytes,
