@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from attnprof.core.workload import Mode
 
 
+@dataclass(frozen=True, slots=True)
+class CachedTokens:
+    """Keys and values of earlier tokens in one layer of a cache.
+
+    Attributes:
+        positions: of the tokens, ascending, `(cached,)`.
+        key: `(batch, kv_heads, cached, head_dim)`.
+        value: `(batch, kv_heads, cached, value_dim)`.
+    """
+
+    positions: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+
+
 class CallCache(Protocol):
     """Keys and values of earlier tokens, to which a call adds those of the new ones."""
 
@@ -24,6 +39,10 @@ class CallCache(Protocol):
 
     def tensors(self) -> Sequence[torch.Tensor]:
         """What it holds now."""
+        ...
+
+    def earlier(self, layer: int) -> CachedTokens | None:
+        """The tokens in one layer of it; None if it has none."""
         ...
 
 

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attnprof.counting.call import CachedTokens
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -49,6 +51,17 @@ class FilledCache:
         return [
             leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
         ]
+
+    def earlier(self, layer: int) -> CachedTokens | None:
+        """The tokens in one layer, the last ones of the sequence; None if it has no keys."""
+        import torch
+
+        cached: Any = self._cache.layers[layer] if layer < len(self._cache.layers) else None
+        if getattr(cached, "keys", None) is None:
+            return None
+        end, kept = cached.get_seq_length(), cached.keys.shape[2]
+        positions = torch.arange(end - kept, end, device=cached.keys.device)
+        return CachedTokens(positions, cached.keys, cached.values)
 
 
 def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:

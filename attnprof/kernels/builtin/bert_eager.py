@@ -21,8 +21,8 @@ from attnprof.kernels.builtin._decoding import (
 from attnprof.kernels.builtin._mac_factors import backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
-    activation_bytes,
     Projected,
+    activation_bytes,
     has_residual,
     projection_backward_bytes,
     stack_peak_bytes,

@@ -21,8 +21,8 @@ from attnprof.kernels.builtin._decoding import (
 from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
-    activation_bytes,
     Projected,
+    activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
     has_residual,
