@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from attnprof.counting.attention.banded import (
+    FORWARD_OPERATORS,
+    BandedAttention,
+    call_of_banded,
+)
 from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
@@ -41,7 +46,7 @@ from attnprof.counting.constant_propagation import Derivation, constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
-_Found = Softmax | FusedAttention | FlexAttention
+_Found = Softmax | FusedAttention | FlexAttention | BandedAttention
 
 _FEW_ELEMENTS = 2**12
 """Constants with no more elements are kept as they are."""
@@ -96,6 +101,11 @@ class Tracer:
             return run()
         if _is_composite(func):
             return run()
+        if func.overloadpacket in FORWARD_OPERATORS:
+            result = run()
+            named = arguments_of(func, args, kwargs)
+            self._found.append(BandedAttention(self.module_path(), self._macs, named))
+            return result
         if func._schema.is_mutable:
             return self._run_mutating(func, args, kwargs, run)
         result = run()
@@ -115,6 +125,8 @@ class Tracer:
             return call_of_fused(found, self._count)
         if isinstance(found, FlexAttention):
             return call_of_flex(found, self._count_in)
+        if isinstance(found, BandedAttention):
+            return call_of_banded(found)
         return call_of_chain(found, products, self._count) if found.parts else None
 
     def _replay(self, derivation: Derivation, result: Tensor) -> None:
