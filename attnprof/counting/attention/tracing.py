@@ -14,7 +14,7 @@ from attnprof.counting.attention.banded import (
     BandedAttention,
     call_of_banded,
 )
-from attnprof.counting.attention.building import Builder
+from attnprof.counting.attention.building import Builder, makes_mask
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
     PRODUCTS,
@@ -191,11 +191,12 @@ class Tracer:
     ) -> None:
         """Follow an operator whose results are new tensors."""
         inputs = _tensors((args, kwargs))
-        is_copy = func.overloadpacket.__name__ in ("clone", "_to_copy")
-        if is_copy:
-            self._tensors.pass_copies(outputs[0], inputs[0])
+        if is_pointwise(func) or func.overloadpacket.__name__ == "_to_copy":
+            for tensor in inputs:
+                if tensor.numel() == outputs[0].numel():
+                    self._tensors.pass_copies(outputs[0], tensor)
         for position, result in enumerate(outputs):
-            if self._is_left_to_values(inputs, result):
+            if self._is_left_to_values(inputs, result) and not makes_mask(func, args):
                 continue
             expression = self._expression(func, args, kwargs, result) if position == 0 else None
             if expression is None:
