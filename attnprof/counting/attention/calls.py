@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Implementation = Literal[
-    "scaled_dot_product_attention", "flex_attention", "sliding_window_attention", "eager"
+    "scaled_dot_product_attention", "flex_attention", "banded_attention", "eager"
 ]
 """A fused operator, FlexAttention, attnprof's own, or the chain product, softmax, product."""
 

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from attnprof.counting.attention.banded import (
-    FORWARD_OPERATORS,
-    BandedAttention,
-    call_of_banded,
-)
+from attnprof.counting.attention.banded import BANDED, banded_call
 from attnprof.counting.attention.building import Builder, makes_mask
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
@@ -46,7 +42,7 @@ from attnprof.counting.constant_propagation import Derivation, constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
-_Found = Softmax | FusedAttention | FlexAttention | BandedAttention
+_Found = Softmax | FusedAttention | FlexAttention | AttentionCall
 
 _FEW_ELEMENTS = 2**12
 """Constants with no more elements are kept as they are."""
@@ -101,11 +97,8 @@ class Tracer:
             return run()
         if _is_composite(func):
             return run()
-        if func.overloadpacket in FORWARD_OPERATORS:
-            result = run()
-            named = arguments_of(func, args, kwargs)
-            self._found.append(BandedAttention(self.module_path(), self._macs, named))
-            return result
+        if func.overloadpacket in BANDED:
+            return self._run_banded(func, args, kwargs, run)
         if func._schema.is_mutable:
             return self._run_mutating(func, args, kwargs, run)
         result = run()
@@ -121,12 +114,12 @@ class Tracer:
 
     def _call(self, found: _Found, products: set[Product]) -> AttentionCall | None:
         """What was found, counted; None for a softmax whose weights multiply no values."""
+        if isinstance(found, AttentionCall):
+            return found
         if isinstance(found, FusedAttention):
             return call_of_fused(found, self._count)
         if isinstance(found, FlexAttention):
             return call_of_flex(found, self._count_in)
-        if isinstance(found, BandedAttention):
-            return call_of_banded(found)
         return call_of_chain(found, products, self._count) if found.parts else None
 
     def _replay(self, derivation: Derivation, result: Tensor) -> None:
@@ -147,6 +140,14 @@ class Tracer:
         result = run()
         macs, path = self._macs, self.module_path()
         self._found.append(flex_attention_call(self._tensors, self.run, args, path, macs))
+        return result
+
+    def _run_banded(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        result = run()
+        named = arguments_of(func, args, kwargs)
+        self._found.append(banded_call(named, self._macs, self.module_path()))
         return result
 
     def _follow(
