@@ -1,0 +1,188 @@
+"""Which pairs the masks of a model let through, and which are multiplied, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attnprof import kernels
+from attnprof.analysis.windows import FLEX, LayerAttention, Mask, ModelWindows, WindowsTable
+from attnprof.core.errors import MeasurementError, UncountedError, describe_error
+from attnprof.core.units import format_count
+from attnprof.core.workload import Case
+from attnprof.measure import Observer
+from attnprof.measure.request import run_in_kernel_process
+
+if TYPE_CHECKING:
+    from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
+    from attnprof.counting.call import Call
+    from attnprof.counting.declared_windows import DeclaredWindow
+
+_UNKNOWN = "which pairs its masks let through"
+
+
+def compare_windows(
+    cases: Sequence[Case], observe: Observer = lambda activity, done: None
+) -> WindowsTable:
+    """Follow the attention of every case on fake tensors, as configured and with FlexAttention.
+
+    Args:
+        cases: what to run.
+        observe: called with the current activity and the fraction of all work done.
+    """
+    result = WindowsTable([], [])
+    for index, case in enumerate(cases):
+        observe(
+            f"{case.kernel} at {format_count(case.workload.seq_len)}: following its masks",
+            index / len(cases),
+        )
+        try:
+            result.models.append(run_in_kernel_process(model_windows, case))
+        except Exception as error:
+            result.failures.append((case, describe_error(error)))
+    return result
+
+
+def model_windows(case: Case) -> ModelWindows:
+    """The attention of a case, in the process that can build it.
+
+    Raises:
+        MeasurementError: when the kernel does not support the case, or does not run on fake
+            tensors.
+    """
+    from attnprof.counting.fake_tensors import on_fake_tensors_alone
+
+    kernel, workload = kernels.find(case.kernel), case.workload
+    reason = kernel.unsupported_reason(workload)
+    if reason:
+        raise MeasurementError(reason)
+
+    def followed(take: Any) -> _Followed:
+        return on_fake_tensors_alone(lambda: kernel.build(workload), take, _UNKNOWN)
+
+    as_configured = followed(partial(_follow, seq_len=workload.seq_len))
+    with_flex, why_no_flex = _Followed((), ()), ""
+    if any(layer.implementation != FLEX for layer in as_configured.layers):
+        try:
+            with_flex = followed(partial(_follow_with_flex, seq_len=workload.seq_len))
+        except Exception as error:
+            why_no_flex = describe_error(error)
+    return ModelWindows(
+        case=case,
+        layers=as_configured.layers,
+        with_flex=with_flex.layers,
+        why_no_flex=why_no_flex,
+        unrecognised=as_configured.unrecognised,
+        total_macs=_total_macs(case),
+    )
+
+
+def _total_macs(case: Case) -> int | None:
+    """MACs of a forward pass, attention and all else; None if an operator has no formula."""
+    try:
+        return kernels.find(case.kernel).executed_macs(replace(case.workload, mode="inference"))
+    except UncountedError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """The layers of one run, and what could not be followed."""
+
+    layers: tuple[LayerAttention, ...]
+    unrecognised: tuple[str, ...]
+
+
+def _follow(call: Call, seq_len: int) -> _Followed:
+    from attnprof.counting.attention.tracing import attention_calls
+    from attnprof.counting.declared_windows import declared_windows
+
+    found = attention_calls(call.run)
+    declared = declared_windows(call.module, {one.module_path for one in found.calls})
+    return _Followed(tuple(layers_of(found, declared, seq_len)), found.unrecognised)
+
+
+def _follow_with_flex(call: Call, seq_len: int) -> _Followed:
+    _use_flex(call.module)
+    return _follow(call, seq_len)
+
+
+def _use_flex(module: Any) -> None:
+    """Switch every transformers model in a module to FlexAttention.
+
+    Raises:
+        MeasurementError: when there is none, or one of them does not support it.
+    """
+    models = [part for part in module.modules() if hasattr(part, "set_attn_implementation")]
+    if not models:
+        raise MeasurementError("it is no transformers model, whose attention can be replaced")
+    for model in models:
+        if not getattr(model, "_supports_flex_attn", False):
+            raise MeasurementError(f"{type(model).__name__} does not support it")
+    for model in models:
+        model.set_attn_implementation(FLEX)
+
+
+def layers_of(
+    found: AttentionCalls, declared: dict[str, DeclaredWindow], seq_len: int
+) -> Iterable[LayerAttention]:
+    """The attention of each module, in the order in which they run.
+
+    Args:
+        found: the attention of one call.
+        declared: the windows of modules, by path.
+        seq_len: tokens of a sequence.
+    """
+    by_module: dict[str, list[AttentionCall]] = {}
+    for call in found.calls:
+        by_module.setdefault(call.module_path, []).append(call)
+    for path, calls in by_module.items():
+        window = declared.get(path)
+        attended = _total(call.attended_pairs for call in calls)
+        is_dense = any(call.keys >= seq_len for call in calls)
+        yield LayerAttention(
+            layer=path,
+            implementation=calls[0].implementation,
+            declared=window.name if window else "",
+            declared_size=window.size if window else None,
+            reach=window.reach if window else None,
+            mask=_mask(calls, attended, window, is_dense=is_dense),
+            is_dense=is_dense,
+            attended_pairs=attended,
+            executed_pairs=sum(call.executed_pairs for call in calls),
+            useful_macs=_total(call.useful_macs for call in calls),
+            executed_macs=sum(call.executed_macs for call in calls),
+            detail="; ".join(dict.fromkeys(call.unknown for call in calls if call.unknown)),
+        )
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
+
+
+def _mask(
+    calls: Sequence[AttentionCall],
+    attended: int | None,
+    window: DeclaredWindow | None,
+    *,
+    is_dense: bool,
+) -> Mask:
+    if attended is None:
+        return "unknown"
+    if window and not is_dense:
+        return "window"
+    if attended == sum(c.batch * c.heads * c.queries * c.keys for c in calls):
+        return "full"
+    if attended == sum(c.batch * c.heads * _causal_pairs(c.queries, c.keys) for c in calls):
+        return "causal"
+    return "window" if window else "other"
+
+
+def _causal_pairs(queries: int, keys: int) -> int:
+    """Pairs of one head without those of a later key; queries are the last of the keys."""
+    first = max(0, keys - queries)
+    seen = min(queries, keys)
+    return seen * first + seen * (seen + 1) // 2

@@ -1,0 +1,315 @@
+"""What a model's windows need against what it executes: sentences and a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from attnprof.analysis.windows import (
+    FLEX,
+    Finding,
+    LayerAttention,
+    ModelWindows,
+    Sum,
+    WindowsTable,
+    find,
+    grouped,
+    same_in_flex,
+)
+from attnprof.core.units import (
+    counted,
+    format_count,
+    format_macs,
+    format_ratio,
+    format_share,
+    format_tokens,
+)
+from attnprof.report.columns import EMPTY
+from attnprof.report.markdown_row import format_row
+from attnprof.report.text_table import TextRow, fit_table, wrapped
+
+MAX_LINES = 30
+"""Lines of a table that shows layers; one with more shows a row for each model instead."""
+
+_INDEX = re.compile(r"(?<![^.])\d+(?![^.])")
+_HEADINGS = (
+    "layers",
+    "window",
+    "pairs let\nthrough",
+    "pairs\nexecuted",
+    "executed\n/ needed",
+    "with flex_\nattention",
+)
+
+
+def render_windows(table: WindowsTable, width: int, *, has_details: bool = False) -> Text:
+    """For each model and length: what can be said of it, then its layers.
+
+    Args:
+        table: the models.
+        width: of the text, in characters.
+        has_details: whether each layer has a row of its own, however many there are.
+    """
+    sections = [_section(model, is_single=has_details) for model in table.models]
+    if not has_details and sum(map(len, sections)) > MAX_LINES:
+        sections = [_rows_of_all(model) for model in table.models]
+    lines = [line for line in _shared_setting(table.models) for line in wrapped(line, width)]
+    for model in table.models:
+        lines += ["", *_paragraph(model, width, is_alone=len(table.models) == 1)]
+    rows = [row for section in sections for row in section]
+    texts = [Text(line) for line in lines]
+    if rows:
+        texts += [Text(), fit_table(_HEADINGS, rows, width)]
+    return Text("\n", no_wrap=True).join(texts)
+
+
+def render_windows_markdown(table: WindowsTable) -> str:
+    """The same sentences as lists, and the layers of each model as a table."""
+    lines = [f"{line}." for line in _shared_setting(table.models)]
+    for model in table.models:
+        lines += ["", f"**{_title(model)}**", ""]
+        lines += [f"- {sentence}" for sentence in sentences(model)]
+        lines += ["", format_row([heading.replace("\n", " ") for heading in _HEADINGS])]
+        lines += [format_row(["---", "---", *["---:"] * (len(_HEADINGS) - 2)])]
+        lines += [format_row(list(row.cells)) for row in _section(model, is_single=False)[1:]]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraph(model: ModelWindows, width: int, *, is_alone: bool) -> Iterator[str]:
+    if not is_alone:
+        yield _title(model)
+    for sentence in sentences(model):
+        yield from wrapped(f"  {sentence}", width)
+
+
+def _title(model: ModelWindows) -> str:
+    return f"{model.case.kernel}, {format_tokens(model.seq_len)}"
+
+
+def _shared_setting(models: Sequence[ModelWindows]) -> list[str]:
+    settings = dict.fromkeys(
+        f"batch {workload.batch_size}, {workload.dtype}, {workload.device.upper()}, {workload.mode}"
+        for workload in (model.case.workload for model in models)
+    )
+    forward = "; of a forward pass" if any("training" in text for text in settings) else ""
+    return [f"Attention, {text}{forward}" for text in settings]
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def sentences(model: ModelWindows) -> list[str]:
+    """What can be said of a model: first what its windows save, last what is not known."""
+    found = find(model)
+    said = [*_on_windows(model, found), *_on_dense_layers(model, found)]
+    if not model.layers:
+        said.append("It computes no attention that could be followed.")
+    if found.unknown.layers:
+        said.append(
+            f"{_share(model, found.unknown)} {_have(found.unknown)} a mask that is not known: "
+            f"{found.unknown.layers[0].detail or 'it depends on data'}."
+        )
+    said += [f"Not followed: {text}." for text in model.unrecognised]
+    if model.total_macs and model.layers:
+        executed = Sum(model.layers).executed_macs
+        said.append(
+            f"All attention together is {format_share(executed, model.total_macs)} of the "
+            f"{format_macs(model.total_macs)} of a forward pass."
+        )
+    if model.why_no_flex:
+        said.append(f"Not run with {FLEX}: {model.why_no_flex}.")
+    return said
+
+
+def _on_windows(model: ModelWindows, found: Finding) -> Iterator[str]:
+    tokens = format_tokens(model.seq_len)
+    if found.not_applied.layers:
+        masks = " or ".join(dict.fromkeys(layer.mask for layer in found.not_applied.layers))
+        yield (
+            f"{_share(model, found.not_applied)} {_declare(found.not_applied)} that is not "
+            f"applied: at {tokens} their masks let all pairs of {masks} attention through."
+        )
+    if found.masked.layers:
+        yield (
+            f"{_share(model, found.masked)} {_verb(found.masked, 'mask')} a dense product: at "
+            f"{tokens} {_ratio(found.masked)} the attention that "
+            f"{_their(found.masked)} need{_under_flex(model, found.masked)}."
+        )
+    if found.skipping.layers:
+        yield (
+            f"{_share(model, found.skipping)} {_verb(found.skipping, 'skip')} what is outside: at "
+            f"{tokens} {_ratio(found.skipping)} the attention that "
+            f"{_their(found.skipping)} need{_under_flex(model, found.skipping)}."
+        )
+    if found.too_long.layers:
+        yield (
+            f"{_share(model, found.too_long)} {_declare(found.too_long)} that hides nothing: it is "
+            f"not shorter than {tokens}."
+        )
+
+
+def _on_dense_layers(model: ModelWindows, found: Finding) -> Iterator[str]:
+    if found.causal.layers:
+        yield (
+            f"{_share(model, found.causal)} {_verb(found.causal, 'let')} all causal pairs through "
+            f"and {_verb(found.causal, 'execute')} {_ratio(found.causal)} "
+            f"those{_under_flex(model, found.causal)}."
+        )
+    if found.full.layers:
+        yield (
+            f"{_share(model, found.full)} {_verb(found.full, 'attend')} to all pairs: "
+            f"{_ratio(found.full)} executed."
+        )
+    if found.other.layers:
+        yield (
+            f"{_share(model, found.other)} {_have(found.other)} a mask of another kind: "
+            f"{_ratio(found.other)} what it lets through{_under_flex(model, found.other)}."
+        )
+
+
+def _share(model: ModelWindows, some: Sum) -> str:
+    """`14 of 22 layers`, `All 32 layers`, `The only layer`."""
+    count, total = len(some.layers), len(model.layers)
+    if count < total:
+        return f"{count} of {counted(total, 'layer')}"
+    return f"All {counted(total, 'layer')}" if total > 1 else "The only layer"
+
+
+def _is_one(some: Sum) -> bool:
+    return len(some.layers) == 1
+
+
+def _verb(some: Sum, verb: str) -> str:
+    return f"{verb}s" if _is_one(some) else verb
+
+
+def _have(some: Sum) -> str:
+    return "has" if _is_one(some) else "have"
+
+
+def _their(some: Sum) -> str:
+    return "its window would" if _is_one(some) else "their windows"
+
+
+def _declare(some: Sum) -> str:
+    windows = " or ".join(dict.fromkeys(_declared(layer) for layer in some.layers))
+    return f"{_verb(some, 'declare')} a window ({windows})"
+
+
+def _ratio(some: Sum) -> str:
+    return EMPTY if some.ratio is None else format_ratio(some.ratio)
+
+
+def _under_flex(model: ModelWindows, some: Sum) -> str:
+    flex = same_in_flex(model, some)
+    if flex is None or flex.ratio is None:
+        return ""
+    return f"; under `{FLEX}` {format_ratio(flex.ratio)}"
+
+
+# --- table ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a layer is in a model: `layers.3.self_attn` is 3 between `layers` and `self_attn`."""
+
+    before: str
+    index: int | None
+    after: str
+
+
+def _place(path: str) -> _Place:
+    matches = list(_INDEX.finditer(path))
+    if not matches:
+        return _Place(path or "(itself)", None, "")
+    last = matches[-1]
+    return _Place(path[: last.start()].rstrip("."), int(last[0]), path[last.end() :].lstrip("."))
+
+
+def _section(model: ModelWindows, *, is_single: bool) -> list[TextRow]:
+    """A heading, a row for each layer or each group of equal layers, and all of them."""
+    by_path = {layer.layer: layer for layer in model.with_flex}
+
+    def key(layer: LayerAttention) -> object:
+        place, flex = _place(layer.layer), by_path.get(layer.layer)
+        if is_single or place.index is None:
+            return layer.layer
+        return (
+            *(place.before, place.after, _window(layer, model.seq_len)),
+            *(layer.attended_pairs, layer.executed_pairs, layer.executed_macs),
+            flex.executed_macs if flex else None,
+        )
+
+    groups = grouped(model.layers, key)
+    several = {_place(layer.layer).after for layer in model.layers}
+    rows = [
+        TextRow(
+            (
+                _name(group, has_suffix=len(several) > 1),
+                _window(group[0], model.seq_len),
+                *_numbers(model, Sum((group[0],)) if len(group) == 1 else Sum(group)),
+            )
+        )
+        for group in groups
+    ]
+    heading = TextRow((_title(model),), "bold")
+    return [heading, *rows, *([] if len(rows) < 2 else _rows_of_all(model, "all")[:1])]
+
+
+def _rows_of_all(model: ModelWindows, name: str = "") -> list[TextRow]:
+    """One row for a whole model."""
+    label = f"{name or _title(model)}, {counted(len(model.layers), 'layer')}"
+    return [TextRow((label, "", *_numbers(model, Sum(model.layers))))]
+
+
+def _numbers(model: ModelWindows, some: Sum) -> tuple[str, str, str, str]:
+    """Pairs let through and executed, their ratio, and that of FlexAttention."""
+    flex = same_in_flex(model, some)
+    attended = some.attended_pairs
+    return (
+        EMPTY if attended is None else format_macs(attended, unit=""),
+        format_macs(some.executed_pairs, unit=""),
+        _ratio(some),
+        "" if flex is None else _ratio(flex),
+    )
+
+
+def _window(layer: LayerAttention, seq_len: int) -> str:
+    """The declared window, and what became of it; else what the mask lets through."""
+    if not layer.declared:
+        return {"unknown": "none; mask unknown", "other": "none; other mask"}.get(
+            layer.mask, f"none; {layer.mask}"
+        )
+    if layer.mask in ("causal", "full"):
+        effect = ", not applied" if layer.hides_in(seq_len) else ", hides nothing"
+        return f"{_declared(layer)}{effect}"
+    return _declared(layer)
+
+
+def _declared(layer: LayerAttention) -> str:
+    size = "" if layer.declared_size is None else f" {format_count(layer.declared_size)}"
+    return f"{layer.declared}{size}"
+
+
+def _name(group: Sequence[LayerAttention], *, has_suffix: bool) -> str:
+    """`layers 1-2, 4-5`, with what is below the layers where a layer has several attentions."""
+    places = [_place(layer.layer) for layer in group]
+    first = places[0]
+    numbers = _ranges(place.index for place in places if place.index is not None)
+    suffix = first.after if has_suffix else ""
+    return " ".join(part for part in (first.before, numbers, suffix) if part)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """`0, 2-4` of 0, 2, 3, 4."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
