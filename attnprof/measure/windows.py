@@ -68,7 +68,8 @@ def model_windows(case: Case) -> ModelWindows:
         try:
             with_flex = followed(partial(_follow_with_flex, seq_len=workload.seq_len))
         except Exception as error:
-            why_no_flex = describe_error(error)
+            cause = error.__cause__
+            why_no_flex = describe_error(cause if isinstance(cause, Exception) else error)
     return ModelWindows(
         case=case,
         layers=as_configured.layers,
@@ -141,7 +142,7 @@ def layers_of(
     for path, calls in by_module.items():
         window = declared.get(path)
         attended = _total(call.attended_pairs for call in calls)
-        is_dense = any(call.keys >= seq_len for call in calls)
+        is_dense = all(call.keys >= seq_len for call in calls)
         yield LayerAttention(
             layer=path,
             implementation=calls[0].implementation,
@@ -174,11 +175,17 @@ def _mask(
         return "unknown"
     if window and not is_dense:
         return "window"
-    if attended == sum(c.batch * c.heads * c.queries * c.keys for c in calls):
+    if attended == sum(c.batch * c.heads * c.queries * _keys(c) for c in calls):
         return "full"
-    if attended == sum(c.batch * c.heads * _causal_pairs(c.queries, c.keys) for c in calls):
+    if attended == sum(c.batch * c.heads * _causal_pairs(c.queries, _keys(c)) for c in calls):
         return "causal"
     return "window" if window else "other"
+
+
+def _keys(call: AttentionCall) -> int:
+    """Keys of a head, without the sinks that gpt-oss appends to the scores."""
+    rows = call.batch * call.heads * call.queries
+    return call.executed_pairs // rows if call.implementation == "eager" else call.keys
 
 
 def _causal_pairs(queries: int, keys: int) -> int:
