@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnprof.counting.aten_operators import aten_operators
 from attnprof.counting.attention.calls import AttentionCall
-from attnprof.counting.attention.expressions import Data, Expression
+from attnprof.counting.attention.expressions import Data, Expression, counted_or_reason
 from attnprof.counting.attention.tensors import (
     NO_ORIGIN,
     Origin,
@@ -162,16 +162,6 @@ def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) ->
 def _attended(softmax: Softmax, count: CountPairs) -> int:
     """Pairs that reach a product with values: each counts once, however often it does."""
     return min(count(softmax.weights), sum(count(part) for part in softmax.parts))
-
-
-def counted_or_reason(count: Callable[[], int]) -> tuple[int | None, str]:
-    """A count, or None and the reason why it is not known."""
-    from attnprof.counting.attention.expressions import UnknownValuesError
-
-    try:
-        return count(), ""
-    except UnknownValuesError as error:
-        return None, str(error)
 
 
 def _batch_and_heads(shape: Sequence[int]) -> tuple[int, int]:

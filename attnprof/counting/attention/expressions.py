@@ -24,6 +24,14 @@ class UnknownValuesError(MeasurementError):
     """Pairs cannot be counted, since a value that decides on them is not known."""
 
 
+def counted_or_reason(count: Callable[[], int]) -> tuple[int | None, str]:
+    """A count, or None and the reason why it is not known."""
+    try:
+        return count(), ""
+    except UnknownValuesError as error:
+        return None, str(error)
+
+
 class Planes(NamedTuple):
     """Part of a tensor; each axis has the length of the part, or 1 where all elements are equal.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnprof.counting.aten_operators import aten_operators
 from attnprof.counting.attention.calls import AttentionCall
-from attnprof.counting.attention.expressions import Expression
+from attnprof.counting.attention.expressions import Expression, counted_or_reason
 from attnprof.counting.attention.tensors import TrackedTensors
 
 _aten = torch.ops.aten
@@ -76,11 +76,9 @@ class FusedAttention:
     weights: Expression
 
 
-def call_of_fused(
-    fused: FusedAttention, count: Callable[[Expression], tuple[int | None, str]]
-) -> AttentionCall:
-    """What a fused operator needs and executes; `count` returns pairs, or why they are unknown."""
-    attended, unknown = count(fused.weights)
+def call_of_fused(fused: FusedAttention, count: Callable[[Expression], int]) -> AttentionCall:
+    """What a fused operator needs and executes; `count` counts pairs."""
+    attended, unknown = counted_or_reason(lambda: count(fused.weights))
     batch, heads, queries, head_dim = fused.query
     return AttentionCall(
         module_path=fused.module_path,

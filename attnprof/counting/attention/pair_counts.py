@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ from attnprof.counting.attention.pointwise import LARGE
 
 _STRIP_ELEMENTS = 2**20
 _MOST_PENALTIES = 4
-_MOST_DISTINCT = 64
 
 
 def count_pairs(weights: Expression) -> int:
@@ -30,25 +29,63 @@ def count_pairs(weights: Expression) -> int:
     Raises:
         UnknownValuesError: if values that decide on it are not known.
     """
-    if weights.unknown:
-        raise UnknownValuesError(weights.unknown)
-    if 0 in weights.shape:
-        return 0
     copies = math.prod(
         size for size, varies in zip(weights.shape, weights.varies, strict=True) if not varies
     )
-    pairs, penalties = 0, Counter[float]()
+    return copies * count_pairs_in(weights, _strips(weights)) if copies else 0
+
+
+def count_pairs_in(weights: Expression, boxes: Iterable[Box]) -> int:
+    """Scores that are not hidden, in parts of a tensor.
+
+    Raises:
+        UnknownValuesError: if values that decide on it are not known.
+    """
+    if weights.unknown:
+        raise UnknownValuesError(weights.unknown)
+    pairs, penalties = 0, Penalties()
     with no_dispatch():
-        for box in _strips(weights):
+        for box in boxes:
             planes = _Strip().evaluate(weights, box)
-            if planes.is_pair is None:
-                continue
-            pairs += _count(planes.is_pair, box)
-            if len(penalties) <= _MOST_DISTINCT:
-                _add_penalties(planes, box, penalties)
-    if _are_masks(penalties):
-        pairs -= sum(penalties.values())
-    return copies * pairs
+            if planes.is_pair is not None:
+                pairs += _count(planes.is_pair, box)
+                penalties.add(planes.value, planes.is_pair, box)
+    return pairs - penalties.hidden
+
+
+class Penalties:
+    """Large negative numbers that are added to scores: masks, or a bias such as that of ALiBi.
+
+    A mask such as `(1 - mask) * -10000` is one number; where several are added up, a multiple.
+    """
+
+    def __init__(self) -> None:
+        self._pairs = Counter[float]()
+        self._is_bias = False
+
+    def add(self, value: Tensor, is_pair: Tensor, box: Box) -> None:
+        """Count the pairs of a box that have a large negative value."""
+        low = value <= -LARGE
+        if self._is_bias or not bool(low.any()):
+            return
+        value, is_low = torch.broadcast_tensors(value, is_pair & low)
+        found, counts = value[is_low].unique(return_counts=True)
+        self._is_bias = len(found) > _MOST_PENALTIES
+        if self._is_bias:
+            return
+        copies = math.prod(lengths(box)) // is_low.numel()
+        for penalty, count in zip(found.tolist(), counts.tolist(), strict=True):
+            self._pairs[penalty] += count * copies
+
+    @property
+    def hidden(self) -> int:
+        """The pairs that are masked by them."""
+        if self._is_bias or not self._pairs or len(self._pairs) > _MOST_PENALTIES:
+            return 0
+        least = max(self._pairs)
+        multiples = [penalty / least for penalty in self._pairs]
+        is_mask = all(abs(multiple - round(multiple)) < 0.01 for multiple in multiples)
+        return sum(self._pairs.values()) if is_mask else 0
 
 
 class _Strip:
@@ -90,29 +127,3 @@ def _strips(expression: Expression) -> Iterator[Box]:
 def _count(is_true: Tensor, box: Box) -> int:
     """True elements, those that are equal along an axis of the box included."""
     return int(is_true.sum()) * (math.prod(lengths(box)) // is_true.numel())
-
-
-def _add_penalties(planes: Planes, box: Box, penalties: Counter[float]) -> None:
-    """Count pairs from whose scores a large number is subtracted, by that number."""
-    low = planes.value <= -LARGE
-    if planes.is_pair is None or not bool(low.any()):
-        return
-    value, is_low = torch.broadcast_tensors(planes.value, planes.is_pair & low)
-    found, counts = value[is_low].unique(return_counts=True)
-    if len(found) > _MOST_DISTINCT:
-        penalties.update(range(_MOST_DISTINCT + 1))  # a bias that grows with distance
-        return
-    copies = math.prod(lengths(box)) // is_low.numel()
-    for penalty, count in zip(found.tolist(), counts.tolist(), strict=True):
-        penalties[penalty] += count * copies
-
-
-def _are_masks(penalties: Counter[float]) -> bool:
-    """Whether large negative numbers are masks, not biases such as those of ALiBi.
-
-    A mask such as `(1 - mask) * -10000` is one number; where several are added up, a multiple.
-    """
-    if not penalties or len(penalties) > _MOST_PENALTIES:
-        return False
-    least = max(penalties)
-    return all(abs(penalty / least - round(penalty / least)) < 0.01 for penalty in penalties)

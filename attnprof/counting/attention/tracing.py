@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from attnprof.counting.attention.building import Builder
-from attnprof.counting.attention.calls import AttentionCalls
+from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
     PRODUCTS,
     SOFTMAXES,
@@ -18,9 +18,9 @@ from attnprof.counting.attention.chains import (
     Softmax,
     call_of_chain,
     combined_origin,
-    counted_or_reason,
 )
 from attnprof.counting.attention.expressions import Data, Expression
+from attnprof.counting.attention.flex import FlexAttention, ListedBlocks, call_of_flex, flex_attention_call
 from attnprof.counting.attention.fused import FUSED, FusedAttention, call_of_fused, weights_of
 from attnprof.counting.attention.operators import (
     FOLLOWED,
@@ -35,6 +35,8 @@ from attnprof.counting.attention.views import steps_to
 from attnprof.counting.constant_propagation import constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
+
+_Found = Softmax | FusedAttention | FlexAttention
 
 _FEW_ELEMENTS = 2**12
 """Constants with no more elements are kept as they are."""
@@ -68,9 +70,9 @@ class Tracer:
         self.module_path: Callable[[], str] = str
         self._tensors = TrackedTensors(Builder())
         self._chains = Chains(self._tensors)
-        self._found: list[Softmax | FusedAttention] = []
+        self._found: list[_Found] = []
         self._macs = 0
-        self._counts: dict[int, int] = {}
+        self._counts: dict[Any, int] = {}
 
     def note_macs(self, module_path: str, operator: str, macs: int | None) -> None:
         """Remember the MACs of the operator that ran last."""
@@ -80,7 +82,11 @@ class Tracer:
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
     ) -> Any:
         """Run an operator and follow what it does in the forward pass."""
-        if torch._C._current_graph_task_id() != -1 or not isinstance(func, torch._ops.OpOverload):
+        if torch._C._current_graph_task_id() != -1:
+            return run()
+        if func is torch.ops.higher_order.flex_attention:
+            return self._run_flex(args, run)
+        if not isinstance(func, torch._ops.OpOverload) or func.namespace == "prim":
             return run()
         if _is_composite(func):
             return run()
@@ -92,20 +98,34 @@ class Tracer:
 
     def calls(self) -> AttentionCalls:
         """The attention of the run."""
-        counted = set[Product]()
-        calls = [
-            call_of_fused(found, lambda weights: counted_or_reason(lambda: self._count(weights)))
-            if isinstance(found, FusedAttention)
-            else call_of_chain(found, counted, self._count)
-            for found in self._found
-            if isinstance(found, FusedAttention) or found.parts
-        ]
-        return AttentionCalls(tuple(calls))
+        products = set[Product]()
+        calls = [self._call(found, products) for found in self._found]
+        return AttentionCalls(tuple(call for call in calls if call is not None))
+
+    def _call(self, found: _Found, products: set[Product]) -> AttentionCall | None:
+        """What was found, counted; None for a softmax whose weights multiply no values."""
+        if isinstance(found, FusedAttention):
+            return call_of_fused(found, self._count)
+        if isinstance(found, FlexAttention):
+            return call_of_flex(found, self._count_in)
+        return call_of_chain(found, products, self._count) if found.parts else None
+
+    def _count_in(self, weights: Expression, blocks: ListedBlocks) -> int:
+        key = (weights, id(blocks.counts), id(blocks.indices))
+        if key not in self._counts:
+            self._counts[key] = blocks.count(weights)
+        return self._counts[key]
 
     def _count(self, weights: Expression) -> int:
-        if id(weights) not in self._counts:
-            self._counts[id(weights)] = count_pairs(weights)
-        return self._counts[id(weights)]
+        if weights not in self._counts:
+            self._counts[weights] = count_pairs(weights)
+        return self._counts[weights]
+
+    def _run_flex(self, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        result = run()
+        macs, path = self._macs, self.module_path()
+        self._found.append(flex_attention_call(self._tensors, self.run, args, path, macs))
+        return result
 
     def _follow(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
