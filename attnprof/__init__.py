@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from attnprof.api.compare import compare
     from attnprof.api.estimate import estimate
     from attnprof.api.result_table import ResultTable
-    from attnprof.core.pattern import AttentionPattern, AttentionStack
+    from attnprof.core.pattern import AttentionPattern
+    from attnprof.core.pattern_stack import AttentionStack
     from attnprof.core.workload import Workload
     from attnprof.counting.mac_formulas import register_mac_formula
     from attnprof.guard.assertions import assert_growth
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "AttentionPattern": "attnprof.core.pattern",
-    "AttentionStack": "attnprof.core.pattern",
+    "AttentionStack": "attnprof.core.pattern_stack",
     "LongformerSelfAttention": "attnprof.nn.longformer",
     "ResultTable": "attnprof.api.result_table",
     "Workload": "attnprof.core.workload",

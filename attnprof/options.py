@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.lengths import parse_lengths
-from attnprof.core.notation import MAX_REPEATS, parse_dilation, parse_global_tokens, parse_window
+from attnprof.core.notation import (
+    layer_pattern,
+    parse_dilation,
+    parse_global_tokens,
+    parse_window,
+)
 from attnprof.core.option_values import (
     EMPTY_VALUE,
     Dilations,
     Values,
     read_dilations,
-    read_whole_number,
     split_values,
 )
-from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
-from attnprof.core.presets import ModelShape, find_model
+from attnprof.core.pattern import Pattern
+from attnprof.core.pattern_stack import AttentionStack
+from attnprof.core.shape import Shape, read_shape
 from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
 from attnprof.kernels.custom.reference import inputs_of, split_names
 
-DEFAULT_MODEL = "bert-base"
 DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
 """Values of `scope`: `stack` is whole layers, as many as the model has."""
@@ -55,6 +58,11 @@ class GridOptions(TypedDict, total=False):
     model: str | None
     hidden_size: int | None
     num_heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    value_dim: int | None
+    causal: bool | None
+    new_tokens: int | None
     batch_size: int | None
     dtype: str | None
     device: str | None
@@ -76,8 +84,8 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     Raises:
         UsageError: for the first value that cannot be used, with the name of its option.
     """
-    shape = _read_shape(options)
-    lengths = _read_lengths(options)
+    shape = read_shape(options)
+    lengths = read_lengths(options)
     names = read_kernel_names(options)
     scope = _read_scope(options, names)
     selected = [(name, kernels.find(name)) for name in names]
@@ -100,8 +108,8 @@ def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
     Raises:
         UsageError: for the first value that cannot be used, with the name of its option.
     """
-    shape = _read_shape(options)
-    lengths = _read_lengths(options)
+    shape = read_shape(options)
+    lengths = read_lengths(options)
     patterns = _read_patterns(options, shape, SCOPES[0], shortest=lengths[0])
     return [
         _workload(options, shape, pattern, seq_len, device, SCOPES[0])
@@ -111,7 +119,7 @@ def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
 
 
 def _workload(
-    options: GridOptions, shape: _Shape, pattern: Pattern, seq_len: int, device: Device, scope: str
+    options: GridOptions, shape: Shape, pattern: Pattern, seq_len: int, device: Device, scope: str
 ) -> Workload:
     return Workload(
         pattern,
@@ -122,41 +130,20 @@ def _workload(
         device=device,
         mode=cast("Mode", options.get("mode") or "inference"),
         scope="attention" if scope == "attention" else "layer",
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        value_dim=shape.value_dim,
+        new_tokens=shape.new_tokens,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """The model that the options name, with the sizes that they replace."""
-
-    model: ModelShape
-    num_heads: int
-    hidden_size: int
-    batch_size: int
-
-
-def _read_shape(options: GridOptions) -> _Shape:
-    model = find_model(options.get("model") or DEFAULT_MODEL)
-    num_heads = read_whole_number(options, "num_heads", model.num_heads)
-    if num_heads > MAX_REPEATS:
-        raise UsageError("num_heads", num_heads, f"must be at most {MAX_REPEATS:,}")
-    hidden_size = read_whole_number(options, "hidden_size", model.hidden_size)
-    batch_size = read_whole_number(options, "batch_size", 1)
-    if hidden_size % num_heads:
-        if options.get("num_heads") is None:
-            expected = f"must be a multiple of {num_heads} (heads)"
-            raise UsageError("hidden_size", hidden_size, expected)
-        raise UsageError("num_heads", num_heads, f"must divide hidden_size {hidden_size}")
-    return _Shape(model, num_heads, hidden_size, batch_size)
-
-
-def _read_lengths(options: GridOptions) -> list[int]:
+def read_lengths(options: GridOptions) -> list[int]:
     """The lengths in tokens, ascending, each once."""
     words = split_values(options, "len", DEFAULT_LENGTHS)
     return sorted({length for word in words for length in parse_lengths(word)})
 
 
-def _read_patterns(options: GridOptions, shape: _Shape, scope: str, shortest: int) -> list[Pattern]:
+def _read_patterns(options: GridOptions, shape: Shape, scope: str, shortest: int) -> list[Pattern]:
     model = shape.model
     # A model's dilations belong to its own layers and heads.
     is_models_own = options.get("window") is None and options.get("num_heads") is None
@@ -165,8 +152,8 @@ def _read_patterns(options: GridOptions, shape: _Shape, scope: str, shortest: in
         dilations=read_dilations(
             options, model.dilation if is_models_own else "1", shape.num_heads
         ),
-        global_tokens=split_values(options, "global_tokens", (model.global_tokens,)),
-        num_heads=shape.num_heads,
+        global_tokens=split_values(options, "global_tokens", (shape.global_tokens,)),
+        shape=shape,
         num_layers=model.num_layers if scope == "stack" else 1,
         shortest=shortest,
     )
@@ -290,7 +277,7 @@ def _patterns(
     windows: Sequence[str],
     dilations: Sequence[str],
     global_tokens: Sequence[str],
-    num_heads: int,
+    shape: Shape,
     num_layers: int,
     shortest: int,
 ) -> list[Pattern]:
@@ -313,12 +300,12 @@ def _patterns(
             )
     patterns: list[Pattern] = []
     for window in windows:
-        layer_windows = parse_window(window)
+        layer_windows = parse_window(window, causal=shape.causal)
         for dilation in dilations:
-            strides = parse_dilation(dilation, num_heads, len(layer_windows))
+            strides = parse_dilation(dilation, shape.num_heads, len(layer_windows))
             for chosen in positions:
                 layers = tuple(
-                    AttentionPattern.sliding(w, heads, chosen, num_heads)
+                    layer_pattern(w, heads, chosen, num_heads=shape.num_heads, causal=shape.causal)
                     for w, heads in zip(layer_windows, strides, strict=True)
                 )
                 if len(layers) == 1:

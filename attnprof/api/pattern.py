@@ -7,13 +7,12 @@ from typing import cast
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError
-from attnprof.core.notation import parse_window
+from attnprof.core.notation import layer_pattern, parse_window
 from attnprof.core.option_values import split_values
 from attnprof.core.pattern import AttentionPattern
-from attnprof.core.presets import find_model
+from attnprof.core.shape import read_shape
 from attnprof.core.workload import Device, Workload
 from attnprof.options import (
-    DEFAULT_MODEL,
     GridOptions,
     read_device_name,
     read_kernel_names,
@@ -36,7 +35,7 @@ LENGTH_IN_WINDOWS = 4
 MAX_LENGTH = 2**20
 MAX_PANELS = 60
 
-_PATTERN = ("window", "dilation", "global_tokens", "model")
+_PATTERN = ("window", "dilation", "global_tokens", "model", "causal")
 """Options that choose patterns; without them, those of the paper's figure are drawn."""
 
 
@@ -76,7 +75,7 @@ def prepare_pattern(options: PatternOptions) -> PatternRequest:
         },
     )
     names = _read_built_in_names(options)
-    model = find_model(options.get("model") or DEFAULT_MODEL)
+    model = read_shape(options).model
     panels = panels_of(_read_workloads(options, has_kernels=bool(names)), names, model.num_layers)
     if len(panels) > MAX_PANELS:
         option = "window" if any(panel.part.startswith("layer") for panel in panels) else "dilation"
@@ -121,9 +120,7 @@ def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workl
     if model is None and options.get("window") is None:
         chosen["window"] = WINDOW_OF_KERNELS if has_kernels else WINDOW
     if options.get("len") is None:
-        windows = split_values(chosen, "window", (find_model(model or DEFAULT_MODEL).window,))
-        widest = max(keys for text in windows for keys in parse_window(text))
-        chosen["len"] = LENGTH_IN_WINDOWS * widest
+        chosen["len"] = LENGTH_IN_WINDOWS * max(1, _widest_window(chosen))
     workloads = read_workloads(chosen, "cpu" if device == "auto" else cast("Device", device))
     lengths = {workload.seq_len for workload in workloads}
     if len(lengths) > 1:
@@ -133,6 +130,17 @@ def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workl
     if has_kernels or any(options.get(name) is not None for name in _PATTERN):
         return workloads
     return _figure_2(workloads[0])
+
+
+def _widest_window(options: PatternOptions) -> int:
+    """The largest window of all layers, in keys; 0 if all are dense."""
+    shape = read_shape(options)
+    layers = [
+        layer_pattern(window, num_heads=1, causal=shape.causal)
+        for text in split_values(options, "window", (shape.model.window,))
+        for window in parse_window(text, causal=shape.causal)
+    ]
+    return max(layer.window or 0 for layer in layers)
 
 
 def _figure_2(workload: Workload) -> list[Workload]:

@@ -63,6 +63,11 @@ def kernels(
     batch_size: options.BatchSize = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,
+    kv_heads: options.KvHeads = None,
+    head_dim: options.HeadDim = None,
+    value_dim: options.ValueDim = None,
+    causal: options.Causal = None,
+    new_tokens: options.NewTokens = None,
 ) -> None:
     """List the kernels, and why some cannot be built here or for these options.
 

@@ -54,8 +54,8 @@ def window(default: str) -> Any:
     return _workload(
         "--window",
         "W...",
-        "Window size: keys around a query, half on each side. 32:64:128 is a stack of three "
-        "layers.",
+        "Window size: keys around a query, half on each side; with --causal, the query's own and "
+        "those before it. 255+0: keys before and after. 512x5:full: five layers and a dense one.",
         default=default,
     )
 
@@ -143,7 +143,8 @@ Mode = Annotated[
     _workload(
         "--mode",
         "NAME",
-        "inference (forward) or training (forward and backward).",
+        "inference (forward), training (forward and backward), or decode (one new token, the "
+        "others in a cache).",
         default="inference",
         complete=completion.modes,
     ),
@@ -164,6 +165,51 @@ HiddenSize = Annotated[
 NumHeads = Annotated[
     str | None,
     _workload("--num-heads", _INTEGER, "Attention heads of a layer.", default="the model's"),
+]
+
+KvHeads = Annotated[
+    str | None,
+    _workload(
+        "--kv-heads",
+        _INTEGER,
+        "Heads of keys and values, shared by groups of query heads.",
+        default="the model's; else as --num-heads",
+    ),
+]
+
+HeadDim = Annotated[
+    str | None,
+    _workload(
+        "--head-dim",
+        _INTEGER,
+        "Width of a head.",
+        default="the model's; else hidden size / heads",
+    ),
+]
+
+ValueDim = Annotated[
+    str | None,
+    _workload(
+        "--value-dim",
+        _INTEGER,
+        "Width of a head of values.",
+        default="the model's; else --head-dim",
+    ),
+]
+
+Causal = Annotated[
+    bool | None,
+    flag("--causal", WORKLOAD, "No query attends to a later key; global tokens are sinks."),
+]
+
+NewTokens = Annotated[
+    str | None,
+    _workload(
+        "--new-tokens",
+        _INTEGER,
+        "With --mode decode: new tokens in one call, the last ones of --len.",
+        default="1, with decode",
+    ),
 ]
 
 Input = Annotated[

@@ -57,6 +57,11 @@ def pattern(
     mode: options.Mode = None,
     hidden_size: options.HiddenSize = None,
     num_heads: options.NumHeads = None,
+    kv_heads: options.KvHeads = None,
+    head_dim: options.HeadDim = None,
+    value_dim: options.ValueDim = None,
+    causal: options.Causal = None,
+    new_tokens: options.NewTokens = None,
     png: _Png = None,
     svg: _Svg = None,
 ) -> None:

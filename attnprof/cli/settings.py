@@ -21,14 +21,15 @@ LISTS = ("len", "window", "dilation", "global_tokens", "kernel", "input")
 """Settings with any number of values."""
 
 TEXTS = (
-    *("model", "hidden_size", "num_heads", "batch_size", "dtype", "device", "mode", "scope"),
+    *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "new_tokens"),
+    *("batch_size", "dtype", "device", "mode", "scope"),
     *("machine", "max_seconds", "precision", "timeout", "threads", "check_against", "chart"),
 )
 """Settings with one value."""
 
 FLAGS = (
     *("no_count", "no_time", "no_memory", "no_peers", "allow_slow", "no_isolation"),
-    *("details", "explain"),
+    *("causal", "details", "explain"),
 )
 """Settings that are true or false."""
 

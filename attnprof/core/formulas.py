@@ -2,8 +2,10 @@
 
 With scope `attention`, a layer is what transformers' `BertSelfAttention` computes: the query, key
 and value projections and the attention itself. With scope `layer`, it is `BertLayer`: also the
-output projection, and the feed-forward, which is four times as wide. b = batch, n = seq_len,
-D = hidden_size, d = head_dim, g = number of global positions, F = width of the feed-forward.
+output projection, and the feed-forward, which is four times as wide. b = batch, n = seq_len (in
+mode `decode`, m = new_tokens takes its place as the number of queries), D = hidden_size, H = heads,
+K = heads of keys and values, d = head_dim, e = value_dim, g = number of global positions,
+F = width of the feed-forward.
 """
 
 from __future__ import annotations
@@ -75,32 +77,65 @@ def training_passes(workload: Workload) -> Factor | int:
 
 
 def projection_terms(workload: Workload) -> list[MacTerm]:
-    """Query, key and value projections of all tokens: 3 b n D^2 a layer."""
-    return [term(workload, "projections", "Q, K, V projections", [3, *_tokens_by_width(workload)])]
+    """Query, key and value projections of all new tokens.
+
+    3 b n D^2 a layer; with grouped heads or free widths b n D (H d + K d + K e).
+    """
+    new, width = queries(workload), Factor("D", workload.hidden_size)
+    if workload.has_equal_widths:
+        square = Factor("D", workload.hidden_size, 2)
+        return [term(workload, "projections", "Q, K, V projections", [3, new, square])]
+    kv_heads, head_dim = Factor("K", workload.kv_heads), Factor("d", workload.head_dim)
+    shapes = [("Q projection", [Factor("H", workload.num_heads), head_dim])]
+    if workload.value_dim == workload.head_dim:
+        shapes.append(("K, V projections", [Factor("2K", 2 * workload.kv_heads), head_dim]))
+    else:
+        shapes.append(("K projection", [kv_heads, head_dim]))
+        shapes.append(("V projection", [kv_heads, Factor("e", workload.value_dim)]))
+    return [term(workload, "projections", name, [new, width, *factors]) for name, factors in shapes]
 
 
 def global_projection_terms(workload: Workload) -> list[MacTerm]:
-    """The second set of projections, for global tokens: b (2 n + g) D^2 a layer.
+    """The second set of projections, for global tokens, in layers that have any.
 
-    Keys and values of all tokens, queries of the global tokens only (Longformer, arXiv 2004.05150,
-    section 3.1; transformers' `LongformerSelfAttention`). None without global tokens.
+    b (2 n + g) D^2 a layer; with grouped heads b D (g H d + n K (d + e)). Keys and values of all
+    tokens, queries of the global tokens only (Longformer, arXiv 2004.05150, section 3.1;
+    transformers' `LongformerSelfAttention`). None without global tokens, and none for attention
+    sinks.
     """
     g = num_globals(workload)
     if not g:
         return []
-    rows = Factor("(2n+g)", 2 * workload.seq_len + g)
-    factors = (rows, Factor("D", workload.hidden_size, 2))
-    return [term(workload, "global_tokens", "global projections", factors)]
+    layers = layers_with_globals(workload)
+    if workload.has_equal_widths:
+        rows = Factor("(2n+g)", 2 * workload.seq_len + g)
+        factors = [rows, Factor("D", workload.hidden_size, 2)]
+        return [term(workload, "global_tokens", "global projections", factors, layers=layers)]
+    width = Factor("D", workload.hidden_size)
+    of_queries = [Factor("g", g), width, Factor("(Hd)", workload.query_width)]
+    of_keys = [
+        tokens(workload),
+        width,
+        Factor("(Kd+Ke)", workload.key_width + workload.value_width),
+    ]
+    return [
+        term(workload, "global_tokens", "global Q projection", of_queries, layers=layers),
+        term(workload, "global_tokens", "global K, V projections", of_keys, layers=layers),
+    ]
 
 
 def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
-    """A whole layer outside its attention: b n D^2 and 2 b n D F; none with scope `attention`."""
+    """A whole layer outside its attention: b n H e D and 2 b n D F; none with scope `attention`."""
     if workload.scope == "attention":
         return []
-    width = Factor("D", workload.hidden_size)
-    feed_forward = (2, tokens(workload), width, Factor("F", workload.intermediate_size))
+    new, width = queries(workload), Factor("D", workload.hidden_size)
+    feed_forward = (2, new, width, Factor("F", workload.intermediate_size))
+    output: tuple[Factor, ...] = (new, Factor("D", workload.hidden_size, 2))
+    if workload.output_width != workload.hidden_size:
+        heads, value_dim = Factor("H", workload.num_heads), Factor("e", workload.value_dim)
+        output = (new, heads, value_dim, width)
     return [
-        term(workload, "output_projection", "output projection", _tokens_by_width(workload)),
+        term(workload, "output_projection", "output projection", output),
         term(workload, "feed_forward", "feed-forward", feed_forward),
     ]
 
@@ -114,18 +149,24 @@ def weight_terms(workload: Workload) -> list[MacTerm]:
     ]
 
 
-def _tokens_by_width(workload: Workload) -> tuple[Factor, Factor]:
-    return tokens(workload), Factor("D", workload.hidden_size, 2)
-
-
 def tokens(workload: Workload, exponent: int = 1) -> Factor:
     """n, or n^2."""
     return Factor("n", workload.seq_len, exponent)
 
 
+def queries(workload: Workload) -> Factor:
+    """The number of queries: n, or m new tokens in mode `decode`."""
+    return Factor("m", workload.new_tokens) if workload.mode == "decode" else tokens(workload)
+
+
 def num_globals(workload: Workload) -> int:
-    """g, which is the same in all layers."""
-    return len(workload.layers[0].global_positions)
+    """G of the layers that have global tokens with projections of their own; 0 if none has."""
+    return max(len(layer.symmetric_globals) for layer in workload.layers)
+
+
+def layers_with_globals(workload: Workload) -> Factor | int:
+    """How many layers have global tokens with projections of their own."""
+    return _layers(workload, sum(bool(layer.symmetric_globals) for layer in workload.layers))
 
 
 def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | int, str]]:
@@ -156,19 +197,26 @@ def _suffix(workload: Workload, layer: AttentionPattern, windows: Counter[int | 
 
 
 def attention_macs(workload: Workload, layer: AttentionPattern) -> int:
-    """Forward MACs of one layer's attention, 2 b d per attended pair; 2 b n^2 D if dense."""
-    return 2 * workload.batch_size * workload.head_dim * layer.pairs(workload.seq_len)
+    """Forward MACs of one layer's attention, b (d + e) per attended pair; 2 b n^2 D if dense."""
+    features = workload.head_dim + workload.value_dim
+    return workload.batch_size * features * layer.pairs(workload.seq_len, workload.queries)
 
 
 def useful_terms(workload: Workload) -> list[MacTerm]:
-    """What the pattern needs in all layers: products with weights, and 2 b d per attended pair."""
-    pairs = Factor("pairs", workload.pattern.pairs(workload.seq_len))
-    attention = (Factor("d", workload.head_dim), pairs)
+    """What the pattern needs in all layers: products with weights, b (d + e) per attended pair."""
+    pairs = Factor("pairs", workload.pairs)
+    scores, context = (Factor("d", workload.head_dim), pairs), (value_factor(workload), pairs)
     return [
         *weight_terms(workload),
-        term(workload, "scores", "scores", attention, layers=1),
-        term(workload, "context", "context", attention, layers=1),
+        term(workload, "scores", "scores", scores, layers=1),
+        term(workload, "context", "context", context, layers=1),
     ]
+
+
+def value_factor(workload: Workload) -> Factor:
+    """e, the width of a head of values; d where it is the same."""
+    symbol = "d" if workload.value_dim == workload.head_dim else "e"
+    return Factor(symbol, workload.value_dim)
 
 
 def useful_macs(workload: Workload) -> int:
@@ -176,26 +224,28 @@ def useful_macs(workload: Workload) -> int:
     return total_macs(useful_terms(workload))
 
 
-def parameters(workload: Workload, projections: int) -> int:
-    """Parameters of all layers.
+def parameters(workload: Workload, sets: int) -> int:
+    """Parameters of all layers, biases included.
 
     Args:
         workload: its scope and layers.
-        projections: projections of all attentions together, each with D^2 + D parameters.
+        sets: sets of a query, a key and a value projection in all attentions together.
     """
-    attentions = projections * workload.hidden_size * (workload.hidden_size + 1)
+    widths = workload.query_width + workload.key_width + workload.value_width
+    attentions = sets * (workload.hidden_size + 1) * widths
     return attentions + len(workload.layers) * rest_of_layer_parameters(workload)
 
 
 def rest_of_layer_parameters(workload: Workload) -> int:
     """Parameters of one whole layer outside its attention; 0 with scope `attention`.
 
-    9 D^2 + 10 D: the output projection and the feed-forward with their biases, and two layer norms.
+    9 D^2 + 10 D where the attention is as wide as the layer: the output projection and the
+    feed-forward with their biases, and two layer norms.
     """
     if workload.scope == "attention":
         return 0
     hidden, intermediate = workload.hidden_size, workload.intermediate_size
-    output = hidden * (hidden + 1)
+    output = hidden * (workload.output_width + 1)
     feed_forward = intermediate * (hidden + 1) + hidden * (intermediate + 1)
     layer_norms = 2 * 2 * hidden
     return output + feed_forward + layer_norms

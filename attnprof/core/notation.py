@@ -1,12 +1,14 @@
-"""Parses and formats patterns as on the command line: `32:64:128`, `1x10:4x2`, `@0:17:40`.
+"""Parses and formats patterns as on the command line: `32:64:full`, `1x10:4x2`, `@0:17:40`.
 
 `:` separates layers (of windows) or heads (of dilations), `x` repeats a value, and `/` separates
-the layers of a stack whose dilations differ. Formatted values can be parsed again.
+the layers of a stack whose dilations differ. A window `255+0` is 255 keys before a query and none
+after it; `full` is a dense layer. Formatted values can be parsed again.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from attnprof.core.errors import UsageError
@@ -20,10 +22,21 @@ MAX_REPEATS = 10_000
 MAX_GLOBAL_TOKENS = 100_000
 """The most global tokens; costs take time proportional to their number."""
 
-_REPEATED = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
+FULL = "full"
+"""A dense layer among windows."""
+
+Window = int | tuple[int, int] | None
+"""A window as `AttentionPattern.sliding` takes it; None for a dense layer."""
+
+_REPEATED = re.compile(r"(?P<value>\d+(?:\+\d+)?|full)(?:x(?P<count>\d+))?", re.ASCII)
 
 _WINDOW_FORMS = (
-    "must be an even number of keys, such as 512, or one for each layer, such as 32:64:128"
+    "must be an even number of keys, such as 512, the keys before and after a query, such as "
+    "255+0, or one for each layer, such as 512x5:full"
+)
+_CAUSAL_FORMS = (
+    "must be a number of keys with the query's own, such as 512, or one for each layer, such as "
+    "512x5:full; a causal window has no keys after a query"
 )
 _DILATION_FORMS = "must be a stride, such as 4, or one for each head, such as 1x10:4x2"
 _GLOBAL_FORMS = (
@@ -33,45 +46,84 @@ _GLOBAL_FORMS = (
 _MAX_SHOWN_CHARACTERS = 24
 
 
-def _expand(text: str, argument: str, forms: str) -> tuple[int, ...]:
-    """The values of a text such as `1x10:4x2`.
+def _expand(text: str, argument: str, forms: str) -> tuple[str, ...]:
+    """The values of a text such as `1x10:4x2`, as text.
 
     Raises:
         UsageError: if the text has another form; the message says which `forms` are valid.
     """
-    values: list[int] = []
+    values: list[str] = []
     for part in text.split(":"):
         match = _REPEATED.fullmatch(part)
         if not match:
             raise UsageError(argument, text, forms)
-        value, repeats = (
-            parse_whole_number(digits or "1", argument, text, forms) for digits in match.groups()
-        )
+        repeats = parse_whole_number(match["count"] or "1", argument, text, forms)
         if repeats > MAX_REPEATS:
             raise UsageError(argument, text, f"must repeat a value at most {MAX_REPEATS:,} times")
-        values += [value] * repeats
+        values += [match["value"]] * repeats
     if not values:
         raise UsageError(argument, text, forms)
     return tuple(values)
 
 
-def _fold(values: tuple[int, ...]) -> str:
+def _fold(values: Iterable[object]) -> str:
     """The shortest text that `_expand` reads as these values."""
     runs = [(value, len(list(run))) for value, run in groupby(values)]
     return ":".join(f"{value}x{count}" if count > 1 else str(value) for value, count in runs)
 
 
-def parse_window(text: str) -> tuple[int, ...]:
-    """Windows in keys, one for each layer, from one value of `--window`.
+def parse_window(text: str, *, causal: bool = False) -> tuple[Window, ...]:
+    """Windows, one for each layer, from one value of `--window`.
+
+    Args:
+        text: the value.
+        causal: whether windows end at the query.
 
     Raises:
-        UsageError: if the text is not a list of windows, or a window is odd or 0.
+        UsageError: if the text is not a list of windows, or has a window that no pattern has.
     """
-    windows = _expand(text, "window", _WINDOW_FORMS)
-    for window in windows:
-        if window < 2 or window % 2:
-            raise UsageError("window", text, _WINDOW_FORMS)
+    forms = _CAUSAL_FORMS if causal else _WINDOW_FORMS
+    windows = tuple(
+        _parse_one_window(value, text, forms) for value in _expand(text, "window", forms)
+    )
+    for window in dict.fromkeys(windows):
+        try:
+            layer_pattern(window, num_heads=1, causal=causal)
+        except UsageError as error:
+            raise UsageError("window", text, forms) from error
     return windows
+
+
+def _parse_one_window(value: str, text: str, forms: str) -> Window:
+    if value == FULL:
+        return None
+    sides = [parse_whole_number(side, "window", text, forms) for side in value.split("+")]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def layer_pattern(
+    window: Window,
+    dilation: int | Sequence[int] = 1,
+    global_positions: Sequence[int] = (),
+    *,
+    num_heads: int,
+    causal: bool,
+) -> AttentionPattern:
+    """The pattern of a layer with a window, dense if it is None.
+
+    Args:
+        window: as `parse_window` returns it.
+        dilation: as `AttentionPattern.sliding` takes it; a dense layer has none.
+        global_positions: a dense layer has none.
+        num_heads: heads of the layer.
+        causal: whether no query attends to a later key.
+
+    Raises:
+        UsageError: for a value that no pattern has.
+    """
+    if window is None:
+        return AttentionPattern.dense(num_heads, causal=causal)
+    return AttentionPattern.sliding(window, dilation, global_positions, num_heads, causal=causal)
 
 
 def parse_dilation(text: str, num_heads: int, num_layers: int) -> tuple[tuple[int, ...], ...]:
@@ -88,7 +140,13 @@ def parse_dilation(text: str, num_heads: int, num_layers: int) -> tuple[tuple[in
     Raises:
         UsageError: if the text is not a list of strides, or does not match the heads or layers.
     """
-    parsed = [_expand(layer, "dilation", _DILATION_FORMS) for layer in text.split("/")]
+    parsed = [
+        tuple(
+            parse_whole_number(stride, "dilation", text, _DILATION_FORMS)
+            for stride in _expand(layer, "dilation", _DILATION_FORMS)
+        )
+        for layer in text.split("/")
+    ]
     layers = [layer * num_heads if len(layer) == 1 else layer for layer in parsed]
     for layer in layers:
         if min(layer) < 1:
@@ -129,9 +187,18 @@ def _parse_global(digits: str, text: str) -> int:
 
 def format_window(pattern: Pattern) -> str:
     """Windows as `--window` accepts them; empty if every layer is dense."""
-    windows = tuple(layer.window for layer in pattern.layers if layer.window is not None)
+    if all(layer.is_dense for layer in pattern.layers):
+        return ""
     # Equal windows are not reduced to one: their number is the number of layers.
-    return _fold(windows)
+    return _fold(format_layer_window(layer) for layer in pattern.layers)
+
+
+def format_layer_window(layer: AttentionPattern) -> str:
+    """The window of one layer as `--window` accepts it."""
+    if layer.left is None or layer.right is None:
+        return FULL
+    is_number = layer.causal or (layer.left == layer.right and layer.left > 0)
+    return str(layer.window) if is_number else f"{layer.left}+{layer.right}"
 
 
 def _format_strides(layer: AttentionPattern) -> str:
@@ -140,15 +207,17 @@ def _format_strides(layer: AttentionPattern) -> str:
 
 def format_dilation(pattern: Pattern) -> str:
     """Strides as `--dilation` accepts them; empty if every layer is dense."""
-    strides = [_format_strides(layer) for layer in pattern.layers if not layer.is_dense]
-    return "/".join(strides[:1] if len(set(strides)) <= 1 else strides)
+    sparse = {_format_strides(layer) for layer in pattern.layers if not layer.is_dense}
+    if len(sparse) <= 1:
+        return "".join(sparse)
+    return "/".join(map(_format_strides, pattern.layers))
 
 
 def format_global_tokens(pattern: Pattern) -> str:
     """Global positions as `--global-tokens` accepts them; empty if every layer is dense."""
     if all(layer.is_dense for layer in pattern.layers):
         return ""
-    positions = pattern.layers[0].global_positions
+    positions = next(layer for layer in pattern.layers if not layer.is_dense).global_positions
     if positions == tuple(range(len(positions))):
         return str(len(positions))
     return "@" + ":".join(map(str, positions))

@@ -1,19 +1,20 @@
-"""Which keys each query attends to: all, or a sliding window with dilation and global positions.
+"""Which keys each query attends to: all, or a window with dilation and global positions.
 
 The definition is `AttentionPattern.mask_at`; `AttentionPattern.pairs` counts the same pairs in
-closed form. Source: Longformer, arXiv 2004.05150, section 3.1.
+closed form. Sources: Longformer, arXiv 2004.05150, section 3.1; for causal windows, transformers'
+`sliding_window`; for attention sinks, StreamingLLM, arXiv 2309.17453, section 3.2.
 """
 
 from __future__ import annotations
 
-import operator
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
+from attnprof.core.arguments import elements_of, whole_number
 from attnprof.core.errors import UsageError
+from attnprof.core.pair_counts import HeadBand, sink_pairs, symmetric_global_pairs
 from attnprof.core.units import counted, format_tokens
 
 if TYPE_CHECKING:
@@ -24,46 +25,17 @@ _HEADS = "must be a positive whole number"
 
 _WINDOW = "must be an even number of keys, 2 or more, half of them on each side of a query"
 
+_CAUSAL_WINDOW = "must be a number of keys, 1 or more, the query's own among them"
+
+_SIDES = "must be the keys before and after a query, two whole numbers, such as (255, 0)"
+
 _DILATION = "must be a stride of 1 (no dilation) or more for each head"
 
 _POSITIONS = "must be positions, counted from 0"
 
 _TOKENS = "must be a positive whole number of tokens"
 
-
-def whole_number(argument: str, value: object, minimum: int, expected: str) -> int:
-    """An int from an integer of any type, such as numpy's.
-
-    Args:
-        argument: the argument's name, for messages.
-        value: what was passed.
-        minimum: the smallest valid value.
-        expected: what would be valid, for messages.
-
-    Raises:
-        UsageError: if the value is not an integer, is a bool, or is below `minimum`.
-    """
-    try:
-        # numpy's bool supports __index__, too.
-        number = (
-            None if "bool" in type(value).__name__ else operator.index(cast("SupportsIndex", value))
-        )
-    except TypeError:
-        number = None
-    if number is None or number < minimum:
-        raise UsageError(argument, value, expected)
-    return number
-
-
-def _values(argument: str, value: object, expected: str) -> list[object]:
-    """The elements of a sequence, an array or a range.
-
-    Raises:
-        UsageError: if the value is not iterable, or is text.
-    """
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return list(cast("Iterable[object]", value))
-    raise UsageError(argument, value, expected)
+_QUERIES = "must be a positive whole number of queries, at most the tokens of the sequence"
 
 
 class Pattern(Protocol):
@@ -79,7 +51,12 @@ class Pattern(Protocol):
         """Heads of each layer."""
         ...
 
-    def pairs(self, seq_len: int) -> int:
+    @property
+    def causal(self) -> bool:
+        """Whether no query attends to a later key."""
+        ...
+
+    def pairs(self, seq_len: int, queries: int | None = None) -> int:
         """The number of attended pairs, (head, query, key), in all layers together."""
         ...
 
@@ -93,75 +70,80 @@ class AttentionPattern:
 
     Attributes:
         num_heads: heads of the layer.
-        window: keys around a query that it attends to, even: w/2 on each side, not counting the
-            query's own position (as in the paper and in transformers). None if every token attends
-            to every token.
+        left: keys before a query that it attends to; None if it attends to all of them.
+        right: keys after it; None for all, 0 if the pattern is causal.
         dilation: for each head, the stride in tokens between the keys; 1 is no dilation (the
             paper's tables write 0).
-        global_positions: positions, counted from 0, of tokens that attend to all tokens and that
-            all tokens attend to; ascending, each once.
+        global_positions: positions, counted from 0, ascending, each once. These tokens attend to
+            all tokens and all tokens attend to them. In a causal pattern they are attention sinks:
+            all later queries attend to them.
+        causal: whether no query attends to a later key.
 
     Raises:
         UsageError: (a `ValueError`) if a value is not what its description says.
     """
 
     num_heads: int
-    window: int | None
-    dilation: tuple[int, ...]
-    global_positions: tuple[int, ...]
+    left: int | None = None
+    right: int | None = None
+    dilation: tuple[int, ...] = ()
+    global_positions: tuple[int, ...] = ()
+    causal: bool = False
 
     @classmethod
-    def dense(cls, num_heads: int = 12) -> AttentionPattern:
-        """Every query attends to every key.
+    def dense(cls, num_heads: int = 12, *, causal: bool = False) -> AttentionPattern:
+        """Every query attends to every key, or to its own and every earlier one.
 
         Args:
             num_heads: heads of the layer.
+            causal: whether no query attends to a later key.
         """
-        heads = whole_number("num_heads", num_heads, 1, _HEADS)
-        return cls(num_heads=heads, window=None, dilation=(1,) * heads, global_positions=())
+        return cls(num_heads=num_heads, right=0 if causal else None, causal=causal)
 
     @classmethod
     def sliding(
         cls,
-        window: int = 512,
+        window: int | tuple[int, int] = 512,
         dilation: int | Sequence[int] = 1,
         global_positions: Sequence[int] = (),
         num_heads: int = 12,
+        *,
+        causal: bool = False,
     ) -> AttentionPattern:
-        """A query attends to itself, w/2 keys on each side of it, and all global tokens.
-
-        A global token attends to all tokens.
+        """A query attends to a window of keys and to all global tokens.
 
         Args:
-            window: keys on both sides together, an even number, 2 or more.
+            window: keys on both sides of a query together, an even number, 2 or more, half of them
+                on each side, not counting its own position (as in Longformer). In a causal
+                pattern: the query's own key and those before it, 1 or more (as transformers'
+                `sliding_window`). A pair is the keys before and after a query, without its own.
             dilation: the stride in tokens between neighbouring keys; one value, or a sequence or
                 array with one for each head.
             global_positions: positions of the global tokens, counted from 0.
             num_heads: heads of the layer.
+            causal: whether no query attends to a later key.
 
         Raises:
             UsageError: (a `ValueError`) if a value is not what its description says.
         """
         heads = whole_number("num_heads", num_heads, 1, _HEADS)
         strides = dilation if isinstance(dilation, Iterable) else (dilation,) * heads
+        left, right = _sides(window, causal=causal)
         return cls(
             num_heads=heads,
-            window=window,
+            left=left,
+            right=right,
             dilation=cast("tuple[int, ...]", strides),
             global_positions=cast("tuple[int, ...]", global_positions),
+            causal=causal,
         )
 
     def __post_init__(self) -> None:
         heads = whole_number("num_heads", self.num_heads, 1, _HEADS)
         object.__setattr__(self, "num_heads", heads)
-        if self.window is not None:
-            window = whole_number("window", self.window, 2, _WINDOW)
-            if window % 2:
-                raise UsageError("window", window, _WINDOW)
-            object.__setattr__(self, "window", window)
         strides = tuple(
             whole_number("dilation", stride, 1, _DILATION)
-            for stride in _values("dilation", self.dilation, _DILATION)
+            for stride in elements_of("dilation", self.dilation or (1,) * heads, _DILATION)
         )
         if len(strides) != heads:
             text = ":".join(map(str, strides))
@@ -174,14 +156,32 @@ class AttentionPattern:
         object.__setattr__(self, "dilation", strides)
         positions = {
             whole_number("global_positions", position, 0, _POSITIONS)
-            for position in _values("global_positions", self.global_positions, _POSITIONS)
+            for position in elements_of("global_positions", self.global_positions, _POSITIONS)
         }
         object.__setattr__(self, "global_positions", tuple(sorted(positions)))
 
     @property
     def is_dense(self) -> bool:
-        """Whether every query attends to every key by definition, at any length."""
-        return self.window is None
+        """Whether, at any length, every query attends to every key, or to every earlier one."""
+        return self.left is None
+
+    @property
+    def window(self) -> int | None:
+        """The window as a number of keys; None if dense.
+
+        Keys on both sides of a query, without its own; in a causal pattern, with its own.
+        """
+        if self.left is None or self.right is None:
+            return None
+        return self.left + self.right + (1 if self.causal else 0)
+
+    @property
+    def symmetric_globals(self) -> tuple[int, ...]:
+        """Positions of tokens that attend to all tokens, with their own projections.
+
+        Those of `global_positions`, except that a causal pattern has none.
+        """
+        return () if self.causal else self.global_positions
 
     @property
     def layers(self) -> tuple[AttentionPattern, ...]:
@@ -193,25 +193,36 @@ class AttentionPattern:
         """The largest global position; -1 if there is none."""
         return self.global_positions[-1] if self.global_positions else -1
 
-    def pairs(self, seq_len: int) -> int:
+    def sides(self, seq_len: int) -> tuple[int, int]:
+        """Keys before and after a query, in steps; at most as many as the sequence has tokens."""
+        left = seq_len if self.left is None else min(self.left, seq_len)
+        right = seq_len if self.right is None else min(self.right, seq_len)
+        return left, right
+
+    def pairs(self, seq_len: int, queries: int | None = None) -> int:
         """The exact number of attended pairs, (head, query, key) triples, in closed form.
 
         The time it takes does not depend on the length.
 
         Args:
-            seq_len: tokens in the sequence.
+            seq_len: tokens in the sequence, all of them keys.
+            queries: how many of the last tokens are queries; None for all.
 
         Raises:
-            UsageError: (a `ValueError`) if a global position is outside the sequence.
+            UsageError: (a `ValueError`) if a global position is outside the sequence, or there
+                are more queries than tokens.
         """
         seq_len = self._check_length(seq_len)
-        if self.window is None:
-            return self.num_heads * seq_len**2
-        heads_by_stride = Counter(self.dilation)
-        return sum(
-            heads * self._pairs_of_head(seq_len, self.window // 2, stride)
-            for stride, heads in heads_by_stride.items()
-        )
+        rows = seq_len if queries is None else whole_number("queries", queries, 1, _QUERIES)
+        if rows > seq_len:
+            raise UsageError("queries", rows, _QUERIES)
+        left, right = self.sides(seq_len)
+        count_globals = sink_pairs if self.causal else symmetric_global_pairs
+        pairs = 0
+        for stride, heads in Counter(self.dilation).items():
+            band = HeadBand(left=left, right=right, stride=stride, keys=seq_len, queries=rows)
+            pairs += heads * (band.pairs() + count_globals(band, self.global_positions))
+        return pairs
 
     def mask(self, seq_len: int) -> NDArray[np.bool_]:
         """The enumerated pattern: bool `(num_heads, seq_len, seq_len)`, true at attended pairs.
@@ -245,16 +256,19 @@ class AttentionPattern:
         import numpy as np
 
         self._check_length(seq_len)
-        if self.window is None:
-            return np.ones((self.num_heads, len(queries), len(keys)), dtype=np.bool_)
-        distance = np.abs(queries[:, None] - keys[None, :])
+        left, right = self.sides(seq_len)
+        after = keys[None, :] - queries[:, None]
         in_window = {
-            stride: (distance % stride == 0) & (distance <= self.window // 2 * stride)
+            stride: (after % stride == 0) & (after >= -left * stride) & (after <= right * stride)
             for stride in set(self.dilation)
         }
         mask = np.stack([in_window[stride] for stride in self.dilation])
-        mask[:, :, np.isin(keys, self.global_positions)] = True
-        mask[:, np.isin(queries, self.global_positions), :] = True
+        is_global_key = np.isin(keys, self.global_positions)
+        if self.causal:
+            mask |= is_global_key & (after <= 0)
+        else:
+            mask[:, :, is_global_key] = True
+            mask[:, np.isin(queries, self.global_positions), :] = True
         return mask
 
     def _check_length(self, seq_len: int) -> int:
@@ -267,72 +281,26 @@ class AttentionPattern:
             )
         return seq_len
 
-    def _pairs_of_head(self, seq_len: int, half_window: int, stride: int) -> int:
-        """|window + rows of G + columns of G|, each pair once, by inclusion and exclusion."""
-        # n + 2 * sum over k = 1..K of (n - s*k), where K stops at the last key inside the sequence.
-        steps = min(half_window, (seq_len - 1) // stride)
-        window_pairs = seq_len + 2 * steps * seq_len - stride * steps * (steps + 1)
-        positions = self.global_positions
-        rows_and_columns = len(positions) * (2 * seq_len - len(positions))
-        # The row and the column of a global position have equally many pairs inside the window.
-        rows_in_window = sum(
-            1
-            + min(half_window, position // stride)
-            + min(half_window, (seq_len - 1 - position) // stride)
-            for position in positions
-        )
-        shared = 2 * rows_in_window - self._global_pairs_in_window(half_window, stride)
-        return window_pairs + rows_and_columns - shared
 
-    def _global_pairs_in_window(self, half_window: int, stride: int) -> int:
-        """Pairs (query, key) inside the window of which both are global, themselves included."""
-        by_residue: dict[int, list[int]] = {}
-        for position in self.global_positions:
-            by_residue.setdefault(position % stride, []).append(position)
-        pairs = 0
-        for same_residue in by_residue.values():
-            for index, position in enumerate(same_residue):
-                following = bisect_right(same_residue, position + half_window * stride) - index - 1
-                pairs += 1 + 2 * following
-        return pairs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionStack:
-    """Layers that run one after the other, each with its own pattern, such as a window per layer.
-
-    Attributes:
-        layers: the pattern of each layer, bottom first.
+def _sides(window: object, *, causal: bool) -> tuple[int, int]:
+    """Keys before and after a query, from a window.
 
     Raises:
-        UsageError: (a `ValueError`) if there is no layer, or if layers differ in their number of
-            heads or in their global positions: global is a property of a token, in all layers.
+        UsageError: if the window is neither a number nor a pair, or has keys after the query in a
+            causal pattern.
     """
-
-    layers: tuple[AttentionPattern, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers:
-            raise UsageError("layers", "()", "needs at least one layer")
-        if len({layer.num_heads for layer in self.layers}) > 1:
-            heads = ":".join(str(layer.num_heads) for layer in self.layers)
-            raise UsageError("num_heads", heads, "must be the same in all layers of a stack")
-        if len({layer.global_positions for layer in self.layers}) > 1:
-            raise UsageError(
-                "global_positions", "differ", "must be the same in all layers of a stack"
-            )
-
-    @property
-    def num_heads(self) -> int:
-        """Heads of each layer."""
-        return self.layers[0].num_heads
-
-    def pairs(self, seq_len: int) -> int:
-        """The exact number of attended pairs, (head, query, key), in all layers together.
-
-        Raises:
-            UsageError: (a `ValueError`) if a global position is outside the sequence.
-        """
-        layers = Counter(self.layers)
-        return sum(count * layer.pairs(seq_len) for layer, count in layers.items())
+    if isinstance(window, Iterable):
+        pair = elements_of("window", window, _SIDES)
+        if len(pair) != 2:
+            raise UsageError("window", window, _SIDES)
+        left, right = (whole_number("window", side, 0, _SIDES) for side in pair)
+        if causal and right:
+            expected = f"must have no keys after a query in a causal pattern, as ({left}, 0)"
+            raise UsageError("window", window, expected)
+        return left, right
+    if causal:
+        return whole_number("window", window, 1, _CAUSAL_WINDOW) - 1, 0
+    keys = whole_number("window", window, 2, _WINDOW)
+    if keys % 2:
+        raise UsageError("window", keys, _WINDOW)
+    return keys // 2, keys // 2

@@ -23,6 +23,10 @@ class ModelShape:
         window: as for `--window`; empty for the default.
         dilation: as for `--dilation`.
         global_tokens: as for `--global-tokens`.
+        causal: whether no query attends to a later key.
+        kv_heads: heads of keys and values; 0 for one for each query head.
+        head_dim: width of a head; 0 for hidden_size / num_heads.
+        value_dim: width of a head of values; 0 for head_dim.
         source: the paper with these numbers.
     """
 
@@ -34,6 +38,10 @@ class ModelShape:
     window: str = "512"
     dilation: str = "1"
     global_tokens: str = "1"
+    causal: bool = False
+    kv_heads: int = 0
+    head_dim: int = 0
+    value_dim: int = 0
     source: str
 
 

@@ -41,26 +41,31 @@ def _attended_by(queries: NDArray[np.bool_], layer: AttentionPattern) -> NDArray
     """The keys that any of these queries attends to, in any head `(seq_len,)`."""
     import numpy as np
 
-    positions = list(layer.global_positions)
-    if layer.window is None or queries[positions].any():
+    if queries[list(layer.symmetric_globals)].any():
         return np.ones_like(queries)
+    sides = layer.sides(len(queries))
     keys = queries.copy()
     for stride in set(layer.dilation):
-        keys |= _in_window(queries, layer.window // 2, stride)
+        keys |= _in_window(queries, sides, stride)
+    positions = [p for p in layer.global_positions if not layer.causal or queries[p:].any()]
     keys[positions] = True
     return keys
 
 
-def _in_window(queries: NDArray[np.bool_], half_window: int, stride: int) -> NDArray[np.bool_]:
-    """The keys in the band of any of the queries: those with a query in their own band."""
+def _in_window(
+    queries: NDArray[np.bool_], sides: tuple[int, int], stride: int
+) -> NDArray[np.bool_]:
+    """The keys in the band of any of the queries: those with a query in reach."""
     import numpy as np
 
+    left, right = sides
     length = -(-len(queries) // stride)
     chains = np.zeros((length, stride), dtype=np.int32)
     chains.reshape(-1)[: len(queries)] = queries
     below = np.zeros((length + 1, stride), dtype=np.int32)
     np.cumsum(chains, axis=0, out=below[1:])
     index = np.arange(length)
-    first = np.maximum(index - half_window, 0)
-    after = np.minimum(index + half_window + 1, length)
+    # A key is in the band of queries up to `left` steps after it and `right` steps before it.
+    first = np.maximum(index - right, 0)
+    after = np.minimum(index + left + 1, length)
     return (below[after] > below[first]).reshape(-1)[: len(queries)]

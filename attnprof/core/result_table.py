@@ -57,10 +57,14 @@ _LEADING_COLUMNS = (
     "detail",
 )
 
-COLUMNS = (
-    *_LEADING_COLUMNS,
-    *(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len"),
-)
+_QUANTITIES = tuple(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len")
+
+_WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens")
+"""Columns of the workload that were added after `speedup`, the last one of the first version."""
+
+_ADDED = _QUANTITIES.index("speedup") + 1
+
+COLUMNS = (*_LEADING_COLUMNS, *_QUANTITIES[:_ADDED], *_WORKLOAD_COLUMNS, *_QUANTITIES[_ADDED:])
 """The columns of CSV and pandas, in order."""
 
 
@@ -164,7 +168,13 @@ class Row:
             "mode": workload.mode,
             "status": self.status,
             "detail": self.detail,
-            **{column: self.values.get(column) for column in COLUMNS[len(_LEADING_COLUMNS) :]},
+            **{column: self.values.get(column) for column in _QUANTITIES[:_ADDED]},
+            "causal": int(workload.pattern.causal),
+            "kv_heads": workload.kv_heads,
+            "head_dim": workload.head_dim,
+            "value_dim": workload.value_dim,
+            "new_tokens": workload.new_tokens or None,
+            **{column: self.values.get(column) for column in _QUANTITIES[_ADDED:]},
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -186,7 +196,7 @@ def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
     Layers and scope have keys here; in rows they are part of the detail.
     """
     cells = Row(kernel, workload).cells()
-    columns = _LEADING_COLUMNS[1:2] + _LEADING_COLUMNS[3:12]
+    columns = (*_LEADING_COLUMNS[1:2], *_LEADING_COLUMNS[3:12], *_WORKLOAD_COLUMNS)
     return {
         "kernel": kernel,
         **{column: cells[column] for column in columns},

@@ -17,12 +17,14 @@ from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine, check_machine
 from attnprof.core.notation import (
     MAX_REPEATS,
+    layer_pattern,
     parse_dilation,
     parse_global_tokens,
     parse_window,
 )
 from attnprof.core.option_values import MAX_NUMBER
-from attnprof.core.pattern import AttentionPattern, AttentionStack, Pattern
+from attnprof.core.pattern import AttentionPattern, Pattern
+from attnprof.core.pattern_stack import AttentionStack
 from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
@@ -92,8 +94,7 @@ class SavedWorkload:
     """What identifies the workload of a row or a record, as `identity_of` has it.
 
     Attributes:
-        layers: None in files of earlier versions.
-        scope: None in files of earlier versions.
+        layers: None in files of earlier versions, as are the attributes after it.
     """
 
     seq_len: int
@@ -108,6 +109,11 @@ class SavedWorkload:
     mode: Mode
     layers: int | None = None
     scope: Scope | None = None
+    causal: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    value_dim: int | None = None
+    new_tokens: int | None = None
 
     def workload(self) -> Workload:
         """The workload.
@@ -124,6 +130,10 @@ class SavedWorkload:
             device=self.device,
             mode=self.mode,
             scope=self.scope or "attention",
+            kv_heads=self.kv_heads or 0,
+            head_dim=self.head_dim or 0,
+            value_dim=self.value_dim or 0,
+            new_tokens=self.new_tokens or 0,
         )
 
     def _pattern(self) -> Pattern:
@@ -133,14 +143,15 @@ class SavedWorkload:
                 raise UsageError(name, number, f"must be at most {MAX_REPEATS:,}")
         if self.seq_len > MAX_NUMBER:
             raise UsageError("seq_len", self.seq_len, f"must be at most {MAX_NUMBER:,}")
+        causal = bool(self.causal)
         if not self.window:
-            dense = AttentionPattern.dense(self.num_heads)
+            dense = AttentionPattern.dense(self.num_heads, causal=causal)
             return dense if layers == 1 else AttentionStack(layers=(dense,) * layers)
-        windows = parse_window(self.window)
+        windows = parse_window(self.window, causal=causal)
         strides = parse_dilation(self.dilation, self.num_heads, len(windows))
         positions = parse_global_tokens(self.global_tokens)
         stack = tuple(
-            AttentionPattern.sliding(window, heads, positions, self.num_heads)
+            layer_pattern(window, heads, positions, num_heads=self.num_heads, causal=causal)
             for window, heads in zip(windows, strides, strict=True)
         )
         return stack[0] if len(stack) == 1 else AttentionStack(layers=stack)

@@ -53,6 +53,11 @@ class ContractOptions(TypedDict, total=False):
     model: str
     hidden_size: int
     num_heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    causal: bool
+    new_tokens: int
     batch_size: int
     dtype: str
     mode: str

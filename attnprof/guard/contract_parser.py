@@ -34,7 +34,10 @@ _KEYS = (
     *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
     *("uncounted", *_OPTIONS),
 )
-_TARGET_INDEPENDENT = ("model", "hidden_size", "num_heads", "batch_size", "dtype", "mode")
+_TARGET_INDEPENDENT = (
+    *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "causal"),
+    *("batch_size", "dtype", "mode", "new_tokens"),
+)
 """Options that do not depend on the target."""
 
 _LENGTH_FORMS = 'must be lengths in tokens, such as [1024, 2048], "4k" or "512:8192:x2"'

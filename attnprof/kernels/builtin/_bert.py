@@ -14,6 +14,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
@@ -41,7 +42,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
-    return None
+    return unsupported_feature(workload)
 
 
 def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
@@ -78,7 +79,7 @@ def mac_terms(
 
 def parameters(workload: Workload) -> int:
     """Parameters of three projections per layer."""
-    return formulas.parameters(workload, len(workload.layers) * PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers))
 
 
 def static_bytes(workload: Workload) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
-from attnprof.kernels.builtin._mac_factors import projections_of
+from attnprof.kernels.builtin._mac_factors import projection_sets
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     activation_bytes,
@@ -244,7 +244,7 @@ def _training_memory(
     saved_by_rows = global_tensors.input_copies + t.global_weights + 2 * t.global_rows
     # scores of the global rows beside the probabilities, and their output
     rows = t.global_columns + 2 * t.global_rows + t.diagonal_mask + t.band_and_global
-    projections = projections_of(layer)
+    projections = 3 * projection_sets(layer)
     return LayerMemory(
         forward=max(
             _forward_peak(t, copies, global_tensors, kept + copies.chunks, t.float_band),

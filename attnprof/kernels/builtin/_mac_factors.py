@@ -42,9 +42,17 @@ def backward_products(workload: Workload, forward: int = formulas.FORWARD_PRODUC
 def dense_term(
     workload: Workload, part: Literal["scores", "context"], passes: Factor | int
 ) -> MacTerm:
-    """Scores, or probabilities by values, of all n^2 pairs of a layer's heads."""
-    factors = (formulas.tokens(workload, 2), Factor("D", workload.hidden_size))
-    return formulas.term(workload, part, part, factors, passes=passes)
+    """Scores, or probabilities by values, of all pairs of queries and keys of a layer's heads."""
+    n, m = formulas.tokens(workload), formulas.queries(workload)
+    pairs = (formulas.tokens(workload, 2),) if m == n else (m, n)
+    head_dim, value_dim = Factor("d", workload.head_dim), formulas.value_factor(workload)
+    width: tuple[Factor, ...] = (Factor("D", workload.hidden_size),)
+    if not workload.has_equal_widths:
+        width = (
+            Factor("H", workload.num_heads),
+            head_dim if part == "scores" else value_dim,
+        )
+    return formulas.term(workload, part, part, (*pairs, *width), passes=passes)
 
 
 def computed_scores(workload: Workload, scores: int) -> tuple[Factor, Factor]:
@@ -68,9 +76,10 @@ def global_term(
         return []
     width = Factor("D", workload.hidden_size)
     factors = (products, Factor("g", g), formulas.tokens(workload), width)
-    return [formulas.term(workload, "global_tokens", name, factors, passes=passes)]
+    layers = formulas.layers_with_globals(workload)
+    return [formulas.term(workload, "global_tokens", name, factors, passes=passes, layers=layers)]
 
 
-def projections_of(layer: AttentionPattern) -> int:
-    """Projections that one attention uses: 3, and 3 more where tokens are global."""
-    return 6 if layer.global_positions else 3
+def projection_sets(layer: AttentionPattern) -> int:
+    """Sets of Q, K and V projections of one attention: one more where tokens are global."""
+    return 2 if layer.symmetric_globals else 1

@@ -15,6 +15,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     backward_products,
     computed_scores,
@@ -45,19 +46,19 @@ has_float32_softmax = False
 
 padding_multiple = no_padding
 
-_PROJECTIONS = 6
+_PROJECTION_SETS = 2
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
-    return None
+    return unsupported_feature(workload)
 
 
 def parameters(workload: Workload) -> int:
     """Parameters of six projections per layer, as in transformers' class."""
-    return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * _PROJECTION_SETS)
 
 
 def build(workload: Workload) -> Call:

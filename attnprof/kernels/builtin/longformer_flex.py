@@ -15,13 +15,14 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     computed_scores,
     fused_backward_products,
     fused_products,
     fused_scores_passes,
     global_term,
-    projections_of,
+    projection_sets,
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
@@ -52,6 +53,9 @@ def unsupported_reason(workload: Workload) -> str | None:
     """Supports every sparse pattern; on CPU only inference, and only with a C++ compiler."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
+    unsupported = unsupported_feature(workload)
+    if unsupported:
+        return unsupported
     if workload.dtype == "float64":
         return "FlexAttention has no float64"
     if workload.device == "cuda":
@@ -78,8 +82,8 @@ def build(workload: Workload) -> Call:
 
 def parameters(workload: Workload) -> int:
     """Parameters of three projections per layer, six where there are global tokens."""
-    projections = sum(projections_of(layer) for layer in workload.layers)
-    return formulas.parameters(workload, projections)
+    sets = sum(projection_sets(layer) for layer in workload.layers)
+    return formulas.parameters(workload, sets)
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:

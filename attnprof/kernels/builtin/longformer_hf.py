@@ -14,6 +14,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._longformer_hf_memory import layer_memory
 from attnprof.kernels.builtin._mac_factors import backward_products, global_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
@@ -29,7 +30,7 @@ ptflops_misses = "einsum"
 needs_compilation = False
 has_float32_softmax = True
 
-_PROJECTIONS = 6
+_PROJECTION_SETS = 2
 _MASKED = -10_000.0
 _GLOBAL = 10_000.0
 
@@ -47,7 +48,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     undivided = next((window for window in windows if widest % window), None)
     if undivided:
         return f"pads to the widest window, {widest}, which is not a multiple of window {undivided}"
-    return None
+    return unsupported_feature(workload)
 
 
 def padding_multiple(workload: Workload) -> int:
@@ -63,7 +64,7 @@ def _padded(workload: Workload) -> Workload:
 
 def parameters(workload: Workload) -> int:
     """Parameters of six projections per layer: the global ones exist without global tokens too."""
-    return formulas.parameters(workload, len(workload.layers) * _PROJECTIONS)
+    return formulas.parameters(workload, len(workload.layers) * _PROJECTION_SETS)
 
 
 def build(workload: Workload) -> Call:

@@ -12,13 +12,14 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     dense_term,
     fused_backward_products,
     fused_products,
     fused_scores_passes,
     global_term,
-    projections_of,
+    projection_sets,
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
@@ -53,7 +54,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     """Supports every sparse pattern."""
     if any(layer.is_dense for layer in workload.layers):
         return "computes a pattern under a mask, not dense attention"
-    return None
+    return unsupported_feature(workload)
 
 
 def build(workload: Workload) -> Call:
@@ -97,8 +98,8 @@ def _masks_of(layer: AttentionPattern) -> int:
 
 def parameters(workload: Workload) -> int:
     """Parameters of three projections per layer, six where there are global tokens."""
-    projections = sum(projections_of(layer) for layer in workload.layers)
-    return formulas.parameters(workload, projections)
+    sets = sum(projection_sets(layer) for layer in workload.layers)
+    return formulas.parameters(workload, sets)
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
@@ -218,7 +219,7 @@ def _inference_memory(tensors: _Tensors) -> LayerMemory:
 def _training_memory(workload: Workload, layer: AttentionPattern, tensors: _Tensors) -> LayerMemory:
     """The peaks of both passes, and what is saved between them."""
     t, has_globals = tensors, bool(layer.global_positions)
-    projections = projections_of(layer)
+    projections = 3 * projection_sets(layer)
     saved = 4 * t.activation + t.numeric_mask + t.log_sum_exp
     if has_globals:
         # the rows' input, query and output, their keys and values, and a second output
