@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from attnprof.analysis.windows import FLEX, LayerAttention, Mask, ModelWindows, 
 from attnprof.core.errors import MeasurementError, UncountedError, describe_error
 from attnprof.core.units import format_count
 from attnprof.core.workload import Case
+from attnprof.kernels.custom.masked_pairs import forward_of
 from attnprof.measure import Observer
 from attnprof.measure.request import run_in_kernel_process
 
@@ -83,7 +84,7 @@ def model_windows(case: Case) -> ModelWindows:
 def _total_macs(case: Case) -> int | None:
     """MACs of a forward pass, attention and all else; None if an operator has no formula."""
     try:
-        return kernels.find(case.kernel).executed_macs(replace(case.workload, mode="inference"))
+        return kernels.find(case.kernel).executed_macs(forward_of(case.workload))
     except UncountedError:
         return None
 

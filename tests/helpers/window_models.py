@@ -68,7 +68,7 @@ chunked = _enumerated(lambda q, k: k <= q and q // W == k // W)
 
 
 def blocks(n: int) -> Mask:
-    """BigBird, appendix D: the blocks beside a query's own, the first and the last, and a random one.
+    """BigBird, appendix D: blocks beside a query's own, the first and the last, and a random one.
 
     The first and the last row of blocks attend to everything. Which blocks are random does not
     matter to the number of pairs, as they are none of the others: here they are the next free ones.

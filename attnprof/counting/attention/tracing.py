@@ -20,7 +20,12 @@ from attnprof.counting.attention.chains import (
     combined_origin,
 )
 from attnprof.counting.attention.expressions import Data, Expression
-from attnprof.counting.attention.flex import FlexAttention, ListedBlocks, call_of_flex, flex_attention_call
+from attnprof.counting.attention.flex import (
+    FlexAttention,
+    ListedBlocks,
+    call_of_flex,
+    flex_attention_call,
+)
 from attnprof.counting.attention.fused import FUSED, FusedAttention, call_of_fused, weights_of
 from attnprof.counting.attention.operators import (
     FOLLOWED,

@@ -56,15 +56,24 @@ class ConfigTarget(Target):
 
     def adapt_workload(self, workload: Workload) -> Workload:
         """The workload with the model's width and heads, where its config has them."""
-        hidden_size = getattr(self._text_config, "hidden_size", None)
-        num_heads = getattr(self._text_config, "num_attention_heads", None)
+        hidden_size, num_heads = self._size("hidden_size"), self._size("num_attention_heads")
+        kv_heads, head_dim = self._size("num_key_value_heads"), self._size("head_dim")
         from_config = super().adapt_workload(workload)
-        if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
+        if not (hidden_size and num_heads) or (hidden_size % num_heads and not head_dim):
             return from_config
-        if hidden_size % num_heads:
-            return from_config
-        pattern = AttentionPattern.dense(num_heads)
-        return replace(from_config, pattern=pattern, hidden_size=hidden_size)
+        return replace(
+            from_config,
+            pattern=AttentionPattern.dense(num_heads),
+            hidden_size=hidden_size,
+            kv_heads=0 if kv_heads and num_heads % kv_heads else kv_heads,
+            head_dim=head_dim,
+            value_dim=0,
+        )
+
+    def _size(self, name: str) -> int:
+        """A size of the text model; 0 where its config has none of that name."""
+        size = getattr(self._text_config, name, None)
+        return size if isinstance(size, int) else 0
 
     def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot run the workload, such as too few position embeddings; None if it can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from attnprof.core.errors import MeasurementError
@@ -19,6 +20,11 @@ class Builds(Protocol):
     def build(self, workload: Workload) -> Call:
         """A fresh module with its inputs."""
         ...
+
+
+def forward_of(workload: Workload) -> Workload:
+    """The forward pass alone of a training step; any other call as it is."""
+    return replace(workload, mode="inference") if workload.mode == "training" else workload
 
 
 def count_hidden(kernel: Builds, workload: Workload) -> dict[str, int]:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.isolation.system_memory import available_bytes
-from attnprof.kernels.custom.masked_pairs import count_hidden
+from attnprof.kernels.custom.masked_pairs import count_hidden, forward_of
 from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class Target(CustomKernelTraits, ABC):
             MeasurementError: when a mask depends on data, or in training not every product has
                 the gradients of both its inputs.
         """
-        forward = replace(workload, mode="inference")
+        forward = forward_of(workload)
         useful = self.executed_macs(forward) - sum(self.hidden_macs(forward).values())
-        if workload.mode == "inference":
+        if workload.mode != "training":
             return useful
         is_frozen = self._footprint(workload).has_frozen_parameters
         if is_frozen or TRAINING_FACTOR * useful > self.executed_macs(workload):
@@ -149,7 +149,7 @@ class Target(CustomKernelTraits, ABC):
         Raises:
             MeasurementError: when a mask depends on data.
         """
-        forward = replace(workload, mode="inference")
+        forward = forward_of(workload)
         return self._cached("hidden", forward, lambda: count_hidden(self, forward))
 
     def macs_by_operator(self, workload: Workload) -> dict[str, int]:
