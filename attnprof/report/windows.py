@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -32,17 +32,16 @@ from attnprof.report.markdown_row import format_row
 from attnprof.report.text_table import TextRow, fit_table, wrapped
 
 MAX_LINES = 30
-"""Lines of a table that shows layers; one with more shows a row for each model instead."""
+"""Lines of sentences and table; with more, each model has one sentence and one row instead."""
+
+_MOST_RANGES = 4
+"""Ranges of layers that a name lists; of more it lists the first ones."""
 
 _INDEX = re.compile(r"(?<![^.])\d+(?![^.])")
-_HEADINGS = (
-    "layers",
-    "window",
-    "pairs let\nthrough",
-    "pairs\nexecuted",
-    "executed\n/ needed",
-    "with flex_\nattention",
-)
+_HEADINGS = ("layers", "window", "pairs\nneeded", "pairs\nexecuted", "executed\n/ needed")
+_FLEX_HEADING = "with\nflex"
+_PROSE = (1,)
+"""The column of windows."""
 
 
 def render_windows(table: WindowsTable, width: int, *, has_details: bool = False) -> Text:
@@ -51,38 +50,56 @@ def render_windows(table: WindowsTable, width: int, *, has_details: bool = False
     Args:
         table: the models.
         width: of the text, in characters.
-        has_details: whether each layer has a row of its own, however many there are.
+        has_details: whether each layer has a row of its own, and everything is said, however much
+            that is.
     """
+    setting = [line for line in _shared_setting(table.models) for line in wrapped(line, width)]
+    paragraphs = [_paragraph(model, table, width) for model in table.models]
     sections = [_section(model, is_single=has_details) for model in table.models]
-    if not has_details and sum(map(len, sections)) > MAX_LINES:
-        sections = [_rows_of_all(model) for model in table.models]
-    lines = [line for line in _shared_setting(table.models) for line in wrapped(line, width)]
-    for model in table.models:
-        lines += ["", *_paragraph(model, width, is_alone=len(table.models) == 1)]
+    if not has_details and sum(map(len, [*paragraphs, *sections])) > MAX_LINES:
+        paragraphs = [_paragraph(model, table, width, most=1) for model in table.models]
+        sections = [[_row_of_all(model, _title(model))] for model in table.models]
+    texts = [Text(line) for line in setting]
+    texts += [Text(line) for paragraph in paragraphs for line in ("", *paragraph)]
     rows = [row for section in sections for row in section]
-    texts = [Text(line) for line in lines]
-    if rows:
-        texts += [Text(), fit_table(_HEADINGS, rows, width)]
-    return Text("\n", no_wrap=True).join(texts)
+    return Text("\n", no_wrap=True).join([*texts, Text(), _fitted(table, rows, width)])
+
+
+def _fitted(table: WindowsTable, rows: Sequence[TextRow], width: int) -> Text:
+    headings = _headings(table.models)
+    shown = [TextRow(row.cells[: len(headings)], row.style) for row in rows]
+    return fit_table(headings, shown, width, prose=_PROSE)
+
+
+def _headings(models: Sequence[ModelWindows]) -> tuple[str, ...]:
+    has_flex = any(model.with_flex for model in models)
+    return (*_HEADINGS, _FLEX_HEADING) if has_flex else _HEADINGS
 
 
 def render_windows_markdown(table: WindowsTable) -> str:
     """The same sentences as lists, and the layers of each model as a table."""
     lines = [f"{line}." for line in _shared_setting(table.models)]
     for model in table.models:
+        headings = [heading.replace("\n", " ") for heading in _headings([model])]
         lines += ["", f"**{_title(model)}**", ""]
         lines += [f"- {sentence}" for sentence in sentences(model)]
-        lines += ["", format_row([heading.replace("\n", " ") for heading in _HEADINGS])]
-        lines += [format_row(["---", "---", *["---:"] * (len(_HEADINGS) - 2)])]
-        lines += [format_row(list(row.cells)) for row in _section(model, is_single=False)[1:]]
+        lines += ["", format_row(headings)]
+        lines += [format_row(["---", "---", *["---:"] * (len(headings) - 2)])]
+        lines += [
+            format_row(list(row.cells[: len(headings)]))
+            for row in _section(model, is_single=False)[1:]
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _paragraph(model: ModelWindows, width: int, *, is_alone: bool) -> Iterator[str]:
-    if not is_alone:
-        yield _title(model)
-    for sentence in sentences(model):
-        yield from wrapped(f"  {sentence}", width)
+def _paragraph(
+    model: ModelWindows, table: WindowsTable, width: int, *, most: int | None = None
+) -> list[str]:
+    """The sentences on a model, below its name if there are several; at most the first ones."""
+    lines = [_title(model)] if len(table.models) > 1 else []
+    for sentence in sentences(model)[:most]:
+        lines += wrapped(f"  {sentence}", width)
+    return lines
 
 
 def _title(model: ModelWindows) -> str:
@@ -160,8 +177,8 @@ def _on_dense_layers(model: ModelWindows, found: Finding) -> Iterator[str]:
         )
     if found.full.layers:
         yield (
-            f"{_share(model, found.full)} {_verb(found.full, 'attend')} to all pairs: "
-            f"{_ratio(found.full)} executed."
+            f"{_share(model, found.full)} {_verb(found.full, 'attend')} to all pairs and "
+            f"{_verb(found.full, 'execute')} {_ratio(found.full)} those."
         )
     if found.other.layers:
         yield (
@@ -245,25 +262,27 @@ def _section(model: ModelWindows, *, is_single: bool) -> list[TextRow]:
         )
 
     groups = grouped(model.layers, key)
-    several = {_place(layer.layer).after for layer in model.layers}
+    places = [_place(layer.layer) for layer in model.layers]
+    has_prefix = len({place.before for place in places}) > 1
+    has_suffix = len({place.after for place in places}) > 1
     rows = [
         TextRow(
             (
-                _name(group, has_suffix=len(several) > 1),
+                _name(group, has_prefix=has_prefix, has_suffix=has_suffix),
                 _window(group[0], model.seq_len),
-                *_numbers(model, Sum((group[0],)) if len(group) == 1 else Sum(group)),
+                *_numbers(model, Sum(group)),
             )
         )
         for group in groups
     ]
     heading = TextRow((_title(model),), "bold")
-    return [heading, *rows, *([] if len(rows) < 2 else _rows_of_all(model, "all")[:1])]
+    return [heading, *rows, *([_row_of_all(model, "all")] if len(rows) > 1 else [])]
 
 
-def _rows_of_all(model: ModelWindows, name: str = "") -> list[TextRow]:
+def _row_of_all(model: ModelWindows, name: str) -> TextRow:
     """One row for a whole model."""
-    label = f"{name or _title(model)}, {counted(len(model.layers), 'layer')}"
-    return [TextRow((label, "", *_numbers(model, Sum(model.layers))))]
+    layers = counted(len(model.layers), "layer")
+    return TextRow((name, layers, *_numbers(model, Sum(model.layers))))
 
 
 def _numbers(model: ModelWindows, some: Sum) -> tuple[str, str, str, str]:
@@ -295,21 +314,25 @@ def _declared(layer: LayerAttention) -> str:
     return f"{layer.declared}{size}"
 
 
-def _name(group: Sequence[LayerAttention], *, has_suffix: bool) -> str:
-    """`layers 1-2, 4-5`, with what is below the layers where a layer has several attentions."""
+def _name(group: Sequence[LayerAttention], *, has_prefix: bool, has_suffix: bool) -> str:
+    """`1-2, 4-5`, with what is above and below the layers where they differ in that."""
     places = [_place(layer.layer) for layer in group]
     first = places[0]
-    numbers = _ranges(place.index for place in places if place.index is not None)
+    numbers = _ranges([place.index for place in places if place.index is not None])
+    prefix = first.before if has_prefix or not numbers else ""
     suffix = first.after if has_suffix else ""
-    return " ".join(part for part in (first.before, numbers, suffix) if part)
+    return " ".join(part for part in (prefix, numbers, suffix) if part)
 
 
-def _ranges(numbers: Iterable[int]) -> str:
-    """`0, 2-4` of 0, 2, 3, 4."""
+def _ranges(numbers: Sequence[int]) -> str:
+    """`0, 2-4` of 0, 2, 3, 4; of many ranges the first, and how many numbers there are."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and runs[-1][1] == number - 1:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+    if len(texts) <= _MOST_RANGES:
+        return ", ".join(texts)
+    return f"{', '.join(texts[: _MOST_RANGES - 1])}, … ({format_count(len(numbers))})"
