@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
 
 from attnprof.analysis.windows import (
-    FLEX,
-    Finding,
     LayerAttention,
     ModelWindows,
     Sum,
     WindowsTable,
-    find,
     grouped,
     same_in_flex,
 )
-from attnprof.core.units import (
-    counted,
-    format_count,
-    format_macs,
-    format_ratio,
-    format_share,
-    format_tokens,
-)
+from attnprof.core.units import counted, format_count, format_macs, format_tokens
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
-from attnprof.report.text_table import TextRow, fit_table, wrapped
+from attnprof.report.overview import WIDTH
+from attnprof.report.text_table import UNBOUNDED, TextRow, fit_table, wrapped
+from attnprof.report.window_sentences import format_declared, format_overhead, sentences
 
 MAX_LINES = 30
 """Lines of sentences and table; with more, each model has one sentence and one row instead."""
@@ -49,15 +41,16 @@ def render_windows(table: WindowsTable, width: int, *, has_details: bool = False
 
     Args:
         table: the models.
-        width: of the text, in characters.
+        width: in characters, `UNBOUNDED` in a pipe, where only the table is that wide.
         has_details: whether each layer has a row of its own, and everything is said, however much
             that is.
     """
-    setting = [line for line in _shared_setting(table.models) for line in wrapped(line, width)]
-    paragraphs = [_paragraph(model, table, width) for model in table.models]
+    prose = WIDTH if width == UNBOUNDED else width
+    setting = [line for line in _shared_setting(table.models) for line in wrapped(line, prose)]
+    paragraphs = [_paragraph(model, table, prose) for model in table.models]
     sections = [_section(model, is_single=has_details) for model in table.models]
     if not has_details and sum(map(len, [*paragraphs, *sections])) > MAX_LINES:
-        paragraphs = [_paragraph(model, table, width, most=1) for model in table.models]
+        paragraphs = [_paragraph(model, table, prose, most=1) for model in table.models]
         sections = [[_row_of_all(model, _title(model))] for model in table.models]
     texts = [Text(line) for line in setting]
     texts += [Text(line) for paragraph in paragraphs for line in ("", *paragraph)]
@@ -113,121 +106,6 @@ def _shared_setting(models: Sequence[ModelWindows]) -> list[str]:
     )
     forward = "; of a forward pass" if any("training" in text for text in settings) else ""
     return [f"Attention, {text}{forward}" for text in settings]
-
-
-# --- sentences ------------------------------------------------------------------------------------
-
-
-def sentences(model: ModelWindows) -> list[str]:
-    """What can be said of a model: first what its windows save, last what is not known."""
-    found = find(model)
-    said = [*_on_windows(model, found), *_on_dense_layers(model, found)]
-    if not model.layers:
-        said.append("It computes no attention that could be followed.")
-    if found.unknown.layers:
-        said.append(
-            f"{_share(model, found.unknown)} {_have(found.unknown)} a mask that is not known: "
-            f"{found.unknown.layers[0].detail or 'it depends on data'}."
-        )
-    said += [f"Not followed: {text}." for text in model.unrecognised]
-    if model.total_macs and model.layers:
-        executed = Sum(model.layers).executed_macs
-        said.append(
-            f"All attention together is {format_share(executed, model.total_macs)} of the "
-            f"{format_macs(model.total_macs)} of a forward pass."
-        )
-    if model.why_no_flex:
-        said.append(f"Not run with {FLEX}: {model.why_no_flex}.")
-    return said
-
-
-def _on_windows(model: ModelWindows, found: Finding) -> Iterator[str]:
-    tokens = format_tokens(model.seq_len)
-    if found.not_applied.layers:
-        masks = " or ".join(dict.fromkeys(layer.mask for layer in found.not_applied.layers))
-        yield (
-            f"{_share(model, found.not_applied)} {_declare(found.not_applied)} that is not "
-            f"applied: at {tokens} their masks let all pairs of {masks} attention through."
-        )
-    if found.masked.layers:
-        yield (
-            f"{_share(model, found.masked)} {_verb(found.masked, 'mask')} a dense product: at "
-            f"{tokens} {_ratio(found.masked)} the attention that "
-            f"{_their(found.masked)} need{_under_flex(model, found.masked)}."
-        )
-    if found.skipping.layers:
-        yield (
-            f"{_share(model, found.skipping)} {_verb(found.skipping, 'skip')} what is outside: at "
-            f"{tokens} {_ratio(found.skipping)} the attention that "
-            f"{_their(found.skipping)} need{_under_flex(model, found.skipping)}."
-        )
-    if found.too_long.layers:
-        yield (
-            f"{_share(model, found.too_long)} {_declare(found.too_long)} that hides nothing: it is "
-            f"not shorter than {tokens}."
-        )
-
-
-def _on_dense_layers(model: ModelWindows, found: Finding) -> Iterator[str]:
-    if found.causal.layers:
-        yield (
-            f"{_share(model, found.causal)} {_verb(found.causal, 'let')} all causal pairs through "
-            f"and {_verb(found.causal, 'execute')} {_ratio(found.causal)} "
-            f"those{_under_flex(model, found.causal)}."
-        )
-    if found.full.layers:
-        yield (
-            f"{_share(model, found.full)} {_verb(found.full, 'attend')} to all pairs and "
-            f"{_verb(found.full, 'execute')} {_ratio(found.full)} those."
-        )
-    if found.other.layers:
-        yield (
-            f"{_share(model, found.other)} {_have(found.other)} a mask of another kind: "
-            f"{_ratio(found.other)} what it lets through{_under_flex(model, found.other)}."
-        )
-
-
-def _share(model: ModelWindows, some: Sum) -> str:
-    """`14 of 22 layers`, `All 32 layers`, `The only layer`."""
-    count, total = len(some.layers), len(model.layers)
-    if count < total:
-        return f"{count} of {counted(total, 'layer')}"
-    return f"All {counted(total, 'layer')}" if total > 1 else "The only layer"
-
-
-def _is_one(some: Sum) -> bool:
-    return len(some.layers) == 1
-
-
-def _verb(some: Sum, verb: str) -> str:
-    return f"{verb}s" if _is_one(some) else verb
-
-
-def _have(some: Sum) -> str:
-    return "has" if _is_one(some) else "have"
-
-
-def _their(some: Sum) -> str:
-    return "its window would" if _is_one(some) else "their windows"
-
-
-def _declare(some: Sum) -> str:
-    windows = " or ".join(dict.fromkeys(_declared(layer) for layer in some.layers))
-    return f"{_verb(some, 'declare')} a window ({windows})"
-
-
-def _ratio(some: Sum) -> str:
-    return EMPTY if some.ratio is None else format_ratio(some.ratio)
-
-
-def _under_flex(model: ModelWindows, some: Sum) -> str:
-    flex = same_in_flex(model, some)
-    if flex is None or flex.ratio is None:
-        return ""
-    return f"; under `{FLEX}` {format_ratio(flex.ratio)}"
-
-
-# --- table ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +170,8 @@ def _numbers(model: ModelWindows, some: Sum) -> tuple[str, str, str, str]:
     return (
         EMPTY if attended is None else format_macs(attended, unit=""),
         format_macs(some.executed_pairs, unit=""),
-        _ratio(some),
-        "" if flex is None else _ratio(flex),
+        format_overhead(some),
+        "" if flex is None else format_overhead(flex),
     )
 
 
@@ -305,13 +183,8 @@ def _window(layer: LayerAttention, seq_len: int) -> str:
         )
     if layer.mask in ("causal", "full"):
         effect = ", not applied" if layer.hides_in(seq_len) else ", hides nothing"
-        return f"{_declared(layer)}{effect}"
-    return _declared(layer)
-
-
-def _declared(layer: LayerAttention) -> str:
-    size = "" if layer.declared_size is None else f" {format_count(layer.declared_size)}"
-    return f"{layer.declared}{size}"
+        return f"{format_declared(layer)}{effect}"
+    return format_declared(layer)
 
 
 def _name(group: Sequence[LayerAttention], *, has_prefix: bool, has_suffix: bool) -> str:
