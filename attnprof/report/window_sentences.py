@@ -127,16 +127,18 @@ def _declare(some: Sum) -> str:
 
 
 def format_overhead(some: Sum) -> str:
-    return EMPTY if some.ratio is None else formatformat_overhead(some.ratio)
+    """Executed MACs in units of the useful ones: `2.67x`."""
+    return EMPTY if some.ratio is None else format_ratio(some.ratio)
 
 
 def _under_flex(model: ModelWindows, some: Sum) -> str:
     flex = same_in_flex(model, some)
     if flex is None or flex.ratio is None:
         return ""
-    return f"; under `{FLEX}` {formatformat_ratio(flex.ratio)}"
+    return f"; under `{FLEX}` {format_ratio(flex.ratio)}"
 
 
 def format_declared(layer: LayerAttention) -> str:
+    """The declared window with its size: `sliding_window 4,096`."""
     size = "" if layer.declared_size is None else f" {format_count(layer.declared_size)}"
     return f"{layer.declared}{size}"
