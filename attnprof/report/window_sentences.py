@@ -17,6 +17,7 @@ from attnprof.core.units import (
     counted,
     format_count,
     format_macs,
+    format_ratio,
     format_share,
     format_tokens,
 )
