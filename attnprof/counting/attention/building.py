@@ -29,7 +29,13 @@ from attnprof.counting.attention.layout import (
     Select,
     Triangle,
 )
-from attnprof.counting.attention.pointwise import DEPENDS_ON_DATA, Argument, Cast, Pointwise
+from attnprof.counting.attention.pointwise import (
+    DEPENDS_ON_DATA,
+    IS_RANDOM,
+    Argument,
+    Cast,
+    Pointwise,
+)
 from attnprof.counting.attention.reductions import OuterProduct, Reduction, Softmax
 
 _E = TypeVar("_E", bound=Expression)
@@ -71,7 +77,7 @@ class Builder:
                 return self.fill(value.shape, value.dtype, value.item())
             if value.dtype.is_complex:
                 return self.unknown(value.shape, value.dtype, "complex values are not followed")
-            data = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+            data = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
             key = (Constant, value.shape, value.dtype, hashlib.sha1(data).digest())
         if key not in self._made:
             self._made[key] = Constant(value)
@@ -93,6 +99,12 @@ class Builder:
             return self.unknown(shape, dtype, DEPENDS_ON_DATA)
         return self._once(Data, tuple(shape), dtype, is_parameter)
 
+    def random(self, shape: Sequence[int], dtype: torch.dtype) -> Expression:
+        """Random numbers, or a random choice of elements, as dropout makes it."""
+        if dtype.is_floating_point:
+            return self.data(shape, dtype)
+        return self.unknown(shape, dtype, IS_RANDOM)
+
     def unknown(self, shape: Sequence[int], dtype: torch.dtype, reason: str) -> Expression:
         """Values that are not known where they must be."""
         return self._once(Unknown, tuple(shape), dtype, reason)
@@ -106,7 +118,7 @@ class Builder:
             return self.data(shape, expression.dtype, expression.is_parameter)
         return self.unknown(shape, expression.dtype, expression.unknown or reason)
 
-    # --- elements in the same place -----------------------------------------------------------------
+    # --- elements in the same place ---------------------------------------------------------------
 
     def pointwise(
         self,
@@ -118,9 +130,12 @@ class Builder:
     ) -> Expression:
         """An operator that computes each element from those in the same place."""
         shape = tuple(torch.broadcast_shapes(*(child.shape for child in children)))
-        unknown = next((child.unknown for child in children if child.unknown), "")
-        if unknown:
-            return self.unknown(shape, dtype, unknown)
+        reasons = {child.unknown for child in children if child.unknown}
+        weights = next((child for child in children if child.is_weights), None)
+        if weights is not None and reasons == {IS_RANDOM}:  # dropout
+            return self.cast(weights, dtype)
+        if reasons:
+            return self.unknown(shape, dtype, min(reasons))
         if all(isinstance(child, Data) for child in children):
             is_parameter = all(getattr(child, "is_parameter", False) for child in children)
             return self.data(shape, dtype, is_parameter)
@@ -151,6 +166,11 @@ class Builder:
         args = (Argument(0), Argument(1), Argument(2))
         children = (condition, child, self.fill((), child.dtype, fill))
         return self.pointwise(_aten.where.self, args, {}, children, child.dtype)
+
+    def inverted(self, condition: Expression) -> Expression:
+        """True where a condition is false."""
+        not_ = _aten.logical_not.default
+        return self.pointwise(not_, (Argument(0),), {}, (condition,), torch.bool)
 
     def sum(self, left: Expression, right: Expression, factor: float = 1) -> Expression:
         """One tensor and a multiple of another."""

@@ -107,7 +107,8 @@ class Chains:
             return
         inner = left.shape[-1]
         if inner == 1 and all(child.is_known for child in expressions):
-            self.tensors.add(result, self.tensors.build.outer_product(*expressions, result.dtype))
+            known = self.tensors.build.outer_product(expressions[0], expressions[1], result.dtype)
+            self.tensors.add(result, known)
             return
         product = Product(module_path, result.numel(), inner, macs, self.tensors.copies_of(right))
         origin = Origin(frozenset([product]))
@@ -148,8 +149,8 @@ def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) ->
         batch=batch,
         heads=heads,
         kv_heads=max(1, heads // first.key_copies),
-        queries=softmax.shape[-2] if len(softmax.shape) > 1 else 1,
-        keys=softmax.shape[-1],
+        queries=math.prod(softmax.shape[-2:-1]),
+        keys=math.prod(softmax.shape[-1:]),
         head_dim=first.inner,
         value_dim=softmax.value_dim,
         executed_pairs=sum(product.pairs for product in softmax.products),

@@ -337,7 +337,7 @@ def _run(box: Box, sizes: Sequence[int]) -> tuple[int, int]:
 def _cover(first: int, last: int, sizes: Sequence[int]) -> Box:
     """The smallest box that holds a run of elements and is itself a run."""
     box = list[tuple[int, int]]()
-    for axis, size in enumerate(sizes):
+    for axis in range(len(sizes)):
         inner = math.prod(sizes[axis + 1 :])
         low, high = first // inner, (last - 1) // inner + 1
         if high - low > 1:

@@ -174,7 +174,7 @@ FOLLOWED: dict[Any, Follow] = {
 }
 
 
-def lost(tensors: TrackedTensors, func: Any, inputs: Any, result: Tensor) -> Expression | None:
+def lost(tensors: TrackedTensors, func: Any, inputs: Any, result: Tensor) -> Expression:
     """What an operator that is not followed makes: data of data, or values that are not known."""
     build: Builder = tensors.build
     children = [

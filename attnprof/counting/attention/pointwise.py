@@ -19,6 +19,8 @@ from attnprof.counting.attention.expressions import (
 
 DEPENDS_ON_DATA = "its mask depends on data"
 
+IS_RANDOM = "its mask is random"
+
 LARGE = 9000.0
 """Where data are multiplied by so much, they decide on what a mask hides: `(1 - data) * -10000`."""
 
@@ -67,15 +69,37 @@ class Pointwise(Expression):
         """The operator's result, and which elements are scores."""
         parts = [evaluate(child, _inside(child, box)) for child in self.children]
         if self.operator.overloadpacket in (_aten.mul, _aten.div):
-            self._refuse_data_as_mask(parts)
-        weights = next((i for i, child in enumerate(self.children) if child.is_weights), None)
+            parts = self._with_factors(parts)
         pairs = self._pairs(parts)
+        weights = next((i for i, child in enumerate(self.children) if child.is_weights), None)
         if weights is not None:
             return Planes(parts[weights].value, pairs)
         values = [part.value for part in parts]
         args = [_filled(argument, values) for argument in self.args]
         kwargs = {name: _filled(argument, values) for name, argument in self.kwargs.items()}
         return Planes(self.operator(*args, **kwargs).to(self.dtype), pairs)
+
+    def _with_factors(self, parts: Sequence[Planes]) -> list[Planes]:
+        """Factors that depend on data: they scale scores, so 1 stands for them.
+
+        Raises:
+            UnknownValuesError: if they scale a mask, as in `(1 - data) * -10000`.
+        """
+        is_factor = [child.has_data and not child.has_scores for child in self.children]
+        if self.has_scores:
+            return [
+                Planes(torch.ones_like(part.value), part.is_pair) if factor else part
+                for factor, part in zip(is_factor, parts, strict=True)
+            ]
+        numbers = [abs(argument) for argument in self.args if isinstance(argument, int | float)]
+        numbers += [
+            float(part.value.abs().max())
+            for factor, part in zip(is_factor, parts, strict=True)
+            if not factor
+        ]
+        if any(is_factor) and max(numbers, default=0) >= LARGE:
+            raise UnknownValuesError(DEPENDS_ON_DATA)
+        return list(parts)
 
     def _pairs(self, parts: Sequence[Planes]) -> Tensor | None:
         packet = self.operator.overloadpacket
@@ -99,20 +123,6 @@ class Pointwise(Expression):
 
     def _part(self, index: int, parts: Sequence[Planes]) -> Planes:
         return parts[self.args[index].index]
-
-    def _refuse_data_as_mask(self, parts: Sequence[Planes]) -> None:
-        """Raise if data decide on what is added to scores: `(1 - data) * -10000`."""
-        data = [child.has_data and not child.has_scores for child in self.children]
-        if not any(data):
-            return
-        factors = [argument for argument in self.args if isinstance(argument, int | float)]
-        known = [
-            float(part.value.abs().max())
-            for is_data, part in zip(data, parts, strict=True)
-            if not is_data and part.value.numel()
-        ]
-        if any(abs(factor) >= LARGE for factor in [*factors, *known]):
-            raise UnknownValuesError(DEPENDS_ON_DATA)
 
 
 class Cast(Expression):

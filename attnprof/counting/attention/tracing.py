@@ -26,7 +26,7 @@ from attnprof.counting.attention.flex import (
     call_of_flex,
     flex_attention_call,
 )
-from attnprof.counting.attention.fused import FUSED, FusedAttention, call_of_fused, weights_of
+from attnprof.counting.attention.fused import FUSED, PACKED, FusedAttention, call_of_fused
 from attnprof.counting.attention.operators import (
     FOLLOWED,
     is_pointwise,
@@ -76,6 +76,7 @@ class Tracer:
         self._tensors = TrackedTensors(Builder())
         self._chains = Chains(self._tensors)
         self._found: list[_Found] = []
+        self._unrecognised: list[str] = []
         self._macs = 0
         self._counts: dict[Any, int] = {}
 
@@ -105,7 +106,8 @@ class Tracer:
         """The attention of the run."""
         products = set[Product]()
         calls = [self._call(found, products) for found in self._found]
-        return AttentionCalls(tuple(call for call in calls if call is not None))
+        found = tuple(call for call in calls if call is not None)
+        return AttentionCalls(found, tuple(dict.fromkeys(self._unrecognised)))
 
     def _call(self, found: _Found, products: set[Product]) -> AttentionCall | None:
         """What was found, counted; None for a softmax whose weights multiply no values."""
@@ -137,8 +139,10 @@ class Tracer:
     ) -> None:
         packet, named = func.overloadpacket, arguments_of(func, args, kwargs)
         if packet in FUSED:
-            self._found.append(self._fused(named))
+            self._found.append(FUSED[packet](self._tensors, named, self._macs, self.module_path()))
             return
+        if packet in PACKED:
+            self._unrecognised.append(f"{packet} in {self.module_path()}: packed sequences")
         if packet in PRODUCTS:
             self._chains.product(packet, named, result, self._macs, self.module_path())
             return
@@ -154,16 +158,6 @@ class Tracer:
         if inputs and self._follow_view(packet, named, inputs[0], outputs):
             return
         self._follow_copies(func, args, kwargs, outputs)
-
-    def _fused(self, named: dict[str, Any]) -> FusedAttention:
-        return FusedAttention(
-            self.module_path(),
-            tuple(named["query"].shape),
-            tuple(named["key"].shape),
-            named["value"].shape[-1],
-            self._macs,
-            weights_of(self._tensors, named),
-        )
 
     def _follow_view(
         self, packet: Any, named: dict[str, Any], tensor: Tensor, views: list[Tensor]
@@ -266,7 +260,7 @@ class Tracer:
         if name == "fill_" and not isinstance(named["value"], Tensor):
             return build.fill(written.shape, written.dtype, named["value"])
         if torch.Tag.nondeterministic_seeded in func.tags:
-            return build.data(written.shape, written.dtype)
+            return build.random(written.shape, written.dtype)
         plain = _out_of_place(func)
         expression = None
         if plain is not None:
