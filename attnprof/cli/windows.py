@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from attnprof import kernels
 from attnprof.analysis.windows import WindowsTable
 from attnprof.cli import completion, options
 from attnprof.cli.option_forms import OUTPUT, WORKLOAD, flag, option
@@ -109,11 +110,17 @@ def prepare_windows(options: WindowsOptions) -> WindowsRequest:
 
 
 def _kernels(options: WindowsOptions) -> Sequence[object]:
-    """Own models and kernels, then the published model."""
+    """Own models, then the published one."""
     name = options.get("model")
     if name is not None and name not in PUBLISHED:
         raise UsageError("model", name, f"unknown; {suggest(name, PUBLISHED)}")
     own = read_kernel_names(options) if options.get("kernel") is not None else []
+    for name in set(own).intersection(kernels.names()):
+        raise UsageError(
+            "kernel",
+            name,
+            "is built in: attnprof pattern draws what it needs and computes; name a model",
+        )
     return [*own, *([name] if name else [])] or [DEFAULT_MODEL]
 
 

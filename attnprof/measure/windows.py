@@ -146,7 +146,7 @@ def layers_of(
         is_dense = all(call.keys >= seq_len for call in calls)
         yield LayerAttention(
             layer=path,
-            implementation=calls[0].implementation,
+            implementation=", ".join(dict.fromkeys(call.implementation for call in calls)),
             declared=window.name if window else "",
             declared_size=window.size if window else None,
             reach=window.reach if window else None,

@@ -123,6 +123,7 @@ def test_a_part_of_a_model_and_a_length_that_it_does_not_take(tmp_path: Path) ->
         (("--model", "mistral7b"), "--model mistral7b: unknown; did you mean mistral-7b?"),
         (("--model", "bert-large"), "--model bert-large: unknown; did you mean bert-base?"),
         (("--kernel", "modernbert"), "--kernel modernbert: unknown; did you mean modernbert-base?"),
+        (("--kernel", "bert-sdpa"), "--kernel bert-sdpa: is built in: attnprof pattern draws"),
         (("--window", "8"), "--window: unknown option"),
         (("--device", "gpu"), "--device gpu: unknown"),
         (("--csv", "no/x.csv"), "--csv no/x.csv: folder no does not exist"),

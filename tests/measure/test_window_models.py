@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from window_models import HEADS, MODELS, MakeMask, W, causal, full
 
+from attnprof import sliding_window_attention
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.attention.calls import AttentionCalls
 from attnprof.counting.attention.tracing import attention_calls
 from attnprof.counting.call import Call
 from attnprof.counting.declared_windows import DeclaredWindow, declared_windows
-from attnprof.counting.fake_tensors import on_fake_tensors_alone
+from attnprof.counting.fake_tensors import fake_mode, on_fake_tensors_alone
 from attnprof.kernels import custom
 from attnprof.measure.windows import layers_of
 
@@ -74,3 +76,26 @@ def check_reach(name: str, make: MakeMask, window: DeclaredWindow) -> None:
     dense = full if MODELS[name].declared in BIDIRECTIONAL else causal
     assert (make(window.reach) == dense(window.reach)).all() or name == "big_bird"
     assert not (make(window.reach + 1) == dense(window.reach + 1)).all()
+
+
+@pytest.mark.parametrize("positions", [(), (0, 3, 20)])
+def test_pairs_of_attnprofs_banded_attention_are_those_of_its_pattern(
+    positions: tuple[int, ...],
+) -> None:
+    n, dilation = 45, (1, 2)
+    pattern = AttentionPattern.sliding(W, dilation, positions, HEADS)
+
+    def attend(x: torch.Tensor) -> torch.Tensor:
+        query, key, value = (
+            (x + 1).unflatten(2, (HEADS, 8)).transpose(1, 2).expand(3, -1, -1, -1, -1)
+        )
+        return sliding_window_attention(
+            query, key, value, window=W, dilation=dilation, global_positions=positions
+        )
+
+    with fake_mode(), torch.no_grad():
+        x = torch.ones(BATCH, n, 8 * HEADS)
+        found = attention_calls(lambda: attend(x))
+    assert found.attended_pairs == BATCH * int(pattern.mask(n).sum())
+    assert "banded_attention" in {call.implementation for call in found.calls}
+    assert not found.unrecognised
