@@ -64,8 +64,9 @@ def model_windows(case: Case) -> ModelWindows:
         return on_fake_tensors_alone(lambda: kernel.build(workload), take, _UNKNOWN)
 
     as_configured = followed(partial(_follow, seq_len=workload.seq_len))
-    with_flex, why_no_flex = _Followed((), ()), ""
-    if any(layer.implementation != FLEX for layer in as_configured.layers):
+    with_flex, why_no_flex = _Followed(), ""
+    has_others = any(layer.implementation != FLEX for layer in as_configured.layers)
+    if as_configured.is_transformers and has_others:
         try:
             with_flex = followed(partial(_follow_with_flex, seq_len=workload.seq_len))
         except Exception as error:
@@ -91,10 +92,11 @@ def _total_macs(case: Case) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """The layers of one run, and what could not be followed."""
+    """The layers of one run, what could not be followed, and whether transformers' models ran."""
 
-    layers: tuple[LayerAttention, ...]
-    unrecognised: tuple[str, ...]
+    layers: tuple[LayerAttention, ...] = ()
+    unrecognised: tuple[str, ...] = ()
+    is_transformers: bool = False
 
 
 def _follow(call: Call, seq_len: int) -> _Followed:
@@ -103,7 +105,8 @@ def _follow(call: Call, seq_len: int) -> _Followed:
 
     found = attention_calls(call.run)
     declared = declared_windows(call.module, {one.module_path for one in found.calls})
-    return _Followed(tuple(layers_of(found, declared, seq_len)), found.unrecognised)
+    layers = tuple(layers_of(found, declared, seq_len))
+    return _Followed(layers, found.unrecognised, bool(_models_in(call.module)))
 
 
 def _follow_with_flex(call: Call, seq_len: int) -> _Followed:
@@ -111,15 +114,18 @@ def _follow_with_flex(call: Call, seq_len: int) -> _Followed:
     return _follow(call, seq_len)
 
 
+def _models_in(module: Any) -> list[Any]:
+    """The transformers models in a module, whose attention can be replaced."""
+    return [part for part in module.modules() if hasattr(part, "set_attn_implementation")]
+
+
 def _use_flex(module: Any) -> None:
     """Switch every transformers model in a module to FlexAttention.
 
     Raises:
-        MeasurementError: when there is none, or one of them does not support it.
+        MeasurementError: when one of them does not support it.
     """
-    models = [part for part in module.modules() if hasattr(part, "set_attn_implementation")]
-    if not models:
-        raise MeasurementError("it is no transformers model, whose attention can be replaced")
+    models = _models_in(module)
     for model in models:
         if not getattr(model, "_supports_flex_attn", False):
             raise MeasurementError(f"{type(model).__name__} does not support it")
@@ -143,7 +149,7 @@ def layers_of(
     for path, calls in by_module.items():
         window = declared.get(path)
         attended = _total(call.attended_pairs for call in calls)
-        is_dense = all(call.keys >= seq_len for call in calls)
+        is_dense = all(_is_dense(call, seq_len) for call in calls)
         yield LayerAttention(
             layer=path,
             implementation=", ".join(dict.fromkeys(call.implementation for call in calls)),
@@ -181,6 +187,12 @@ def _mask(
     if attended == sum(c.batch * c.heads * _causal_pairs(c.queries, _keys(c)) for c in calls):
         return "causal"
     return "window" if window else "other"
+
+
+def _is_dense(call: AttentionCall, seq_len: int) -> bool:
+    """Whether all pairs of a sequence are multiplied, or at least all causal ones."""
+    of_heads = call.batch * call.heads * _causal_pairs(call.queries, _keys(call))
+    return call.keys >= seq_len and call.executed_pairs >= of_heads
 
 
 def _keys(call: AttentionCall) -> int:

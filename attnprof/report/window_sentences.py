@@ -60,13 +60,13 @@ def _on_windows(model: ModelWindows, found: Finding) -> Iterator[str]:
         yield (
             f"{_share(model, found.masked)} {_verb(found.masked, 'mask')} a dense product: at "
             f"{tokens} {format_overhead(found.masked)} the attention that "
-            f"{_their(found.masked)} need{_under_flex(model, found.masked)}."
+            f"{_their(found.masked)}{_under_flex(model, found.masked)}."
         )
     if found.skipping.layers:
         yield (
             f"{_share(model, found.skipping)} {_verb(found.skipping, 'skip')} what is outside: at "
             f"{tokens} {format_overhead(found.skipping)} the attention that "
-            f"{_their(found.skipping)} need{_under_flex(model, found.skipping)}."
+            f"{_their(found.skipping)}{_under_flex(model, found.skipping)}."
         )
     if found.too_long.layers:
         yield (
@@ -119,7 +119,7 @@ def _masks_let(some: Sum) -> str:
 
 
 def _their(some: Sum) -> str:
-    return "its window would" if _is_one(some) else "their windows"
+    return "its window needs" if _is_one(some) else "their windows need"
 
 
 def _declare(some: Sum) -> str:
