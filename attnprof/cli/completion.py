@@ -34,6 +34,13 @@ def published_models(incomplete: str) -> list[tuple[str, str]]:
     return [(name, PUBLISHED[name].source) for name in _matching(incomplete, PUBLISHED)]
 
 
+def masks(incomplete: str) -> list[str]:
+    """Built-in mask functions."""
+    from attnprof.core import masks as built_in
+
+    return _matching(incomplete, built_in.names())
+
+
 def dtypes(incomplete: str) -> list[str]:
     """Dtypes."""
     from attnprof.core.workload import DType
