@@ -147,6 +147,8 @@ class Builder:
             if not dtype.is_floating_point:
                 return self.unknown(shape, dtype, DEPENDS_ON_DATA)
             if not has_scores and operator.overloadpacket not in _ADDITIVE:
+                if any(child.is_output for child in children):
+                    return self.data(shape, dtype)
                 return self.unknown(shape, dtype, DEPENDS_ON_DATA)
         return self._once(Pointwise, operator, tuple(args), kwargs, tuple(children), shape, dtype)
 
@@ -166,9 +168,13 @@ class Builder:
 
     def masked_where(self, condition: Expression, child: Expression, fill: float) -> Expression:
         """The elements where a condition is true, and a number elsewhere."""
+        return self.choice(condition, child, self.fill((), child.dtype, fill))
+
+    def choice(self, condition: Expression, chosen: Expression, other: Expression) -> Expression:
+        """The elements of one tensor where a condition is true, and those of another elsewhere."""
         args = (Argument(0), Argument(1), Argument(2))
-        children = (condition, child, self.fill((), child.dtype, fill))
-        return self.pointwise(_aten.where.self, args, {}, children, child.dtype)
+        dtype = torch.promote_types(chosen.dtype, other.dtype)
+        return self.pointwise(_aten.where.self, args, {}, (condition, chosen, other), dtype)
 
     def inverted(self, condition: Expression) -> Expression:
         """True where a condition is false."""

@@ -249,8 +249,10 @@ class Tracer:
         inputs = _tensors((args, kwargs))
         for tensor in inputs:
             self._tensors.ensure(tensor)
-        result = run()
         named = arguments_of(func, args, kwargs)
+        if func.overloadpacket is torch.ops.aten.index_put_:
+            self._chains.write_over(named["self"], named["indices"])
+        result = run()
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
