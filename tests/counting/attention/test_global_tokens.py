@@ -44,7 +44,6 @@ def test_longformer_needs_the_pairs_of_its_pattern(positions: list[int]) -> None
 
 
 def test_padded_tokens_attend_to_nothing_and_are_not_attended_to() -> None:
-    """A global token's row still has an output at padded positions: none of them is a key."""
     pattern = AttentionPattern.sliding(window=8, num_heads=HEADS)
     mask = pattern.mask(N)[:, :-5, :-5]
     assert _longformer([], padded=5).attended_pairs == mask.sum()
