@@ -1,78 +1,56 @@
-"""Costs and construction of transformers' `BertSelfAttention`, shared by `bert-eager` and -sdpa.
+"""Construction and costs of transformers' `BertSelfAttention`, shared by `bert-eager` and -sdpa.
 
-Source: transformers, models/bert/modeling_bert.py, class BertSelfAttention.
+With `causal`, it is that of a model with `is_decoder`: `BertModel` passes a mask to `eager`, and
+under `sdpa` the fused operator is called with `is_causal`. Source: transformers,
+models/bert/modeling_bert.py, classes BertSelfAttention and BertModel.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from attnprof.core import formulas
-from attnprof.core.blocks import BlockRun, ComputedBlocks
-from attnprof.core.mac_terms import Factor, MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._causal_masks import Implementation, causal_mask, mask_bytes
 from attnprof.kernels.builtin._features import unsupported_feature
-from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
+if TYPE_CHECKING:
+    import torch
 
-def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
+
+def build(workload: Workload, implementation: Implementation) -> Call:
     """`BertSelfAttention` with that attention implementation and without dropout."""
     from transformers import BertConfig
     from transformers.models.bert.modeling_bert import BertSelfAttention
+
+    is_causal = workload.pattern.causal
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
         config = BertConfig(
             hidden_size=workload.hidden_size,
             num_attention_heads=workload.num_heads,
             attention_probs_dropout_prob=0.0,
+            is_decoder=is_causal,
         )
         config._attn_implementation = implementation
-        return BertSelfAttention(config)
+        return BertSelfAttention(config, is_causal=is_causal, layer_idx=index)
 
-    return build_call(workload, workload.seq_len, make_layer)
+    def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
+        mask = causal_mask(workload, workload.layers[0], implementation) if is_causal else None
+        return {} if mask is None else {"attention_mask": mask}
+
+    return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
-    return unsupported_feature(workload)
-
-
-def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
-    """All pairs, as one block.
-
-    Args:
-        workload: the call.
-        backward: products over it in the backward pass.
-    """
-    tokens = range(workload.seq_len)
-    return (
-        ComputedBlocks(
-            runs=(BlockRun(tokens, tokens),), backward=backward, features=workload.head_dim
-        ),
-    )
-
-
-def mac_terms(
-    workload: Workload, *, scores_passes: Factor | int, context_passes: Factor | int
-) -> list[MacTerm]:
-    """Projections, scores and context: 3 b n D^2 + 2 b n^2 D a layer.
-
-    Args:
-        workload: the call.
-        scores_passes: how often scores are multiplied, gradients included.
-        context_passes: as `scores_passes`, of probabilities by values.
-    """
-    return [
-        *formulas.weight_terms(workload),
-        dense_term(workload, "scores", scores_passes),
-        dense_term(workload, "context", context_passes),
-    ]
+    return unsupported_feature(workload, ("causal",))
 
 
 def parameters(workload: Workload) -> int:
@@ -80,6 +58,8 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, len(workload.layers))
 
 
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters and hidden states."""
-    return parameter_and_input_bytes(workload, parameters(workload))
+def static_bytes(workload: Workload, implementation: Implementation) -> int:
+    """Bytes of parameters, hidden states, and the mask of a causal call, which all layers share."""
+    layer = workload.layers[0]
+    mask = mask_bytes(workload, layer, implementation) if layer.causal else 0
+    return parameter_and_input_bytes(workload, parameters(workload)) + mask

@@ -12,7 +12,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._mac_factors import backward_products
+from attnprof.kernels.builtin._mac_factors import all_pairs, backward_products, dense_term
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -32,7 +32,6 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
-static_bytes = _bert.static_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -40,10 +39,19 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "eager")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states and the mask of a causal call."""
+    return _bert.static_bytes(workload, "eager")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
+    """Projections, and products of all pairs, masked or not: 3 b n D^2 + 2 b n^2 D a layer."""
     passes = formulas.training_passes(workload)
-    return _bert.mac_terms(workload, scores_passes=passes, context_passes=passes)
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", passes),
+        dense_term(workload, "context", passes),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -53,7 +61,13 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block."""
-    return _bert.blocks(workload, backward_products(workload))
+    return (
+        ComputedBlocks(
+            runs=all_pairs(workload),
+            backward=backward_products(workload),
+            features=workload.head_dim,
+        ),
+    )
 
 
 def peak_bytes(workload: Workload) -> int:
@@ -79,9 +93,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=forward,
         # query, key, value, output; probabilities
         saved=4 * activation + scores,
-        # query, key, value and its gradient, the output's gradient in the layout that `bmm` needs;
-        # the probabilities and their gradient
-        output_backward=(5 if copies else 4) * activation + 2 * scores,
+        # query, key, value and its gradient; the probabilities and their gradient
+        output_backward=4 * activation + 2 * scores,
+        # in the layout that `bmm` needs
+        output_gradient_copy=activation if copies else 0,
         attention_backward=max(
             # query, key, gradient of value; probabilities, their gradient and that of the scores
             3 * activation + 3 * scores,

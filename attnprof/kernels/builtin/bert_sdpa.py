@@ -6,13 +6,18 @@ from typing import Literal
 
 from attnprof.core import formulas
 from attnprof.core.blocks import ComputedBlocks
+from attnprof.core.causal_blocks import fused_causal_runs
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
+from attnprof.kernels.builtin._mac_factors import (
+    all_pairs,
+    fused_attention_terms,
+    fused_backward_products,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -35,7 +40,6 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
-static_bytes = _bert.static_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -43,13 +47,20 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states and the mask of a causal call."""
+    return _bert.static_bytes(workload, "sdpa")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """The useful MACs of dense attention; the fused backward also recomputes the scores."""
-    return _bert.mac_terms(
-        workload,
-        scores_passes=fused_scores_passes(workload),
-        context_passes=formulas.training_passes(workload),
-    )
+    """Projections, scores and context; the fused backward also computes the scores again.
+
+    All pairs, or those of the blocks that the fused operator does not skip if it is causal.
+    """
+    return [
+        *formulas.weight_terms(workload),
+        *fused_attention_terms(workload, lambda layer: layer.causal),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -58,8 +69,14 @@ def executed_macs(workload: Workload) -> int:
 
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
-    """All pairs, as one block."""
-    return _bert.blocks(workload, fused_backward_products(workload))
+    """All pairs, as one block; in a causal call, the blocks that the operator does not skip."""
+    n = workload.seq_len
+    runs = fused_causal_runs(n, workload.device) if layer.causal else all_pairs(workload)
+    return (
+        ComputedBlocks(
+            runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
+        ),
+    )
 
 
 def peak_bytes(workload: Workload) -> int:
