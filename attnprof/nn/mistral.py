@@ -29,7 +29,7 @@ class MistralSelfAttention(MistralAttention):
         self.o_proj = nn.Identity()
         self.register_buffer("mask", mask, persistent=False)
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - the mask is its own
         self, hidden_states: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         """`(batch, seq_len, hidden)` to `(batch, seq_len, num_heads * head_dim)`.
