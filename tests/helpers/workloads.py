@@ -71,7 +71,8 @@ SHAPES: tuple[tuple[AttentionPattern | AttentionStack, dict[str, Any]], ...] = (
     (sliding(9, causal=True), {}),
     (sliding(17, causal=True), {"kv_heads": 2, "head_dim": 20}),
     (sliding(8, (1, 1, 2, 5), (0, 3), causal=True), {}),
-    (sliding((5, 2), positions=(3, 20)), {"kv_heads": 1, "value_dim": 12}),
+    (sliding((5, 2), positions=(3, 20)), {"kv_heads": 1, "head_dim": 20}),
+    (sliding(8), {"kv_heads": 2, "value_dim": 12}),
     (
         AttentionStack(layers=(*(sliding(w, causal=True) for w in (8, 16)), CAUSAL)),
         {"kv_heads": 2},

@@ -40,16 +40,8 @@ def unsupported_feature(workload: Workload, supported: Collection[Feature] = ())
         supported: the features that the kernel has.
     """
     missing = features_of(workload).difference(supported)
-    reason = next((reason for feature, reason in _REASONS.items() if feature in missing), None)
-    return reason or _unstackable(workload)
-
-
-def _unstackable(workload: Workload) -> str | None:
-    """Why attention layers cannot be called in sequence; None if they can, or are whole layers."""
-    is_bare = workload.scope == "attention" and len(workload.layers) > 1
-    if not is_bare or workload.output_width == workload.hidden_size:
-        return None
-    return (
-        f"its output is {workload.output_width} wide, the input of the next layer "
-        f"{workload.hidden_size}; add --scope stack"
-    )
+    reasons = [reason for feature, reason in _REASONS.items() if feature in missing]
+    is_stack_of_attentions = len(workload.layers) > 1 and workload.scope == "attention"
+    if is_stack_of_attentions and workload.output_width != workload.hidden_size:
+        reasons.append("stacks attention only if it is as wide as its input; whole layers always")
+    return reasons[0] if reasons else None
