@@ -29,6 +29,7 @@ COLUMN_UNITS = {
     "time_low_ns": "ns",
     "time_high_ns": "ns",
     "speedup": "1",
+    "cache_bytes": "B",
 }
 """Units of the quantities that have a column, in the order of the columns."""
 
@@ -60,6 +61,10 @@ WINDOWED_REFERENCE = "mistral-sdpa"
 """What others are compared with where no dense kernel can run, as with grouped heads: transformers'
 own layer with the same pattern, a window as a mask of all pairs. `speedup` is empty there."""
 
+ALLOCATED_CACHE = "allocated_cache_bytes"
+"""Bytes that a kernel's cache has allocated after a call that decodes, where that is not
+`cache_bytes`. Has no column."""
+
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
 PREDICTED_TIME_HIGH = "predicted_time_high_ns"
@@ -77,6 +82,7 @@ _HIDDEN_UNITS = {
     WITHHELD: "1",
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
+    ALLOCATED_CACHE: "B",
     **dict.fromkeys(PREDICTED, "ns"),
 }
 """Units of the quantities without a column."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 _MEANINGS = {
     "b": "sequences in the batch",
     "n": "tokens",
+    "m": "new tokens",
     "D": "hidden size",
     "d": "width of a head",
     "e": "width of a head of values",

@@ -22,14 +22,14 @@ def fused_scores_passes(workload: Workload) -> Factor | int:
 
     The backward pass computes the scores again, as the forward pass does not store them.
     """
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return 1
     return Factor("(T+1)", formulas.TRAINING_FACTOR + 1)
 
 
 def fused_products(workload: Workload) -> Factor | int:
     """Matrix products in one call of fused attention: 2, and 2 T + 1 = 7 in training."""
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return formulas.FORWARD_PRODUCTS
     return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
 
@@ -109,7 +109,8 @@ def fused_attention_terms(
 
 def all_pairs(workload: Workload) -> tuple[BlockRun, ...]:
     """All queries with all keys, as one block."""
-    return (BlockRun(range(workload.seq_len), range(workload.seq_len)),)
+    tokens = range(workload.seq_len)
+    return (BlockRun(tokens[-workload.queries :], tokens),)
 
 
 def computed_scores(workload: Workload, scores: int) -> tuple[Factor, Factor]:
