@@ -14,7 +14,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._causal_masks import is_fused_causal
+from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal
 from attnprof.kernels.builtin._decoding import (
     DecodingMemory,
     grown_cache_bytes,
@@ -125,7 +125,8 @@ def _decoding_memory(workload: Workload) -> DecodingMemory:
     """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
     m, n = workload.queries, workload.seq_len
     activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
-    mask = workload.batch_size * m * n * workload.dtype_bytes if m > 1 else 0
+    is_masked = has_mask(workload, workload.layers[0], "sdpa")
+    mask = workload.batch_size * m * n * workload.dtype_bytes if is_masked else 0
     fused = (
         flash_cpu_forward_bytes(workload, m, n)
         if workload.device == "cpu"
