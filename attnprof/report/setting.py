@@ -148,7 +148,10 @@ def describe_pattern_briefly(table: ResultTable) -> str:
     parts: list[str] = []
     if len(window) == 1:
         windows = [layer.window for layer in layers if layer.window is not None]
-        parts.append(_one_or_range("window", window.pop(), windows))
+        described_window = _one_or_range("window", window.pop(), windows)
+        is_long = described_window.startswith("windows")
+        has_dense = is_long and len(windows) < len(layers)
+        parts.append(described_window + (" and full" if has_dense else ""))
     if len(dilation) == 1 and dilation != {"1"}:
         strides = [stride for layer in layers for stride in layer.dilation]
         parts.append(_one_or_range("dilation", dilation.pop(), strides))
@@ -162,8 +165,10 @@ def describe_pattern_briefly(table: ResultTable) -> str:
 
 def _one_or_range(name: str, text: str, values: Sequence[int]) -> str:
     """`window 512`; of many layers or heads `windows 32 to 512`."""
-    is_short = len(text) <= _MOST_PATTERN_CHARACTERS
-    return f"{name} {text}" if is_short else f"{name}s {min(values)} to {max(values)}"
+    if len(text) <= _MOST_PATTERN_CHARACTERS:
+        return f"{name} {text}"
+    least, most = min(values), max(values)
+    return f"{name}s {least} to {most}" if least < most else f"{name}s {least}"
 
 
 def describe_shape(workload: Workload) -> str:
