@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
@@ -19,8 +19,6 @@ from attnprof.kernels.builtin._memory import activation_bytes
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-Implementation = Literal["eager", "sdpa"]
 
 _CAUSAL = "decodes causal patterns only: keys and values in a cache cannot depend on later tokens"
 
@@ -78,33 +76,6 @@ def _cache_argument() -> str:
     from attnprof.kernels.filled_cache import cache_argument
 
     return cache_argument(BertSelfAttention)
-
-
-def causal_mask(workload: Workload, implementation: Implementation) -> torch.Tensor | None:
-    """The mask of the new tokens as models of transformers make it, `(batch, 1, queries, keys)`.
-
-    `eager` adds numbers, `sdpa` has booleans, and none for a single new token, which attends to
-    all keys. Source: transformers, masking_utils.py, sdpa_mask and eager_mask.
-    """
-    import torch
-
-    if implementation == "sdpa" and workload.queries == 1:
-        return None
-    first = workload.seq_len - workload.queries
-    query, key = torch.arange(first, workload.seq_len)[:, None], torch.arange(workload.seq_len)
-    is_attended = (key <= query).expand(workload.batch_size, 1, -1, -1)
-    if implementation == "sdpa":
-        return is_attended
-    dtype = torch.get_default_dtype()
-    return torch.where(is_attended, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)
-
-
-def mask_bytes(workload: Workload, implementation: Implementation) -> int:
-    """Bytes of `causal_mask`."""
-    pairs = workload.queries * workload.seq_len
-    if implementation == "eager":
-        return workload.batch_size * pairs * workload.dtype_bytes
-    return pairs if workload.queries > 1 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

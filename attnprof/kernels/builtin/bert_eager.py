@@ -18,7 +18,7 @@ from attnprof.kernels.builtin._decoding import (
     stack_cache_bytes,
     stack_decoding_bytes,
 )
-from attnprof.kernels.builtin._mac_factors import backward_products
+from attnprof.kernels.builtin._mac_factors import all_pairs, backward_products, dense_term
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -48,9 +48,13 @@ def build(workload: Workload) -> Call:
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
+    """Projections, and products of all pairs, masked or not: 3 b n D^2 + 2 b n^2 D a layer."""
     passes = formulas.training_passes(workload)
-    return _bert.mac_terms(workload, scores_passes=passes, context_passes=passes)
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", passes),
+        dense_term(workload, "context", passes),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -60,7 +64,13 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block."""
-    return _bert.blocks(workload, backward_products(workload))
+    return (
+        ComputedBlocks(
+            runs=all_pairs(workload),
+            backward=backward_products(workload),
+            features=workload.head_dim,
+        ),
+    )
 
 
 def peak_bytes(workload: Workload) -> int:
@@ -93,9 +103,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=forward,
         # query, key, value, output; probabilities
         saved=4 * activation + scores,
-        # query, key, value and its gradient, the output's gradient in the layout that `bmm` needs;
-        # the probabilities and their gradient
-        output_backward=(5 if copies else 4) * activation + 2 * scores,
+        # query, key, value and its gradient; the probabilities and their gradient
+        output_backward=4 * activation + 2 * scores,
+        # in the layout that `bmm` needs
+        output_gradient_copy=activation if copies else 0,
         attention_backward=max(
             # query, key, gradient of value; probabilities, their gradient and that of the scores
             3 * activation + 3 * scores,
