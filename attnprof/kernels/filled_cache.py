@@ -57,7 +57,7 @@ class FilledCache:
         import torch
 
         cached: Any = self._cache.layers[layer] if layer < len(self._cache.layers) else None
-        if getattr(cached, "keys", None) is None:
+        if getattr(cached, "keys", None) is None or not cached.get_seq_length():
             return None
         end, kept = cached.get_seq_length(), cached.keys.shape[2]
         positions = torch.arange(end - kept, end, device=cached.keys.device)

@@ -80,8 +80,19 @@ def attend_absorbed(
         weights: how scores become weights.
     """
     heads = query.shape[1]
-    query = _fold_groups(query, kv_heads) * weights.scale
-    rows = query.shape[2]
+    shares = _absorbed_shares(_fold_groups(query, kv_heads), hidden_states, key, weights)
+    context = (shares.flatten(1, 2) @ hidden_states).unflatten(1, shares.shape[1:3])
+    projection = value.weight.unflatten(0, (kv_heads, -1)).transpose(1, 2)
+    value_bias = shares.sum(-1, keepdim=True) * value.bias.view(kv_heads, 1, -1)
+    return _unfold_groups(_per_head(context, projection) + value_bias, heads)
+
+
+def _absorbed_shares(
+    query: Tensor, hidden_states: Tensor, key: nn.Linear, weights: RowWeights
+) -> Tensor:
+    """Attention weights, `(batch, kv_heads, rows, seq_len)`, of queries of that many rows."""
+    kv_heads, rows = query.shape[1:3]
+    query = query * weights.scale
     absorbed = _per_head(query, key.weight.unflatten(0, (kv_heads, -1)))
     scores = absorbed.flatten(1, 2) @ hidden_states.transpose(1, 2)
     scores = scores.unflatten(1, (kv_heads, rows))
@@ -90,11 +101,7 @@ def attend_absorbed(
     if bias is not None:
         scores = scores + bias
     shares = scores.softmax(-1, dtype=accumulate_type(scores)).to(scores.dtype)
-    shares = dropout(shares, weights.dropout_p)
-    context = (shares.flatten(1, 2) @ hidden_states).unflatten(1, (kv_heads, rows))
-    projection = value.weight.unflatten(0, (kv_heads, -1)).transpose(1, 2)
-    value_bias = shares.sum(-1, keepdim=True) * value.bias.view(kv_heads, 1, -1)
-    return _unfold_groups(_per_head(context, projection) + value_bias, heads)
+    return dropout(shares, weights.dropout_p)
 
 
 def global_index(band: Band, device: torch.device) -> Tensor:

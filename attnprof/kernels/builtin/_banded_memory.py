@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.pattern import AttentionPattern
+from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
     activation_bytes,
-    flash_cpu_backward_bytes,
-    flash_cpu_forward_bytes,
     has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
@@ -44,11 +43,13 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
     converted = of_keys if accumulated > of_keys else 0
     gradients = sizes.query + accumulated + max(backward_tiles_bytes(banded), converted)
     return LayerMemory(
-        forward=max(rows.forward, saved + tiles),
+        forward=max(rows.forward, saved + rows.held + tiles),
         saved=saved,
         output_backward=saved - sizes.output + gradients,
         projection_backward=max(
-            rows.saved + projection_backward_bytes(sizes, has_residual=has_residual(workload)),
+            rows.saved
+            + rows.output
+            + projection_backward_bytes(sizes, has_residual=has_residual(workload)),
             rows.backward + sizes.hidden + sizes.weights,
         ),
         output_is_saved=True,
@@ -62,14 +63,16 @@ class _GlobalRows:
 
     Attributes:
         forward: peak while it is computed.
-        output: its output, `(batch, global tokens, output width)`.
-        saved: what it leaves for the backward pass, the output included.
+        output: its output, `(batch, global tokens, output width)`, or the gradient of that.
+        held: the output while the other tokens attend, unless it is saved anyway.
+        saved: what it leaves for the backward pass.
         backward: peak while its gradients are computed, beside the gradients of the other
             projections' weights and their contribution to the input's.
     """
 
     forward: int = 0
     output: int = 0
+    held: int = 0
     saved: int = 0
     backward: int = 0
 
@@ -87,15 +90,32 @@ class _GlobalRows:
     @classmethod
     def _projected(cls, workload: Workload, rows: _RowSizes) -> _GlobalRows:
         """Keys and values of all tokens projected, and fused attention."""
-        sizes, n, g = Projected.of(workload), workload.seq_len, rows.tokens
+        sizes, n, dtype = Projected.of(workload), workload.seq_len, workload.dtype
         of_keys = sizes.key + sizes.value
-        saved = rows.inputs + rows.queries + rows.outputs + of_keys
+        inputs = rows.inputs if workload.mode == "training" else 0
+        saved = (
+            inputs
+            + rows.queries
+            + rows.outputs
+            + of_keys
+            + log_sum_exp_bytes(workload, rows.tokens)
+        )
+        attentions = workload.batch_size * workload.kv_heads
+        buffers = forward_buffer_bytes(attentions, rows.folded, n, workload.head_dim, dtype)
+        # The gradient of the output is copied to another layout.
+        copied = rows.outputs if workload.kv_heads > 1 else 0
         return cls(
-            forward=saved + rows.folded_queries + flash_cpu_forward_bytes(workload, g, n),
+            forward=saved + rows.folded_queries + buffers,
             output=rows.outputs,
-            saved=saved + rows.outputs,
+            held=rows.unfolded_outputs,
+            saved=saved,
             backward=max(
-                saved + rows.outputs + of_keys + flash_cpu_backward_bytes(workload, g, n),
+                saved
+                + rows.outputs
+                + copied
+                + rows.queries
+                + of_keys
+                + backward_buffer_bytes(rows.folded, n, dtype),
                 rows.inputs + 2 * rows.queries + of_keys + sizes.hidden + sizes.value_weight,
                 rows.inputs + rows.queries + 2 * sizes.hidden + sizes.weights - sizes.query_weight,
                 rows.inputs + sizes.hidden + sizes.weights,
@@ -110,17 +130,31 @@ class _GlobalRows:
         wide = rows.inputs * workload.num_heads
         # probabilities in float32, and a copy in any other type
         weights = scores * 4 + (scores * size if size != 4 else 0)
-        saved = rows.inputs + 2 * rows.queries + rows.outputs + 2 * wide + weights
+        if workload.mode == "inference":
+            return cls(
+                forward=2 * rows.queries
+                + max(
+                    rows.folded_queries + 2 * wide,
+                    wide + 2 * scores * size,
+                    scores * size + weights,
+                    scores * size + 2 * wide + rows.outputs,
+                ),
+                output=rows.outputs,
+            )
+        saved = rows.inputs + rows.queries + 2 * wide + weights
+        if 1 < workload.kv_heads < workload.num_heads and workload.batch_size > 1:
+            saved += rows.queries  # by heads of keys, then by sequences
         return cls(
-            forward=saved + scores * size,
+            forward=saved + rows.queries + rows.outputs + scores * size,
             output=rows.outputs,
+            held=rows.outputs,
             saved=saved,
             backward=max(
                 sizes.hidden
                 + sizes.value_weight
                 + saved
-                + rows.queries
-                + rows.outputs
+                + 2 * rows.queries
+                + 2 * rows.outputs
                 + wide
                 + scores * size,
                 sizes.hidden + sizes.weights + rows.inputs + rows.queries,
@@ -137,24 +171,31 @@ class _RowSizes:
         inputs: their hidden states.
         queries: their queries.
         outputs: their outputs.
-        folded_queries: the queries copied, so that those that share keys are one head's.
+        folded: queries of one head of keys, those of all query heads that share it.
+        folded_queries: the queries, if they are copied to be folded.
+        unfolded_outputs: the outputs, if they are copied to be unfolded.
     """
 
     tokens: int
     inputs: int
     queries: int
     outputs: int
+    folded: int
     folded_queries: int
+    unfolded_outputs: int
 
     @classmethod
     def of(cls, workload: Workload, tokens: int) -> _RowSizes:
         """Sizes for that many global tokens of each sequence."""
         queries = activation_bytes(workload, tokens, workload.query_width)
-        is_folded = workload.kv_heads < workload.num_heads and tokens > 1
+        sharing = workload.num_heads // workload.kv_heads
+        outputs = activation_bytes(workload, tokens, workload.output_width)
         return cls(
             tokens=tokens,
             inputs=activation_bytes(workload, tokens),
             queries=queries,
-            outputs=activation_bytes(workload, tokens, workload.output_width),
-            folded_queries=queries if is_folded else 0,
+            outputs=outputs,
+            folded=tokens * sharing,
+            folded_queries=queries if sharing > 1 and tokens > 1 else 0,
+            unfolded_outputs=outputs if sharing > 1 and workload.kv_heads > 1 else 0,
         )

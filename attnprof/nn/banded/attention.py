@@ -126,8 +126,8 @@ def backward(
         ]
         for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _backward_chains(group, keys, sizes, operator, inputs, of_heads, of_globals)
-        for gradient, of_global in zip(of_heads[1:], of_globals, strict=True):
-            gradient.index_add_(1, keys.global_index, of_global)
+        while of_globals:
+            of_heads.pop().index_add_(1, keys.global_index, of_globals.pop())
     grad_query, grad_key, grad_value = gradients
     return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype)
 
