@@ -64,6 +64,24 @@ class FilledCache:
         return CachedTokens(positions, cached.keys, cached.values)
 
 
+class FilledWindowCache(FilledCache):
+    """The present state of an `attnprof.nn.window_cache.WindowCache`.
+
+    Args:
+        cache: filled with earlier tokens.
+    """
+
+    def earlier(self, layer: int) -> CachedTokens | None:
+        """The tokens in one layer, attention sinks first; None if it has none."""
+        import torch
+
+        cached = self._cache.layers[layer]
+        if cached.keys is None:
+            return None
+        positions = torch.tensor(cached.held.positions, device=cached.keys.device)
+        return CachedTokens(positions, cached.keys, cached.values)
+
+
 def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes, with new lists and dicts of the same tensors."""
     return {

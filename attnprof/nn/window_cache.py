@@ -7,68 +7,15 @@ spans, and the attention sinks before them. Sources: the rolling buffer of Mistr
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attnprof.core.blocks import consecutive
 from attnprof.core.errors import UsageError
 from attnprof.core.pattern import AttentionPattern
-
-
-@dataclass(frozen=True, slots=True)
-class HeldTokens:
-    """The tokens in one layer of a cache: some early ones, and all from a position on.
-
-    Attributes:
-        sinks: positions before `start`, ascending.
-        start: the first position from which on there are no gaps.
-        seq_len: tokens so far.
-    """
-
-    sinks: tuple[int, ...] = ()
-    start: int = 0
-    seq_len: int = 0
-
-    @classmethod
-    def of(cls, pattern: AttentionPattern, seq_len: int) -> HeldTokens:
-        """Those of a sequence to which the token after it or a later one attends."""
-        if pattern.left is None:
-            return cls(seq_len=seq_len)
-        start = max(0, seq_len - pattern.left * max(pattern.dilation))
-        sinks = pattern.global_positions
-        return cls(sinks[: bisect_left(sinks, start)], start, seq_len)
-
-    def __len__(self) -> int:
-        return len(self.sinks) + self.seq_len - self.start
-
-    @property
-    def positions(self) -> Sequence[int]:
-        """All positions, ascending."""
-        return (*self.sinks, *range(self.start, self.seq_len))
-
-    def slices_of(self, positions: Sequence[int], window: range) -> list[slice]:
-        """Where some single positions, and then a range of others, are in the cache.
-
-        Args:
-            positions: of single tokens, ascending.
-            window: positions at equal distances, none before `start`.
-        """
-        runs = consecutive(map(self._index, positions))
-        first, last = self._index(window[0]), self._index(window[-1])
-        if runs and window.step == 1 and runs[-1].stop == first:
-            first = runs[-1].start
-            runs = runs[:-1]
-        return [*(slice(run.start, run.stop) for run in runs), slice(first, last + 1, window.step)]
-
-    def _index(self, position: int) -> int:
-        if position < self.start:
-            return bisect_left(self.sinks, position)
-        return len(self.sinks) + position - self.start
+from attnprof.nn.window_tokens import HeldTokens, attended_keys, shared_heads
 
 
 class WindowCache:
@@ -129,69 +76,6 @@ class WindowCacheLayer:
         self.held = HeldTokens(kept.sinks, kept.start, before.seq_len + new)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadGroup:
-    """Neighbouring query heads of one stride that share whole heads of keys, or one of them.
-
-    Attributes:
-        stride: tokens between neighbouring keys.
-        queries: the query heads.
-        keys: the heads of keys and values.
-    """
-
-    stride: int
-    queries: range
-    keys: range
-
-
-def head_groups(dilation: Sequence[int], kv_heads: int) -> list[HeadGroup]:
-    """The heads of a layer in groups that can be computed at once, as few as possible.
-
-    Args:
-        dilation: the stride of each query head.
-        kv_heads: heads of keys, each shared by as many query heads.
-    """
-    shared = len(dilation) // kv_heads
-    groups: list[HeadGroup] = []
-    for kv_head in range(kv_heads):
-        for run in _equal_runs(dilation, range(kv_head * shared, (kv_head + 1) * shared)):
-            group = HeadGroup(dilation[run.start], run, range(kv_head, kv_head + 1))
-            if groups and _are_alike(groups[-1], group, shared):
-                queries = range(groups[-1].queries.start, run.stop)
-                group = HeadGroup(
-                    group.stride, queries, range(groups.pop().keys.start, kv_head + 1)
-                )
-            groups.append(group)
-    return groups
-
-
-def _equal_runs(dilation: Sequence[int], heads: range) -> Iterator[range]:
-    start = heads.start
-    for head in heads:
-        if head + 1 == heads.stop or dilation[head + 1] != dilation[head]:
-            yield range(start, head + 1)
-            start = head + 1
-
-
-def _are_alike(before: HeadGroup, group: HeadGroup, shared: int) -> bool:
-    """Whether both have all query heads of their heads of keys, and the same stride."""
-    are_whole = all(len(one.queries) == shared * len(one.keys) for one in (before, group))
-    return are_whole and before.stride == group.stride
-
-
-def attended_keys(
-    pattern: AttentionPattern, stride: int, query: int
-) -> tuple[tuple[int, ...], range]:
-    """Positions of the attention sinks outside a query's window, and of the keys in its window."""
-    steps = query // stride
-    if pattern.left is not None:
-        steps = min(steps, pattern.left)
-    window = range(query - steps * stride, query + 1, stride)
-    sinks = pattern.global_positions
-    outside = (p for p in sinks[: bisect_left(sinks, query)] if p not in window)
-    return tuple(outside), window
-
-
 def decode_attention(query: Tensor, layer: WindowCacheLayer, *, scale: float) -> Tensor:
     """Attention of the newest tokens in a cache, each against the keys that it attends to only.
 
@@ -208,7 +92,7 @@ def decode_attention(query: Tensor, layer: WindowCacheLayer, *, scale: float) ->
     assert values is not None
     batch, new, heads, _ = query.shape
     output = query.new_empty(batch, new, heads, values.shape[3])
-    for group in head_groups(layer.pattern.dilation, keys.shape[1]):
+    for group in shared_heads(layer.pattern.dilation, keys.shape[1]):
         of_group = slice(group.queries.start, group.queries.stop)
         key, value = (tensor[:, group.keys.start : group.keys.stop] for tensor in (keys, values))
         for token in range(new):
@@ -216,17 +100,16 @@ def decode_attention(query: Tensor, layer: WindowCacheLayer, *, scale: float) ->
             sinks, window = attended_keys(layer.pattern, group.stride, position)
             slices = held.slices_of(sinks, window)
             # The query heads of a group share their keys, as the queries of one head do.
-            attended = functional.scaled_dot_product_attention(
+            output[:, token, of_group] = functional.scaled_dot_product_attention(
                 query[:, token, of_group].unflatten(1, (len(group.keys), -1)),
-                gathered(key, slices),
-                gathered(value, slices),
+                _gathered(key, slices),
+                _gathered(value, slices),
                 scale=scale,
-            )
-            output[:, token, of_group] = attended.flatten(1, 2)
+            ).flatten(1, 2)
     return output
 
 
-def gathered(tensor: Tensor, slices: Sequence[slice]) -> Tensor:
+def _gathered(tensor: Tensor, slices: Sequence[slice]) -> Tensor:
     """The keys or values in slices: a view of one, a copy of several."""
     parts = [tensor[:, :, part] for part in slices]
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
