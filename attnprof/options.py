@@ -29,6 +29,7 @@ from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
+from attnprof.kernels.custom.mask_options import Patterns, read_mask_patterns
 from attnprof.kernels.custom.reference import inputs_of, split_names
 
 DEFAULT_LENGTHS = (512, 1024, 4096)
@@ -41,6 +42,15 @@ DEVICES = ("auto", "cpu", "cuda")
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
+CAUSAL_KERNELS = ("bert-eager", "bert-sdpa", "mistral-sdpa", "longformer-banded")
+"""Default kernels of causal patterns: dense attention, a window as a mask, a window."""
+
+GROUPED_KERNELS = ("mistral-eager", "mistral-sdpa", "longformer-banded")
+"""Those of causal patterns with grouped heads, or heads of another width than BERT's."""
+
+KERNELS_OF_MASKS = ("bert-eager", "bert-sdpa", "longformer-masked", "longformer-flex")
+"""Default kernels with `pattern`: those that compute any mask, and dense attention."""
+
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
 _PATHS = ("csv", "png", "svg", "json", "markdown", "html", "machine")
@@ -51,6 +61,7 @@ class GridOptions(TypedDict, total=False):
 
     len: Values | None
     window: Values | None
+    pattern: Patterns | None
     dilation: Dilations | None
     global_tokens: Values | None
     kernel: object
@@ -87,9 +98,9 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     shape = read_shape(options)
     lengths = read_lengths(options)
     names = read_kernel_names(options)
-    scope = _read_scope(options, names)
+    scope = _read_scope(options, names, shape)
     selected = [(name, kernels.find(name)) for name in names]
-    patterns = _read_patterns(options, shape, scope, shortest=lengths[0])
+    patterns = _read_patterns(options, shape, scope, lengths)
     cases: dict[Case, None] = {}
     for seq_len in lengths:
         workloads = [
@@ -110,7 +121,7 @@ def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
     """
     shape = read_shape(options)
     lengths = read_lengths(options)
-    patterns = _read_patterns(options, shape, SCOPES[0], shortest=lengths[0])
+    patterns = _read_patterns(options, shape, SCOPES[0], lengths)
     return [
         _workload(options, shape, pattern, seq_len, device, SCOPES[0])
         for seq_len in lengths
@@ -143,8 +154,13 @@ def read_lengths(options: GridOptions) -> list[int]:
     return sorted({length for word in words for length in parse_lengths(word)})
 
 
-def _read_patterns(options: GridOptions, shape: Shape, scope: str, shortest: int) -> list[Pattern]:
+def _read_patterns(
+    options: GridOptions, shape: Shape, scope: str, lengths: Sequence[int]
+) -> list[Pattern]:
     model = shape.model
+    num_layers = model.num_layers if scope == "stack" else 1
+    if options.get("pattern") is not None:
+        return read_mask_patterns(options, shape, lengths, num_layers)
     # A model's dilations belong to its own layers and heads.
     is_models_own = options.get("window") is None and options.get("num_heads") is None
     return _patterns(
@@ -154,8 +170,8 @@ def _read_patterns(options: GridOptions, shape: Shape, scope: str, shortest: int
         ),
         global_tokens=split_values(options, "global_tokens", (shape.global_tokens,)),
         shape=shape,
-        num_layers=model.num_layers if scope == "stack" else 1,
-        shortest=shortest,
+        num_layers=num_layers,
+        shortest=lengths[0],
     )
 
 
@@ -233,9 +249,8 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for an empty name, and for `--input` without a custom kernel.
     """
-    names = split_values(
-        {"kernel": _named(options.get("kernel"))}, "kernel", DEFAULT_KERNELS, split_names
-    )
+    chosen = {"kernel": _named(options.get("kernel"))}
+    names = split_values(chosen, "kernel", _default_kernels(options), split_names)
     described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
@@ -248,11 +263,26 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     )
 
 
-def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
-    """One of `SCOPES`."""
+def _default_kernels(options: GridOptions) -> Sequence[str]:
+    """The kernels that are compared if none is named."""
+    if options.get("pattern") is not None:
+        return KERNELS_OF_MASKS
+    shape = read_shape(options)
+    if not shape.causal:
+        return DEFAULT_KERNELS
+    return CAUSAL_KERNELS if shape.has_equal_widths else GROUPED_KERNELS
+
+
+def _read_scope(options: GridOptions, names: Iterable[str], shape: Shape) -> str:
+    """One of `SCOPES`.
+
+    Layers of a model that differ are costed as a stack, which needs whole layers if the output of
+    attention is not as wide as its input.
+    """
     scope = options.get("scope")
     if scope is None:
-        return SCOPES[0]
+        is_custom = all(kernels.is_custom(name) for name in names)
+        return SCOPES[0] if is_custom or not _needs_whole_layers(options, shape) else "stack"
     if scope not in SCOPES:
         raise UsageError("scope", scope or EMPTY_VALUE, f"unknown; {suggest(scope, SCOPES)}")
     if all(kernels.is_custom(name) for name in names):
@@ -260,6 +290,13 @@ def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
             "scope", scope, "applies to built-in kernels only; a custom kernel is costed as it is"
         )
     return scope
+
+
+def _needs_whole_layers(options: GridOptions, shape: Shape) -> bool:
+    if shape.output_width == shape.hidden_size or options.get("pattern") is not None:
+        return False
+    windows = split_values(options, "window", (shape.model.window,))
+    return any(len(parse_window(window, causal=shape.causal)) > 1 for window in windows)
 
 
 def _named(values: object) -> object:

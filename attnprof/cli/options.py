@@ -62,6 +62,19 @@ def window(default: str) -> Any:
 
 Window = Annotated[list[str] | None, window("512")]
 
+Pattern = Annotated[
+    list[str] | None,
+    _workload(
+        "--pattern",
+        "NAME...",
+        "In place of windows, any mask: bigbird, chunked, documents, longnet, prefix-lm, "
+        "sparse-transformer-fixed, sparse-transformer-strided, or a function of FlexAttention's "
+        "signature, as pkg.mod:mask_mod; with arguments bigbird:block=128:seed=1.",
+        default="none",
+        complete=completion.masks,
+    ),
+]
+
 GlobalTokens = Annotated[
     list[str] | None,
     _workload(

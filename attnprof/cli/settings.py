@@ -33,7 +33,7 @@ FLAGS = (
 )
 """Settings that are true or false."""
 
-OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name")
+OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name", "pattern")
 """Options that only the command line has."""
 
 OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window")}

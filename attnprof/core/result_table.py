@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from attnprof.core.intervals import Interval
-from attnprof.core.notation import format_dilation, format_global_tokens, format_window
+from attnprof.core.mask_pattern import format_mask
+from attnprof.core.notation import (
+    format_dilation,
+    format_global_tokens,
+    format_window,
+    has_windows,
+)
 from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
@@ -66,7 +72,7 @@ _LEADING_COLUMNS = (
 
 _QUANTITIES = tuple(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len")
 
-_WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens")
+_WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens", "pattern")
 """Columns of the workload that were added after `speedup`, the last one of the first version."""
 
 _ADDED = _QUANTITIES.index("speedup") + 1
@@ -101,8 +107,8 @@ class Row:
     @property
     def detail(self) -> str:
         """Notes on the row, and why cells are empty; joined by semicolons."""
-        # The window column shows the layers of a sparse stack; it is empty for a dense stack.
-        is_in_window = self.workload.scope == "attention" and not self.workload.is_dense
+        # The window column shows the layers of a stack, if there are windows.
+        is_in_window = self.workload.scope == "attention" and has_windows(self.workload.pattern)
         extent = "" if is_in_window else describe_extent(self.workload)
         notes = [extent, *self.details, self.prediction]
         return "; ".join(dict.fromkeys(note for note in notes if note))
@@ -181,6 +187,7 @@ class Row:
             "head_dim": workload.head_dim,
             "value_dim": workload.value_dim,
             "new_tokens": workload.new_tokens or None,
+            "pattern": format_mask(workload.pattern),
             **{column: self.values.get(column) for column in _QUANTITIES[_ADDED:]},
         }
 

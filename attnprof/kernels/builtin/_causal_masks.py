@@ -43,8 +43,9 @@ def has_mask(workload: Workload, layer: AttentionPattern, implementation: Implem
 
 
 def is_fused_causal(workload: Workload, layer: AttentionPattern) -> bool:
-    """Whether the fused operator is called with `is_causal` in a decoder's layer under `sdpa`."""
-    return not has_mask(workload, layer, "sdpa") and workload.queries > 1
+    """Whether the fused operator is called with `is_causal` under `sdpa`."""
+    is_masked = has_mask(workload, layer, "sdpa")
+    return layer.causal and workload.queries > 1 and not is_masked
 
 
 def causal_mask(

@@ -54,6 +54,9 @@ def build(workload: Workload, implementation: Implementation) -> Call:
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports causal attention, dense or in a window."""
     layers = workload.layers
+    reason = unsupported_feature(workload, ("causal", "grouped heads", "free widths"))
+    if reason:
+        return reason
     if not workload.pattern.causal:
         return "is causal; add --causal"
     if any(set(layer.dilation) != {1} for layer in layers):
@@ -64,7 +67,7 @@ def unsupported_reason(workload: Workload) -> str | None:
         return "computes values as wide as keys"
     if workload.head_dim % 2:
         return f"rotates pairs of features; head_dim {workload.head_dim} is odd"
-    return unsupported_feature(workload, ("causal", "grouped heads", "free widths"))
+    return None
 
 
 def parameters(workload: Workload) -> int:

@@ -69,9 +69,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     """
     return [
         *formulas.weight_terms(workload),
-        *fused_attention_terms(
-            workload, lambda layer: layer.causal and is_fused_causal(workload, layer)
-        ),
+        *fused_attention_terms(workload, partial(is_fused_causal, workload)),
     ]
 
 
@@ -83,7 +81,7 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block; in a causal call, the blocks that the operator does not skip."""
     n = workload.seq_len
-    is_skipping = layer.causal and is_fused_causal(workload, layer)
+    is_skipping = is_fused_causal(workload, layer)
     runs = fused_causal_runs(n, workload.device) if is_skipping else all_pairs(workload)
     return (
         ComputedBlocks(

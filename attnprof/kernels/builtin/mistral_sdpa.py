@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from attnprof.core import formulas
@@ -13,7 +14,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _mistral
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._causal_masks import has_mask
+from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal
 from attnprof.kernels.builtin._mac_factors import (
     all_pairs,
     fused_attention_terms,
@@ -67,7 +68,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections; all n^2 pairs where there is a mask, else the blocks that are not skipped."""
     return [
         *formulas.weight_terms(workload),
-        *fused_attention_terms(workload, lambda layer: not has_mask(workload, layer, "sdpa")),
+        *fused_attention_terms(workload, partial(is_fused_causal, workload)),
     ]
 
 
@@ -78,9 +79,8 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, under a mask; else the blocks that the operator does not skip."""
-    is_masked = has_mask(workload, layer, "sdpa")
-    n = workload.seq_len
-    runs = all_pairs(workload) if is_masked else fused_causal_runs(n, workload.device)
+    is_causal, n = is_fused_causal(workload, layer), workload.seq_len
+    runs = fused_causal_runs(n, workload.device) if is_causal else all_pairs(workload)
     return (
         ComputedBlocks(
             runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
