@@ -132,8 +132,7 @@ def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
     feed_forward = (2, new, width, Factor("F", workload.intermediate_size))
     output: tuple[Factor, ...] = (new, Factor("D", workload.hidden_size, 2))
     if workload.output_width != workload.hidden_size:
-        heads, value_dim = Factor("H", workload.num_heads), Factor("e", workload.value_dim)
-        output = (new, heads, value_dim, width)
+        output = (new, Factor("H", workload.num_heads), value_factor(workload), width)
     return [
         term(workload, "output_projection", "output projection", output),
         term(workload, "feed_forward", "feed-forward", feed_forward),
