@@ -57,11 +57,12 @@ class FilledCache:
         import torch
 
         cached: Any = self._cache.layers[layer] if layer < len(self._cache.layers) else None
-        if getattr(cached, "keys", None) is None or not cached.get_seq_length():
+        keys: torch.Tensor | None = getattr(cached, "keys", None)
+        if keys is None or not keys.numel():
             return None
-        end, kept = cached.get_seq_length(), cached.keys.shape[2]
-        positions = torch.arange(end - kept, end, device=cached.keys.device)
-        return CachedTokens(positions, cached.keys, cached.values)
+        end, kept = cached.get_seq_length(), keys.shape[2]
+        positions = torch.arange(end - kept, end, device=keys.device)
+        return CachedTokens(positions, keys, cached.values)
 
 
 class FilledWindowCache(FilledCache):
