@@ -57,13 +57,13 @@ detail describes the load. 0 if they can be trusted."""
 REFERENCE = "bert-sdpa"
 """The reference kernel of `speedup` and verdicts, at the same length in the same run."""
 
-WINDOWED_REFERENCE = "mistral-sdpa"
-"""What others are compared with where no dense kernel can run, as with grouped heads: transformers'
-own layer with the same pattern, a window as a mask of all pairs. `speedup` is empty there."""
-
 ALLOCATED_CACHE = "allocated_cache_bytes"
 """Bytes that a kernel's cache has allocated after a call that decodes, where that is not
 `cache_bytes`. Has no column."""
+
+WINDOWED_REFERENCE = "mistral-sdpa"
+"""What others are compared with where no dense kernel can run, as with grouped heads: transformers'
+own layer with the same pattern, a window as a mask of all pairs. `speedup` is empty there."""
 
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"

@@ -15,11 +15,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._causal_masks import Implementation, causal_mask, mask_bytes
-from attnprof.kernels.builtin._decoding import (
-    build_decoding,
-    cached_input_bytes,
-    unsupported_decoding,
-)
+from attnprof.kernels.builtin._decoding import build_decoding, cached_bytes, unsupported_decoding
 from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
@@ -44,15 +40,12 @@ def build(workload: Workload, implementation: Implementation) -> Call:
         config._attn_implementation = implementation
         return BertSelfAttention(config, is_causal=is_causal, layer_idx=index)
 
-    def make_mask() -> torch.Tensor | None:
-        return causal_mask(workload, workload.layers[0], implementation) if is_causal else None
-
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
-        mask = make_mask()
+        mask = causal_mask(workload, workload.layers[0], implementation) if is_causal else None
         return {} if mask is None else {"attention_mask": mask}
 
     if workload.mode == "decode":
-        return build_decoding(workload, make_layer, make_mask)
+        return build_decoding(workload, make_layer, make_kwargs)
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
@@ -60,7 +53,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
-    return unsupported_decoding(workload) or unsupported_feature(workload, ("decode", "causal"))
+    return unsupported_decoding(workload) or unsupported_feature(workload, ("causal", "decode"))
 
 
 def parameters(workload: Workload) -> int:
@@ -69,8 +62,8 @@ def parameters(workload: Workload) -> int:
 
 
 def static_bytes(workload: Workload, implementation: Implementation) -> int:
-    """Bytes of parameters, hidden states, the cache, and the mask that all layers share."""
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
     layer = workload.layers[0]
     mask = mask_bytes(workload, layer, implementation) if layer.causal else 0
-    cache = cached_input_bytes(workload) if workload.mode == "decode" else 0
-    return parameter_and_input_bytes(workload, parameters(workload)) + cache + mask
+    inputs = parameter_and_input_bytes(workload, parameters(workload))
+    return inputs + mask + cached_bytes(workload)

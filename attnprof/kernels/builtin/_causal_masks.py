@@ -1,6 +1,6 @@
-"""The masks that transformers' decoders pass to their attention, and when they pass none.
+"""The masks that transformers' decoders pass to their attention.
 
-Source: transformers, masking_utils.py, sdpa_mask, eager_mask and _ignore_causal_mask_sdpa.
+Source: transformers, masking_utils.py, sdpa_mask and eager_mask.
 """
 
 from __future__ import annotations
@@ -16,22 +16,36 @@ if TYPE_CHECKING:
 Implementation = Literal["eager", "sdpa"]
 
 
+def keys_of(workload: Workload, layer: AttentionPattern) -> int:
+    """Keys that a decoder's layer multiplies each query with: those in its cache and the new ones.
+
+    Of the keys in its window, the cache keeps all but one, which is the query's own.
+    """
+    earlier = workload.seq_len - workload.queries
+    if layer.left is not None and workload.mode == "decode":
+        earlier = min(earlier, layer.left)
+    return earlier + workload.queries
+
+
 def has_mask(workload: Workload, layer: AttentionPattern, implementation: Implementation) -> bool:
     """Whether a decoder's layer gets a mask.
 
-    Under `eager` always. Under `sdpa`, not where the fused operator's `is_causal` takes its place,
-    or where a single new token attends to all: if there is no window, or a longer one than the
-    sequence.
+    Under `eager` always. Under `sdpa` not if the window is longer than the keys, or if there is
+    none: then a single query needs no mask, and for a whole sequence the fused operator's
+    `is_causal` takes its place.
     """
-    if implementation == "eager" or workload.queries not in (1, workload.seq_len):
+    if implementation == "eager":
         return True
-    return layer.window is not None and layer.window <= workload.seq_len
+    keys = keys_of(workload, layer)
+    if layer.window is not None and layer.window <= keys:
+        return True
+    return workload.queries not in (1, keys)
 
 
 def is_fused_causal(workload: Workload, layer: AttentionPattern) -> bool:
     """Whether the fused operator is called with `is_causal` under `sdpa`."""
-    is_whole = layer.causal and workload.queries == workload.seq_len
-    return is_whole and not has_mask(workload, layer, "sdpa")
+    is_masked = has_mask(workload, layer, "sdpa")
+    return layer.causal and workload.queries > 1 and not is_masked
 
 
 def causal_mask(
@@ -46,10 +60,10 @@ def causal_mask(
 
     if not has_mask(workload, layer, implementation):
         return None
-    first = workload.seq_len - workload.queries
-    is_attended = torch.ones(workload.queries, workload.seq_len, dtype=torch.bool).tril_(first)
+    queries, keys = workload.queries, keys_of(workload, layer)
+    is_attended = torch.ones(queries, keys, dtype=torch.bool).tril_(keys - queries)
     if layer.left is not None:
-        is_attended.triu_(first - layer.left)
+        is_attended.triu_(keys - queries - layer.left)
     is_attended = is_attended.expand(workload.batch_size, 1, -1, -1)
     if implementation == "sdpa":
         return is_attended
@@ -61,7 +75,7 @@ def mask_bytes(workload: Workload, layer: AttentionPattern, implementation: Impl
     """Bytes of `causal_mask`."""
     if not has_mask(workload, layer, implementation):
         return 0
-    pairs = workload.queries * workload.seq_len
+    pairs = workload.queries * keys_of(workload, layer)
     return (
         workload.batch_size * pairs * workload.dtype_bytes if implementation == "eager" else pairs
     )

@@ -96,8 +96,8 @@ class Projected:
 
     @classmethod
     def of(cls, workload: Workload, *, has_bias: bool = True) -> Projected:
-        """Sizes for one layer of the workload; all tokens are projected."""
-        n = workload.seq_len
+        """Sizes for one layer of the workload; all tokens but cached ones are projected."""
+        n = workload.queries
         widths = (workload.query_width, workload.key_width, workload.value_width)
         query, key, value = (activation_bytes(workload, n, width) for width in widths)
         weights = [weight_bytes(workload, width, has_bias=has_bias) for width in widths]

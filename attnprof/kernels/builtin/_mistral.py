@@ -14,6 +14,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._causal_masks import Implementation, causal_mask, mask_bytes
+from attnprof.kernels.builtin._decoding import build_decoding, cached_bytes
 from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
@@ -46,15 +47,18 @@ def build(workload: Workload, implementation: Implementation) -> Call:
         return MistralSelfAttention(config, masks[layer], index)
 
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
-        return {"position_embeddings": position_embeddings(config, workload.seq_len)}
+        first = workload.seq_len - workload.queries
+        return {"position_embeddings": position_embeddings(config, workload.seq_len, first)}
 
+    if workload.mode == "decode":
+        return build_decoding(workload, make_layer, make_kwargs)
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports causal attention, dense or in a window."""
     layers = workload.layers
-    reason = unsupported_feature(workload, ("causal", "grouped heads", "free widths"))
+    reason = unsupported_feature(workload, ("causal", "grouped heads", "free widths", "decode"))
     if reason:
         return reason
     if not workload.pattern.causal:
@@ -67,6 +71,9 @@ def unsupported_reason(workload: Workload) -> str | None:
         return "computes values as wide as keys"
     if workload.head_dim % 2:
         return f"rotates pairs of features; head_dim {workload.head_dim} is odd"
+    if workload.mode == "decode" and any(layer.window == 1 for layer in layers):
+        # DynamicSlidingWindowLayer keeps the last 1 - window keys, which for 1 are all.
+        return "decodes with a window of 2 or more"
     return None
 
 
@@ -76,7 +83,8 @@ def parameters(workload: Workload) -> int:
 
 
 def static_bytes(workload: Workload, implementation: Implementation) -> int:
-    """Bytes of parameters, hidden states, cosines and sines, and each different mask."""
-    rotations = 2 * workload.seq_len * workload.head_dim * workload.dtype_bytes
+    """Bytes of parameters, hidden states, cosines and sines, each different mask, and the cache."""
+    rotations = 2 * workload.queries * workload.head_dim * workload.dtype_bytes
     masks = sum(mask_bytes(workload, layer, implementation) for layer in set(workload.layers))
-    return parameter_and_input_bytes(workload, parameters(workload)) + rotations + masks
+    inputs = parameter_and_input_bytes(workload, parameters(workload))
+    return inputs + rotations + masks + cached_bytes(workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from attnprof.core import formulas
@@ -47,6 +48,11 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "eager")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
+    return _bert.static_bytes(workload, "eager")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, and products of all pairs, masked or not: 3 b n D^2 + 2 b n^2 D a layer."""
     passes = formulas.training_passes(workload)
@@ -76,13 +82,8 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: about two tensors of scores, three in training."""
     if workload.mode == "decode":
-        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
-
-
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters, inputs and cache."""
-    return _bert.static_bytes(workload, "eager")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -120,10 +121,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     )
 
 
-def _decoding_memory(workload: Workload) -> DecodingMemory:
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
     """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
     m, n = workload.queries, workload.seq_len
-    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload, layer)
     scores = workload.batch_size * workload.num_heads * m * n * workload.dtype_bytes
     # The context of one token is contiguous in either order of tokens and heads.
     transposed = activation if m > 1 and workload.num_heads > 1 else 0

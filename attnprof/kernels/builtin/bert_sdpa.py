@@ -57,6 +57,11 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
+    return _bert.static_bytes(workload, "sdpa")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, scores and context; the fused backward also computes the scores again.
 
@@ -76,8 +81,8 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block; in a causal call, the blocks that the operator does not skip."""
     n = workload.seq_len
-    is_causal = is_fused_causal(workload, layer)
-    runs = fused_causal_runs(n, workload.device) if is_causal else all_pairs(workload)
+    is_skipping = is_fused_causal(workload, layer)
+    runs = fused_causal_runs(n, workload.device) if is_skipping else all_pairs(workload)
     return (
         ComputedBlocks(
             runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
@@ -88,13 +93,8 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key, value and output, and the buffers inside the fused operator."""
     if workload.mode == "decode":
-        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
-
-
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters, inputs and cache."""
-    return _bert.static_bytes(workload, "sdpa")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -121,11 +121,11 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     )
 
 
-def _decoding_memory(workload: Workload) -> DecodingMemory:
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
     """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
     m, n = workload.queries, workload.seq_len
-    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
-    is_masked = has_mask(workload, workload.layers[0], "sdpa")
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload, layer)
+    is_masked = has_mask(workload, layer, "sdpa")
     mask = workload.batch_size * m * n * workload.dtype_bytes if is_masked else 0
     fused = (
         flash_cpu_forward_bytes(workload, m, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from attnprof.core import formulas
@@ -13,8 +14,15 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _mistral
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._mac_factors import all_pairs, backward_products, dense_term
+from attnprof.kernels.builtin._decoding import (
+    decoded_runs,
+    decoded_terms,
+    stack_cache_bytes,
+    stack_decoding_bytes,
+)
+from attnprof.kernels.builtin._mac_factors import backward_products, dense_term
 from attnprof.kernels.builtin._memory import LayerMemory, Projected, stack_peak_bytes
+from attnprof.kernels.builtin._mistral_decoding import eager_decoding_memory
 from attnprof.kernels.builtin._mistral_memory import (
     layer_projection_backward_bytes,
     repeats_are_copies,
@@ -33,6 +41,7 @@ has_float32_softmax = True
 unsupported_reason = _mistral.unsupported_reason
 padding_multiple = no_padding
 parameters = _mistral.parameters
+cache_bytes = stack_cache_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -47,6 +56,8 @@ def static_bytes(workload: Workload) -> int:
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, and products of all pairs, masked or not: 2 b n^2 H d a layer."""
+    if workload.mode == "decode":
+        return [*formulas.weight_terms(workload), *decoded_terms(workload)]
     passes = formulas.training_passes(workload)
     return [
         *formulas.weight_terms(workload),
@@ -64,7 +75,7 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
     """All pairs, as one block."""
     return (
         ComputedBlocks(
-            runs=all_pairs(workload),
+            runs=decoded_runs(workload, layer),
             backward=backward_products(workload),
             features=workload.head_dim,
         ),
@@ -73,6 +84,8 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: several tensors of scores, in float32 where probabilities are computed."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, partial(eager_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
 
 

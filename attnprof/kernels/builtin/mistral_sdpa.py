@@ -15,8 +15,14 @@ from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _mistral
 from attnprof.kernels.builtin._build import no_padding
 from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal
+from attnprof.kernels.builtin._decoding import (
+    DecodingMemory,
+    decoded_runs,
+    decoded_terms,
+    stack_cache_bytes,
+    stack_decoding_bytes,
+)
 from attnprof.kernels.builtin._mac_factors import (
-    all_pairs,
     fused_attention_terms,
     fused_backward_products,
 )
@@ -28,6 +34,7 @@ from attnprof.kernels.builtin._memory import (
     log_sum_exp_bytes,
     stack_peak_bytes,
 )
+from attnprof.kernels.builtin._mistral_decoding import fused_decoding_memory
 from attnprof.kernels.builtin._mistral_memory import (
     layer_projection_backward_bytes,
     repeats_are_copies,
@@ -49,6 +56,7 @@ has_float32_softmax = False
 unsupported_reason = _mistral.unsupported_reason
 padding_multiple = no_padding
 parameters = _mistral.parameters
+cache_bytes = stack_cache_bytes
 
 _WIDEST_GROUPED_HEAD = 256
 """Up to this head_dim, transformers hands grouped keys to the fused operator as they are."""
@@ -66,6 +74,8 @@ def static_bytes(workload: Workload) -> int:
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections; all n^2 pairs where there is a mask, else the blocks that are not skipped."""
+    if workload.mode == "decode" and workload.queries < workload.seq_len:
+        return [*formulas.weight_terms(workload), *decoded_terms(workload)]
     return [
         *formulas.weight_terms(workload),
         *fused_attention_terms(workload, partial(is_fused_causal, workload)),
@@ -80,7 +90,7 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, under a mask; else the blocks that the operator does not skip."""
     is_causal, n = is_fused_causal(workload, layer), workload.seq_len
-    runs = fused_causal_runs(n, workload.device) if is_causal else all_pairs(workload)
+    runs = fused_causal_runs(n, workload.device) if is_causal else decoded_runs(workload, layer)
     return (
         ComputedBlocks(
             runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
@@ -90,7 +100,14 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: rotated queries and keys, values, output; with a mask, n^2 numbers as well."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
+
+
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
+    repeats_keys = _repeats_keys(workload, layer)
+    return fused_decoding_memory(workload, layer, repeats_keys=repeats_keys)
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
