@@ -156,8 +156,8 @@ Mode = Annotated[
     _workload(
         "--mode",
         "NAME",
-        "inference (forward), training (forward and backward), or decode (one new token, the "
-        "others in a cache).",
+        "inference (forward), training (forward and backward), or decode (new tokens at the end "
+        "of --len, the others in a cache; causal).",
         default="inference",
         complete=completion.modes,
     ),

@@ -29,6 +29,7 @@ COLUMN_UNITS = {
     "time_low_ns": "ns",
     "time_high_ns": "ns",
     "speedup": "1",
+    "cache_bytes": "B",
 }
 """Units of the quantities that have a column, in the order of the columns."""
 
@@ -56,6 +57,10 @@ detail describes the load. 0 if they can be trusted."""
 REFERENCE = "bert-sdpa"
 """The reference kernel of `speedup` and verdicts, at the same length in the same run."""
 
+ALLOCATED_CACHE = "allocated_cache_bytes"
+"""Bytes that a kernel's cache has allocated after a call that decodes, where that is not
+`cache_bytes`. Has no column."""
+
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
 PREDICTED_TIME_HIGH = "predicted_time_high_ns"
@@ -73,6 +78,7 @@ _HIDDEN_UNITS = {
     WITHHELD: "1",
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
+    ALLOCATED_CACHE: "B",
     **dict.fromkeys(PREDICTED, "ns"),
 }
 """Units of the quantities without a column."""

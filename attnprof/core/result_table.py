@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
 Cell = int | float | str | None
 
-_ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
+_ESTIMATED = (
+    "padded_seq_len",
+    "params",
+    "useful_macs",
+    "executed_macs",
+    "predicted_peak_bytes",
+    "cache_bytes",
+)
 
 _MEASURED = COLUMN_UNITS.keys() - set(_ESTIMATED)
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import counted
 from attnprof.core.workload import Workload
-from attnprof.counting.call import Call
+from attnprof.counting.call import CachedTokens, Call, CallCache
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from attnprof.nn.checking.decoded_heads import DecodedHeads
     from attnprof.nn.checking.expected_outputs import Definition
     from attnprof.nn.checking.sources import ProjectedHeads
     from attnprof.nn.checking.tolerance import Precision
@@ -63,7 +64,7 @@ def describe_wrong_output(
         dtype = torch.float32
     precision = Precision(dtype, max(workload.seq_len, workload.hidden_size))
     checks = [
-        _AttentionCheck(module, index, workload, precision)
+        _AttentionCheck(module, index, workload, precision, call.cache)
         for index, module in enumerate(attentions)
     ]
     with ExitStack() as stack, torch.set_grad_enabled(workload.mode == "training"):
@@ -98,7 +99,12 @@ class _AttentionCheck:
     """
 
     def __init__(
-        self, module: nn.Module, index: int, workload: Workload, precision: Precision
+        self,
+        module: nn.Module,
+        index: int,
+        workload: Workload,
+        precision: Precision,
+        cache: CallCache | None,
     ) -> None:
         from attnprof.nn.checking.uninitialized_memory import tries
 
@@ -108,6 +114,7 @@ class _AttentionCheck:
         self._is_repeating = False
         self._workload = workload
         self._index = index
+        self._cache = cache
         self._memory = ExitStack()
         self._hooks = (
             module.register_forward_pre_hook(self._begin),
@@ -142,12 +149,18 @@ class _AttentionCheck:
         outputs = [only_output(output)]
         self._is_repeating = True
         for unwritten in self._tries[1:]:
+            if self._cache is not None:
+                self._cache.restore()
             with torch.no_grad(), holding_nan(outputs[0].device, unwritten):
                 outputs.append(only_output(module(*args, **kwargs)))
         self._is_repeating = False
         hidden_states: Tensor = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         rotation: tuple[Tensor, Tensor] | None = kwargs.get("position_embeddings")
-        attention = _Attention(module, hidden_states, outputs, rotation, self._workload)
+        earlier = None
+        if self._cache is not None:
+            self._cache.restore()
+            earlier = self._cache.earlier(self._index)
+        attention = _Attention(module, hidden_states, outputs, rotation, self._workload, earlier)
         wrong = attention.wrong(self._definition())
         if wrong and len(self._workload.layers) > 1:
             wrong = f"layer {self._index}: {wrong}"
@@ -162,7 +175,7 @@ class _AttentionCheck:
         return Definition(
             pattern=pattern,
             seq_len=workload.seq_len,
-            rows=sampled_rows(pattern, workload.seq_len),
+            rows=sampled_rows(pattern, workload.seq_len, workload.queries),
             scale=workload.head_dim**-0.5,
             precision=self._precision,
         )
@@ -179,6 +192,7 @@ class _Attention:
         rotation: cosines and sines of rotary position embeddings, `(1 or batch, padded_seq_len,
             head_dim)`; None for none.
         workload: what it was built for.
+        earlier: its cached tokens, where it decodes.
     """
 
     module: nn.Module
@@ -186,6 +200,7 @@ class _Attention:
     outputs: Sequence[Tensor]
     rotation: tuple[Tensor, Tensor] | None
     workload: Workload
+    earlier: CachedTokens | None
 
     @property
     def output(self) -> Tensor:
@@ -233,22 +248,42 @@ class _Attention:
         # Without global tokens the global projections are not used.
         has_globals = bool(definition.pattern.symmetric_globals)
         expected = definition.expected(
-            self._projected(item, ""),
+            self._source(item),
             self._projected(item, _GLOBAL_SUFFIX if has_globals else ""),
             None if cotangent is None else self._heads(cotangent[item].double()),
         )
         for output in self.outputs:
-            wrong = definition.difference(self._heads(output[item, rows]), expected)
+            wrong = definition.difference(self._heads(output[item, rows - self._first]), expected)
             if wrong:
                 return wrong
         if gradient is None:
             return ""
         return definition.gradient_difference({"hidden_states": gradient[item]}, expected)
 
+    @property
+    def _first(self) -> int:
+        """Position of the first query: 0, or that of the first new token."""
+        return self.workload.seq_len - self.workload.queries
+
+    def _source(self, item: int) -> ProjectedHeads | DecodedHeads:
+        """Queries, keys and values of a sequence of the batch."""
+        from attnprof.nn.checking.decoded_heads import DecodedHeads
+        from attnprof.nn.checking.sources import GivenHeads
+
+        projected = self._projected(item, "")
+        if self.earlier is None:
+            return projected
+        key, value = self.earlier.key[item], self.earlier.value[item]
+        # The heads of queries are as many as the query's; it is used for nothing else.
+        query = key.repeat_interleave(self.workload.num_heads // len(key), 0)[:, :0]
+        return DecodedHeads(
+            projected, self._first, GivenHeads(query, key, value), self.earlier.positions
+        )
+
     def _projected(self, item: int, suffix: str) -> ProjectedHeads:
         from attnprof.nn.checking.sources import ProjectedHeads, Projection
 
-        n, heads = self.workload.seq_len, self.workload.num_heads
+        n, heads = self.workload.queries, self.workload.num_heads
         rotation = None
         if self.rotation is not None:
             cos, sin = (tensor[item % len(tensor), :n] for tensor in self.rotation)

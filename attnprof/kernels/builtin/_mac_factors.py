@@ -18,14 +18,14 @@ def fused_scores_passes(workload: Workload) -> Factor | int:
 
     The backward pass computes the scores again, as the forward pass does not store them.
     """
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return 1
     return Factor("(T+1)", formulas.TRAINING_FACTOR + 1)
 
 
 def fused_products(workload: Workload) -> Factor | int:
     """Matrix products in one call of fused attention: 2, and 2 T + 1 = 7 in training."""
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return formulas.FORWARD_PRODUCTS
     return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
 

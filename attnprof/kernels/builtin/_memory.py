@@ -63,8 +63,8 @@ def weight_bytes(workload: Workload, width: int | None = None, *, has_bias: bool
 
 
 def parameter_and_input_bytes(workload: Workload, parameters: int) -> int:
-    """Bytes of that many parameters and of the hidden states, `(batch, seq_len, hidden)`."""
-    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.seq_len)
+    """Bytes of that many parameters and of the hidden states, `(batch, queries, hidden)`."""
+    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.queries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ def stack_peak_bytes(
         return encoder_layer_memory(workload, attention) if is_layer else attention
 
     layers = [layer_memory(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
-    if workload.mode == "inference":
+    if workload.mode != "training":
         above_bottom = [output + layer.forward for layer in layers[1:]]
         return max([layers[0].forward, *above_bottom])
     return _training_peak_bytes(layers, output)
@@ -185,7 +185,7 @@ def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMem
     activation, output = activation_bytes(workload, n), output_bytes(workload, n)
     inner = activation_bytes(workload, n, workload.intermediate_size)
     statistics = 2 * workload.batch_size * n * size
-    if workload.mode == "inference":
+    if workload.mode != "training":
         # the feed-forward's input, and its inner activation before and after GELU
         projected = output + 2 * activation
         return LayerMemory(forward=max(attention.forward, projected, activation + 2 * inner))

@@ -12,10 +12,17 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._decoding import (
+    DecodingMemory,
+    grown_cache_bytes,
+    stack_cache_bytes,
+    stack_decoding_bytes,
+)
 from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
+    activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
     has_residual,
@@ -35,7 +42,7 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
-static_bytes = _bert.static_bytes
+cache_bytes = stack_cache_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -64,7 +71,14 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key, value and output, and the buffers inside the fused operator."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
     return stack_peak_bytes(workload, _layer_memory)
+
+
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, inputs and cache."""
+    return _bert.static_bytes(workload, "sdpa")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -88,4 +102,25 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         ),
         output_is_saved=True,
         gradients=projected.weights,
+    )
+
+
+def _decoding_memory(workload: Workload) -> DecodingMemory:
+    """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
+    m, n = workload.queries, workload.seq_len
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
+    mask = workload.batch_size * m * n * workload.dtype_bytes if m > 1 else 0
+    fused = (
+        flash_cpu_forward_bytes(workload, m, n)
+        if workload.device == "cpu"
+        else log_sum_exp_bytes(workload, m)
+    )
+    return DecodingMemory(
+        forward=max(
+            # query, new keys and values; all keys and values
+            3 * activation + cache,
+            # query, output; all keys and values; the mask as numbers
+            2 * activation + cache + mask + fused,
+        ),
+        kept=cache,
     )

@@ -22,16 +22,23 @@ _RANDOM = 16
 _SEED = 20200410
 
 
-def sampled_rows(pattern: AttentionPattern, seq_len: int) -> list[int]:
-    """Positions of queries, ascending; their number does not grow with the length."""
-    if seq_len <= ALL_UP_TO:
-        return list(range(seq_len))
-    first_and_last = {0, 1, 2, seq_len - 3, seq_len - 2, seq_len - 1}
+def sampled_rows(pattern: AttentionPattern, seq_len: int, queries: int | None = None) -> list[int]:
+    """Positions of queries, ascending; their number does not grow with the length.
+
+    Args:
+        pattern: which keys they attend to.
+        seq_len: tokens in the sequence.
+        queries: how many of the last tokens are queries; None for all.
+    """
+    first = 0 if queries is None else seq_len - queries
+    if seq_len - first <= ALL_UP_TO:
+        return list(range(first, seq_len))
+    first_and_last = {first, first + 1, first + 2, seq_len - 3, seq_len - 2, seq_len - 1}
     random_rows = random.Random(_SEED).sample(range(seq_len), _RANDOM)
     rows = first_and_last | set(random_rows) | _globals(pattern)
     for stride in sorted(set(pattern.dilation)):
         rows |= _around_edges(pattern, stride, seq_len)
-    return sorted(row for row in rows if 0 <= row < seq_len)
+    return sorted(row for row in rows if first <= row < seq_len)
 
 
 def _globals(pattern: AttentionPattern) -> set[int]:

@@ -39,6 +39,7 @@ class Breakdown:
         lengths: of the results, ascending.
         law: how the MACs grow, such as `n²`; empty where that is not known.
         takeover: the first length at which the n² term exceeds the n term; None without one.
+        is_decoding: whether lengths are those of a context whose last tokens are decoded.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Breakdown:
     lengths: tuple[int, ...]
     law: str
     takeover: int | None
+    is_decoding: bool = False
 
 
 def breakdowns_of(runs: Sequence[Run]) -> tuple[list[Breakdown], list[str]]:
@@ -76,6 +78,7 @@ def _breakdown(series: Series) -> Breakdown:
         lengths,
         law_of(finding) if finding else "",
         growth.quadratic_dominates_from if growth else None,
+        series.workload.mode == "decode",
     )
 
 
