@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from attnprof.counting.attention import pair_counts, tracing
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.tracing import attention_calls
 from attnprof.counting.fake_tensors import fake_mode
-from attnprof.counting.operator_counts import count_operators
 
 HEAD_DIM = 4
 VALUE_DIM = 6
@@ -141,8 +139,16 @@ def _two_masks(scores: Tensor, mask: Tensor) -> Tensor:
 
 def _with_bias(scores: Tensor, mask: Tensor) -> Tensor:
     bias = torch.randn(scores.shape[-2:])
-    return _fill(torch.baddbmm(bias, scores.flatten(0, 1), torch.eye(scores.shape[-1])[None])
-                 .view(scores.shape), mask) if False else _fill(scores + bias, mask)
+    return (
+        _fill(
+            torch.baddbmm(bias, scores.flatten(0, 1), torch.eye(scores.shape[-1])[None]).view(
+                scores.shape
+            ),
+            mask,
+        )
+        if False
+        else _fill(scores + bias, mask)
+    )
 
 
 APPLIED = {
