@@ -109,11 +109,18 @@ class UserMask:
     def _evaluated(self, function: MaskMod, *positions: torch.Tensor) -> torch.Tensor:
         """Bool `(batch, heads, queries, keys)`."""
         import torch
-        from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
         from torch.nn.attention.flex_attention import _vmap_for_bhqkv
 
-        with TransformGetItemToIndex():
-            mask: torch.Tensor = _vmap_for_bhqkv(function, prefix=())(*positions)
+        vectorised = _vmap_for_bhqkv(function, prefix=())
+        mask: torch.Tensor
+        try:
+            mask = vectorised(*positions)
+        except RuntimeError:
+            # Some indexing of tensors needs torch's compiler, whose import takes seconds.
+            from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+
+            with TransformGetItemToIndex():
+                mask = vectorised(*positions)
         if mask.dtype != torch.bool:
             name = str(mask.dtype).removeprefix("torch.")
             raise UsageError("pattern", self.text, f"returns {name}; must return bool")
@@ -136,7 +143,7 @@ class UserMask:
         passed = {name: size for name, size in sizes.items() if named is None or name in named}
         missing = [name for name in required if name not in {**passed, **given}]
         if missing:
-            expected = f"needs {' and '.join(missing)}; {_SIGNATURE}"
+            expected = f"needs {', '.join(missing)}; {_SIGNATURE}"
             raise UsageError("pattern", self.text, expected)
         made: Any = function(**{**passed, **given})
         if not callable(made):
@@ -228,7 +235,8 @@ def parse_mask_function(value: object) -> MaskFunction:
     reference = ":".join(parts[:2])
     if not _REFERENCE.fullmatch(reference):
         hint = suggest(parts[0], names())
-        raise UsageError("pattern", value, f"unknown; {hint}, or name a function as pkg.mod:mask")
+        other = "" if hint.endswith("?") else ", or a function as pkg.mod:mask"
+        raise UsageError("pattern", value, f"unknown; {hint}{other}")
     return UserMask(reference, parse_arguments(value, parts[2:]))
 
 
