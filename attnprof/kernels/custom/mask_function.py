@@ -255,7 +255,7 @@ def mask_pattern(
         UsageError: when it cannot be evaluated, or differs between the sequences of a batch.
     """
     if seq_len**2 > MAX_PAIRS:
-        raise UsageError("len", seq_len, too_long(function.text, 1, seq_len))
+        raise UsageError("len", seq_len, too_long(function.text, 1))
     if (
         batch_size > 1
         and isinstance(function, UserMask)
