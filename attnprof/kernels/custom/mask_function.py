@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
-from collections.abc import Callable, Generator, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnprof.core.built_in_mask import (
@@ -21,8 +24,9 @@ from attnprof.core.built_in_mask import (
 from attnprof.core.errors import AttnprofError, UsageError, code_under_test, describe_error, suggest
 from attnprof.core.mask_counts import MAX_PAIRS, mask_blocks, too_long
 from attnprof.core.mask_function import MaskFunction
-from attnprof.core.mask_pattern import MaskPattern
+from attnprof.core.mask_pattern import MaskPattern, mask_layers
 from attnprof.core.masks import MaskMod, names
+from attnprof.core.workload import Case
 from attnprof.kernels.custom.import_path import importable_name
 
 if TYPE_CHECKING:
@@ -277,3 +281,15 @@ def mask_pattern(
         function=function,
         depends_on_head=len(blocks.pairs) > 1,
     )
+
+
+def source_digest(cases: Iterable[Case]) -> str:
+    """SHA-256 of the files of users' mask functions; empty without any."""
+    functions = {layer.function for case in cases for layer in mask_layers(case.workload.pattern)}
+    modules = {one.reference.partition(":")[0] for one in functions if isinstance(one, UserMask)}
+    files = sorted({str(getattr(sys.modules.get(name), "__file__", "")) for name in modules})
+    digest = hashlib.sha256()
+    for file in files:
+        if Path(file).is_file():
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest() if files else ""
