@@ -113,11 +113,6 @@ def all_pairs(workload: Workload) -> tuple[BlockRun, ...]:
     return (BlockRun(tokens[-workload.queries :], tokens),)
 
 
-def computed_scores(workload: Workload, scores: int) -> tuple[Factor, Factor]:
-    """Factors of scores, masked ones included, that all heads of a layer compute."""
-    return Factor("d", workload.head_dim), Factor("S", scores)
-
-
 def global_term(
     workload: Workload, name: str, passes: Factor | int | None = None, *, products: int = 1
 ) -> list[MacTerm]:
