@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Unpack, cast
 
 from attnprof.analysis.predictions import with_predictions
+from attnprof.analysis.utilisation import with_rates_of
 from attnprof.api.finishing import finish, python_call
 from attnprof.api.result_table import ResultTable
 from attnprof.core import machine as machines
@@ -47,7 +48,9 @@ class EstimateRequest(Request):
     def run(self) -> ResultTable:
         """Estimate, and write the requested outputs."""
         records = static_costs.estimate_records(self.cases)
-        table = ResultTable(with_predictions(records, self.machine) if self.machine else records)
+        if self.machine:
+            records = with_rates_of(with_predictions(records, self.machine), self.machine)
+        table = ResultTable(records)
         if self.machine:
             table.machine = self.machine
             table.available_bytes = self.machine.memory_bytes

@@ -15,6 +15,7 @@ from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
     FAILURES,
+    FRACTIONS,
     PREDICTED,
     RATIO,
     REFERENCE,
@@ -24,6 +25,7 @@ from attnprof.core.records import (
     Status,
     Value,
 )
+from attnprof.core.roofline import bound
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.units import format_bytes, format_long_duration
 from attnprof.core.verdict import Verdict, verdict
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
 
 Cell = int | float | str | None
 
-_ESTIMATED = ("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes")
+_ESTIMATED = (
+    *("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes"),
+    *("min_bytes", "intensity"),
+)
 
 _MEASURED = COLUMN_UNITS.keys() - set(_ESTIMATED)
 
@@ -64,7 +69,9 @@ _WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens"
 
 _ADDED = _QUANTITIES.index("speedup") + 1
 
-COLUMNS = (*_LEADING_COLUMNS, *_QUANTITIES[:_ADDED], *_WORKLOAD_COLUMNS, *_QUANTITIES[_ADDED:])
+_LIMITS = ("min_bytes", "intensity", "bound", "utilisation", "useful_utilisation")
+
+COLUMNS = (*_LEADING_COLUMNS, *_QUANTITIES[:_ADDED], *_WORKLOAD_COLUMNS, *_LIMITS)
 """The columns of CSV and pandas, in order."""
 
 
@@ -174,7 +181,8 @@ class Row:
             "head_dim": workload.head_dim,
             "value_dim": workload.value_dim,
             "new_tokens": workload.new_tokens or None,
-            **{column: self.values.get(column) for column in _QUANTITIES[_ADDED:]},
+            **{column: self.values.get(column) for column in _LIMITS},
+            "bound": bound(self.values),
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -327,7 +335,7 @@ class ResultTable:
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a DataFrame with the CSV's columns.
 
-        Quantities are nullable `Int64`, so that integers stay exact; `speedup` is `Float64`.
+        Quantities are nullable `Int64`, so that integers stay exact; `FRACTIONS` are `Float64`.
 
         Raises:
             ImportError: if pandas is not installed.
@@ -335,5 +343,5 @@ class ResultTable:
         import pandas as pd
 
         frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))
-        integers = [column for column in COLUMN_UNITS if column != "speedup"]
-        return frame.astype({**dict.fromkeys(integers, "Int64"), "speedup": "Float64"})
+        types = {name: "Float64" if name in FRACTIONS else "Int64" for name in COLUMN_UNITS}
+        return frame.astype(types)

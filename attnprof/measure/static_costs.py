@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from attnprof import kernels
-from attnprof.core import formulas
+from attnprof.core import formulas, roofline
 from attnprof.core.errors import MeasurementError, UncountedError, describe_error
 from attnprof.core.records import (
     Record,
@@ -35,7 +35,7 @@ def estimate_records(cases: Iterable[Case]) -> Iterator[Record]:
 
 
 def closed_form_records(case: Case) -> Iterator[Record]:
-    """Parameters, MACs and predicted peak memory of a case.
+    """Parameters, MACs, predicted peak memory, least bytes and intensity of a case.
 
     Raises:
         Exception: whatever a custom kernel raises.
@@ -44,13 +44,19 @@ def closed_form_records(case: Case) -> Iterator[Record]:
     if kernel.pattern_support == "custom":
         yield from _counts_of_custom(case, kernel)
         return
-    values: dict[str, Value] = {"useful_macs": formulas.useful_macs(workload)}
+    least_bytes = roofline.min_bytes(workload)
+    values: dict[str, Value] = {
+        "useful_macs": formulas.useful_macs(workload),
+        "min_bytes": least_bytes,
+    }
     if kernel.unsupported_reason(workload) is None:
+        executed_macs = kernel.executed_macs(workload)
         values |= {
             "padded_seq_len": kernels.padded_seq_len(kernel, workload),
             "params": kernel.parameters(workload),
-            "executed_macs": kernel.executed_macs(workload),
+            "executed_macs": executed_macs,
             "predicted_peak_bytes": kernel.peak_bytes(workload),
+            "intensity": roofline.intensity(executed_macs, least_bytes),
         }
     for quantity, value in values.items():
         yield Record(case.kernel, workload, quantity, value)
@@ -71,14 +77,22 @@ def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
         "executed_macs": kernel.executed_macs,
         "predicted_peak_bytes": kernel.peak_bytes,
     }
-    notes = "; ".join(kernel.notes(workload)) if is_target(kernel) else ""
+    notes = ""
+    if is_target(kernel):
+        quantities["min_bytes"] = kernel.min_bytes
+        notes = "; ".join(kernel.notes(workload))
+    known: dict[str, int] = {}
     for quantity, count in quantities.items():
         detail = notes if quantity == "params" else ""
         try:
-            yield Record(case.kernel, workload, quantity, count(workload), detail=detail)
+            known[quantity] = count(workload)
+            yield Record(case.kernel, workload, quantity, known[quantity], detail=detail)
         except UncountedError as error:
             yield missing_value_record(case, quantity, describe_error(error))
         except MeasurementError as error:
-            if quantity != "predicted_peak_bytes":
+            if quantity not in ("predicted_peak_bytes", "min_bytes"):
                 raise
             yield missing_value_record(case, quantity, describe_error(error))
+    if {"executed_macs", "min_bytes"} <= known.keys():
+        value = roofline.intensity(known["executed_macs"], known["min_bytes"])
+        yield Record(case.kernel, workload, "intensity", value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from attnprof.isolation.system_memory import available_bytes
 from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
+    import torch
+
     from attnprof.counting.operator_counts import OperatorCounts
 
 _MACS_PER_OPERATOR = 2**22
@@ -31,10 +33,12 @@ class Footprint:
     Attributes:
         parameters: number of parameters.
         static_bytes: bytes of parameters, buffers and inputs.
+        trained_bytes: bytes of those that require gradients.
     """
 
     parameters: int
     static_bytes: int
+    trained_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,19 @@ class Target(CustomKernelTraits, ABC):
     def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters, buffers and inputs."""
         return self._footprint(workload).static_bytes
+
+    def min_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers, inputs and output, each once; in training of gradients too.
+
+        Raises:
+            MeasurementError: when it returns no tensor.
+        """
+        self._profile(workload)
+        footprint = self._footprint(workload)
+        output = self._measured_once("output", workload, _output_bytes)
+        if workload.mode == "training":
+            return footprint.static_bytes + footprint.trained_bytes + 2 * output
+        return footprint.static_bytes + output
 
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call.
@@ -199,6 +216,7 @@ class Target(CustomKernelTraits, ABC):
                 call = self.build(workload)
                 footprint = _footprint(call)
                 profile = profile_call(call.run)
+                self._results["output", workload] = profile.output_bytes
         except Exception:
             return
         self._effort["macs", workload] = (time.process_time() - begun, False)
@@ -290,7 +308,23 @@ def _footprint(call: Call) -> Footprint:
 
     inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
     tensors = [*call.module.parameters(), *call.module.buffers(), *inputs]
+    return Footprint(
+        sum(p.numel() for p in call.module.parameters()),
+        _storage_bytes(tensors),
+        _storage_bytes(tensor for tensor in tensors if tensor.requires_grad),
+    )
+
+
+def _storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
     }
-    return Footprint(sum(p.numel() for p in call.module.parameters()), sum(storages.values()))
+    return sum(storages.values())
+
+
+def _output_bytes(call: Call) -> int:
+    """Bytes of what a forward pass returns."""
+    import torch
+
+    with torch.no_grad():
+        return call.forward().nbytes
