@@ -187,7 +187,7 @@ def time_interleaved(
     """
     session = TimingSession(workers, timeout)
     device = cases[0].workload.device
-    dtypes = dict.fromkeys(case.workload.dtype for case in cases if has_rates)
+    dtypes: dict[DType, None] = dict.fromkeys(case.workload.dtype for case in cases if has_rates)
     probes = RateProbes(lambda dtype: session.sample_rates(dtype, device), tuple(dtypes))
 
     def after_round(rounds: int, part: float) -> None:
