@@ -17,6 +17,7 @@ from attnprof.measure import static_costs
 from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 from attnprof.report.formats import table_renderers
+from attnprof.report.image_forms import draws
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -76,6 +77,8 @@ def prepare_estimate(options: EstimateOptions, command: str = "") -> EstimateReq
     reject_unknown_options(options, EstimateOptions)
     path = options.get("machine")
     stored = None if path is None else machines.read_machine(path)
+    if draws(options, "roofline") and stored is None:
+        raise UsageError("chart", "roofline", "needs the rates of a machine; add --machine FILE")
     device = read_device_name(options)
     if device == "auto":
         device = stored.device if stored else "cpu"

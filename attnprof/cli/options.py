@@ -339,7 +339,8 @@ Chart = Annotated[
     option(
         "--chart",
         "NAME",
-        "What charts show: growth, costs against length; breakdown, the parts of the MACs.",
+        "What charts show: growth, costs against length; breakdown, the parts of the MACs; "
+        "roofline, FLOP/s against FLOP/B below what the machine allows.",
         default="growth",
         panel=OUTPUT,
         complete=completion.charts,
