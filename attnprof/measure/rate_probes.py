@@ -97,13 +97,19 @@ _tasks: dict[tuple[DType, Device], tuple[Timer, Task, Task]] = {}
 
 
 def sample_rates(dtype: DType, device: Device) -> RateSample:
-    """Time one product and one copy here; both are built and warmed up the first time."""
+    """Time one product and one copy here; both are built and warmed up the first time.
+
+    Waits for a core are subtracted, as the rounds that other work disturbs are discarded.
+    """
+    from attnprof.measure.throughput import undisturbed_ns
+
     key = (dtype, device)
     if key not in _tasks:
         _tasks[key] = _build(dtype, device)
     timer, product, copy = _tasks[key]
     return RateSample(
-        product.rate([timer(product.run).time_ns]), copy.rate([timer(copy.run).time_ns])
+        product.rate([undisturbed_ns(timer(product.run))]),
+        copy.rate([undisturbed_ns(timer(copy.run))]),
     )
 
 

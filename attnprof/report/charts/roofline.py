@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from attnprof.core.records import COPY_RATE, MATMUL_RATE, PREDICTED_TIME
 from attnprof.core.result_table import Row
 from attnprof.core.roofline import FLOPS_PER_MAC
+from attnprof.core.units import format_tokens
 from attnprof.report.charts.curves import Line, lines_of
 from attnprof.report.kernel_styles import KernelStyle
 from attnprof.report.run import Run
@@ -77,12 +78,12 @@ class Roofline:
     Attributes:
         roofs: those of the runs that have rates.
         curves: those with points.
-        left_out: what is not shown, and why.
+        notes: what is not shown, and what cannot be.
     """
 
     roofs: tuple[Roof, ...]
     curves: tuple[RoofCurve, ...]
-    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def points(self) -> list[RoofPoint]:
@@ -91,12 +92,31 @@ class Roofline:
 
 
 def roofline_of(runs: Sequence[Run]) -> Roofline:
-    """The roofline chart of some runs; without rates of a machine it has neither roof nor point."""
-    curves = [_curve(line) for line in lines_of(runs, "seq_len")]
-    shown = tuple(curve for curve in curves if curve.points)
-    roofs = tuple(_roofs(runs))
-    missing = [curve.label for curve in curves if not curve.points] if shown else []
-    return Roofline(roofs, shown, tuple(f"{label}: no time" for label in missing))
+    """The roofline chart of some runs; without rates of a machine it has neither roof nor point.
+
+    Times that other work disturbed are left out, as no figure follows from them.
+    """
+    lines = lines_of(runs, "seq_len")
+    curves = [curve for curve in map(_curve, lines) if curve.points]
+    return Roofline(tuple(_roofs(runs)), tuple(curves), tuple(_notes(lines, curves)))
+
+
+def _notes(lines: Sequence[Line], curves: Sequence[RoofCurve]) -> Iterable[str]:
+    disturbed = [line.label for line in lines if any(row.withheld for row in line.rows)]
+    if disturbed:
+        yield f"not shown: times that other work disturbed, of {', '.join(disturbed)}"
+    drawn = {curve.label for curve in curves}
+    untimed = [line.label for line in lines if line.label not in {*drawn, *disturbed}]
+    if untimed and drawn:
+        yield f"not shown, without times: {', '.join(untimed)}"
+    faults = [
+        f"{curve.label} at {format_tokens(point.seq_len)}"
+        for curve in curves
+        for point in curve.points
+        if point.part > 1 and not point.is_predicted
+    ]
+    if faults:
+        yield f"above the matmul rate, so rate or MACs are wrong: {', '.join(faults)}"
 
 
 def _roofs(runs: Sequence[Run]) -> Iterable[Roof]:
@@ -129,11 +149,11 @@ def _curve(line: Line) -> RoofCurve:
 
 
 def _point(row: Row) -> RoofPoint | None:
-    """The point of a row; None without a time, MACs or rates."""
+    """The point of a row; None without an undisturbed time, MACs or rates."""
     intensity, executed = row.values.get("intensity"), row.integer("executed_macs")
     measured, rates = row.integer("time_ns"), _rates(row)
     time_ns = measured or row.integer(PREDICTED_TIME)
-    if not intensity or not executed or not time_ns or rates is None:
+    if not intensity or not executed or not time_ns or rates is None or row.withheld:
         return None
     flops_per_s = FLOPS_PER_MAC * executed / time_ns * 1e9
     return RoofPoint(

@@ -25,19 +25,18 @@ from attnprof.report.charts.roofline import Roofline
 from attnprof.report.charts.roofline_panel import X_TITLE, draw_roofline
 from attnprof.report.charts.tags import Tags
 
-TITLE = "Attained FLOP/s, below what the machine allows"
+TITLE = "Attained FLOP/s, and what the machine allows"
 NO_RATES = "no rates of a machine: time the kernels, or name one with --machine"
 
 
 def roofline_figure(roofline: Roofline, heading: str, setting: str, tags: Tags) -> Figure:
     """One panel with all kernels and the roofs of their machines."""
-    notes = f"not shown: {'; '.join(roofline.left_out)}" if roofline.left_out else ""
     entries = roofline_legend(roofline)
     around = ABOVE + BELOW
     frame = framed(
         heading,
         setting,
-        notes,
+        "; ".join(roofline.notes),
         legend_height=legend_height(entries, WIDTH),
         panels_height=max(usual_height(), around + len(roofline.curves) * LINE_INCHES),
     )
