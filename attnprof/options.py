@@ -29,6 +29,7 @@ from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case, Device, DType, Mode, Workload
 from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
+from attnprof.kernels.custom.mask_options import Patterns, read_mask_patterns
 from attnprof.kernels.custom.reference import inputs_of, split_names
 
 DEFAULT_LENGTHS = (512, 1024, 4096)
@@ -41,6 +42,9 @@ DEVICES = ("auto", "cpu", "cuda")
 
 DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
 
+KERNELS_OF_MASKS = ("bert-eager", "bert-sdpa", "longformer-masked", "longformer-flex")
+"""Default kernels with `pattern`: those that compute any mask, and dense attention."""
+
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
 _PATHS = ("csv", "png", "svg", "json", "markdown", "html", "machine")
@@ -51,6 +55,7 @@ class GridOptions(TypedDict, total=False):
 
     len: Values | None
     window: Values | None
+    pattern: Patterns | None
     dilation: Dilations | None
     global_tokens: Values | None
     kernel: object
@@ -89,7 +94,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     names = read_kernel_names(options)
     scope = _read_scope(options, names)
     selected = [(name, kernels.find(name)) for name in names]
-    patterns = _read_patterns(options, shape, scope, shortest=lengths[0])
+    patterns = _read_patterns(options, shape, scope, lengths)
     cases: dict[Case, None] = {}
     for seq_len in lengths:
         workloads = [
@@ -110,7 +115,7 @@ def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
     """
     shape = read_shape(options)
     lengths = read_lengths(options)
-    patterns = _read_patterns(options, shape, SCOPES[0], shortest=lengths[0])
+    patterns = _read_patterns(options, shape, SCOPES[0], lengths)
     return [
         _workload(options, shape, pattern, seq_len, device, SCOPES[0])
         for seq_len in lengths
@@ -143,8 +148,13 @@ def read_lengths(options: GridOptions) -> list[int]:
     return sorted({length for word in words for length in parse_lengths(word)})
 
 
-def _read_patterns(options: GridOptions, shape: Shape, scope: str, shortest: int) -> list[Pattern]:
+def _read_patterns(
+    options: GridOptions, shape: Shape, scope: str, lengths: Sequence[int]
+) -> list[Pattern]:
     model = shape.model
+    num_layers = model.num_layers if scope == "stack" else 1
+    if options.get("pattern") is not None:
+        return read_mask_patterns(options, shape, lengths, num_layers)
     # A model's dilations belong to its own layers and heads.
     is_models_own = options.get("window") is None and options.get("num_heads") is None
     return _patterns(
@@ -154,8 +164,8 @@ def _read_patterns(options: GridOptions, shape: Shape, scope: str, shortest: int
         ),
         global_tokens=split_values(options, "global_tokens", (shape.global_tokens,)),
         shape=shape,
-        num_layers=model.num_layers if scope == "stack" else 1,
-        shortest=shortest,
+        num_layers=num_layers,
+        shortest=lengths[0],
     )
 
 
@@ -233,9 +243,8 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for an empty name, and for `--input` without a custom kernel.
     """
-    names = split_values(
-        {"kernel": _named(options.get("kernel"))}, "kernel", DEFAULT_KERNELS, split_names
-    )
+    default = DEFAULT_KERNELS if options.get("pattern") is None else KERNELS_OF_MASKS
+    names = split_values({"kernel": _named(options.get("kernel"))}, "kernel", default, split_names)
     described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(

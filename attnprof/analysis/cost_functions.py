@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from typing import Literal
 
+from attnprof.analysis.masked_kernel import MaskedKernel, masked_kernel
 from attnprof.analysis.series import Series
 from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.empirical import EmpiricalGrowth, fit_growth
@@ -33,7 +34,22 @@ _MOST_COUNTS = 24
 """All counts of a series may take `_ALL_OPERATORS`, or so many times the longest length's."""
 
 _Points = tuple[tuple[int, int], ...]
-_Counted = CustomKernel | RecordedKernel | SavedKernel
+_Counted = CustomKernel | RecordedKernel | SavedKernel | MaskedKernel
+
+_FAR = 2**40
+"""A length in tokens at which only closed forms are known."""
+
+
+def has_closed_form(series: Series, resource: Predicted) -> bool:
+    """Whether a cost is known at any length: not of custom kernels, nor if masks are evaluated."""
+    if series.is_custom:
+        return False
+    cost = series.kernel.executed_macs if resource == "MACs" else series.kernel.peak_bytes
+    try:
+        cost(series.workload.at(_FAR))
+    except MeasurementError:
+        return False
+    return True
 
 
 def closed_costs(series: Series) -> dict[Predicted, Callable[[int], int]]:
@@ -133,6 +149,8 @@ class EmpiricalCosts:
 
     def _is_in_reach(self, seq_len: int) -> bool:
         """Whether counting at a length stays within the budget."""
+        if isinstance(self._kernel, MaskedKernel):
+            return self._kernel.is_in_reach(self._workload.at(seq_len), self._spent)
         at_longest = self._work(self._longest)
         if seq_len > self._longest and at_longest.is_real:
             return False
@@ -165,7 +183,9 @@ def counted_costs(series: Series) -> EmpiricalCosts:
     """The costs of a series of a custom kernel; counts are cached between calls."""
     macs, memory = (tuple(series.points(quantity)) for quantity in QUANTITIES.values())
     kernel = series.saved or series.kernel
-    assert isinstance(kernel, RecordedKernel | SavedKernel) or is_target(kernel)
+    if not series.is_custom:
+        kernel = masked_kernel(series.rows[0].kernel)
+    assert isinstance(kernel, RecordedKernel | SavedKernel | MaskedKernel) or is_target(kernel)
     return _counted_costs(kernel, series.workload, macs, memory)
 
 

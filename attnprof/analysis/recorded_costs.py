@@ -9,6 +9,7 @@ from attnprof.analysis.explanation import explain_all
 from attnprof.analysis.findings import find_in
 from attnprof.analysis.findings.max_length import needed_bytes
 from attnprof.analysis.series import series_of
+from attnprof.core.mask_pattern import mask_layers
 from attnprof.core.result_table import ResultTable
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.kernels.custom import is_target
@@ -25,7 +26,8 @@ def recorded_costs(table: ResultTable) -> dict[str, SavedCosts]:
     recorders = {
         name: RecordedKernel(kernel) for name, kernel in found.items() if is_target(kernel)
     }
-    if not recorders:
+    # What was evaluated of mask functions is kept too.
+    if not (recorders or any(mask_layers(row.workload.pattern) for row in table.rows)):
         return {}
     series = [
         replace(member, saved=recorders.get(member.rows[0].kernel)) for member in series_of(table)

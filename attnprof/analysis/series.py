@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
+from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import (
     format_dilation,
     format_global_tokens,
@@ -21,6 +22,7 @@ from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_ker
 _PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
     ("window", "w=", lambda workload: format_window(workload.pattern)),
     ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
+    ("pattern", "", lambda workload: format_mask(workload.pattern)),
     ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
     ("scope", "scope=", lambda workload: workload.scope),
     ("layers", "layers=", lambda workload: str(len(workload.layers))),

@@ -96,6 +96,7 @@ def audit(
     kernel: options.AuditKernel = None,
     len: options.AuditLen = None,
     window: options.Window = None,
+    pattern: options.Pattern = None,
     global_tokens: options.GlobalTokens = None,
     dilation: options.Dilation = None,
     model: options.Model = None,

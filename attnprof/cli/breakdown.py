@@ -63,6 +63,7 @@ def breakdown(
     kernel: options.Kernel = None,
     len: options.Len = None,
     window: options.Window = None,
+    pattern: options.Pattern = None,
     global_tokens: options.GlobalTokens = None,
     dilation: options.Dilation = None,
     model: options.Model = None,

@@ -27,6 +27,13 @@ def models(incomplete: str) -> list[tuple[str, str]]:
     return [(model.name, model.source) for model in MODELS if model.name.startswith(incomplete)]
 
 
+def masks(incomplete: str) -> list[str]:
+    """Built-in mask functions."""
+    from attnprof.core import masks as built_in
+
+    return _matching(incomplete, built_in.names())
+
+
 def dtypes(incomplete: str) -> list[str]:
     """Dtypes."""
     from attnprof.core.workload import DType

@@ -53,6 +53,7 @@ def kernels(
     ctx: typer.Context,
     len: options.Len = None,
     window: options.Window = None,
+    pattern: options.Pattern = None,
     global_tokens: options.GlobalTokens = None,
     dilation: options.Dilation = None,
     model: options.Model = None,

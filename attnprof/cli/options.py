@@ -62,6 +62,19 @@ def window(default: str) -> Any:
 
 Window = Annotated[list[str] | None, window("512")]
 
+Pattern = Annotated[
+    list[str] | None,
+    _workload(
+        "--pattern",
+        "NAME...",
+        "In place of windows, any mask: bigbird, chunked, documents, longnet, prefix-lm, "
+        "sparse-transformer-fixed, sparse-transformer-strided, or a function of FlexAttention's "
+        "signature, as pkg.mod:mask_mod; with arguments bigbird:block=128:seed=1.",
+        default="none",
+        complete=completion.masks,
+    ),
+]
+
 GlobalTokens = Annotated[
     list[str] | None,
     _workload(
@@ -143,8 +156,8 @@ Mode = Annotated[
     _workload(
         "--mode",
         "NAME",
-        "inference (forward), training (forward and backward), or decode (one new token, the "
-        "others in a cache).",
+        "inference (forward), training (forward and backward), or decode (new tokens at the end "
+        "of --len, the others in a cache; causal).",
         default="inference",
         complete=completion.modes,
     ),

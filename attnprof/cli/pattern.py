@@ -49,6 +49,7 @@ def pattern(
     kernel: _Kernel = None,
     len: _Len = None,
     window: _Window = None,
+    pattern: options.Pattern = None,
     global_tokens: options.GlobalTokens = None,
     dilation: options.Dilation = None,
     model: options.Model = None,

@@ -34,7 +34,10 @@ FLAGS = (
 )
 """Settings that are true or false."""
 
-OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name", "formulas")
+OUTPUTS = (
+    *("csv", "json", "markdown", "png", "svg", "html"),
+    *("resume", "name", "pattern", "formulas"),
+)
 """Options that only the command line has."""
 
 OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window")}

@@ -54,7 +54,7 @@ def term(
     """
     repeats = (
         training_passes(workload) if passes is None else passes,
-        _layers(workload, len(workload.layers)) if layers is None else layers,
+        factor_of_layers(workload, len(workload.layers)) if layers is None else layers,
         Factor("b", workload.batch_size),
     )
     every = [
@@ -66,7 +66,7 @@ def term(
     return MacTerm(part, name, tuple(shown))
 
 
-def _layers(workload: Workload, count: int) -> Factor | int:
+def factor_of_layers(workload: Workload, count: int) -> Factor | int:
     """L, which formulas of a single layer do not have."""
     return Factor("L", count) if len(workload.layers) > 1 else 1
 
@@ -166,7 +166,9 @@ def num_globals(workload: Workload) -> int:
 
 def layers_with_globals(workload: Workload) -> Factor | int:
     """How many layers have global tokens with projections of their own."""
-    return _layers(workload, sum(bool(layer.symmetric_globals) for layer in workload.layers))
+    return factor_of_layers(
+        workload, sum(bool(layer.symmetric_globals) for layer in workload.layers)
+    )
 
 
 def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | int, str]]:
@@ -179,7 +181,7 @@ def layer_groups(workload: Workload) -> list[tuple[AttentionPattern, Factor | in
     return [
         (
             layer,
-            _layers(workload, count),
+            factor_of_layers(workload, count),
             _suffix(workload, layer, windows) if len(groups) > 1 else "",
         )
         for layer, count in groups.items()
@@ -249,29 +251,3 @@ def rest_of_layer_parameters(workload: Workload) -> int:
     feed_forward = intermediate * (hidden + 1) + hidden * (intermediate + 1)
     layer_norms = 2 * 2 * hidden
     return output + feed_forward + layer_norms
-
-
-def projected_global_macs(seq_len: int, hidden_size: int, num_globals: int) -> int:
-    """MACs of the global rows of one sequence if keys and values of all tokens are projected.
-
-    2 n D^2 for the projections, 2 g n D for scores and context; the query projection not included.
-    """
-    return 2 * seq_len * hidden_size**2 + 2 * num_globals * seq_len * hidden_size
-
-
-def absorbed_global_macs(seq_len: int, hidden_size: int, num_heads: int, num_globals: int) -> int:
-    """MACs of the global rows of one sequence if the projections are absorbed.
-
-    q (W x)' = (q W) x': the g queries and contexts are projected instead of keys and values, with
-    2 g D^2; scores and context are then computed for each head over all D features, with 2 g H n D.
-    """
-    return 2 * num_globals * (hidden_size**2 + num_heads * seq_len * hidden_size)
-
-
-def should_absorb_projection(
-    seq_len: int, hidden_size: int, num_heads: int, num_globals: int
-) -> bool:
-    """Whether absorbing the projections takes fewer MACs, as it does with few global tokens."""
-    return absorbed_global_macs(
-        seq_len, hidden_size, num_heads, num_globals
-    ) < projected_global_macs(seq_len, hidden_size, num_globals)

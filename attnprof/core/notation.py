@@ -185,9 +185,14 @@ def _parse_global(digits: str, text: str) -> int:
     return parse_whole_number(digits, "global_tokens", text, _GLOBAL_FORMS)
 
 
+def has_windows(pattern: Pattern) -> bool:
+    """Whether a layer has a window: not if all are dense, or have a mask function."""
+    return any(layer.left is not None for layer in pattern.layers)
+
+
 def format_window(pattern: Pattern) -> str:
-    """Windows as `--window` accepts them; empty if every layer is dense."""
-    if all(layer.is_dense for layer in pattern.layers):
+    """Windows as `--window` accepts them; empty if no layer has one."""
+    if not has_windows(pattern):
         return ""
     # Equal windows are not reduced to one: their number is the number of layers.
     return _fold(format_layer_window(layer) for layer in pattern.layers)
@@ -206,16 +211,16 @@ def _format_strides(layer: AttentionPattern) -> str:
 
 
 def format_dilation(pattern: Pattern) -> str:
-    """Strides as `--dilation` accepts them; empty if every layer is dense."""
-    sparse = {_format_strides(layer) for layer in pattern.layers if not layer.is_dense}
+    """Strides as `--dilation` accepts them; empty if no layer has a window."""
+    sparse = {_format_strides(layer) for layer in pattern.layers if layer.left is not None}
     if len(sparse) <= 1:
         return "".join(sparse)
     return "/".join(map(_format_strides, pattern.layers))
 
 
 def format_global_tokens(pattern: Pattern) -> str:
-    """Global positions as `--global-tokens` accepts them; empty if every layer is dense."""
-    if all(layer.is_dense for layer in pattern.layers):
+    """Global positions as `--global-tokens` accepts them; empty if no layer has a window."""
+    if not has_windows(pattern):
         return ""
     positions = next(layer for layer in pattern.layers if not layer.is_dense).global_positions
     if positions == tuple(range(len(positions))):

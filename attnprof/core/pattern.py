@@ -212,10 +212,7 @@ class AttentionPattern:
             UsageError: (a `ValueError`) if a global position is outside the sequence, or there
                 are more queries than tokens.
         """
-        seq_len = self._check_length(seq_len)
-        rows = seq_len if queries is None else whole_number("queries", queries, 1, _QUERIES)
-        if rows > seq_len:
-            raise UsageError("queries", rows, _QUERIES)
+        seq_len, rows = self._check_queries(seq_len, queries)
         left, right = self.sides(seq_len)
         count_globals = sink_pairs if self.causal else symmetric_global_pairs
         pairs = 0
@@ -270,6 +267,14 @@ class AttentionPattern:
             mask[:, :, is_global_key] = True
             mask[:, np.isin(queries, self.global_positions), :] = True
         return mask
+
+    def _check_queries(self, seq_len: int, queries: int | None) -> tuple[int, int]:
+        """The length, and the number of queries, which is at most that."""
+        seq_len = self._check_length(seq_len)
+        rows = seq_len if queries is None else whole_number("queries", queries, 1, _QUERIES)
+        if rows > seq_len:
+            raise UsageError("queries", rows, _QUERIES)
+        return seq_len, rows
 
     def _check_length(self, seq_len: int) -> int:
         seq_len = whole_number("seq_len", seq_len, 1, _TOKENS)

@@ -29,6 +29,7 @@ COLUMN_UNITS = {
     "time_low_ns": "ns",
     "time_high_ns": "ns",
     "speedup": "1",
+    "cache_bytes": "B",
     "min_bytes": "B",
     "intensity": "FLOP/B",
     "utilisation": "1",
@@ -65,6 +66,10 @@ written bytes together. They have no column; `bound` and the roofline follow fro
 REFERENCE = "bert-sdpa"
 """The reference kernel of `speedup` and verdicts, at the same length in the same run."""
 
+ALLOCATED_CACHE = "allocated_cache_bytes"
+"""Bytes that a kernel's cache has allocated after a call that decodes, where that is not
+`cache_bytes`. Has no column."""
+
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
 PREDICTED_TIME_HIGH = "predicted_time_high_ns"
@@ -82,6 +87,7 @@ _HIDDEN_UNITS = {
     WITHHELD: "1",
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
+    ALLOCATED_CACHE: "B",
     MATMUL_RATE: "MAC/s",
     COPY_RATE: "B/s",
     **dict.fromkeys(PREDICTED, "ns"),

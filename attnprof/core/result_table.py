@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from attnprof.core.intervals import Interval
-from attnprof.core.notation import format_dilation, format_global_tokens, format_window
+from attnprof.core.mask_pattern import format_mask
+from attnprof.core.notation import (
+    format_dilation,
+    format_global_tokens,
+    format_window,
+    has_windows,
+)
 from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
@@ -25,6 +31,15 @@ from attnprof.core.records import (
     Status,
     Value,
 )
+from attnprof.core.result_columns import (
+    BOUND,
+    COLUMNS,
+    ESTIMATED,
+    FIRST_QUANTITIES,
+    LATER_COLUMNS,
+    LEADING_COLUMNS,
+    WORKLOAD_COLUMNS,
+)
 from attnprof.core.roofline import bound
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.units import format_bytes, format_long_duration
@@ -38,41 +53,7 @@ if TYPE_CHECKING:
 
 Cell = int | float | str | None
 
-_ESTIMATED = (
-    *("padded_seq_len", "params", "useful_macs", "executed_macs", "predicted_peak_bytes"),
-    *("min_bytes", "intensity"),
-)
-
-_MEASURED = COLUMN_UNITS.keys() - set(_ESTIMATED)
-
-_LEADING_COLUMNS = (
-    "kernel",
-    "seq_len",
-    "padded_seq_len",
-    "window",
-    "dilation",
-    "global_tokens",
-    "hidden_size",
-    "num_heads",
-    "batch_size",
-    "dtype",
-    "device",
-    "mode",
-    "status",
-    "detail",
-)
-
-_QUANTITIES = tuple(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len")
-
-_WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens")
-"""Columns of the workload that were added after `speedup`, the last one of the first version."""
-
-_ADDED = _QUANTITIES.index("speedup") + 1
-
-_LIMITS = ("min_bytes", "intensity", "bound", "utilisation", "useful_utilisation")
-
-COLUMNS = (*_LEADING_COLUMNS, *_QUANTITIES[:_ADDED], *_WORKLOAD_COLUMNS, *_LIMITS)
-"""The columns of CSV and pandas, in order."""
+_MEASURED = COLUMN_UNITS.keys() - ESTIMATED
 
 
 @dataclass(slots=True)
@@ -101,8 +82,8 @@ class Row:
     @property
     def detail(self) -> str:
         """Notes on the row, and why cells are empty; joined by semicolons."""
-        # The window column shows the layers of a sparse stack; it is empty for a dense stack.
-        is_in_window = self.workload.scope == "attention" and not self.workload.is_dense
+        # The window column shows the layers of a stack, if there are windows.
+        is_in_window = self.workload.scope == "attention" and has_windows(self.workload.pattern)
         extent = "" if is_in_window else describe_extent(self.workload)
         notes = [extent, *self.details, self.prediction]
         return "; ".join(dict.fromkeys(note for note in notes if note))
@@ -175,14 +156,15 @@ class Row:
             "mode": workload.mode,
             "status": self.status,
             "detail": self.detail,
-            **{column: self.values.get(column) for column in _QUANTITIES[:_ADDED]},
+            **{column: self.values.get(column) for column in FIRST_QUANTITIES},
             "causal": int(workload.pattern.causal),
             "kv_heads": workload.kv_heads,
             "head_dim": workload.head_dim,
             "value_dim": workload.value_dim,
             "new_tokens": workload.new_tokens or None,
-            **{column: self.values.get(column) for column in _LIMITS},
-            "bound": bound(self.values),
+            "pattern": format_mask(workload.pattern),
+            **{column: self.values.get(column) for column in LATER_COLUMNS},
+            BOUND: bound(self.values),
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -204,7 +186,7 @@ def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
     Layers and scope have keys here; in rows they are part of the detail.
     """
     cells = Row(kernel, workload).cells()
-    columns = (*_LEADING_COLUMNS[1:2], *_LEADING_COLUMNS[3:12], *_WORKLOAD_COLUMNS)
+    columns = (*LEADING_COLUMNS[1:2], *LEADING_COLUMNS[3:12], *WORKLOAD_COLUMNS)
     return {
         "kernel": kernel,
         **{column: cells[column] for column in columns},

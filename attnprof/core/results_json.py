@@ -13,18 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from attnprof.core.errors import UsageError
 from attnprof.core.machine import Machine, check_machine
-from attnprof.core.notation import (
-    MAX_REPEATS,
-    layer_pattern,
-    parse_dilation,
-    parse_global_tokens,
-    parse_window,
-)
-from attnprof.core.option_values import MAX_NUMBER
-from attnprof.core.pattern import AttentionPattern, Pattern
-from attnprof.core.pattern_stack import AttentionStack
 from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
@@ -39,8 +28,10 @@ from attnprof.core.records import (
 )
 from attnprof.core.result_table import ResultTable, Row, describe_extent
 from attnprof.core.saved_costs import read_saved_costs
+from attnprof.core.saved_masks import SavedMask, saved_masks
+from attnprof.core.saved_workload import SavedWorkload, saved_workload
 from attnprof.core.typed_json import UnexpectedError, read_as
-from attnprof.core.workload import Device, DType, Mode, Scope, Workload
+from attnprof.core.workload import Workload
 
 SCHEMA = 1
 
@@ -69,6 +60,7 @@ def to_json(table: ResultTable, environment: Mapping[str, object] | None) -> str
         "available_bytes": table.available_bytes,
         "machine": None if table.machine is None else asdict(table.machine),
         "custom_kernels": {name: costs.as_dict() for name, costs in table.saved_costs.items()},
+        "masks": saved_masks(row.workload for row in table.rows),
         "rows": [_to_object(row, notes.get((row.kernel, row.workload), ())) for row in table.rows],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -88,74 +80,6 @@ def _to_object(row: Row, notes: Sequence[Record]) -> dict[str, object]:
             for note in notes
         ],
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedWorkload:
-    """What identifies the workload of a row or a record, as `identity_of` has it.
-
-    Attributes:
-        layers: None in files of earlier versions, as are the attributes after it.
-    """
-
-    seq_len: int
-    window: str
-    dilation: str
-    global_tokens: str
-    hidden_size: int
-    num_heads: int
-    batch_size: int
-    dtype: DType
-    device: Device
-    mode: Mode
-    layers: int | None = None
-    scope: Scope | None = None
-    causal: int | None = None
-    kv_heads: int | None = None
-    head_dim: int | None = None
-    value_dim: int | None = None
-    new_tokens: int | None = None
-
-    def workload(self) -> Workload:
-        """The workload.
-
-        Raises:
-            UsageError: for a value that no workload has.
-        """
-        return Workload(
-            self._pattern(),
-            self.seq_len,
-            hidden_size=self.hidden_size,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            device=self.device,
-            mode=self.mode,
-            scope=self.scope or "attention",
-            kv_heads=self.kv_heads or 0,
-            head_dim=self.head_dim or 0,
-            value_dim=self.value_dim or 0,
-            new_tokens=self.new_tokens or 0,
-        )
-
-    def _pattern(self) -> Pattern:
-        layers = self.layers or 1
-        for name, number in (("num_heads", self.num_heads), ("layers", layers)):
-            if number > MAX_REPEATS:
-                raise UsageError(name, number, f"must be at most {MAX_REPEATS:,}")
-        if self.seq_len > MAX_NUMBER:
-            raise UsageError("seq_len", self.seq_len, f"must be at most {MAX_NUMBER:,}")
-        causal = bool(self.causal)
-        if not self.window:
-            dense = AttentionPattern.dense(self.num_heads, causal=causal)
-            return dense if layers == 1 else AttentionStack(layers=(dense,) * layers)
-        windows = parse_window(self.window, causal=causal)
-        strides = parse_dilation(self.dilation, self.num_heads, len(windows))
-        positions = parse_global_tokens(self.global_tokens)
-        stack = tuple(
-            layer_pattern(window, heads, positions, num_heads=self.num_heads, causal=causal)
-            for window, heads in zip(windows, strides, strict=True)
-        )
-        return stack[0] if len(stack) == 1 else AttentionStack(layers=stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +134,7 @@ class _SavedResults:
     available_bytes: int | None = None
     machine: Machine | None = None
     custom_kernels: Mapping[str, object] = field(default_factory=dict[str, object])
+    masks: Mapping[str, SavedMask] = field(default_factory=dict[str, SavedMask])
 
 
 def read_results(document: Mapping[str, object], table: _Table) -> _Table:
@@ -244,7 +169,7 @@ def read_results(document: Mapping[str, object], table: _Table) -> _Table:
         for name, costs in saved.custom_kernels.items()
     }
     for index, row in enumerate(saved.rows):
-        for record in _records(row, f"rows[{index}]"):
+        for record in _records(row, f"rows[{index}]", saved.masks):
             table.add(record)
     return table
 
@@ -256,12 +181,12 @@ def _check_time(text: str) -> None:
         raise UnexpectedError("finished_at is not a time in ISO 8601") from error
 
 
-def _records(value: object, path: str) -> Iterator[Record]:
+def _records(value: object, path: str, masks: Mapping[str, SavedMask]) -> Iterator[Record]:
     """The records of a row, the last of which closes it."""
     cells = read_as(Mapping[str, object], value, path)
     row = read_as(_SavedRow, value, path)
     values = _values(cells, row, path)
-    workload, notes = saved_workload(_with_extent(row), path), row.notes
+    workload, notes = saved_workload(_with_extent(row), path, masks), row.notes
     if notes is None:
         detail = _bare_detail(row, workload, values)
         is_withheld = detail.startswith(_WITHHELD_DETAIL)
@@ -277,22 +202,6 @@ def _records(value: object, path: str) -> Iterator[Record]:
         yield Record(row.kernel, workload, note.quantity, number, status, note.detail)
     if CASE not in noted:
         yield Record(row.kernel, workload, CASE, None, row.status)
-
-
-def saved_workload(saved: SavedWorkload, path: str) -> Workload:
-    """The workload.
-
-    Args:
-        saved: what identifies it.
-        path: of it in its file, for messages.
-
-    Raises:
-        UnexpectedError: for a value that no workload has.
-    """
-    try:
-        return saved.workload()
-    except UsageError as error:
-        raise UnexpectedError(f"{path}.{error}") from error
 
 
 def _values(cells: Mapping[str, object], row: _SavedRow, path: str) -> dict[str, Value]:

@@ -7,15 +7,14 @@ ACM 52 (4), 2009.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from attnprof.core import formulas
+from attnprof.core.cache_size import read_cache_bytes
 from attnprof.core.records import COPY_RATE, MATMUL_RATE
 
 if TYPE_CHECKING:
-    from attnprof.core.pattern import AttentionPattern
     from attnprof.core.records import Value
     from attnprof.core.workload import Workload
 
@@ -41,10 +40,9 @@ def min_bytes(workload: Workload) -> int:
     output_width = workload.hidden_size if workload.scope == "layer" else workload.output_width
     widths = workload.hidden_size + output_width
     elements += workload.batch_size * workload.queries * widths
-    if workload.mode == "decode":
-        elements += workload.batch_size * _cached_elements(workload)
     copies = TRAINING_COPIES if workload.mode == "training" else 1
-    return copies * elements * workload.dtype_bytes
+    cached = read_cache_bytes(workload) + _written_cache_bytes(workload)
+    return copies * elements * workload.dtype_bytes + (cached if workload.mode == "decode" else 0)
 
 
 def intensity(executed_macs: int, least_bytes: int) -> float:
@@ -72,37 +70,8 @@ def bound(values: Mapping[str, Value]) -> Bound | None:
     return "memory" if own < machine_balance else "compute"
 
 
-def _cached_elements(workload: Workload) -> int:
-    """Keys and values of one sequence that are read from the cache or written to it."""
-    keys = sum(_cached_keys(workload, layer) for layer in workload.layers)
-    keys += len(workload.layers) * workload.kv_heads * workload.new_tokens
-    return (workload.head_dim + workload.value_dim) * keys
-
-
-def _cached_keys(workload: Workload, layer: AttentionPattern) -> int:
-    """Keys before the new tokens to which one of these attends, in all heads of keys of a layer."""
-    first = workload.seq_len - workload.new_tokens
-    has_global_query = bool(layer.symmetric_globals) and layer.last_position >= first
-    if layer.left is None or has_global_query:
-        return workload.kv_heads * first
-    group = workload.num_heads // workload.kv_heads
-    starts = range(0, workload.num_heads, group)
-    groups = Counter(frozenset(layer.dilation[start : start + group]) for start in starts)
-    return sum(heads * _attended(workload, layer, strides) for strides, heads in groups.items())
-
-
-def _attended(workload: Workload, layer: AttentionPattern, strides: frozenset[int]) -> int:
-    """Keys before the new tokens to which a new token attends in heads of these strides."""
-    first = workload.seq_len - workload.new_tokens
-    left, _ = layer.sides(workload.seq_len)
-    # Of the new tokens at equal remainders, the first reaches farthest back.
-    progressions = [
-        range(query - stride * min(left, query // stride), first, stride)
-        for stride in strides
-        for query in range(first, first + min(stride, workload.new_tokens))
-    ]
-    always = [position for position in layer.global_positions if position < first]
-    if len(strides) > 1:  # their keys overlap
-        return len(set().union(always, *progressions))
-    inside = sum(any(position in keys for keys in progressions) for position in always)
-    return sum(map(len, progressions)) + len(always) - inside
+def _written_cache_bytes(workload: Workload) -> int:
+    """Bytes of the keys and values of the new tokens."""
+    tokens = workload.batch_size * workload.queries * len(workload.layers)
+    widths = workload.key_width + workload.value_width
+    return tokens * widths * workload.dtype_bytes

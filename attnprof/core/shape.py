@@ -95,7 +95,8 @@ def _optional(options: Mapping[str, object], name: str, default: int) -> int:
 def _read_causal(options: Mapping[str, object], model: ModelShape) -> bool:
     value = options.get("causal")
     if value is None:
-        return model.causal
+        # Cached keys and values cannot depend on later tokens.
+        return model.causal or options.get("mode") == "decode"
     if not isinstance(value, bool):
         raise UsageError("causal", value, "must be True or False")
     return value

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from attnprof.core.formulas import BACKWARD_PRODUCTS, FORWARD_PRODUCTS
 from attnprof.core.workload import dtype_name
 from attnprof.nn.banded.autograd import OPERATORS
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
+from attnprof.nn.banded.tile_kernels import is_fused
 from attnprof.nn.banded.tiling import (
     TileSizes,
     fused_backward_tile_sizes,
@@ -25,95 +25,124 @@ from attnprof.nn.banded.tiling import (
 )
 
 
-def _product_macs(
-    query: Tensor, tiles: TileSizes, window: int, dilation: Sequence[int], num_globals: int
+def _pairs(
+    query: Tensor,
+    tiles: TileSizes,
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    num_globals: int,
 ) -> int:
-    """MACs of one product over all tiles, and over the columns of global tokens.
+    """Pairs of queries and keys in all tiles, and in the columns of global tokens.
 
     `query` is `(batch, heads, seq_len, head_dim)`; `dilation` has one value per head.
     """
-    batch, heads, seq_len, head_dim = query.shape
+    batch, heads, seq_len, _ = query.shape
+    left, right = sides
     in_tiles = sum(
-        count * scores(seq_len, window, stride, tiles)
+        count * scores(seq_len, (left, right), stride, tiles)
         for stride, count in Counter(dilation).items()
     )
-    return (batch * in_tiles + heads * seq_len * num_globals) * head_dim
-
-
-def _is_fused(query: Tensor, dropout_p: float) -> bool:
-    return query.device.type in ("cpu", "meta") and dropout_p == 0.0
+    return batch * in_tiles + heads * seq_len * num_globals
 
 
 def _forward(
     query: Tensor,
-    window: int,
+    value: Tensor,
+    sides: Sequence[int],
     dilation: Sequence[int],
     positions: Sequence[int],
     dropout_p: float = 0.0,
     **_: Any,
 ) -> int:
+    left, right = sides
     tiles = (
         fused_forward_tile_sizes(query.dtype.itemsize)
-        if _is_fused(query, dropout_p)
-        else matmul_tile_sizes(window, query.device.type == "cpu")
+        if is_fused(query, value, dropout_p)
+        else matmul_tile_sizes((left, right), query.device.type == "cpu")
     )
-    return FORWARD_PRODUCTS * _product_macs(query, tiles, window, dilation, len(positions))
+    pairs = _pairs(query, tiles, sides, dilation, len(positions))
+    return pairs * (query.shape[3] + value.shape[3])
 
 
 def _backward(
     query: Tensor,
-    window: int,
+    value: Tensor,
+    sides: Sequence[int],
     dilation: Sequence[int],
     positions: Sequence[int],
     dropout_p: float,
     **_: Any,
 ) -> int:
+    """The scores again and their two gradients; the two gradients of the context."""
+    left, right = sides
     tiles = (
-        fused_backward_tile_sizes(query.dtype.itemsize, window)
-        if _is_fused(query, dropout_p)
-        else matmul_tile_sizes(window, query.device.type == "cpu")
+        fused_backward_tile_sizes(query.dtype.itemsize, (left, right))
+        if is_fused(query, value, dropout_p)
+        else matmul_tile_sizes((left, right), query.device.type == "cpu")
     )
-    return BACKWARD_PRODUCTS * _product_macs(query, tiles, window, dilation, len(positions))
+    pairs = _pairs(query, tiles, sides, dilation, len(positions))
+    return pairs * (3 * query.shape[3] + 2 * value.shape[3])
 
 
 FORMULAS = dict(zip(OPERATORS, (_forward, _forward, _backward), strict=True))
 
 
 def _shape(
-    query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int]
+    query: Tensor,
+    key: Tensor,
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    counts: Sequence[int],
 ) -> BandedShape:
+    left, right = sides
     return BandedShape(
         seq_len=query.shape[2],
+        kv_heads=key.shape[1],
         head_dim=query.shape[3],
         dtype=dtype_name(query),
-        window=window,
+        sides=(left, right),
         dilation=tuple(dilation),
         num_globals=max(counts, default=0),
     )
 
 
 def _forward_buffers(
-    query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int], **_: Any
+    query: Tensor,
+    key: Tensor,
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    counts: Sequence[int],
+    **_: Any,
 ) -> int:
-    return forward_tiles_bytes(_shape(query, window, dilation, counts))
+    return forward_tiles_bytes(_shape(query, key, sides, dilation, counts))
 
 
 def _in_place_buffers(
-    query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int], **_: Any
+    query: Tensor,
+    key: Tensor,
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    counts: Sequence[int],
+    **_: Any,
 ) -> int:
     """Includes the log-sum-exp, which this operator does not return."""
-    shape = _shape(query, window, dilation, counts)
+    shape = _shape(query, key, sides, dilation, counts)
     log_sum_exp = query.shape[:3].numel() * shape.accumulator_bytes
     return log_sum_exp + forward_tiles_bytes(shape)
 
 
 def _backward_buffers(
-    query: Tensor, window: int, dilation: Sequence[int], counts: Sequence[int], **_: Any
+    query: Tensor,
+    key: Tensor,
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    counts: Sequence[int],
+    **_: Any,
 ) -> int:
     """Half-precision gradients are summed in a wider type and converted at the end."""
-    shape = _shape(query, window, dilation, counts)
-    gradient = query.numel() * shape.dtype_bytes
-    accumulated = query.numel() * shape.accumulator_bytes
+    shape = _shape(query, key, sides, dilation, counts)
+    gradient = key.numel() * shape.dtype_bytes
+    accumulated = key.numel() * shape.accumulator_bytes
     converted = 2 * gradient if accumulated > gradient else 0
     return 2 * (accumulated - gradient) + max(backward_tiles_bytes(shape), converted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from attnprof.core.errors import MeasurementError, keep_inside
 
@@ -16,19 +16,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class CachedTokens:
+    """Keys and values of earlier tokens in one layer of a cache.
+
+    Attributes:
+        positions: of the tokens, ascending, `(cached,)`.
+        key: `(batch, kv_heads, cached, head_dim)`.
+        value: `(batch, kv_heads, cached, value_dim)`.
+    """
+
+    positions: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+
+
+class CallCache(Protocol):
+    """Keys and values of earlier tokens, to which a call adds those of the new ones."""
+
+    def restore(self) -> None:
+        """Put it back to the earlier tokens, without copying any tensor."""
+        ...
+
+    def tensors(self) -> Sequence[torch.Tensor]:
+        """What it holds now."""
+        ...
+
+    def earlier(self, layer: int) -> CachedTokens | None:
+        """The tokens in one layer of it; None if it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One forward pass, or one forward and backward pass, ready to run.
 
     Attributes:
-        module: in eval mode for inference, in train mode for training.
+        module: in eval mode for inference and decoding, in train mode for training.
         kwargs: keyword arguments of its `forward`; in training, tensors among them that require
             gradients get them.
-        mode: `inference`, or `training` if `run` also does the backward pass.
+        mode: `inference`, `decode`, or `training` if `run` also does the backward pass.
+        cache: in mode `decode`, the cache among the arguments. It is restored before each call, so
+            that all calls see the same context; the restored tensors stay alive during a call.
     """
 
     module: nn.Module
     kwargs: dict[str, Any]
     mode: Mode
+    cache: CallCache | None = None
 
     def forward(self) -> torch.Tensor:
         """Run the module; returns the first tensor of its output.
@@ -36,6 +70,8 @@ class Call:
         Raises:
             MeasurementError: if the output contains no tensor.
         """
+        if self.cache is not None:
+            self.cache.restore()
         output = _first_tensor(self.module(**self.kwargs))
         if output is None:
             raise MeasurementError("returns no tensor")
@@ -62,7 +98,7 @@ class Call:
         import torch
         from torch.utils._pytree import tree_leaves
 
-        if self.mode == "inference":
+        if self.mode != "training":
             with torch.no_grad():
                 return self.forward()
         with torch.enable_grad():

@@ -45,6 +45,7 @@ class ContractOptions(TypedDict, total=False):
 
     input: str
     window: int | str
+    pattern: str
     dilation: int | str
     global_tokens: int | str
     model: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from attnprof.core.built_in_mask import parse_built_in
 from attnprof.core.errors import UsageError, suggest
 from attnprof.core.growth.laws import LAW_FORMS, parse_law
 from attnprof.core.lengths import parse_lengths
@@ -113,6 +114,8 @@ class ContractReader:
         if kernels.is_custom(target):
             target = "bert-sdpa"
             options = {name: options[name] for name in _TARGET_INDEPENDENT if name in options}
+        if "pattern" in options and parse_built_in(str(options["pattern"])) is None:
+            del options["pattern"]  # user code runs only where it is measured
         try:
             case_of(target, contract.lengths[0], options)
         except UsageError as error:

@@ -90,6 +90,14 @@ class BuiltInKernel(Kernel, Protocol):
         ...
 
 
+class DecodingKernel(BuiltInKernel, Protocol):
+    """A kernel of this package that supports workloads of mode `decode`."""
+
+    def cache_bytes(self, workload: Workload) -> int:
+        """Bytes that its cache has allocated after a call that decodes."""
+        ...
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Names of the built-in kernels, from the names of their files; none of them is imported."""
@@ -121,6 +129,15 @@ def find_built_in(name: str) -> BuiltInKernel:
     if name not in names():
         raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
     return _built_in(name)
+
+
+def find_decoding(name: str) -> DecodingKernel:
+    """The built-in kernel of that name, which supports a workload of mode `decode`.
+
+    Raises:
+        UsageError: when there is none; suggests a similar name.
+    """
+    return cast("DecodingKernel", find_built_in(name))
 
 
 def mac_parts(name: str, workload: Workload) -> MacParts | None:

@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any, cast
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import counted
 from attnprof.core.workload import Workload
-from attnprof.counting.call import Call
+from attnprof.counting.call import CachedTokens, Call, CallCache
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from attnprof.nn.checking.expected_outputs import Definition, ProjectedHeads
+    from attnprof.nn.checking.decoded_heads import DecodedHeads
+    from attnprof.nn.checking.expected_outputs import Definition
+    from attnprof.nn.checking.sources import ProjectedHeads
     from attnprof.nn.checking.tolerance import Precision
 
 _SEED = 20200410
 _PROJECTIONS = ("query", "key", "value")
+_DECODER_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+"""Names of the same in transformers' decoders."""
 _GLOBAL_SUFFIX = "_global"
 
 
@@ -49,7 +53,7 @@ def describe_wrong_output(
 
     from attnprof.nn.checking.tolerance import Precision
 
-    attentions = [module for module in call.module.modules() if _is_attention(module)]
+    attentions = [module for module in call.module.modules() if _projections_of(module)]
     if len(attentions) != len(workload.layers):
         raise MeasurementError(
             f"found {counted(len(attentions), 'attention module')} for "
@@ -60,7 +64,7 @@ def describe_wrong_output(
         dtype = torch.float32
     precision = Precision(dtype, max(workload.seq_len, workload.hidden_size))
     checks = [
-        _AttentionCheck(module, index, workload, precision)
+        _AttentionCheck(module, index, workload, precision, call.cache)
         for index, module in enumerate(attentions)
     ]
     with ExitStack() as stack, torch.set_grad_enabled(workload.mode == "training"):
@@ -74,10 +78,17 @@ def describe_wrong_output(
     return f"output is not finite at position {position}, feature {feature}"
 
 
-def _is_attention(module: nn.Module) -> bool:
+def _projections_of(module: nn.Module) -> dict[str, str]:
+    """The names of an attention's projections in its module, by those of `_PROJECTIONS`.
+
+    Empty if the module is no attention.
+    """
     from torch import nn
 
-    return all(isinstance(getattr(module, name, None), nn.Linear) for name in _PROJECTIONS)
+    for names in (_PROJECTIONS, _DECODER_PROJECTIONS):
+        if all(isinstance(getattr(module, name, None), nn.Linear) for name in names):
+            return dict(zip(_PROJECTIONS, names, strict=True))
+    return {}
 
 
 class _AttentionCheck:
@@ -88,7 +99,12 @@ class _AttentionCheck:
     """
 
     def __init__(
-        self, module: nn.Module, index: int, workload: Workload, precision: Precision
+        self,
+        module: nn.Module,
+        index: int,
+        workload: Workload,
+        precision: Precision,
+        cache: CallCache | None,
     ) -> None:
         from attnprof.nn.checking.uninitialized_memory import tries
 
@@ -98,6 +114,7 @@ class _AttentionCheck:
         self._is_repeating = False
         self._workload = workload
         self._index = index
+        self._cache = cache
         self._memory = ExitStack()
         self._hooks = (
             module.register_forward_pre_hook(self._begin),
@@ -115,7 +132,7 @@ class _AttentionCheck:
 
         if self._is_repeating:
             return
-        weight = cast("Tensor", module.get_parameter("query.weight"))
+        weight = next(module.parameters())
         self._memory.enter_context(holding_nan(weight.device, self._tries[0]))
 
     def _compare(
@@ -132,11 +149,18 @@ class _AttentionCheck:
         outputs = [only_output(output)]
         self._is_repeating = True
         for unwritten in self._tries[1:]:
+            if self._cache is not None:
+                self._cache.restore()
             with torch.no_grad(), holding_nan(outputs[0].device, unwritten):
                 outputs.append(only_output(module(*args, **kwargs)))
         self._is_repeating = False
         hidden_states: Tensor = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        attention = _Attention(module, hidden_states, outputs, self._workload)
+        rotation: tuple[Tensor, Tensor] | None = kwargs.get("position_embeddings")
+        earlier = None
+        if self._cache is not None:
+            self._cache.restore()
+            earlier = self._cache.earlier(self._index)
+        attention = _Attention(module, hidden_states, outputs, rotation, self._workload, earlier)
         wrong = attention.wrong(self._definition())
         if wrong and len(self._workload.layers) > 1:
             wrong = f"layer {self._index}: {wrong}"
@@ -151,7 +175,7 @@ class _AttentionCheck:
         return Definition(
             pattern=pattern,
             seq_len=workload.seq_len,
-            rows=sampled_rows(pattern, workload.seq_len),
+            rows=sampled_rows(pattern, workload.seq_len, workload.queries),
             scale=workload.head_dim**-0.5,
             precision=self._precision,
         )
@@ -164,14 +188,19 @@ class _Attention:
     Attributes:
         module: with query, key and value projections.
         hidden_states: its input, `(batch, padded_seq_len, hidden_size)`.
-        outputs: of repeated runs, each of the shape of the input.
+        outputs: of repeated runs, each `(batch, padded_seq_len, output_width)`.
+        rotation: cosines and sines of rotary position embeddings, `(1 or batch, padded_seq_len,
+            head_dim)`; None for none.
         workload: what it was built for.
+        earlier: its cached tokens, where it decodes.
     """
 
     module: nn.Module
     hidden_states: Tensor
     outputs: Sequence[Tensor]
+    rotation: tuple[Tensor, Tensor] | None
     workload: Workload
+    earlier: CachedTokens | None
 
     @property
     def output(self) -> Tensor:
@@ -211,44 +240,73 @@ class _Attention:
             item: index of the sequence.
             definition: what the module should compute.
             rows: positions of the sampled queries.
-            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`; None outside
+            cotangent: gradient of the loss at them, `(batch, rows, output_width)`; None outside
                 training.
-            gradient: gradient of the input at them, of the same shape; None outside training.
+            gradient: gradient of the input at them, `(batch, rows, hidden_size)`; None outside
+                training.
         """
         # Without global tokens the global projections are not used.
-        has_globals = bool(definition.pattern.global_positions)
+        has_globals = bool(definition.pattern.symmetric_globals)
         expected = definition.expected(
-            self._projected(item, ""),
+            self._source(item),
             self._projected(item, _GLOBAL_SUFFIX if has_globals else ""),
             None if cotangent is None else self._heads(cotangent[item].double()),
         )
         for output in self.outputs:
-            wrong = definition.difference(self._heads(output[item, rows]), expected)
+            wrong = definition.difference(self._heads(output[item, rows - self._first]), expected)
             if wrong:
                 return wrong
         if gradient is None:
             return ""
         return definition.gradient_difference({"hidden_states": gradient[item]}, expected)
 
-    def _projected(self, item: int, suffix: str) -> ProjectedHeads:
-        from attnprof.nn.checking.expected_outputs import ProjectedHeads
+    @property
+    def _first(self) -> int:
+        """Position of the first query: 0, or that of the first new token."""
+        return self.workload.seq_len - self.workload.queries
 
-        weights = {
-            name: (
-                self.module.get_parameter(f"{name}{suffix}.weight").detach(),
-                self.module.get_parameter(f"{name}{suffix}.bias").detach(),
+    def _source(self, item: int) -> ProjectedHeads | DecodedHeads:
+        """Queries, keys and values of a sequence of the batch."""
+        from attnprof.nn.checking.decoded_heads import DecodedHeads
+        from attnprof.nn.checking.sources import GivenHeads
+
+        projected = self._projected(item, "")
+        if self.earlier is None:
+            return projected
+        key, value = self.earlier.key[item], self.earlier.value[item]
+        # The heads of queries are as many as the query's; it is used for nothing else.
+        query = key.repeat_interleave(self.workload.num_heads // len(key), 0)[:, :0]
+        return DecodedHeads(
+            projected, self._first, GivenHeads(query, key, value), self.earlier.positions
+        )
+
+    def _projected(self, item: int, suffix: str) -> ProjectedHeads:
+        from attnprof.nn.checking.sources import ProjectedHeads, Projection
+
+        n, heads = self.workload.queries, self.workload.num_heads
+        rotation = None
+        if self.rotation is not None:
+            cos, sin = (tensor[item % len(tensor), :n] for tensor in self.rotation)
+            rotation = (cos, sin)
+        projections: dict[str, Projection] = {}
+        for name, attribute in _projections_of(self.module).items():
+            linear = cast("nn.Linear", self.module.get_submodule(f"{attribute}{suffix}"))
+            # typed as a tensor, but None without a bias
+            bias = cast("Tensor | None", linear.bias)
+            projections[name] = Projection(
+                weight=linear.weight.detach(),
+                bias=None if bias is None else bias.detach(),
+                heads=heads if name == "query" else self.workload.kv_heads,
+                rotation=None if name == "value" else rotation,
             )
-            for name in _PROJECTIONS
-        }
-        states = self.hidden_states.detach()[item, : self.workload.seq_len]
-        return ProjectedHeads(states, weights, self.workload.num_heads)
+        return ProjectedHeads(self.hidden_states.detach()[item, :n], projections)
 
     def _heads(self, rows: Tensor) -> Tensor:
-        """`(num_heads, rows, head_dim)` from `(rows, hidden_size)`."""
+        """`(num_heads, rows, value_dim)` from `(rows, output_width)`."""
         return rows.detach().unflatten(-1, (self.workload.num_heads, -1)).transpose(0, 1)
 
     def _cotangent(self, rows: Tensor) -> Tensor:
-        """Random numbers for the sampled queries, `(batch, rows, hidden_size)`."""
+        """Random numbers for the sampled queries, `(batch, rows, output_width)`."""
         import torch
 
         generator = torch.Generator().manual_seed(_SEED)
@@ -260,7 +318,7 @@ class _Attention:
 
         Args:
             rows: positions of the sampled queries.
-            cotangent: gradient of the loss at them, `(batch, rows, hidden_size)`.
+            cotangent: gradient of the loss at them, `(batch, rows, output_width)`.
         """
         import torch
 

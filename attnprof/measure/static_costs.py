@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attnprof import kernels
 from attnprof.core import formulas, roofline
+from attnprof.core.cache_size import cache_bytes
 from attnprof.core.errors import MeasurementError, UncountedError, describe_error
 from attnprof.core.records import (
+    ALLOCATED_CACHE,
     Record,
     Value,
     case_record,
     failure_record,
     missing_value_record,
 )
+from attnprof.core.units import format_bytes
 from attnprof.core.workload import Case, Workload
-from attnprof.kernels import Kernel
+from attnprof.kernels import Kernel, find_decoding
 from attnprof.kernels.custom import is_target
 
 
@@ -49,6 +52,8 @@ def closed_form_records(case: Case) -> Iterator[Record]:
         "useful_macs": formulas.useful_macs(workload),
         "min_bytes": least_bytes,
     }
+    if workload.mode == "decode":
+        values["cache_bytes"] = cache_bytes(workload)
     if kernel.unsupported_reason(workload) is None:
         executed_macs = kernel.executed_macs(workload)
         values |= {
@@ -58,8 +63,20 @@ def closed_form_records(case: Case) -> Iterator[Record]:
             "predicted_peak_bytes": kernel.peak_bytes(workload),
             "intensity": roofline.intensity(executed_macs, least_bytes),
         }
+        yield from _allocated_cache(case)
     for quantity, value in values.items():
         yield Record(case.kernel, workload, quantity, value)
+
+
+def _allocated_cache(case: Case) -> Iterator[Record]:
+    """What the kernel's cache allocates, where that is not what decoding needs."""
+    workload = case.workload
+    if workload.mode != "decode":
+        return
+    allocated, needed = find_decoding(case.kernel).cache_bytes(workload), cache_bytes(workload)
+    if allocated != needed:
+        detail = f"its cache allocates {format_bytes(allocated)} ({format_bytes(needed)} needed)"
+        yield Record(case.kernel, workload, ALLOCATED_CACHE, allocated, detail=detail)
 
 
 def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
@@ -80,6 +97,8 @@ def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
     notes = ""
     if is_target(kernel):
         quantities["min_bytes"] = kernel.min_bytes
+        if workload.mode == "decode":
+            quantities["cache_bytes"] = kernel.cache_bytes
         notes = "; ".join(kernel.notes(workload))
     known: dict[str, int] = {}
     for quantity, count in quantities.items():

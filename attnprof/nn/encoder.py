@@ -25,15 +25,22 @@ class EncoderLayer(nn.Module):
 
     Args:
         attention: a module that takes `hidden_states` `(batch, seq_len, hidden)` and returns a
-            tensor of that shape, alone or first in a tuple.
+            tensor `(batch, seq_len, attention_width)`, alone or first in a tuple.
         hidden_size: width of the layer.
         intermediate_size: width of the feed-forward.
+        attention_width: width of the attention's output; `hidden_size` if None.
     """
 
-    def __init__(self, attention: nn.Module, hidden_size: int, intermediate_size: int) -> None:
+    def __init__(
+        self,
+        attention: nn.Module,
+        hidden_size: int,
+        intermediate_size: int,
+        attention_width: int | None = None,
+    ) -> None:
         super().__init__()
         self.attention = attention
-        self.attention_output = ResidualOutput(hidden_size, hidden_size)
+        self.attention_output = ResidualOutput(attention_width or hidden_size, hidden_size)
         self.intermediate = Intermediate(hidden_size, intermediate_size)
         self.output = ResidualOutput(intermediate_size, hidden_size)
 

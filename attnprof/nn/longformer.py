@@ -1,5 +1,7 @@
 """transformers' `LongformerSelfAttention`, computed as in `sliding_window_attention`.
 
+It also has what transformers' class has not: causal windows, grouped heads, heads of any width.
+
 Source of the definition: transformers, models/longformer/modeling_longformer.py, class
 LongformerSelfAttention.
 """
@@ -11,15 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
-from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.global_queries import GlobalQueries
+from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.band import Band
-from attnprof.nn.banded.tile_kernels import accumulate_type
+from attnprof.nn.global_rows import RowWeights, attend_absorbed, attend_projected, global_index
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
-from attnprof.nn.sliding_window import Positions, checked_band, global_index
+from attnprof.nn.sliding_window import Positions, checked_band
 
 
 class LongformerSelfAttention(nn.Module):
@@ -29,19 +31,27 @@ class LongformerSelfAttention(nn.Module):
     class repeats. State dict, arguments, masks and the returned tuple are the same; sequences of
     any length need no padding, and heads may be dilated. `replace_in` puts it into a model.
 
+    A causal layer has no global projections: its global tokens are attention sinks, ordinary tokens
+    to which all later ones attend. Nor has a dense layer, where all tokens attend to all.
+
     Source: transformers, models/longformer/modeling_longformer.py, class LongformerSelfAttention;
     Longformer, arXiv 2004.05150, section 3.1.
 
     Args:
         config: a `LongformerConfig`, or an object with its `hidden_size`, `num_attention_heads`,
-            `attention_probs_dropout_prob` and `attention_window` (one window per layer, in keys).
+            `attention_probs_dropout_prob` and `attention_window`: one window per layer, as in
+            `sliding_window_attention`, or None for a dense layer. Optional, as in transformers'
+            decoders: `num_key_value_heads`, heads of keys and values that query heads share;
+            `head_dim`, the width of a head; and `v_head_dim`, that of values.
         layer_id: index of the layer, from 0, which selects its window.
         dilation: stride in tokens between neighbouring keys of a query; one value, or one per
             head.
+        causal: whether no query attends to a later key.
 
     Raises:
-        ValueError: if the number of heads does not divide the hidden size, or if the window or
-            dilation is not valid for `sliding_window_attention`.
+        ValueError: if the number of heads does not divide the hidden size and no `head_dim` is
+            given, if `num_key_value_heads` does not divide it, or if the window or dilation is not
+            valid for `sliding_window_attention`.
     """
 
     ignores_hooks: bool = False
@@ -49,25 +59,38 @@ class LongformerSelfAttention(nn.Module):
     hooks. Set it if hooks only observe, as those of a profiler do: then the same products run with
     and without hooks."""
 
-    def __init__(self, config: Any, layer_id: int, *, dilation: int | Sequence[int] = 1) -> None:
+    def __init__(
+        self, config: Any, layer_id: int, *, dilation: int | Sequence[int] = 1, causal: bool = False
+    ) -> None:
         super().__init__()
         heads: int = config.num_attention_heads
-        width: int = config.hidden_size
-        if width % heads:
-            raise UsageError("num_attention_heads", heads, f"must divide hidden_size {width}")
+        hidden: int = config.hidden_size
+        head_dim: int | None = getattr(config, "head_dim", None)
+        if head_dim is None and hidden % heads:
+            raise UsageError("num_attention_heads", heads, f"must divide hidden_size {hidden}")
         self.num_heads = heads
-        self.head_dim = width // heads
-        self.embed_dim = width
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.query_global = nn.Linear(width, width)
-        self.key_global = nn.Linear(width, width)
-        self.value_global = nn.Linear(width, width)
+        self.kv_heads: int = getattr(config, "num_key_value_heads", None) or heads
+        if heads % self.kv_heads:
+            expected = f"must divide num_attention_heads {heads}"
+            raise UsageError("num_key_value_heads", self.kv_heads, expected)
+        self.head_dim = head_dim or hidden // heads
+        self.value_dim: int = getattr(config, "v_head_dim", None) or self.head_dim
+        self.embed_dim = hidden
+        self.window: int | tuple[int, int] | None = config.attention_window[layer_id]
+        self._pattern = _pattern(self.window, dilation, heads, causal=causal)
+        self.dilation = self._pattern.dilation
+        self.causal = causal
+        self._has_global_rows = not causal and self.window is not None
+        widths = (
+            heads * self.head_dim,
+            self.kv_heads * self.head_dim,
+            self.kv_heads * self.value_dim,
+        )
+        self.query, self.key, self.value = _projections(hidden, *widths)
+        if self._has_global_rows:
+            self.query_global, self.key_global, self.value_global = _projections(hidden, *widths)
         self.dropout: float = config.attention_probs_dropout_prob
         self.layer_id = layer_id
-        self.window: int = config.attention_window[layer_id]
-        self.dilation = checked_band(1, heads, 1, self.window, dilation, ()).dilation
         self.config = config
 
     @classmethod
@@ -148,7 +171,8 @@ class LongformerSelfAttention(nn.Module):
                 synchronises, and allow `torch.compile` without graph breaks.
 
         Returns:
-            A tuple with the output `(batch, seq_len, hidden)`, which is 0 at padded tokens.
+            A tuple with the output `(batch, seq_len, heads * value_dim)`, which is as wide as the
+            hidden states unless the config has other widths, and is 0 at padded tokens.
 
         Raises:
             ValueError: if attention weights are requested, a mask has another shape, or a global
@@ -176,21 +200,21 @@ class LongformerSelfAttention(nn.Module):
                 )
             global_positions = () if is_global is None else is_global
         batch, seq_len, _ = hidden_states.shape
-        band = checked_band(
-            batch, self.num_heads, seq_len, self.window, self.dilation, global_positions
-        )
+        if self.window is None:
+            global_positions = ()
+        band = checked_band(batch, seq_len, self._pattern, global_positions)
         return (_zero_padded(self._attend(hidden_states, padded, band), padded),)
 
     def _attend(self, hidden_states: Tensor, padded: Tensor | None, band: Band) -> Tensor:
-        """The attention output `(batch, seq_len, hidden)`, before padded tokens are set to 0."""
+        """The attention output `(batch, seq_len, width)`, before padded tokens are set to 0."""
         dropout_p = self.dropout if self.training else 0.0
         rows = None
-        if any(band.global_positions):
+        if self._has_global_rows and any(band.global_positions):
             rows = self._global_rows(hidden_states, padded, band, dropout_p)
         output = banded_attention(
-            self._heads(self.query(hidden_states)),
-            self._heads(self.key(hidden_states)),
-            self._heads(self.value(hidden_states)),
+            _heads(self.query(hidden_states), self.head_dim),
+            _heads(self.key(hidden_states), self.head_dim),
+            _heads(self.value(hidden_states), self.value_dim),
             rows,
             padded,
             band,
@@ -208,65 +232,55 @@ class LongformerSelfAttention(nn.Module):
     def _scale(self) -> float:
         return self.head_dim**-0.5
 
-    def _heads(self, projected: Tensor) -> Tensor:
-        """`(batch, heads, tokens, head_dim)`, a view of `(batch, tokens, hidden)`."""
-        return projected.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
-
     def _global_rows(
         self, hidden_states: Tensor, padded: Tensor | None, band: Band, dropout_p: float
     ) -> Tensor:
-        """The attention outputs of global tokens, `(batch, heads, globals, head_dim)`."""
+        """The attention outputs of global tokens, `(batch, heads, globals, value_dim)`."""
         index = global_index(band, hidden_states.device)
         sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
-        query = self._heads(self.query_global(hidden_states[sequence, index]))
-        bias = None
-        if padded is not None:
-            bias = hidden_states.new_zeros(padded.shape).masked_fill(padded, -torch.inf)
+        query = _heads(self.query_global(hidden_states[sequence, index]), self.head_dim)
+        weights = RowWeights(padded=padded, scale=self._scale, dropout_p=dropout_p)
+        queries = GlobalQueries(
+            num_globals=index.shape[1],
+            seq_len=hidden_states.shape[1],
+            hidden_size=self.embed_dim,
+            num_heads=self.num_heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            value_dim=self.value_dim,
+        )
         may_absorb = self._may_use_weights(self.key_global) and self._may_use_weights(
             self.value_global
         )
-        if may_absorb and should_absorb_projection(
-            hidden_states.shape[1], self.embed_dim, self.num_heads, index.shape[1]
-        ):
-            return self._attend_unprojected(query, hidden_states, bias, dropout_p)
-        return scaled_dot_product_attention(
-            query,
-            self._heads(self.key_global(hidden_states)),
-            self._heads(self.value_global(hidden_states)),
-            attn_mask=None if bias is None else bias[:, None, None],
-            dropout_p=dropout_p,
-            scale=self._scale,
-        )
+        if may_absorb and queries.is_absorbed:
+            return attend_absorbed(
+                query, hidden_states, self.key_global, self.value_global, self.kv_heads, weights
+            )
+        key = _heads(self.key_global(hidden_states), self.head_dim)
+        value = _heads(self.value_global(hidden_states), self.value_dim)
+        return attend_projected(query, key, value, weights)
 
-    def _attend_unprojected(
-        self, query: Tensor, hidden_states: Tensor, bias: Tensor | None, dropout_p: float
-    ) -> Tensor:
-        """The outputs of global tokens with the projections of keys and values absorbed.
 
-        Queries are multiplied with the key projection, and contexts with the value projection, so
-        that attention uses the hidden states directly: see `formulas.absorbed_global_macs`.
+def _pattern(
+    window: int | tuple[int, int] | None,
+    dilation: int | Sequence[int],
+    heads: int,
+    *,
+    causal: bool,
+) -> AttentionPattern:
+    """The pattern of a layer without its global tokens; dense if the window is None."""
+    if window is None:
+        return AttentionPattern.dense(heads, causal=causal)
+    return AttentionPattern.sliding(window, dilation, num_heads=heads, causal=causal)
 
-        Args:
-            query: `(batch, heads, globals, head_dim)`.
-            hidden_states: `(batch, seq_len, hidden)`.
-            bias: added to the scores, `(batch, seq_len)`; None for none.
-            dropout_p: probability with which an attention weight is dropped.
-        """
-        heads, globals_ = query.shape[1:3]
-        query = query * self._scale
-        of_heads = (heads, self.head_dim)
-        absorbed = _per_head(query, self.key_global.weight.unflatten(0, of_heads))
-        scores = absorbed.flatten(1, 2) @ hidden_states.transpose(1, 2)
-        scores = scores.unflatten(1, (heads, globals_))
-        scores = scores + (query * self.key_global.bias.view(heads, 1, -1)).sum(-1, keepdim=True)
-        if bias is not None:
-            scores = scores + bias[:, None, None]
-        weights = scores.softmax(-1, dtype=accumulate_type(scores)).to(scores.dtype)
-        weights = dropout(weights, dropout_p)
-        context = (weights.flatten(1, 2) @ hidden_states).unflatten(1, (heads, globals_))
-        projection = self.value_global.weight.unflatten(0, of_heads).transpose(1, 2)
-        value_bias = weights.sum(-1, keepdim=True) * self.value_global.bias.view(heads, 1, -1)
-        return _per_head(context, projection) + value_bias
+
+def _projections(hidden_size: int, *widths: int) -> tuple[nn.Linear, ...]:
+    return tuple(nn.Linear(hidden_size, width) for width in widths)
+
+
+def _heads(projected: Tensor, width: int) -> Tensor:
+    """`(batch, heads, tokens, width)`, a view of `(batch, tokens, heads * width)`."""
+    return projected.unflatten(-1, (-1, width)).transpose(1, 2)
 
 
 def _check_masks(hidden_states: Tensor, **masks: Tensor | None) -> None:
@@ -274,13 +288,6 @@ def _check_masks(hidden_states: Tensor, **masks: Tensor | None) -> None:
     for name, mask in masks.items():
         if mask is not None and tuple(mask.shape) != expected:
             raise UsageError(name, tuple(mask.shape), f"must be (batch, seq_len) = {expected}")
-
-
-def _per_head(rows: Tensor, matrices: Tensor) -> Tensor:
-    """`(batch, heads, rows, n)` times `(heads, n, m)`: `(batch, heads, rows, m)`."""
-    batch, _, count, _ = rows.shape
-    products = rows.transpose(0, 1).flatten(1, 2) @ matrices
-    return products.unflatten(1, (batch, count)).transpose(0, 1)
 
 
 def _zero_padded(output: Tensor, padded: Tensor | None) -> Tensor:

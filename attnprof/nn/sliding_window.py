@@ -1,22 +1,24 @@
-"""Longformer's attention as a function: a dilated window, global tokens, padding and dropout.
+"""Attention to a sliding window as a function: dilation, global tokens, causal, grouped heads.
 
-Source of the pattern: Longformer, arXiv 2004.05150, section 3.1.
+Sources of the patterns: Longformer, arXiv 2004.05150, section 3.1; for causal windows,
+transformers' `sliding_window`; for attention sinks, StreamingLLM, arXiv 2309.17453, section 3.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.core.errors import UsageError
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import counted, format_tokens
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.band import Band
+from attnprof.nn.global_rows import RowWeights, attend_projected, global_index
 
 Positions = Sequence[int] | Sequence[Sequence[int]] | Tensor
 """Positions for all sequences, or one list for each; or a bool tensor that is true at them."""
@@ -27,7 +29,9 @@ def sliding_window_attention(
     key: Tensor,
     value: Tensor,
     *,
-    window: int,
+    window: int | tuple[int, int],
+    causal: bool = False,
+    enable_gqa: bool = False,
     dilation: int | Sequence[int] = 1,
     global_positions: Positions = (),
     global_query: Tensor | None = None,
@@ -40,21 +44,31 @@ def sliding_window_attention(
     """Exact softmax attention to a sliding window and to global tokens, in linear time and memory.
 
     The query at position i attends to the keys at i + dilation * k for |k| <= window / 2, and to
-    all global tokens, to each key once. A global token attends to all keys. No query attends to
-    padded keys; the output of a query without any key is 0. Time and memory of forward and backward
-    grow as seq_len * (window + number of global tokens). Runs on CPU and CUDA, and inside
-    `torch.compile`; first derivatives only.
+    all global tokens, to each key once. A global token attends to all keys. With `causal`, no query
+    attends to a later key: it attends to those at i - dilation * k for 0 <= k < window, and to the
+    global tokens before it, which are then attention sinks. No query attends to padded keys; the
+    output of a query without any key is 0. Time and memory of forward and backward grow as
+    seq_len * (window + number of global tokens). Runs on CPU and CUDA, and inside `torch.compile`;
+    first derivatives only.
 
-    Source of the pattern: Longformer, arXiv 2004.05150, section 3.1.
+    Sources of the patterns: Longformer, arXiv 2004.05150, section 3.1; transformers'
+    `sliding_window`; StreamingLLM, arXiv 2309.17453, section 3.2.
 
     Args:
         query: floating point `(batch, heads, seq_len, head_dim)`; any strides, any length.
-        key: shaped as the query, of its dtype and device.
-        value: shaped as the query, of its dtype and device.
-        window: keys on both sides of a query together, an even number, 2 or more; it may exceed
-            the length of the sequence.
+        key: `(batch, heads, seq_len, head_dim)`, with `enable_gqa` `(batch, kv_heads, seq_len,
+            head_dim)`; of the query's dtype and device.
+        value: `(batch, heads or kv_heads, seq_len, value_dim)`, of the query's dtype and device. On
+            CPU, it is fastest if value_dim is head_dim.
+        window: keys on both sides of a query together, an even number, 2 or more. With `causal`,
+            the query's own key and those before it, 1 or more. A pair is the keys before and after
+            a query, without its own. It may exceed the length of the sequence.
+        causal: whether no query attends to a later key.
+        enable_gqa: whether each head of keys and values is shared by heads / kv_heads neighbouring
+            query heads, as in `torch.nn.functional.scaled_dot_product_attention`. Keys and values
+            are not repeated in memory.
         dilation: stride in tokens between neighbouring keys of a query, 1 or more; one value, or
-            one per head.
+            one per query head.
         global_positions: positions of the global tokens, counted from 0: a sequence of ints for
             all sequences of the batch; or one such sequence for each; or a bool tensor
             `(seq_len,)` or `(batch, seq_len)`, true at global tokens. Values of a tensor are read
@@ -62,7 +76,8 @@ def sliding_window_attention(
         global_query: queries of the global tokens: shaped as the query, of which only their rows
             are used; or only these rows, `(batch, heads, globals, head_dim)`, by ascending
             position, where globals is the largest number of a sequence, less than seq_len.
-            `query` if None. Ignored without global tokens, as are `global_key` and `global_value`.
+            `query` if None. Ignored without global tokens, and must be None with `causal`, as
+            `global_key` and `global_value`.
         global_key: keys that global tokens attend to, shaped as the key; `key` if None.
         global_value: values that global tokens attend to, shaped as the value; `value` if None.
         key_padding_mask: bool `(batch, seq_len)`, true for padded keys, as in
@@ -72,83 +87,67 @@ def sliding_window_attention(
         scale: factor of the scores; `head_dim ** -0.5` if None.
 
     Returns:
-        `(batch, heads, seq_len, head_dim)`, stored in memory as `(batch, seq_len, heads,
-        head_dim)`, so that `.transpose(1, 2).flatten(2)` does not copy.
+        `(batch, heads, seq_len, value_dim)`, stored in memory as `(batch, seq_len, heads,
+        value_dim)`, so that `.transpose(1, 2).flatten(2)` does not copy.
 
     Raises:
         ValueError: if a shape, dtype or value is not what its description says; the message names
             the argument.
         RuntimeError: if a gradient is differentiated again.
     """
-    _check_tensors(query, key, value, key_padding_mask)
+    _check_tensors(query, key, value, key_padding_mask, enable_gqa=enable_gqa)
     if not 0.0 <= dropout_p <= 1.0:
         raise UsageError("dropout_p", dropout_p, "must be a probability from 0 to 1")
     factor: float = query.shape[3] ** -0.5 if scale is None else scale
     batch, heads, seq_len, _ = query.shape
-    band = checked_band(batch, heads, seq_len, window, dilation, global_positions)
+    pattern = AttentionPattern.sliding(window, dilation, num_heads=heads, causal=causal)
+    band = checked_band(batch, seq_len, pattern, global_positions)
     rows = None
-    if any(band.global_positions):
-        rows = _global_rows(
-            _checked_or_default("global_query", global_query, query, band),
+    if causal:
+        _check_none(global_query=global_query, global_key=global_key, global_value=global_value)
+    elif any(band.global_positions):
+        of_globals = _checked_or_default("global_query", global_query, query, band)
+        rows = attend_projected(
+            _global_queries(of_globals, band, seq_len),
             _checked_or_default("global_key", global_key, key),
             _checked_or_default("global_value", global_value, value),
-            key_padding_mask,
-            band,
-            dropout_p,
-            factor,
+            RowWeights(padded=key_padding_mask, scale=factor, dropout_p=dropout_p),
         )
     return banded_attention(
         query, key, value, rows, key_padding_mask, band, scale=factor, dropout_p=dropout_p
     )
 
 
-def global_index(band: Band, device: torch.device) -> Tensor:
-    """Positions of global tokens, `(batch, globals)`, padded with 0.
-
-    `globals` is the largest number of global tokens of a sequence.
-    """
-    count = max(map(len, band.global_positions))
-    rows = [positions + (0,) * (count - len(positions)) for positions in band.global_positions]
-    return torch.tensor(rows, dtype=torch.int64, device=device)
-
-
 def checked_band(
-    batch: int,
-    heads: int,
-    seq_len: int,
-    window: int,
-    dilation: int | Sequence[int],
-    global_positions: Positions,
+    batch: int, seq_len: int, pattern: AttentionPattern, global_positions: Positions
 ) -> Band:
-    """A band whose values have been checked by `AttentionPattern.sliding`.
+    """The band of a pattern, with checked global positions in place of the pattern's own.
 
     Args:
         batch: sequences in the batch.
-        heads: heads of the layer.
         seq_len: tokens.
-        window: as in `sliding_window_attention`.
-        dilation: as in `sliding_window_attention`.
+        pattern: of all sequences; a dense one is a band as wide as the sequence.
         global_positions: as in `sliding_window_attention`.
 
     Raises:
-        UsageError: (a `ValueError`) if a value is not as described there, or a position is outside
-            the sequence.
+        UsageError: (a `ValueError`) if a position is not as described there, or is outside the
+            sequence.
     """
     per_item = _per_item(global_positions, batch, seq_len)
     patterns = {
-        positions: AttentionPattern.sliding(window, dilation, positions, num_heads=heads)
-        for positions in set(per_item) | {()}
+        positions: replace(pattern, global_positions=positions) for positions in set(per_item)
     }
-    for pattern in patterns.values():
-        if pattern.last_position >= seq_len:
+    for of_item in patterns.values():
+        if of_item.last_position >= seq_len:
             raise UsageError(
                 "global_positions",
-                pattern.last_position,
+                of_item.last_position,
                 f"is outside a sequence of {format_tokens(seq_len)}",
             )
     return Band(
-        window=window,
-        dilation=patterns[()].dilation,
+        sides=pattern.sides(seq_len),
+        dilation=pattern.dilation,
+        causal=pattern.causal,
         global_positions=tuple(patterns[positions].global_positions for positions in per_item),
     )
 
@@ -176,34 +175,22 @@ def _per_item(positions: Positions, batch: int, seq_len: int) -> list[tuple[int,
     return [tuple(of_item) for of_item in cast("Sequence[Sequence[int]]", positions)]
 
 
-def _global_rows(
+def _global_queries(query: Tensor, band: Band, seq_len: int) -> Tensor:
+    """The queries of global tokens `(batch, heads, globals, head_dim)`, of all queries or given."""
+    if query.shape[2] < seq_len:
+        return query
+    index = global_index(band, query.device)
+    sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
+    return query[sequence, :, index].transpose(1, 2)
+
+
+def _check_tensors(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     key_padding_mask: Tensor | None,
-    band: Band,
-    dropout_p: float,
-    scale: float,
-) -> Tensor:
-    """Dense attention of global tokens, `(batch, heads, globals, head_dim)`.
-
-    `query` is `(batch, heads, seq_len or globals, head_dim)`.
-    """
-    index = global_index(band, query.device)
-    if query.shape[2] == key.shape[2]:
-        sequence = torch.arange(len(index), device=index.device).unsqueeze(1)
-        query = query[sequence, :, index].transpose(1, 2)
-    bias = None
-    if key_padding_mask is not None:
-        bias = query.new_zeros(key_padding_mask.shape).masked_fill(key_padding_mask, -torch.inf)
-        bias = bias[:, None, None]
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=bias, dropout_p=dropout_p, scale=scale
-    )
-
-
-def _check_tensors(
-    query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None
+    *,
+    enable_gqa: bool,
 ) -> None:
     if query.dim() != 4 or not query.is_floating_point():
         raise UsageError(
@@ -211,9 +198,16 @@ def _check_tensors(
             _described(query),
             "must be floating point, (batch, heads, seq_len, head_dim)",
         )
-    for name, tensor in (("key", key), ("value", value)):
-        _check_like(name, tensor, query)
-    expected = (query.shape[0], query.shape[2])
+    batch, heads, seq_len, head_dim = query.shape
+    kv_heads, value_dim = heads, head_dim
+    if key.dim() == value.dim() == 4:
+        value_dim = value.shape[3]
+        kv_heads = key.shape[1] if enable_gqa else heads
+        if kv_heads < 1 or heads % kv_heads:
+            raise UsageError("key", _described(key), f"must have a divisor of {heads} heads")
+    _check_like("key", key, query, (batch, kv_heads, seq_len, head_dim))
+    _check_like("value", value, query, (batch, kv_heads, seq_len, value_dim))
+    expected = (batch, seq_len)
     mask = key_padding_mask
     if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != expected):
         raise UsageError(
@@ -221,6 +215,13 @@ def _check_tensors(
             _described(mask),
             f"must be bool, (batch, seq_len) = {expected}, true for padded keys",
         )
+
+
+def _check_none(**of_globals: Tensor | None) -> None:
+    for name, tensor in of_globals.items():
+        if tensor is not None:
+            expected = "must be None in a causal call: its global tokens are attention sinks"
+            raise UsageError(name, _described(tensor), expected)
 
 
 def _checked_or_default(
@@ -237,21 +238,21 @@ def _checked_or_default(
     if tensor is None:
         return like
     count = max(map(len, band.global_positions)) if band else -1
-    rows_only = (*like.shape[:2], count, like.shape[3])
-    _check_like(name, tensor, like, rows_only if tuple(tensor.shape) == rows_only else None)
+    shape = tuple(like.shape)
+    rows_only = (*shape[:2], count, shape[3])
+    _check_like(name, tensor, like, rows_only if tuple(tensor.shape) == rows_only else shape)
     return tensor
 
 
-def _check_like(
-    name: str, tensor: Tensor, query: Tensor, shape: tuple[int, ...] | None = None
-) -> None:
-    expected = tuple(query.shape) if shape is None else shape
-    wrong = tensor.dtype != query.dtype or tensor.device != query.device
-    if wrong or tuple(tensor.shape) != expected:
-        raise UsageError(name, _described(tensor), f"must match the query: {_described(query)}")
+def _check_like(name: str, tensor: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
+    """Check a tensor's shape, and that dtype and device are those of another one."""
+    wrong = tensor.dtype != like.dtype or tensor.device != like.device
+    if wrong or tuple(tensor.shape) != shape:
+        expected = _described(like.new_empty(shape, device="meta"), like.device)
+        raise UsageError(name, _described(tensor), f"must match the query: {expected}")
 
 
-def _described(tensor: Tensor) -> str:
-    """A tensor in messages: `float32 (1, 12, 512, 64) on cpu`."""
+def _described(tensor: Tensor, device: torch.device | None = None) -> str:
+    """A tensor in messages: `float32 (1, 12, 512, 64) on cpu`; on another device if given."""
     name = str(tensor.dtype).removeprefix("torch.")
-    return f"{name} {tuple(tensor.shape)} on {tensor.device}"
+    return f"{name} {tuple(tensor.shape)} on {device or tensor.device}"

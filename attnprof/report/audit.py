@@ -13,7 +13,7 @@ from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
-from attnprof.report.setting import describe_pattern, describe_shape
+from attnprof.report.setting import describe_mode, describe_pattern, describe_shape
 from attnprof.report.text_table import TextRow, fit_table, wrapped
 
 _TERMINAL_LETTERS, _MARKDOWN_LETTERS = 45, 110
@@ -92,7 +92,7 @@ def _pattern(workload: Workload) -> str:
 def _shape_and_mode(workload: Workload) -> str:
     return (
         f"{describe_shape(workload)}, batch {workload.batch_size}, {workload.dtype}, "
-        f"{workload.mode}"
+        f"{describe_mode(workload)}"
     )
 
 

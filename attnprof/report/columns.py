@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from attnprof import kernels
 from attnprof.core.records import (
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
@@ -133,6 +134,13 @@ def with_marks_aligned(cells: Sequence[str]) -> list[str]:
     return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
 
 
+def _parameters(row: Row) -> str:
+    """Parameters; not of built-in kernels that decode, whose bytes are in the verdict."""
+    if row.workload.mode == "decode" and not kernels.is_custom(row.kernel):
+        return EMPTY
+    return _number("params", format_count)(row)
+
+
 def _status(row: Row) -> str:
     return EMPTY if row.status == "ok" else row.status
 
@@ -164,6 +172,7 @@ COMPARE_COLUMNS = (
     Column("operator\nMACs", _macs("operator_macs"), is_for_wide=True),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes), is_for_wide=True),
     Column("peak\nmemory", _number("peak_bytes", format_bytes)),
+    Column("cache", _number("cache_bytes", format_bytes)),
     Column("time", _time),
     Column("speed", _speed),
     *_INTENSITY,
@@ -172,8 +181,9 @@ COMPARE_COLUMNS = (
 ESTIMATE_COLUMNS = (
     *_MACS,
     Column("executed\n/ useful", show_overhead),
-    Column("parameters", _number("params", format_count)),
+    Column("parameters", _parameters),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
+    Column("cache", _number("cache_bytes", format_bytes)),
     Column("predicted\ntime", _predicted),
     Column("expected\nrange", _expected, is_for_wide=True),
     *_INTENSITY,

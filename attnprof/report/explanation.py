@@ -85,8 +85,8 @@ def _useful(explanation: Explanation) -> str:
     workload, useful = explanation.workload, explanation.useful_macs
     if explanation.executed_macs == useful:
         return "useful: all of them"
-    pairs = workload.pattern.pairs(workload.seq_len)
-    dense = len(workload.layers) * workload.num_heads * workload.seq_len**2
+    pairs = workload.pairs
+    dense = len(workload.layers) * workload.num_heads * workload.queries * workload.seq_len
     formulas = Counter(term.formula for term in explanation.useful)
     terms = " + ".join(
         f"{count}·{formula}" if count > 1 else formula for formula, count in formulas.items()

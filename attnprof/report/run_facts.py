@@ -10,11 +10,12 @@ from typing import cast
 from attnprof.core.result_table import ResultTable
 from attnprof.core.units import counted
 from attnprof.core.workload import Workload
+from attnprof.report.setting import describe_mode
 
 _UNKNOWN_MACHINE = "unknown machine"
 _SHAPE: tuple[Callable[[Workload], str], ...] = (
     lambda workload: workload.dtype,
-    lambda workload: workload.mode,
+    describe_mode,
     lambda workload: f"batch {workload.batch_size}",
     lambda workload: f"hidden {workload.hidden_size}",
 )

@@ -11,13 +11,9 @@ from attnprof import kernels
 from attnprof.core.errors import UsageError
 from attnprof.core.records import Record
 from attnprof.core.result_table import ResultTable
-from attnprof.core.results_json import (
-    SavedWorkload,
-    check_environment,
-    read_results,
-    saved_workload,
-)
+from attnprof.core.results_json import check_environment, read_results
 from attnprof.core.saved_costs import SavedCosts
+from attnprof.core.saved_workload import SavedWorkload, saved_workload
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.core.workload import Workload
 from attnprof.report.journal import RunFingerprint

@@ -46,7 +46,8 @@ def describe_setting(table: ResultTable) -> str:
     extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
     setting = (
         f"{''.join(f'{extent}, ' for extent in extents if extent)}{' and '.join(shapes)}, "
-        f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, {workload.mode}"
+        f"batch {workload.batch_size}, {workload.dtype}, {workload.device}, "
+        f"{describe_mode(workload)}"
     )
     built_in = [row.workload for row in rows if row.kernel in kernels.names()]
     sparse = [workload for workload in built_in if not workload.is_dense]
@@ -76,9 +77,22 @@ def describe_call(table: ResultTable) -> str:
         *(extent for extent in extents if extent),
         f"batch {workload.batch_size}",
         workload.dtype,
-        f"{_DEVICES[workload.device]} {workload.mode}",
+        describe_device_and_mode(workload),
     ]
     return ", ".join(parts)
+
+
+def describe_device_and_mode(workload: Workload) -> str:
+    """`CPU inference`, or `CPU, decoding 1 token at the context length`."""
+    separator = ", " if workload.mode == "decode" else " "
+    return f"{_DEVICES[workload.device]}{separator}{describe_mode(workload)}"
+
+
+def describe_mode(workload: Workload) -> str:
+    """`inference`, `training`, or `decoding 1 token at the context length`."""
+    if workload.mode != "decode":
+        return workload.mode
+    return f"decoding {counted(workload.new_tokens, 'token')} at the context length"
 
 
 def describe_place(table: ResultTable, condition: str = "") -> str:

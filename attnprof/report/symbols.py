@@ -8,9 +8,12 @@ from collections.abc import Iterable
 _MEANINGS = {
     "b": "sequences in the batch",
     "n": "tokens",
+    "m": "new tokens",
     "D": "hidden size",
     "d": "width of a head",
     "H": "heads",
+    "K": "heads of keys and values",
+    "e": "width of a head of values",
     "w": "window",
     "g": "global tokens",
     "F": "width of the feed-forward",

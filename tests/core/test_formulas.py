@@ -13,18 +13,21 @@ from attnprof.core.presets import MODELS, find_model
 
 
 def enumerated_macs(workload: Workload) -> int:
-    """Projections of rows, and two products of head_dim for each pair of the enumerated mask."""
+    """Projections of rows, and a score and a context for each pair of the enumerated mask."""
+    n, width = workload.seq_len, workload.hidden_size
+    query = workload.num_heads * workload.head_dim
+    keys = workload.kv_heads * (workload.head_dim + workload.value_dim)
+    output = workload.num_heads * workload.value_dim
     macs = 0
     for layer in workload.layers:
-        projected_rows = 3 * workload.seq_len
-        if layer.global_positions:
-            projected_rows += 2 * workload.seq_len + len(layer.global_positions)
-        macs += projected_rows * workload.hidden_size * workload.hidden_size
+        macs += n * width * (query + keys)
+        if layer.global_positions and not layer.causal:
+            macs += width * (len(layer.global_positions) * query + n * keys)
         if workload.scope == "layer":
-            sides = [workload.hidden_size, workload.hidden_size]  # the output projection
-            sides += [4 * workload.hidden_size, workload.hidden_size]  # up, and down again
-            macs += workload.seq_len * sum(a * b for a, b in pairwise(sides))
-        macs += int(layer.mask(workload.seq_len).sum()) * workload.head_dim * 2
+            sides = [output, width, 4 * width, width]  # output projection, up, and down again
+            macs += n * sum(a * b for a, b in pairwise(sides))
+        pairs = int(layer.mask(n).sum())
+        macs += pairs * (workload.head_dim + workload.value_dim)
     return macs * workload.batch_size
 
 

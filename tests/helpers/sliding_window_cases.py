@@ -33,19 +33,28 @@ class Case:
     """A call: its shape, pattern, padding and tensors."""
 
     shape: tuple[int, int, int, int]
-    window: int
+    window: int | tuple[int, int]
     dilation: tuple[int, ...]
     positions: Positions
     padded: Tensor | None
     own_projections: bool
     projected_layout: bool
     scale: float | None = None
+    causal: bool = False
+    kv_heads: int = 0
+    value_dim: int = 0
 
     def tensors(self, dtype: torch.dtype = torch.float64) -> list[Tensor]:
         """Query, key and value, and those of global tokens; leaves of a graph."""
         make = as_projected if self.projected_layout else normal
-        count = 6 if self.own_projections else 3
-        return [make(*self.shape, dtype=dtype, seed=s).requires_grad_() for s in range(count)]
+        batch, heads, seq_len, head_dim = self.shape
+        keys = (batch, self.kv_heads or heads, seq_len, head_dim)
+        shapes = [self.shape, keys, (*keys[:3], self.value_dim or head_dim)]
+        shapes *= 2 if self.own_projections and not self.causal else 1
+        return [
+            make(*shape, dtype=dtype, seed=seed).requires_grad_()
+            for seed, shape in enumerate(shapes)
+        ]
 
     def attend(self, tensors: Sequence[Tensor], **changes: Any) -> Tensor:
         """`sliding_window_attention` of these tensors."""
@@ -54,6 +63,8 @@ class Case:
         )
         arguments: dict[str, Any] = {
             "window": self.window,
+            "causal": self.causal,
+            "enable_gqa": bool(self.kv_heads),
             "dilation": self.dilation,
             "global_positions": self.positions,
             "key_padding_mask": self.padded,
@@ -69,6 +80,7 @@ class Case:
             key,
             value,
             window=self.window,
+            causal=self.causal,
             dilation=self.dilation,
             positions=self.positions,
             of_globals=of_globals or None,
@@ -90,9 +102,16 @@ def cases(draw: st.DrawFn, lengths: st.SearchStrategy[int] | None = None) -> Cas
         kept = [draw(st.integers(0, seq_len)) for _ in range(batch)]
         padded = torch.arange(seq_len) >= torch.tensor(kept).unsqueeze(1)
         padded[:, draw(position)] ^= draw(st.booleans())
+    causal = draw(st.booleans())
+    symmetric = st.integers(1, 60).map(lambda half: 2 * half)
+    sides = st.tuples(st.integers(0, 60), st.just(0) if causal else st.integers(0, 60))
+    divisors = [divisor for divisor in range(1, heads + 1) if heads % divisor == 0]
     return Case(
         shape=(batch, heads, seq_len, draw(st.sampled_from((16, 24, 32)))),
-        window=2 * draw(st.integers(1, 60)),
+        window=draw(st.one_of(symmetric, sides)),
+        causal=causal,
+        kv_heads=draw(st.sampled_from((0, *divisors))),
+        value_dim=draw(st.sampled_from((0, 0, 8, 40))),
         dilation=tuple(
             draw(
                 st.lists(st.sampled_from((1, 1, 2, 3, 7, 40)), min_size=heads, max_size=heads),
@@ -130,4 +149,7 @@ LONG = [
     Case(
         (2, 1, 900, 256), 100, (1,), ((), (899,)), torch.arange(1800).view(2, 900) > 850, True, True
     ),
+    Case((2, 4, 1500, 32), 257, (1,) * 4, ((0, 1), (0,)), None, False, True, None, True, 2),
+    Case((1, 4, 1111, 16), (3, 90), (1, 2, 8, 8), ((5, 700),), None, True, True, None, False, 1),
+    Case((1, 2, 700, 32), 700, (1, 1), ((),), None, False, True, None, True, 1, 48),
 ]

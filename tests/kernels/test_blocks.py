@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,16 @@ def workloads(draw: st.DrawFn, longest: int = 700) -> Workload:
         st.lists(stride, min_size=HEADS, max_size=HEADS).map(tuple),
     )
     positions = draw(st.lists(st.integers(0, seq_len - 1), max_size=4))
-    half_window = draw(st.sampled_from((1, 2, 3, 4, 8, 10, 32, 64, 100)))
+    causal = draw(st.booleans())
+    side = draw(st.sampled_from((1, 2, 3, 4, 8, 10, 32, 64, 100)))
+    right = 0 if causal else draw(st.sampled_from((side, side, 0, 5)))
+    head_dim = draw(st.sampled_from((0, 0, 8)))
     layers = tuple(
-        sliding(2 * half_window * times, draw(strides), positions)
+        sliding((side * times, right * times), draw(strides), positions, causal=causal)
         for times in draw(st.lists(st.integers(1, 2), min_size=1, max_size=2))
     )
+    if draw(st.booleans()):
+        layers = (*layers, AttentionPattern.dense(HEADS, causal=causal))
     return Workload(
         layers[0] if len(layers) == 1 else AttentionStack(layers=layers),
         seq_len,
@@ -42,30 +48,69 @@ def workloads(draw: st.DrawFn, longest: int = 700) -> Workload:
         dtype=draw(st.sampled_from(("float32", "bfloat16"))),
         device=draw(st.sampled_from(("cpu", "cuda"))),
         mode=draw(st.sampled_from(("inference", "training"))),
-        scope=draw(st.sampled_from(("attention", "layer"))),
+        scope="layer" if head_dim else draw(st.sampled_from(("attention", "layer"))),
+        kv_heads=draw(st.sampled_from((0, 1, 2))),
+        head_dim=head_dim,
+        value_dim=draw(st.sampled_from((0, 0, 4))) if head_dim else 0,
     )
 
 
 def as_computed(kernel: BuiltInKernel, workload: Workload) -> Workload:
-    """The workload, dense for dense kernels and without dilation for those that have none."""
-    if kernel.pattern_support == "dense":
-        return workload.densified()
-    if kernel.name == "longformer-hf":
-        layers = [sliding(2 * max(2, (layer.window or 0) // 2), 1, layer.global_positions)
-                  for layer in workload.layers]  # fmt: skip
-        pattern = layers[0] if len(layers) == 1 else AttentionStack(layers=tuple(layers))
-        workload = Workload(
-            pattern,
-            workload.seq_len,
-            workload.hidden_size,
-            workload.batch_size,
-            workload.dtype,
-            workload.device,
-            workload.mode,
-            workload.scope,
-        )
-        assume(kernel.unsupported_reason(workload) is None)
+    """The workload, without as many of its features as it takes until a kernel has the rest."""
+    head_dim = (
+        0 if workload.head_dim == workload.hidden_size // workload.num_heads else workload.head_dim
+    )
+    sparse = tuple(layer for layer in workload.layers if not layer.is_dense)
+    for make_layer, of_layers in (
+        *((change, workload.layers) for change in (unchanged, symmetric, without_sinks)),
+        *((change, sparse) for change in (unchanged, symmetric, undilated, without_sinks)),
+        *((change, workload.layers) for change in (as_dense, as_dense_symmetric)),
+    ):
+        layers = tuple(make_layer(layer) for layer in of_layers)
+        for kv_heads, width, value_dim in (
+            (workload.kv_heads, head_dim, workload.value_dim),
+            (workload.kv_heads, head_dim, 0),
+            (workload.kv_heads, 0, 0),
+            (0, 0, 0),
+        ):
+            simpler = replace(
+                workload,
+                pattern=layers[0] if len(layers) == 1 else AttentionStack(layers=layers),
+                kv_heads=kv_heads,
+                head_dim=width,
+                value_dim=value_dim,
+            )
+            if kernel.unsupported_reason(simpler) is None:
+                return simpler
+    assume(False)
     return workload
+
+
+def unchanged(layer: AttentionPattern) -> AttentionPattern:
+    return layer
+
+
+def symmetric(layer: AttentionPattern) -> AttentionPattern:
+    if layer.left is None:
+        return AttentionPattern.dense(layer.num_heads)
+    side = max(2, layer.left)
+    return replace(layer, left=side, right=side, causal=False)
+
+
+def undilated(layer: AttentionPattern) -> AttentionPattern:
+    return replace(symmetric(layer), dilation=())
+
+
+def without_sinks(layer: AttentionPattern) -> AttentionPattern:
+    return replace(layer, dilation=(), global_positions=(), right=0, causal=True)
+
+
+def as_dense(layer: AttentionPattern) -> AttentionPattern:
+    return AttentionPattern.dense(layer.num_heads, causal=layer.causal)
+
+
+def as_dense_symmetric(layer: AttentionPattern) -> AttentionPattern:
+    return AttentionPattern.dense(layer.num_heads)
 
 
 def macs_of_weights(name: str, workload: Workload) -> int:
@@ -74,19 +119,21 @@ def macs_of_weights(name: str, workload: Workload) -> int:
     if name == "longformer-hf":
         widest = max(layer.window or 0 for layer in workload.layers)
         n = -(-n // widest) * widest
+    heads, query = workload.num_heads, workload.query_width
+    keys, output = workload.key_width + workload.value_width, workload.output_width
     macs = 0
     for layer in workload.layers:
-        g = len(layer.global_positions)
-        rows = 3 * n
-        if g and name == "longformer-banded" and g * workload.num_heads * n * width + (
-            g * width**2
-        ) < n * width**2 + g * n * width:  # fmt: skip
-            rows += 3 * g  # the queries, and the absorbed projections of keys and values
+        g = len(layer.symmetric_globals)
+        macs += n * width * (query + keys)
+        absorbed = g * width * (query + output + 2 * heads * n)
+        projected = n * (width * keys + g * (query + output))
+        if name == "longformer-banded" and g and absorbed < projected:
+            # the queries, and the absorbed projections of keys and values
+            macs += g * width * (2 * query + output)
         elif g:
-            rows += 2 * n + g
-        macs += rows * width**2
+            macs += width * (g * query + n * keys)
         if workload.scope == "layer":
-            macs += 9 * n * width**2
+            macs += n * width * (output + 8 * width)
     return macs * batch * (3 if workload.mode == "training" else 1)
 
 
@@ -170,17 +217,20 @@ class ProductShapes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", [name for name in kernels.names() if name != "longformer-flex"])
-@pytest.mark.parametrize("positions", [(), (3, 4, 170)], ids=["no_globals", "globals"])
+@pytest.mark.parametrize(
+    ("positions", "causal"),
+    [((), False), ((3, 4, 170), False), ((3, 4, 170), True)],
+    ids=["no_globals", "globals", "sinks"],
+)
 def test_blocks_have_the_shapes_of_the_operators_of_a_run(
-    name: str, positions: tuple[int, ...]
+    name: str, positions: tuple[int, ...], causal: bool
 ) -> None:
     """Of FlexAttention, which torch compiles, tests/nn/test_flex.py compares the block mask."""
     kernel = kernels.find_built_in(name)
-    dilation = 1 if name == "longformer-hf" else (1, 1, 2, 5)
-    workload = Workload(sliding(40, dilation, positions), 300, HIDDEN)
-    if kernel.pattern_support == "dense":
-        workload = workload.densified()
-    with ProductShapes(is_fused=name not in ("bert-eager", "longformer-hf")) as ran:
+    pattern = sliding(40, (1, 1, 2, 5), positions, causal=causal)
+    workload = as_computed(kernel, Workload(pattern, 300, HIDDEN, kv_heads=2))
+    is_fused = name != "longformer-hf" and not name.endswith("eager")
+    with ProductShapes(is_fused=is_fused) as ran:
         kernel.build(workload).run()
     for product in ("scores", "context"):
         expected: Counter[tuple[int, int]] = Counter()

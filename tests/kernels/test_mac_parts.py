@@ -52,8 +52,11 @@ def test_only_whole_layers_have_an_output_projection_and_a_feed_forward(
     attention = kernels.mac_parts(kernel.name, replace(workload, scope="attention"))
     assert whole is not None
     assert attention is not None
-    assert 3 * whole.output_projection == whole.projections == attention.projections
-    assert whole.feed_forward == 8 * whole.output_projection
+    width, output = workload.hidden_size, workload.output_width
+    of_projections = workload.query_width + workload.key_width + workload.value_width
+    assert whole.projections == attention.projections
+    assert whole.output_projection * of_projections == whole.projections * output
+    assert whole.feed_forward * output == 8 * width * whole.output_projection
     assert attention.output_projection == attention.feed_forward == 0
     assert attention.scores + attention.context + attention.global_tokens > 0
 

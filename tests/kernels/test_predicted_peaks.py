@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from builtin_kernels import supported
-from workloads import HEADS, sliding
+from workloads import CAUSAL, HEADS, sliding
 
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
 from attnprof.counting.allocations import peak_bytes
@@ -36,6 +36,17 @@ PEAKS = [
     for dtype in ("float32", "bfloat16")
     for mode in ("inference", "training")
     if dtype == "float32" or hidden == 128
+] + [
+    Workload(pattern, seq_len, 128, batch_size=batch, dtype=dtype, mode=mode, **widths)
+    for pattern, widths in (
+        (CAUSAL, {"kv_heads": 2}),
+        (sliding(257, causal=True), {"kv_heads": 2, "head_dim": 20}),
+        (sliding(65, (1, 1, 2, 2), (0, 3), causal=True), {"kv_heads": 1}),
+        (sliding((90, 3), positions=(0, 9, 20)), {"kv_heads": 2}),
+        (AttentionStack(layers=(sliding(65, causal=True), CAUSAL)), {}),
+    )
+    for seq_len, batch, dtype in ((64, 1, "bfloat16"), (700, 2, "float32"))
+    for mode in ("inference", "training")
 ]
 
 

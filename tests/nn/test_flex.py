@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,13 +25,17 @@ flex = kernels.find("longformer-flex")
 def patterns(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
     seq_len = draw(st.integers(1, 600))
     heads = draw(st.integers(1, 3))
+    causal = draw(st.booleans())
+    if draw(st.integers(0, 7)) == 0:
+        return AttentionPattern.dense(heads, causal=causal), seq_len
     stride = st.sampled_from((1, 1, 2, 9, 130, 300))
     return (
         AttentionPattern.sliding(
-            2 * draw(st.integers(1, 200)),
+            (draw(st.integers(0, 200)), 0 if causal else draw(st.integers(0, 200))),
             draw(st.lists(stride, min_size=heads, max_size=heads)),
             draw(st.lists(st.integers(0, seq_len - 1), max_size=3)),
             num_heads=heads,
+            causal=causal,
         ),
         seq_len,
     )
@@ -38,10 +43,9 @@ def patterns(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
 
 def pairs_without_rows(pattern: AttentionPattern, seq_len: int) -> torch.Tensor:
     """Bool `(heads, seq_len, seq_len)`: the band and the columns of global tokens."""
-    band = AttentionPattern.sliding(
-        pattern.window or 0, pattern.dilation, (), num_heads=pattern.num_heads
-    )
-    mask = torch.tensor(band.mask(seq_len))
+    if pattern.causal or pattern.is_dense:
+        return torch.tensor(pattern.mask(seq_len))
+    mask = torch.tensor(replace(pattern, global_positions=()).mask(seq_len))
     mask[:, :, list(pattern.global_positions)] = True
     return mask
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers.models.longformer import modeling_longformer
 
 from attnprof import LongformerSelfAttention
-from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.global_queries import GlobalQueries
 
 
 def both_layers(dtype: torch.dtype = torch.float32, layer_id: int = 0) -> tuple[Any, Any]:
@@ -164,9 +164,10 @@ def test_dilation_and_global_tokens_with_projected_or_absorbed_keys(
 
 
 def test_few_global_tokens_absorb_the_projections_and_many_do_not() -> None:
-    assert should_absorb_projection(70, 48, 4, 1)
-    assert should_absorb_projection(70, 48, 4, 2)
-    assert not should_absorb_projection(70, 48, 4, 30)
+    of_layer = {"seq_len": 70, "hidden_size": 48, "num_heads": 4, "kv_heads": 4}
+    for count, is_absorbed in ((1, True), (2, True), (30, False)):
+        queries = GlobalQueries(num_globals=count, head_dim=12, value_dim=12, **of_layer)
+        assert queries.is_absorbed == is_absorbed
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

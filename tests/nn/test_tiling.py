@@ -13,6 +13,7 @@ from attnprof.nn.banded.tiling import (
     chains,
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
+    head_groups,
     matmul_tile_sizes,
     runs,
     scores,
@@ -24,18 +25,20 @@ def tile_sizes(draw: st.DrawFn) -> TileSizes:
     return TileSizes(draw(st.integers(1, 40)), draw(st.integers(1, 50)), draw(st.integers(1, 300)))
 
 
-@given(st.integers(1, 200), st.integers(1, 110), st.integers(1, 230), tile_sizes())
+side = st.sampled_from([0, 1, 3]) | st.integers(0, 110)
+
+
+@given(st.integers(1, 200), st.tuples(side, side), st.integers(1, 230), tile_sizes())
 def test_every_pair_of_the_band_is_in_exactly_one_tile(
-    seq_len: int, half_window: int, dilation: int, sizes: TileSizes
+    seq_len: int, sides: tuple[int, int], dilation: int, sizes: TileSizes
 ) -> None:
-    window = 2 * half_window
     times_attended = np.zeros((seq_len, seq_len), dtype=np.int64)
     computed = 0
     for part in chains(seq_len, dilation, sizes.tokens_per_call):
         token = np.arange(part.count * part.length)
         position = part.first + token // part.length + dilation * (token % part.length)
         assert position.max() < seq_len
-        for run in runs(part.length, part.count, window, sizes):
+        for run in runs(part.length, part.count, sides, sizes):
             pieces = list(run.parts(sizes.tokens_per_call))
             assert sum(piece.scores for piece in pieces) == run.scores
             computed += run.scores
@@ -45,13 +48,13 @@ def test_every_pair_of_the_band_is_in_exactly_one_tile(
                     i, j = np.arange(piece.queries)[:, None], np.arange(piece.keys)[None, :]
                     offset = piece.band_offset
                     shift = np.zeros_like(i + j) if offset is None else j + offset - i
-                    attended = (shift >= 0) & (shift <= window)
+                    attended = (shift >= 0) & (shift <= sum(sides))
                     query = position[piece.first_query + start + i]
                     key = position[piece.first_key + start + j]
                     np.add.at(times_attended, (query + 0 * key, key + 0 * query), attended)
-    expected = AttentionPattern.sliding(window, dilation, num_heads=1).mask(seq_len)[0]
+    expected = AttentionPattern.sliding(sides, dilation, num_heads=1).mask(seq_len)[0]
     assert np.array_equal(times_attended, expected.astype(np.int64))
-    assert scores(seq_len, window, dilation, sizes) == computed
+    assert scores(seq_len, sides, dilation, sizes) == computed
 
 
 @pytest.mark.parametrize(
@@ -59,20 +62,37 @@ def test_every_pair_of_the_band_is_in_exactly_one_tile(
     [
         fused_forward_tile_sizes(4),
         fused_forward_tile_sizes(2),
-        fused_backward_tile_sizes(4, 512),
-        fused_backward_tile_sizes(2, 512),
-        matmul_tile_sizes(512, on_cpu=True),
-        matmul_tile_sizes(512, on_cpu=False),
+        fused_backward_tile_sizes(4, (256, 256)),
+        fused_backward_tile_sizes(2, (256, 256)),
+        matmul_tile_sizes((256, 256), on_cpu=True),
+        matmul_tile_sizes((256, 256), on_cpu=False),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("dilation", [1, 2, 8])
+@pytest.mark.parametrize("sides", [(256, 256), (512, 0)], ids=str)
 def test_scores_grow_linearly_and_little_more_than_the_band(
-    sizes: TileSizes, dilation: int
+    sizes: TileSizes, dilation: int, sides: tuple[int, int]
 ) -> None:
     lengths = [dilation * 1536 * k for k in (16, 32, 64)]
-    computed = [scores(n, 512, dilation, sizes) for n in lengths]
+    computed = [scores(n, sides, dilation, sizes) for n in lengths]
     steps = [(computed[k + 1] - computed[k]) / (lengths[k + 1] - lengths[k]) for k in range(2)]
     assert steps[0] == steps[1] == 512 + sizes.block
-    useful = [AttentionPattern.sliding(512, dilation, num_heads=1).pairs(n) for n in lengths]
+    useful = [AttentionPattern.sliding(sides, dilation, num_heads=1).pairs(n) for n in lengths]
     assert computed[2] / useful[2] < (512 + sizes.block) / 513 + 0.02
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.data())
+def test_each_query_head_is_in_one_group_with_its_own_keys(
+    kv_heads: int, sharing: int, data: st.DataObject
+) -> None:
+    heads = kv_heads * sharing
+    strides = st.lists(st.integers(1, 3), min_size=heads, max_size=heads)
+    dilation = data.draw(strides)
+    found: list[int] = []
+    for group in head_groups(dilation, kv_heads):
+        queries, keys = range(heads)[group.queries], range(kv_heads)[group.keys]
+        assert [query // sharing for query in queries] == list(keys)
+        assert {dilation[query] for query in queries} == {group.dilation}
+        found += queries
+    assert sorted(found) == list(range(heads))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnprof.analysis.cost_functions import QUANTITIES, Predicted, closed_costs, counted_costs
+from attnprof.analysis.cost_functions import (
+    QUANTITIES,
+    Predicted,
+    closed_costs,
+    counted_costs,
+    has_closed_form,
+)
 from attnprof.analysis.crossover import (
     RIPPLE,
     Crossover,
@@ -69,15 +75,23 @@ class CrossoverFinding:
 
 def find_crossovers(series: Sequence[Series]) -> Iterator[CrossoverFinding]:
     """Sparse kernels and custom kernels, each against its references."""
-    built_in = {member.label: closed_costs(member) for member in series if not member.is_custom}
+    costs = {member.label: _closed_costs(member) for member in series}
     for member, reference in pairs(series):
-        if member.is_custom or reference.is_custom:
-            yield from _of_custom(member, reference)
-        else:
-            yield from _of_closed_forms(
-                member, reference, built_in[member.label], built_in[reference.label]
-            )
+        for resource in QUANTITIES:
+            cost, beside = (costs[one.label].get(resource) for one in (member, reference))
+            if cost is None or beside is None:
+                yield from _of_counts(member, reference, resource)
+            else:
+                yield _of_closed_forms(member, reference, resource, (cost, beside))
         yield from _in_time(member, reference)
+
+
+def _closed_costs(series: Series) -> dict[Predicted, Cost]:
+    """The costs that are known at any length."""
+    if series.is_custom:
+        return {}
+    costs = closed_costs(series)
+    return {resource: costs[resource] for resource in costs if has_closed_form(series, resource)}
 
 
 def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
@@ -122,20 +136,17 @@ def _position(series: Series, among: Sequence[Series]) -> int:
 
 
 def _of_closed_forms(
-    series: Series,
-    reference: Series,
-    costs: Mapping[Predicted, Cost],
-    reference_costs: Mapping[Predicted, Cost],
-) -> Iterator[CrossoverFinding]:
+    series: Series, reference: Series, resource: Predicted, costs: tuple[Cost, Cost]
+) -> CrossoverFinding:
+    """Solved from the costs of a series and of its reference."""
     longest = series.workload.seq_len
     step = series.kernel.padding_multiple(series.workload)
-    for resource, cost in costs.items():
-        reference_cost = reference_costs[resource]
-        crossover, until = lasting(cost, reference_cost, longest, step)
-        ratio = float(cost(longest) / reference_cost(longest))
-        yield CrossoverFinding(
-            series.label, reference.label, resource, crossover, longest, ratio, until=until
-        )
+    cost, reference_cost = costs
+    crossover, until = lasting(cost, reference_cost, longest, step)
+    ratio = float(cost(longest) / reference_cost(longest))
+    return CrossoverFinding(
+        series.label, reference.label, resource, crossover, longest, ratio, until=until
+    )
 
 
 def lasting(
@@ -163,30 +174,32 @@ def lasting(
     return within, next(on_other_side, beyond.before + 1) - 1
 
 
-def _of_custom(series: Series, reference: Series) -> Iterator[CrossoverFinding]:
+def _of_counts(
+    series: Series, reference: Series, resource: Predicted
+) -> Iterator[CrossoverFinding]:
     """Solved from polynomials and closed forms and confirmed by counts, or else by counts alone."""
-    for resource, quantity in QUANTITIES.items():
-        costs, reference_costs = (dict(member.points(quantity)) for member in (series, reference))
-        lengths = [length for length in costs if reference_costs.get(length)]
-        if not lengths:
-            continue
-        longest = lengths[-1]
-        sides = _sides(_counts(series, resource), _counts(reference, resource))
-        guess, until = _guess(series, reference, resource, longest)
-        crossover = search_crossover(sides, lengths, guess)
-        yield CrossoverFinding(
-            series.label,
-            reference.label,
-            resource,
-            crossover,
-            longest,
-            costs[longest] / reference_costs[longest],
-            until=until if crossover == guess else None,
-        )
+    quantity = QUANTITIES[resource]
+    costs, reference_costs = (dict(member.points(quantity)) for member in (series, reference))
+    lengths = [length for length in costs if reference_costs.get(length)]
+    if not lengths:
+        return
+    longest = lengths[-1]
+    sides = _sides(_counts(series, resource), _counts(reference, resource))
+    guess, until = _guess(series, reference, resource, longest)
+    crossover = search_crossover(sides, lengths, guess)
+    yield CrossoverFinding(
+        series.label,
+        reference.label,
+        resource,
+        crossover,
+        longest,
+        costs[longest] / reference_costs[longest],
+        until=until if crossover == guess else None,
+    )
 
 
 def _counts(series: Series, resource: Predicted) -> Count:
-    if not series.is_custom:
+    if has_closed_form(series, resource):
         return closed_costs(series)[resource]
     costs = counted_costs(series)
     return lambda length: costs.count(resource, length)
@@ -212,14 +225,14 @@ def _guess(
 
 
 def _exact_cost(series: Series, resource: Predicted) -> Cost | None:
-    if not series.is_custom:
+    if has_closed_form(series, resource):
         return closed_costs(series)[resource]
     growth = counted_costs(series).growth(resource)
     return growth.cost if growth and growth.is_known_everywhere else None
 
 
 def _step(series: Series, resource: Predicted) -> int:
-    if not series.is_custom:
+    if has_closed_form(series, resource):
         return series.kernel.padding_multiple(series.workload)
     growth = counted_costs(series).growth(resource)
     return growth.step if growth else 1

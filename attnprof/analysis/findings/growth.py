@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.analysis.cost_functions import closed_costs, counted_costs
+from attnprof.analysis.cost_functions import closed_costs, counted_costs, has_closed_form
 from attnprof.analysis.series import Series
 from attnprof.core.growth.laws import DoublingLaw, name_law
 from attnprof.core.growth.polynomial import Growth, solve_growth
@@ -39,10 +39,10 @@ class GrowthFinding:
 
 def find_growth(series: Series) -> GrowthFinding | None:
     """The growth of one series; None where its MACs could be counted at fewer than two lengths."""
-    return _of_custom(series) if series.is_custom else _of_built_in(series)
+    return _of_closed_form(series) if has_closed_form(series, "MACs") else _of_counts(series)
 
 
-def _of_built_in(series: Series) -> GrowthFinding:
+def _of_closed_form(series: Series) -> GrowthFinding:
     """Solved at four multiples of the longest length, rounded up to what the kernel pads to.
 
     Tiles may fit a polynomial at these four by chance, so that it has to hold far beyond them too.
@@ -59,7 +59,7 @@ def _of_built_in(series: Series) -> GrowthFinding:
     return GrowthFinding(series.label, None, longest, step, 1, law, law.longer)
 
 
-def _of_custom(series: Series) -> GrowthFinding | None:
+def _of_counts(series: Series) -> GrowthFinding | None:
     fitted = counted_costs(series).growth("MACs")
     if fitted is None:
         return None

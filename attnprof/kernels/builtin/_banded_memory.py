@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.pattern import AttentionPattern
+from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
-    flash_cpu_backward_bytes,
-    flash_cpu_forward_bytes,
     has_residual,
     log_sum_exp_bytes,
     projection_backward_bytes,
-    weight_bytes,
 )
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
 
@@ -23,44 +22,39 @@ from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; in inference, the output overwrites the queries tile by tile."""
     n = workload.seq_len
-    activation, weight = activation_bytes(workload, n), weight_bytes(workload)
-    accumulated = activation // workload.dtype_bytes * _accumulator_bytes(workload)
+    sizes = Projected.of(workload)
     sums = log_sum_exp_bytes(workload, n)
     rows = _GlobalRows.of(workload, layer)
     banded = BandedShape(
         seq_len=n,
+        kv_heads=workload.kv_heads,
         head_dim=workload.head_dim,
         dtype=workload.dtype,
-        window=layer.window or 0,
+        sides=layer.sides(n),
         dilation=layer.dilation,
         num_globals=len(layer.global_positions),
     )
     tiles = forward_tiles_bytes(banded)
     if workload.mode == "inference":
-        return LayerMemory(forward=max(rows.forward, rows.output + 3 * activation + sums + tiles))
-    saved = 4 * activation + sums + rows.saved
-    gradients = activation + 2 * accumulated
-    # Gradients of keys and values are converted one after the other.
-    converted = activation if accumulated > activation else 0
+        return LayerMemory(forward=max(rows.forward, rows.output + sizes.projected + sums + tiles))
+    saved = sizes.projected + sizes.output + sums + rows.saved
+    of_keys = sizes.key + sizes.value
+    accumulated = of_keys // workload.dtype_bytes * banded.accumulator_bytes
+    converted = of_keys if accumulated > of_keys else 0
+    gradients = sizes.query + accumulated + max(backward_tiles_bytes(banded), converted)
     return LayerMemory(
-        forward=max(rows.forward, saved + tiles),
+        forward=max(rows.forward, saved + rows.held + tiles),
         saved=saved,
-        output_backward=saved
-        - activation
-        + gradients
-        + max(backward_tiles_bytes(banded), 2 * converted),
+        output_backward=saved - sizes.output + gradients,
         projection_backward=max(
             rows.saved
-            + projection_backward_bytes(activation, weight, has_residual=has_residual(workload)),
-            rows.backward + activation + 3 * weight,
+            + rows.output
+            + projection_backward_bytes(sizes, has_residual=has_residual(workload)),
+            rows.backward + sizes.hidden + sizes.weights,
         ),
         output_is_saved=True,
-        gradients=(6 if layer.global_positions else 3) * weight,
+        gradients=(2 if layer.symmetric_globals else 1) * sizes.weights,
     )
-
-
-def _accumulator_bytes(workload: Workload) -> int:
-    return max(4, workload.dtype_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,56 +63,139 @@ class _GlobalRows:
 
     Attributes:
         forward: peak while it is computed.
-        output: its output, `(batch, global tokens, hidden)`.
-        saved: what it leaves for the backward pass, the output included.
-        backward: peak while its gradients are computed, beside three activations and weights.
+        output: its output, `(batch, global tokens, output width)`, or the gradient of that.
+        held: the output while the other tokens attend, unless it is saved anyway.
+        saved: what it leaves for the backward pass.
+        backward: peak while its gradients are computed, beside the gradients of the other
+            projections' weights and their contribution to the input's.
     """
 
     forward: int = 0
     output: int = 0
+    held: int = 0
     saved: int = 0
     backward: int = 0
 
     @classmethod
     def of(cls, workload: Workload, layer: AttentionPattern) -> _GlobalRows:
         """Sizes for one layer: the projections absorbed where that multiplies less."""
-        g = len(layer.global_positions)
-        if g == 0:
+        queries = GlobalQueries.of(workload, layer)
+        if queries.num_globals == 0:
             return cls()
-        n, heads, width = workload.seq_len, workload.num_heads, workload.hidden_size
-        rows = activation_bytes(workload, g)
-        if should_absorb_projection(n, width, heads, g):
-            return cls._absorbed(workload, rows, g)
-        activation = activation_bytes(workload, n)
-        weight = weight_bytes(workload)
+        rows = _RowSizes.of(workload, queries.num_globals)
+        if queries.is_absorbed:
+            return cls._absorbed(workload, rows)
+        return cls._projected(workload, rows)
+
+    @classmethod
+    def _projected(cls, workload: Workload, rows: _RowSizes) -> _GlobalRows:
+        """Keys and values of all tokens projected, and fused attention."""
+        sizes, n, dtype = Projected.of(workload), workload.seq_len, workload.dtype
+        of_keys = sizes.key + sizes.value
+        inputs = rows.inputs if workload.mode == "training" else 0
+        saved = (
+            inputs
+            + rows.queries
+            + rows.outputs
+            + of_keys
+            + log_sum_exp_bytes(workload, rows.tokens)
+        )
+        attentions = workload.batch_size * workload.kv_heads
+        buffers = forward_buffer_bytes(attentions, rows.folded, n, workload.head_dim, dtype)
+        # The gradient of the output is copied to another layout.
+        copied = rows.outputs if workload.kv_heads > 1 else 0
         return cls(
-            forward=3 * rows + 2 * activation + flash_cpu_forward_bytes(workload, g, n),
-            output=rows,
-            saved=4 * rows + 2 * activation,
+            forward=saved + rows.folded_queries + buffers,
+            output=rows.outputs,
+            held=rows.unfolded_outputs,
+            saved=saved,
             backward=max(
-                4 * rows + 4 * activation + flash_cpu_backward_bytes(workload, g, n),
-                3 * rows + 3 * activation + weight,
-                2 * rows + 2 * activation + 2 * weight,
-                rows + activation + 3 * weight,
+                saved
+                + rows.outputs
+                + copied
+                + rows.queries
+                + of_keys
+                + backward_buffer_bytes(rows.folded, n, dtype),
+                rows.inputs + 2 * rows.queries + of_keys + sizes.hidden + sizes.value_weight,
+                rows.inputs + rows.queries + 2 * sizes.hidden + sizes.weights - sizes.query_weight,
+                rows.inputs + sizes.hidden + sizes.weights,
             ),
         )
 
     @classmethod
-    def _absorbed(cls, workload: Workload, rows: int, g: int) -> _GlobalRows:
+    def _absorbed(cls, workload: Workload, rows: _RowSizes) -> _GlobalRows:
         """Keys and values not projected: queries and contexts are, once for each head."""
-        size, b = workload.dtype_bytes, workload.batch_size
-        scores = b * workload.num_heads * g * workload.seq_len
-        wide = rows * workload.num_heads
+        sizes, size = Projected.of(workload), workload.dtype_bytes
+        scores = workload.batch_size * workload.num_heads * rows.tokens * workload.seq_len
+        wide = rows.inputs * workload.num_heads
         # probabilities in float32, and a copy in any other type
         weights = scores * 4 + (scores * size if size != 4 else 0)
-        activation = activation_bytes(workload, workload.seq_len)
-        weight = weight_bytes(workload)
+        if workload.mode == "inference":
+            return cls(
+                forward=2 * rows.queries
+                + max(
+                    rows.folded_queries + 2 * wide,
+                    wide + 2 * scores * size,
+                    scores * size + weights,
+                    scores * size + 2 * wide + rows.outputs,
+                ),
+                output=rows.outputs,
+            )
+        saved = rows.inputs + rows.queries + 2 * wide + weights
+        if 1 < workload.kv_heads < workload.num_heads and workload.batch_size > 1:
+            saved += rows.queries  # by heads of keys, then by sequences
         return cls(
-            forward=4 * rows + 2 * wide + scores * size + weights,
-            output=rows,
-            saved=4 * rows + 2 * wide + weights,
+            forward=saved + rows.queries + rows.outputs + scores * size,
+            output=rows.outputs,
+            held=rows.outputs,
+            saved=saved,
             backward=max(
-                activation + weight + 6 * rows + 3 * wide + weights + scores * size,
-                activation + 3 * weight + 2 * rows,
+                sizes.hidden
+                + sizes.value_weight
+                + saved
+                + 2 * rows.queries
+                + 2 * rows.outputs
+                + wide
+                + scores * size,
+                sizes.hidden + sizes.weights + rows.inputs + rows.queries,
             ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RowSizes:
+    """Bytes of the rows of global tokens.
+
+    Attributes:
+        tokens: the global tokens of a sequence.
+        inputs: their hidden states.
+        queries: their queries.
+        outputs: their outputs.
+        folded: queries of one head of keys, those of all query heads that share it.
+        folded_queries: the queries, if they are copied to be folded.
+        unfolded_outputs: the outputs, if they are copied to be unfolded.
+    """
+
+    tokens: int
+    inputs: int
+    queries: int
+    outputs: int
+    folded: int
+    folded_queries: int
+    unfolded_outputs: int
+
+    @classmethod
+    def of(cls, workload: Workload, tokens: int) -> _RowSizes:
+        """Sizes for that many global tokens of each sequence."""
+        queries = activation_bytes(workload, tokens, workload.query_width)
+        sharing = workload.num_heads // workload.kv_heads
+        outputs = activation_bytes(workload, tokens, workload.output_width)
+        return cls(
+            tokens=tokens,
+            inputs=activation_bytes(workload, tokens),
+            queries=queries,
+            outputs=outputs,
+            folded=tokens * sharing,
+            folded_queries=queries if sharing > 1 and tokens > 1 else 0,
+            unfolded_outputs=outputs if sharing > 1 and workload.kv_heads > 1 else 0,
         )

@@ -5,7 +5,8 @@ Source: transformers, models/bert/modeling_bert.py, class BertSelfAttention.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from attnprof.core import formulas
 from attnprof.core.blocks import BlockRun, ComputedBlocks
@@ -14,27 +15,38 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._decoding import (
+    Implementation,
+    build_decoding,
+    cached_input_bytes,
+    causal_mask,
+    mask_bytes,
+    unsupported_decoding,
+)
 from attnprof.kernels.builtin._features import unsupported_feature
 from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
 
-PROJECTIONS = 3
 
-
-def build(workload: Workload, implementation: Literal["eager", "sdpa"]) -> Call:
+def build(workload: Workload, implementation: Implementation) -> Call:
     """`BertSelfAttention` with that attention implementation and without dropout."""
     from transformers import BertConfig
     from transformers.models.bert.modeling_bert import BertSelfAttention
+
+    is_causal = workload.pattern.causal
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
         config = BertConfig(
             hidden_size=workload.hidden_size,
             num_attention_heads=workload.num_heads,
             attention_probs_dropout_prob=0.0,
+            is_decoder=is_causal,
         )
         config._attn_implementation = implementation
-        return BertSelfAttention(config)
+        return BertSelfAttention(config, is_causal=is_causal, layer_idx=index)
 
+    if workload.mode == "decode":
+        return build_decoding(workload, make_layer, partial(causal_mask, workload, implementation))
     return build_call(workload, workload.seq_len, make_layer)
 
 
@@ -42,7 +54,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
-    return unsupported_feature(workload)
+    return unsupported_decoding(workload) or unsupported_feature(workload, ("decode", "causal"))
 
 
 def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
@@ -53,9 +65,10 @@ def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
         backward: products over it in the backward pass.
     """
     tokens = range(workload.seq_len)
+    queries = tokens[-workload.queries :]
     return (
         ComputedBlocks(
-            runs=(BlockRun(tokens, tokens),), backward=backward, features=workload.head_dim
+            runs=(BlockRun(queries, tokens),), backward=backward, features=workload.head_dim
         ),
     )
 
@@ -82,6 +95,9 @@ def parameters(workload: Workload) -> int:
     return formulas.parameters(workload, len(workload.layers))
 
 
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters and hidden states."""
-    return parameter_and_input_bytes(workload, parameters(workload))
+def static_bytes(workload: Workload, implementation: Implementation) -> int:
+    """Bytes of parameters and hidden states; of decoding, of the cache and the mask too."""
+    inputs = parameter_and_input_bytes(workload, parameters(workload))
+    if workload.mode != "decode":
+        return inputs
+    return inputs + cached_input_bytes(workload) + mask_bytes(workload, implementation)

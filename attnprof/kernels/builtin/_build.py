@@ -31,7 +31,7 @@ def build_call(
 
     Args:
         workload: the call to build.
-        seq_len: the length to compute, padding included; padding tokens are zeros.
+        seq_len: the queries to compute, padding included; padding tokens are zeros.
         make_layer: makes the attention of the layer with that index and pattern; in scope `layer`,
             the rest of the layer is built around it.
         make_kwargs: makes further keyword arguments from `hidden_states`
@@ -45,14 +45,19 @@ def build_call(
         layers = [make_layer(index, layer) for index, layer in enumerate(workload.layers)]
         if workload.scope == "layer":
             layers = [
-                EncoderLayer(attention, workload.hidden_size, workload.intermediate_size)
+                EncoderLayer(
+                    attention,
+                    workload.hidden_size,
+                    workload.intermediate_size,
+                    workload.output_width,
+                )
                 for attention in layers
             ]
         module = layers[0] if len(layers) == 1 else LayerStack(layers)
         module.train(workload.mode == "training")
         hidden_states = torch.zeros(workload.batch_size, seq_len, workload.hidden_size)
-        hidden_states[:, : workload.seq_len] = torch.randn(
-            workload.batch_size, workload.seq_len, workload.hidden_size
+        hidden_states[:, : workload.queries] = torch.randn(
+            workload.batch_size, workload.queries, workload.hidden_size
         )
         hidden_states.requires_grad_(workload.mode == "training")
         kwargs: dict[str, Any] = {"hidden_states": hidden_states}

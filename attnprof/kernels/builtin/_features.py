@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+from attnprof.core.mask_pattern import mask_layers
 from attnprof.core.workload import Workload
 
-Feature = Literal["causal", "unequal sides", "grouped heads", "free widths", "decode"]
+Feature = Literal[
+    "mask function", "causal", "unequal sides", "grouped heads", "free widths", "decode"
+]
 
 _REASONS: dict[Feature, str] = {
+    "mask function": "computes a sliding window, not a mask function",
     "causal": "computes attention to both sides, not causal attention",
     "unequal sides": "computes windows with as many keys before a query as after it",
     "grouped heads": "computes a head of keys and values for each query head",
@@ -21,8 +25,11 @@ _REASONS: dict[Feature, str] = {
 def features_of(workload: Workload) -> set[Feature]:
     """The features that a kernel has to have for a workload."""
     layers = workload.layers
+    has_mask = bool(mask_layers(workload.pattern))
     present: dict[Feature, bool] = {
-        "causal": workload.pattern.causal,
+        "mask function": has_mask,
+        # A mask function that is causal needs no more than others.
+        "causal": workload.pattern.causal and not has_mask,
         "unequal sides": any(not layer.causal and layer.left != layer.right for layer in layers),
         "grouped heads": workload.kv_heads < workload.num_heads,
         "free widths": workload.query_width != workload.hidden_size
@@ -40,4 +47,8 @@ def unsupported_feature(workload: Workload, supported: Collection[Feature] = ())
         supported: the features that the kernel has.
     """
     missing = features_of(workload).difference(supported)
-    return next((reason for feature, reason in _REASONS.items() if feature in missing), None)
+    reasons = [reason for feature, reason in _REASONS.items() if feature in missing]
+    is_stack_of_attentions = len(workload.layers) > 1 and workload.scope == "attention"
+    if is_stack_of_attentions and workload.output_width != workload.hidden_size:
+        reasons.append("stacks attention only if it is as wide as its input; whole layers always")
+    return reasons[0] if reasons else None

@@ -12,6 +12,7 @@ from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._mac_factors import projection_sets
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     has_residual,
     projection_backward_bytes,
@@ -315,5 +316,8 @@ def _backward_peak(
 
 def _projection_backward_peak(workload: Workload, t: _Tensors, projections: int) -> int:
     """All projections read one transposed input; a residual's contribution is added at the end."""
-    peak = projection_backward_bytes(t.activation, t.weight, projections, has_residual=False)
+    earlier = (projections - 3) * t.weight
+    peak = projection_backward_bytes(
+        Projected.of(workload), has_residual=False, earlier_weights=earlier
+    )
     return peak + t.activation if has_residual(workload) else peak

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.mac_terms import Factor, MacTerm
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ def fused_scores_passes(workload: Workload) -> Factor | int:
 
     The backward pass computes the scores again, as the forward pass does not store them.
     """
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return 1
     return Factor("(T+1)", formulas.TRAINING_FACTOR + 1)
 
 
 def fused_products(workload: Workload) -> Factor | int:
     """Matrix products in one call of fused attention: 2, and 2 T + 1 = 7 in training."""
-    if workload.mode == "inference":
+    if workload.mode != "training":
         return formulas.FORWARD_PRODUCTS
     return Factor("(2T+1)", formulas.FORWARD_PRODUCTS + formulas.BACKWARD_PRODUCTS)
 
@@ -78,6 +79,70 @@ def global_term(
     factors = (products, Factor("g", g), formulas.tokens(workload), width)
     layers = formulas.layers_with_globals(workload)
     return [formulas.term(workload, "global_tokens", name, factors, passes=passes, layers=layers)]
+
+
+def global_pair_terms(
+    workload: Workload, name: str, num_globals: int, layers: Factor | int
+) -> list[MacTerm]:
+    """Some tokens of each sequence, as keys or as queries, against all tokens; none if they are 0.
+
+    By fused attention.
+
+    Args:
+        workload: the call.
+        name: what is computed, in words.
+        num_globals: the tokens.
+        layers: how many layers have them.
+    """
+    if not num_globals:
+        return []
+    rows = (Factor("g", num_globals), formulas.tokens(workload))
+    heads, head_dim = Factor("H", workload.num_heads), Factor("d", workload.head_dim)
+
+    def term(name: str, passes: Factor | int, *width: Factor) -> MacTerm:
+        factors = (*rows, *width)
+        return formulas.term(workload, "global_tokens", name, factors, passes=passes, layers=layers)
+
+    if workload.has_equal_widths:
+        width = Factor("D", workload.hidden_size)
+        return [term(name, fused_products(workload), width)]
+    if workload.value_dim == workload.head_dim:
+        return [term(name, fused_products(workload), heads, head_dim)]
+    value_dim = formulas.value_factor(workload)
+    return [
+        term(f"{name}, scores", fused_scores_passes(workload), heads, head_dim),
+        term(f"{name}, context", formulas.training_passes(workload), heads, value_dim),
+    ]
+
+
+def fused_blocks(
+    workload: Workload, forward: tuple[BlockRun, ...], backward: tuple[BlockRun, ...]
+) -> tuple[ComputedBlocks, ...]:
+    """The blocks that fused attention computes in each pass.
+
+    Args:
+        workload: the call.
+        forward: blocks of the forward pass.
+        backward: blocks of the backward pass, which are not computed in inference.
+    """
+    head_dim, value_dim = workload.head_dim, workload.value_dim
+    is_training = workload.mode == "training"
+    # In the backward pass, the scores again and their two gradients; two gradients of the context.
+    blocks = (
+        ComputedBlocks(runs=forward, context=0, features=head_dim),
+        ComputedBlocks(runs=forward, scores=0, features=value_dim),
+        ComputedBlocks(runs=backward, scores=0, context=0, backward=3, features=head_dim),
+        ComputedBlocks(runs=backward, scores=0, context=0, backward=2, features=value_dim),
+    )
+    if value_dim == head_dim:
+        products = formulas.BACKWARD_PRODUCTS
+        blocks = (
+            ComputedBlocks(runs=forward, features=head_dim),
+            ComputedBlocks(
+                runs=backward, scores=0, context=0, backward=products, features=head_dim
+            ),
+        )
+    return tuple(one for one in blocks if one.runs and (is_training or not one.backward))
 
 
 def projection_sets(layer: AttentionPattern) -> int:

@@ -40,24 +40,84 @@ class LayerMemory:
     output_is_saved: bool = False
     gradients: int = 0
 
-    def output_bytes(self, activation: int) -> int:
-        """Bytes of the output's gradient, and of the output where it is saved."""
-        return 2 * activation if self.output_is_saved else activation
+    def output_bytes(self, output: int) -> int:
+        """Bytes of the output's gradient, and of the output, of that many bytes, if it is saved."""
+        return 2 * output if self.output_is_saved else output
 
 
-def activation_bytes(workload: Workload, seq_len: int) -> int:
-    """Bytes of one `(batch, seq_len, hidden)` tensor."""
-    return workload.batch_size * seq_len * workload.hidden_size * workload.dtype_bytes
+def activation_bytes(workload: Workload, tokens: int, width: int | None = None) -> int:
+    """Bytes of one `(batch, tokens, width)` tensor; as wide as the hidden states if None."""
+    width = workload.hidden_size if width is None else width
+    return workload.batch_size * tokens * width * workload.dtype_bytes
 
 
-def weight_bytes(workload: Workload) -> int:
-    """Bytes of one projection with its bias."""
-    return workload.hidden_size * (workload.hidden_size + 1) * workload.dtype_bytes
+def output_bytes(workload: Workload, tokens: int) -> int:
+    """Bytes of the output of one attention, all heads together."""
+    return activation_bytes(workload, tokens, workload.output_width)
+
+
+def weight_bytes(workload: Workload, width: int | None = None, *, has_bias: bool = True) -> int:
+    """Bytes of one projection of hidden states, to hidden states if `width` is None."""
+    width = workload.hidden_size if width is None else width
+    return (workload.hidden_size + has_bias) * width * workload.dtype_bytes
 
 
 def parameter_and_input_bytes(workload: Workload, parameters: int) -> int:
-    """Bytes of that many parameters and of the hidden states, `(batch, seq_len, hidden)`."""
-    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.seq_len)
+    """Bytes of that many parameters and of the hidden states, `(batch, queries, hidden)`."""
+    return parameters * workload.dtype_bytes + activation_bytes(workload, workload.queries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projected:
+    """Bytes of the projections of one attention: `(batch, tokens, width)` each, and their weights.
+
+    Attributes:
+        hidden: the hidden states.
+        query: the queries of all heads.
+        key: the keys of all heads.
+        value: the values of all heads.
+        output: the attention's output.
+        query_weight: the projection of queries.
+        key_weight: the projection of keys.
+        value_weight: the projection of values.
+    """
+
+    hidden: int
+    query: int
+    key: int
+    value: int
+    output: int
+    query_weight: int
+    key_weight: int
+    value_weight: int
+
+    @classmethod
+    def of(cls, workload: Workload, *, has_bias: bool = True) -> Projected:
+        """Sizes for one layer of the workload; all tokens are projected."""
+        n = workload.seq_len
+        widths = (workload.query_width, workload.key_width, workload.value_width)
+        query, key, value = (activation_bytes(workload, n, width) for width in widths)
+        weights = [weight_bytes(workload, width, has_bias=has_bias) for width in widths]
+        return cls(
+            hidden=activation_bytes(workload, n),
+            query=query,
+            key=key,
+            value=value,
+            output=output_bytes(workload, n),
+            query_weight=weights[0],
+            key_weight=weights[1],
+            value_weight=weights[2],
+        )
+
+    @property
+    def projected(self) -> int:
+        """Queries, keys and values together."""
+        return self.query + self.key + self.value
+
+    @property
+    def weights(self) -> int:
+        """The three projections together."""
+        return self.query_weight + self.key_weight + self.value_weight
 
 
 def stack_peak_bytes(
@@ -74,32 +134,39 @@ def stack_peak_bytes(
         attention_memory: memory of the attention with a pattern in the layer of an index; called
             with index 0 for the bottom layer and 1 for all above it.
     """
-    activation = activation_bytes(workload, workload.seq_len)
+    is_layer = workload.scope == "layer"
+    # Only attention as wide as its input can be stacked without the rest of its layer.
+    output = (activation_bytes if is_layer else output_bytes)(workload, workload.seq_len)
 
     @cache
     def layer_memory(layer: AttentionPattern, index: int) -> LayerMemory:
         attention = attention_memory(workload, layer, index)
-        return encoder_layer_memory(workload, attention) if workload.scope == "layer" else attention
+        return encoder_layer_memory(workload, attention) if is_layer else attention
 
     layers = [layer_memory(layer, min(i, 1)) for i, layer in enumerate(workload.layers)]
-    if workload.mode == "inference":
-        above_bottom = [activation + layer.forward for layer in layers[1:]]
+    if workload.mode != "training":
+        above_bottom = [output + layer.forward for layer in layers[1:]]
         return max([layers[0].forward, *above_bottom])
-    return _training_peak_bytes(layers, activation)
+    return _training_peak_bytes(layers, output)
 
 
-def _training_peak_bytes(layers: list[LayerMemory], activation: int) -> int:
-    """Peak over the forward and the backward pass of each layer, bottom to top."""
+def _training_peak_bytes(layers: list[LayerMemory], output: int) -> int:
+    """Peak over the forward and the backward pass of each layer, bottom to top.
+
+    Args:
+        layers: the memory of each.
+        output: bytes of the output of one.
+    """
     top = len(layers) - 1
     # The caller holds the output of the stack and its gradient: those of the top layer.
-    caller = 2 * activation
+    caller = 2 * output
     saved_below, peak = 0, 0
     gradients_above = sum(layer.gradients for layer in layers)
     for i, layer in enumerate(layers):
         gradients_above -= layer.gradients
-        output = 0 if i == top else layer.output_bytes(activation)
+        own_output = 0 if i == top else layer.output_bytes(output)
         backward = max(
-            output + layer.output_backward, layer.attention_backward, layer.projection_backward
+            own_output + layer.output_backward, layer.attention_backward, layer.projection_backward
         )
         peak = max(
             peak, saved_below + layer.forward, saved_below + gradients_above + caller + backward
@@ -115,12 +182,13 @@ def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMem
     its GELU and inner product; the output projection; the attention; the projections.
     """
     n, size, width = workload.seq_len, workload.dtype_bytes, workload.hidden_size
-    activation = activation_bytes(workload, n)
-    inner = activation // width * workload.intermediate_size
+    activation, output = activation_bytes(workload, n), output_bytes(workload, n)
+    inner = activation_bytes(workload, n, workload.intermediate_size)
     statistics = 2 * workload.batch_size * n * size
-    if workload.mode == "inference":
+    if workload.mode != "training":
         # the feed-forward's input, and its inner activation before and after GELU
-        return LayerMemory(forward=max(attention.forward, activation + 2 * inner))
+        projected = output + 2 * activation
+        return LayerMemory(forward=max(attention.forward, projected, activation + 2 * inner))
     parameters = formulas.rest_of_layer_parameters(workload) * size
     outer_weight = (width * workload.intermediate_size + 3 * width) * size
     inner_weight = workload.intermediate_size * (width + 1) * size
@@ -138,8 +206,8 @@ def encoder_layer_memory(workload: Workload, attention: LayerMemory) -> LayerMem
             saved_inside + 3 * inner + activation + outer_weight,
             saved_inside + inner + 2 * activation + outer_weight + inner_weight,
             # the output projection
-            attention.saved + activation + residual,
-            attention.output_bytes(activation) + attention.output_backward + residual,
+            attention.saved + output + residual,
+            attention.output_bytes(output) + attention.output_backward + residual,
             attention.attention_backward + residual,
         ),
         projection_backward=attention.projection_backward + parameters,
@@ -153,26 +221,32 @@ def has_residual(workload: Workload) -> bool:
 
 
 def projection_backward_bytes(
-    activation: int, weight: int, projections: int = 3, *, has_residual: bool
+    projected: Projected, *, has_residual: bool, earlier_weights: int = 0
 ) -> int:
-    """Peak bytes while the gradients of the last three of some projections are computed.
+    """Peak bytes while the gradients of the value, key and query projections are computed.
 
-    They begin with the gradients of query, key and value (3 activations). After two projections,
-    their two contributions to the input's gradient are summed into a third tensor; at the third,
-    the first three are one. Six projections, those of global tokens first, begin with three more
-    weight gradients and one contribution; so they do where a residual has left one.
+    They begin with the gradients of query, key and value. Each projection adds the gradient of its
+    weight and a contribution to the input's gradient; two contributions are summed into a third
+    tensor, after which they are one. Global tokens' projections go first: they leave gradients of
+    their weights and one contribution, as a residual does.
 
     Args:
-        activation: bytes of one `(batch, seq_len, hidden)` tensor.
-        weight: bytes of one projection.
-        projections: 3, or 6 where tokens are global.
+        projected: sizes of tensors.
         has_residual: whether a residual has left a contribution to the input's gradient.
+        earlier_weights: bytes of the gradients of global tokens' projections.
     """
-    earlier = projections - 3
-    contributions = 1 if has_residual or earlier > 0 else 0
+    p = projected
+    value_weight = earlier_weights + p.value_weight
+    key_weight, weights = value_weight + p.key_weight, earlier_weights + p.weights
+    contribution = p.hidden if has_residual or earlier_weights else 0
     return max(
-        (4 + contributions) * activation + (earlier + 2 - contributions) * weight,
-        3 * activation + projections * weight,
+        p.projected + contribution + p.hidden + value_weight,
+        # the sum of two contributions
+        p.query + p.key + 3 * contribution + value_weight,
+        p.query + p.key + 2 * p.hidden + key_weight,
+        p.query + 3 * p.hidden + key_weight,
+        p.query + 2 * p.hidden + weights,
+        3 * p.hidden + weights,
     )
 
 

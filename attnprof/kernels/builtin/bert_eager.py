@@ -12,14 +12,20 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._decoding import (
+    DecodingMemory,
+    grown_cache_bytes,
+    stack_cache_bytes,
+    stack_decoding_bytes,
+)
 from attnprof.kernels.builtin._mac_factors import backward_products
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     has_residual,
     projection_backward_bytes,
     stack_peak_bytes,
-    weight_bytes,
 )
 
 name = "bert-eager"
@@ -33,7 +39,7 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
-static_bytes = _bert.static_bytes
+cache_bytes = stack_cache_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -59,14 +65,21 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: about two tensors of scores, three in training."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
     return stack_peak_bytes(workload, _layer_memory)
+
+
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, inputs and cache."""
+    return _bert.static_bytes(workload, "eager")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; the comments name the tensors alive at each moment."""
-    activation = activation_bytes(workload, workload.seq_len)
+    projected = Projected.of(workload)
+    activation = projected.hidden
     scores = workload.batch_size * workload.num_heads * workload.seq_len**2 * workload.dtype_bytes
-    weight = weight_bytes(workload)
     # `matmul` folds batch and heads into one dimension; with several of both it has to copy.
     copies = workload.batch_size > 1 and workload.num_heads > 1
     saves_copies = copies and workload.mode == "training"
@@ -90,7 +103,27 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             5 * activation + scores,
         ),
         projection_backward=projection_backward_bytes(
-            activation, weight, has_residual=has_residual(workload)
+            projected, has_residual=has_residual(workload)
         ),
-        gradients=_bert.PROJECTIONS * weight,
+        gradients=projected.weights,
+    )
+
+
+def _decoding_memory(workload: Workload) -> DecodingMemory:
+    """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
+    m, n = workload.queries, workload.seq_len
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
+    scores = workload.batch_size * workload.num_heads * m * n * workload.dtype_bytes
+    # The context of one token is contiguous in either order of tokens and heads.
+    transposed = activation if m > 1 and workload.num_heads > 1 else 0
+    return DecodingMemory(
+        forward=max(
+            # query, new keys and values; all keys and values
+            3 * activation + cache,
+            # query; all keys and values; the scores, scaled, masked or turned into probabilities
+            activation + cache + 2 * scores,
+            # query, context and its transpose; all keys and values; probabilities
+            2 * activation + transposed + cache + scores,
+        ),
+        kept=cache,
     )

@@ -12,9 +12,16 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._decoding import (
+    DecodingMemory,
+    grown_cache_bytes,
+    stack_cache_bytes,
+    stack_decoding_bytes,
+)
 from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
@@ -22,7 +29,6 @@ from attnprof.kernels.builtin._memory import (
     log_sum_exp_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
-    weight_bytes,
 )
 
 name = "bert-sdpa"
@@ -36,7 +42,7 @@ has_float32_softmax = False
 unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
-static_bytes = _bert.static_bytes
+cache_bytes = stack_cache_bytes
 
 
 def build(workload: Workload) -> Call:
@@ -65,14 +71,21 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key, value and output, and the buffers inside the fused operator."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
     return stack_peak_bytes(workload, _layer_memory)
+
+
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, inputs and cache."""
+    return _bert.static_bytes(workload, "sdpa")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; the comments name the tensors alive at each moment."""
     n = workload.seq_len
-    activation = activation_bytes(workload, n)
-    weight = weight_bytes(workload)
+    projected = Projected.of(workload)
+    activation = projected.hidden
     statistics = log_sum_exp_bytes(workload, n)
     on_cpu = workload.device == "cpu"
     return LayerMemory(
@@ -85,8 +98,29 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         + statistics
         + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
         projection_backward=projection_backward_bytes(
-            activation, weight, has_residual=has_residual(workload)
+            projected, has_residual=has_residual(workload)
         ),
         output_is_saved=True,
-        gradients=_bert.PROJECTIONS * weight,
+        gradients=projected.weights,
+    )
+
+
+def _decoding_memory(workload: Workload) -> DecodingMemory:
+    """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
+    m, n = workload.queries, workload.seq_len
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
+    mask = workload.batch_size * m * n * workload.dtype_bytes if m > 1 else 0
+    fused = (
+        flash_cpu_forward_bytes(workload, m, n)
+        if workload.device == "cpu"
+        else log_sum_exp_bytes(workload, m)
+    )
+    return DecodingMemory(
+        forward=max(
+            # query, new keys and values; all keys and values
+            3 * activation + cache,
+            # query, output; all keys and values; the mask as numbers
+            2 * activation + cache + mask + fused,
+        ),
+        kept=cache,
     )

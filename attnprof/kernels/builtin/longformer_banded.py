@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.blocks import BlockRun, ComputedBlocks, columns_of, rows_of
-from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._features import unsupported_feature
+from attnprof.kernels.builtin._features import Feature, unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     backward_products,
-    computed_scores,
-    fused_backward_products,
-    fused_products,
-    global_term,
+    fused_blocks,
+    global_pair_terms,
 )
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.nn.banded.tiling import (
@@ -46,44 +45,65 @@ has_float32_softmax = False
 
 padding_multiple = no_padding
 
-_PROJECTION_SETS = 2
+_FEATURES: tuple[Feature, ...] = ("causal", "unequal sides", "grouped heads", "free widths")
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Supports every sparse pattern."""
-    if any(layer.is_dense for layer in workload.layers):
+    """Supports every stack with a window; on CPU, values are as wide as keys."""
+    if workload.is_dense:
         return "computes a sliding window, not dense attention"
-    return unsupported_feature(workload)
+    unsupported = unsupported_feature(workload, _FEATURES)
+    if unsupported:
+        return unsupported
+    if workload.device == "cpu" and workload.value_dim != workload.head_dim:
+        return "torch's fused attention on CPU needs values as wide as keys"
+    return None
+
+
+def _has_global_rows(layer: AttentionPattern) -> bool:
+    """Whether a layer has a second set of projections: for global tokens, even if it has none."""
+    return not layer.causal and not layer.is_dense
 
 
 def parameters(workload: Workload) -> int:
-    """Parameters of six projections per layer, as in transformers' class."""
-    return formulas.parameters(workload, len(workload.layers) * _PROJECTION_SETS)
+    """Parameters of six projections per layer, as in transformers' class; of three if causal."""
+    sets = sum(1 + _has_global_rows(layer) for layer in workload.layers)
+    return formulas.parameters(workload, sets)
 
 
 def build(workload: Workload) -> Call:
     """`LongformerSelfAttention` with the pattern's window and dilations; no dropout."""
-    from transformers import LongformerConfig
-
     from attnprof.nn.longformer import LongformerSelfAttention
 
-    config = LongformerConfig(
+    config = SimpleNamespace(
         hidden_size=workload.hidden_size,
         num_attention_heads=workload.num_heads,
-        num_hidden_layers=len(workload.layers),
-        attention_window=[layer.window or 0 for layer in workload.layers],
+        num_key_value_heads=workload.kv_heads,
+        head_dim=workload.head_dim,
+        v_head_dim=workload.value_dim,
+        attention_window=[_window(layer) for layer in workload.layers],
         attention_probs_dropout_prob=0.0,
     )
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
-        attention = LongformerSelfAttention(config, index, dilation=layer.dilation)
+        attention = LongformerSelfAttention(
+            config, index, dilation=layer.dilation, causal=layer.causal
+        )
         attention.ignores_hooks = True  # the only hooks here are a counter's
         return attention
 
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
-        return {"global_positions": workload.layers[0].global_positions}
+        sparse = next(layer for layer in workload.layers if not layer.is_dense)
+        return {"global_positions": sparse.global_positions}
 
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
+
+
+def _window(layer: AttentionPattern) -> tuple[int, int] | None:
+    """Keys before and after a query; None if the layer is dense."""
+    if layer.left is None or layer.right is None:
+        return None
+    return layer.left, layer.right
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
@@ -91,7 +111,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     return [
         *formulas.projection_terms(workload),
         *_tile_terms(workload),
-        *global_term(workload, "global keys", fused_products(workload)),
+        *_global_key_terms(workload),
         *_global_query_terms(workload),
         *formulas.rest_of_layer_terms(workload),
     ]
@@ -107,13 +127,14 @@ def _tile_terms(workload: Workload) -> list[MacTerm]:
     terms: list[MacTerm] = []
     for layer, layers, suffix in formulas.layer_groups(workload):
         for when, tiles, of_scores, of_context in _passes(workload, layer):
-            factors = computed_scores(workload, _scores_in_tiles(workload, layer, tiles))
-            products: tuple[tuple[Part, int], ...] = (
-                ("scores", of_scores),
-                ("context", of_context),
+            computed = Factor("S", _scores_in_tiles(workload, layer, tiles))
+            products: tuple[tuple[Part, int, Factor], ...] = (
+                ("scores", of_scores, Factor("d", workload.head_dim)),
+                ("context", of_context, formulas.value_factor(workload)),
             )
-            for part, passes in products:
+            for part, passes, width in products:
                 name = f"{part}{when}{suffix}"
+                factors = (width, computed)
                 terms.append(
                     formulas.term(workload, part, name, factors, passes=passes, layers=layers)
                 )
@@ -132,8 +153,9 @@ def _passes(
 
 def _scores_in_tiles(workload: Workload, layer: AttentionPattern, tiles: TileSizes) -> int:
     """Scores of all heads of one sequence, masked ones included."""
+    n = workload.seq_len
     return sum(
-        heads * scores(workload.seq_len, layer.window or 0, dilation, tiles)
+        heads * scores(n, layer.sides(n), dilation, tiles)
         for dilation, heads in Counter(layer.dilation).items()
     )
 
@@ -141,69 +163,78 @@ def _scores_in_tiles(workload: Workload, layer: AttentionPattern, tiles: TileSiz
 def _forward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
     if workload.device == "cpu":
         return fused_forward_tile_sizes(workload.dtype_bytes)
-    return matmul_tile_sizes(layer.window or 0, on_cpu=False)
+    return matmul_tile_sizes(layer.sides(workload.seq_len), on_cpu=False)
 
 
 def _backward_tiles(workload: Workload, layer: AttentionPattern) -> TileSizes:
+    sides = layer.sides(workload.seq_len)
     if workload.device == "cpu":
-        return fused_backward_tile_sizes(workload.dtype_bytes, layer.window or 0)
-    return matmul_tile_sizes(layer.window or 0, on_cpu=False)
+        return fused_backward_tile_sizes(workload.dtype_bytes, sides)
+    return matmul_tile_sizes(sides, on_cpu=False)
+
+
+def _global_key_terms(workload: Workload) -> list[MacTerm]:
+    """The columns of global tokens, which all queries are multiplied with."""
+    numbers = [len(layer.global_positions) for layer in workload.layers]
+    layers = formulas.factor_of_layers(workload, sum(map(bool, numbers)))
+    name = "attention sinks" if workload.pattern.causal else "global keys"
+    return global_pair_terms(workload, name, max(numbers), layers)
 
 
 def _global_query_terms(workload: Workload) -> list[MacTerm]:
     """The queries' projection, and keys and values projected or absorbed."""
-    n, g = formulas.tokens(workload), formulas.num_globals(workload)
+    g = formulas.num_globals(workload)
     if g == 0:
         return []
-    width, squared = Factor("D", workload.hidden_size), Factor("D", workload.hidden_size, 2)
-    num, heads = Factor("g", g), Factor("H", workload.num_heads)
+    layers = formulas.layers_with_globals(workload)
+    layer = next(layer for layer in workload.layers if layer.symmetric_globals)
+    if not GlobalQueries.of(workload, layer).is_absorbed:
+        return [
+            *formulas.global_projection_terms(workload),
+            *global_pair_terms(workload, "global queries", g, layers),
+        ]
+    num, width = Factor("g", g), Factor("D", workload.hidden_size)
+    heads, head_dim = Factor("H", workload.num_heads), Factor("d", workload.head_dim)
 
     def term(name: str, *factors: Factor | int) -> MacTerm:
-        return formulas.term(workload, "global_tokens", name, factors)
+        return formulas.term(workload, "global_tokens", name, factors, layers=layers)
 
-    if should_absorb_projection(n.base, width.base, heads.base, g):
-        return [
-            term("absorbed projection", 3, num, squared),
-            term("global queries", 2, num, heads, n, width),
-        ]
+    # Queries are projected, then multiplied with the projection of keys; contexts with that of
+    # values.
+    projections: tuple[Factor | int, ...] = (3, num, width, heads, head_dim)
+    if workload.has_equal_widths:
+        projections = (3, num, Factor("D", workload.hidden_size, 2))
+    elif workload.value_dim != workload.head_dim:
+        widths = Factor("(2d+e)", 2 * workload.head_dim + workload.value_dim)
+        projections = (num, width, heads, widths)
     return [
-        *formulas.global_projection_terms(workload),
-        *global_term(workload, "global queries", fused_products(workload)),
+        term("absorbed projection", *projections),
+        term("global queries", 2, num, heads, formulas.tokens(workload), width),
     ]
 
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """Tiles of the band in both passes, global columns, and global rows."""
-    n, width, positions = workload.seq_len, workload.head_dim, layer.global_positions
+    n, positions = workload.seq_len, layer.symmetric_globals
 
     def tiles(sizes: TileSizes) -> tuple[BlockRun, ...]:
-        return tuple(block_runs(n, layer.window or 0, layer.dilation[head], sizes))
+        return tuple(block_runs(n, layer.sides(n), layer.dilation[head], sizes))
 
-    backward = fused_backward_products(workload)
-    computed = [ComputedBlocks(runs=tiles(_forward_tiles(workload, layer)), features=width)]
-    if backward:
-        computed.append(
-            ComputedBlocks(
-                runs=tiles(_backward_tiles(workload, layer)),
-                scores=0,
-                context=0,
-                backward=backward,
-                features=width,
-            )
+    columns = columns_of(layer.global_positions, n)
+    computed = fused_blocks(
+        workload,
+        (*tiles(_forward_tiles(workload, layer)), *columns),
+        (*tiles(_backward_tiles(workload, layer)), *columns),
+    )
+    if GlobalQueries.of(workload, layer).is_absorbed:
+        of_rows = ComputedBlocks(
+            runs=rows_of(positions, n),
+            backward=backward_products(workload),
+            features=workload.hidden_size,
         )
-    if positions:
-        is_absorbed = should_absorb_projection(
-            n, workload.hidden_size, workload.num_heads, len(positions)
-        )
-        computed += [
-            ComputedBlocks(runs=columns_of(positions, n), backward=backward, features=width),
-            ComputedBlocks(
-                runs=rows_of(positions, n),
-                backward=backward_products(workload) if is_absorbed else backward,
-                features=workload.hidden_size if is_absorbed else width,
-            ),
-        ]
-    return tuple(computed)
+        return (*computed, of_rows)
+    rows = rows_of(positions, n)
+    return (*computed, *fused_blocks(workload, rows, rows))
 
 
 def static_bytes(workload: Workload) -> int:

@@ -8,24 +8,18 @@ import shutil
 from typing import Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.blocks import ComputedBlocks, rows_of
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.cpu import cpu_threads
 from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
+from attnprof.kernels.builtin import _projected
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._features import unsupported_feature
-from attnprof.kernels.builtin._mac_factors import (
-    computed_scores,
-    fused_backward_products,
-    fused_products,
-    fused_scores_passes,
-    global_term,
-    projection_sets,
-)
+from attnprof.kernels.builtin._mac_factors import fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     flash_cpu_forward_bytes,
     log_sum_exp_bytes,
@@ -45,15 +39,14 @@ needs_compilation = True
 has_float32_softmax = False
 
 padding_multiple = no_padding
+parameters = _projected.parameters
 
 _COMPILERS = ("g++", "clang++", "c++")
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports every sparse pattern; on CPU only inference, and only with a C++ compiler."""
-    if any(layer.is_dense for layer in workload.layers):
-        return "computes a sliding window, not dense attention"
-    unsupported = unsupported_feature(workload)
+    unsupported = _projected.unsupported_pattern(workload)
     if unsupported:
         return unsupported
     if workload.dtype == "float64":
@@ -74,31 +67,29 @@ def build(workload: Workload) -> Call:
     """Projections and FlexAttention, which the first run of the call compiles."""
     from attnprof.nn.flex import FlexSelfAttention
 
+    shape = _projected.head_shape(workload)
+
     def make_layer(index: int, layer: AttentionPattern) -> Any:
-        return FlexSelfAttention(workload.hidden_size, layer, workload.seq_len)
+        return FlexSelfAttention(shape, layer, workload.seq_len)
 
     return build_call(workload, workload.seq_len, make_layer)
-
-
-def parameters(workload: Workload) -> int:
-    """Parameters of three projections per layer, six where there are global tokens."""
-    sets = sum(projection_sets(layer) for layer in workload.layers)
-    return formulas.parameters(workload, sets)
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, all 128 by 128 blocks with an attended pair, and the global rows."""
     terms = formulas.weight_terms(workload)
     for layer, layers, suffix in formulas.layer_groups(workload):
-        factors = computed_scores(workload, block_scores(layer, workload.seq_len))
-        products: tuple[tuple[Part, Factor | int], ...] = (
-            ("scores", fused_scores_passes(workload)),
-            ("context", formulas.training_passes(workload)),
+        scores = Factor("S", block_scores(layer, workload.seq_len))
+        products: tuple[tuple[Part, Factor | int, Factor], ...] = (
+            ("scores", fused_scores_passes(workload), Factor("d", workload.head_dim)),
+            ("context", formulas.training_passes(workload), formulas.value_factor(workload)),
         )
-        for part, passes in products:
+        for part, passes, width in products:
             name = f"{part}{suffix}"
-            terms.append(formulas.term(workload, part, name, factors, passes=passes, layers=layers))
-    return [*terms, *global_term(workload, "global queries", fused_products(workload))]
+            terms.append(
+                formulas.term(workload, part, name, (width, scores), passes=passes, layers=layers)
+            )
+    return [*terms, *_projected.global_row_terms(workload)]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -108,25 +99,15 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All 128 by 128 blocks with an attended pair, and the rows of global tokens."""
-    n = workload.seq_len
-    runs = (
-        *block_runs(layer, layer.dilation[head], n),
-        *rows_of(layer.global_positions, n),
-    )
-    return (
-        ComputedBlocks(
-            runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
-        ),
-    )
+    runs = tuple(block_runs(layer, head, workload.seq_len))
+    return _projected.fused_blocks(workload, layer, runs)
 
 
 def static_bytes(workload: Workload) -> int:
     """Bytes of parameters, hidden states and block masks: 32-bit indices, by query and by key."""
     blocks = -(-workload.seq_len // BLOCK)
-    block_masks = sum(
-        4 * 4 * blocks * (blocks + 1) * (layer.num_heads if len(set(layer.dilation)) > 1 else 1)
-        for layer in workload.layers
-    )
+    masks = sum(_projected.masks_of(layer) for layer in workload.layers)
+    block_masks = 4 * 4 * blocks * (blocks + 1) * masks
     return parameter_and_input_bytes(workload, parameters(workload)) + block_masks
 
 
@@ -136,16 +117,32 @@ def peak_bytes(workload: Workload) -> int:
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    n, g = workload.seq_len, len(layer.global_positions)
-    activation = activation_bytes(workload, n)
+    n, g = workload.seq_len, len(layer.symmetric_globals)
+    sizes = Projected.of(workload)
+    attention = sizes.projected + sizes.output
     if workload.device == "cuda":
-        return LayerMemory(forward=4 * activation + log_sum_exp_bytes(workload, n))
-    rows = 3 * activation_bytes(workload, g) + flash_cpu_forward_bytes(workload, g, n) if g else 0
-    return LayerMemory(forward=6 * activation + max(_compiled_buffer_bytes(workload), rows))
+        return LayerMemory(forward=attention + log_sum_exp_bytes(workload, n))
+    rows = sizes.output + sizes.key + sizes.value + _global_row_bytes(workload, g) if g else 0
+    copies = sizes.key + sizes.value
+    return LayerMemory(forward=max(attention + copies + _compiled_buffer_bytes(workload), rows))
+
+
+def _global_row_bytes(workload: Workload, num_globals: int) -> int:
+    """What the rows of global tokens take on CPU beside their keys and values."""
+    n, g, heads = workload.seq_len, num_globals, workload.num_heads
+    rows = activation_bytes(workload, g, workload.query_width + workload.output_width)
+    if workload.value_dim == workload.head_dim:
+        return rows + flash_cpu_forward_bytes(workload, g, n)
+    # Not fused: scaled keys, scores and weights of each query head; its keys and values if grouped.
+    is_grouped = workload.kv_heads < heads
+    per_head = workload.head_dim + 2 * g
+    per_head += workload.head_dim + workload.value_dim if is_grouped else 0
+    return rows + activation_bytes(workload, n, heads * per_head)
 
 
 def _compiled_buffer_bytes(workload: Workload) -> int:
     """Buffers of all threads: a block of scores, statistics and outputs, and blocks of inputs."""
-    size, head_dim, block = workload.dtype_bytes, workload.head_dim, min(BLOCK, workload.seq_len)
-    per_thread = 4 * block * (block + 2 + head_dim) + size * block * (block + 2 * head_dim)
+    size, block = workload.dtype_bytes, min(BLOCK, workload.seq_len)
+    widths = workload.head_dim + workload.value_dim
+    per_thread = 4 * block * (block + 2 + workload.value_dim) + size * block * (block + widths)
     return cpu_threads() * per_thread

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.blocks import BlockRun, ComputedBlocks, rows_of
+from attnprof.core.blocks import BlockRun, ComputedBlocks
 from attnprof.core.mac_terms import MacTerm, total_macs
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
+from attnprof.kernels.builtin import _projected
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._features import unsupported_feature
-from attnprof.kernels.builtin._mac_factors import (
-    dense_term,
-    fused_backward_products,
-    fused_products,
-    fused_scores_passes,
-    global_term,
-    projection_sets,
-)
+from attnprof.kernels.builtin._mac_factors import dense_term, fused_scores_passes, projection_sets
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
+    Projected,
     activation_bytes,
     flash_cpu_backward_bytes,
     flash_cpu_forward_bytes,
@@ -31,7 +26,6 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
-    weight_bytes,
 )
 
 if TYPE_CHECKING:
@@ -46,60 +40,53 @@ needs_compilation = False
 has_float32_softmax = False
 
 padding_multiple = no_padding
+parameters = _projected.parameters
 
 _MASK_ROWS_PER_STEP = 256
 
 
 def unsupported_reason(workload: Workload) -> str | None:
-    """Supports every sparse pattern."""
-    if any(layer.is_dense for layer in workload.layers):
-        return "computes a pattern under a mask, not dense attention"
-    return unsupported_feature(workload)
+    """Supports every sparse pattern, and causal attention."""
+    reason = _projected.unsupported_pattern(workload)
+    if reason is None and workload.device == "cpu" and workload.value_dim != workload.head_dim:
+        return "torch fuses attention on CPU only where values are as wide as keys"
+    return reason
 
 
 def build(workload: Workload) -> Call:
     """`MaskedSelfAttention` with the pattern's mask of each layer."""
     from attnprof.nn.masked import MaskedSelfAttention
 
+    shape = _projected.head_shape(workload)
+
     def make_layer(index: int, layer: AttentionPattern) -> Any:
-        return MaskedSelfAttention(
-            workload.hidden_size,
-            workload.num_heads,
-            _mask(layer, workload.seq_len),
-            layer.global_positions,
-        )
+        mask = _mask(layer, workload.seq_len) if _masks_of(layer) else None
+        return MaskedSelfAttention(shape, mask, layer.symmetric_globals)
 
     return build_call(workload, workload.seq_len, make_layer)
 
 
 def _mask(layer: AttentionPattern, seq_len: int) -> torch.Tensor:
-    """Bool `(heads or 1, seq_len, seq_len)`; one mask where all heads have the same dilation."""
+    """Bool `(heads or 1, seq_len, seq_len)`; one mask where all heads are alike."""
     import torch
 
     from attnprof.counting.fake_tensors import is_fake_mode
 
-    if _masks_of(layer) == 1:
-        layer = AttentionPattern.sliding(
-            layer.window or 0, layer.dilation[0], layer.global_positions, num_heads=1
-        )
-    mask = torch.empty(layer.num_heads, seq_len, seq_len, dtype=torch.bool)
+    if _masks_of(layer) == 1 and not isinstance(layer, MaskPattern):
+        layer = replace(layer, num_heads=1, dilation=layer.dilation[:1])
+    mask = torch.empty(_masks_of(layer), seq_len, seq_len, dtype=torch.bool)
     if is_fake_mode():
         return mask
     for start in range(0, seq_len, _MASK_ROWS_PER_STEP):
         stop = min(start + _MASK_ROWS_PER_STEP, seq_len)
-        mask[:, start:stop] = torch.tensor(layer.mask_rows(seq_len, start, stop))
+        rows = layer.mask_rows(seq_len, start, stop)[: len(mask)]
+        mask[:, start:stop] = torch.tensor(rows)
     return mask
 
 
 def _masks_of(layer: AttentionPattern) -> int:
-    """Masks of a layer: one, or one per head where dilations differ."""
-    return 1 if len(set(layer.dilation)) == 1 else layer.num_heads
-
-
-def parameters(workload: Workload) -> int:
-    """Parameters of three projections per layer, six where there are global tokens."""
-    sets = sum(projection_sets(layer) for layer in workload.layers)
-    return formulas.parameters(workload, sets)
+    """Masks of a layer: one, or one per head where heads differ; none if all attend to all."""
+    return 0 if layer.is_dense and not layer.causal else _projected.masks_of(layer)
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
@@ -108,7 +95,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
         *formulas.weight_terms(workload),
         dense_term(workload, "scores", fused_scores_passes(workload)),
         dense_term(workload, "context", formulas.training_passes(workload)),
-        *global_term(workload, "global queries", fused_products(workload)),
+        *_projected.global_row_terms(workload),
     ]
 
 
@@ -120,13 +107,7 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, and the rows of global tokens once more."""
     n = workload.seq_len
-    return (
-        ComputedBlocks(
-            runs=(BlockRun(range(n), range(n)), *rows_of(layer.global_positions, n)),
-            backward=fused_backward_products(workload),
-            features=workload.head_dim,
-        ),
-    )
+    return _projected.fused_blocks(workload, layer, (BlockRun(range(n), range(n)),))
 
 
 def static_bytes(workload: Workload) -> int:
@@ -146,7 +127,7 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     | moment | alive at the same time |
     |---|---|
     | window, forward | query, key, value, output; numeric mask; buffers of fused attention |
-    | global rows, forward | their input, query and two outputs, keys and values; buffers |
+    | global rows, forward | the output, their query and output, keys and values; buffers |
     | global rows, backward | all that is saved, a copy of the gradient, gradients of keys, values |
     | window, backward | query, key, value and their gradients; numeric mask; buffers |
     | projections, backward | see `projection_backward_bytes` |
@@ -162,23 +143,23 @@ class _Tensors:
     """Bytes of one attention's tensors; those of global rows are 0 without global tokens.
 
     Attributes:
-        activation: one `(batch, seq_len, hidden)` tensor.
-        weight: one projection.
+        projected: query, key, value and output of all tokens, and weights.
         numeric_mask: the mask in the workload's type.
         log_sum_exp: what fused attention saves beside its output.
         fused: buffers of fused attention and its log-sum-exp.
         fused_backward: buffers of its backward pass.
-        global_rows: one `(batch, global tokens, hidden)` tensor.
+        global_inputs: hidden states of global tokens.
+        global_rows: their queries and outputs.
         fused_rows: as `fused`, of the global rows.
         fused_rows_backward: as `fused_backward`, of the global rows.
     """
 
-    activation: int
-    weight: int
+    projected: Projected
     numeric_mask: int
     log_sum_exp: int
     fused: int
     fused_backward: int
+    global_inputs: int
     global_rows: int
     fused_rows: int
     fused_rows_backward: int
@@ -186,18 +167,18 @@ class _Tensors:
     @classmethod
     def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
         """Sizes for one layer of the workload."""
-        n, g = workload.seq_len, len(layer.global_positions)
+        n, g = workload.seq_len, len(layer.symmetric_globals)
         log_sum_exp = log_sum_exp_bytes(workload, n)
         on_cpu = workload.device == "cpu"
         on_cpu_with_globals = on_cpu and g > 0
         return cls(
-            activation=activation_bytes(workload, n),
-            weight=weight_bytes(workload),
+            projected=Projected.of(workload),
             numeric_mask=_masks_of(layer) * n * n * workload.dtype_bytes,
             log_sum_exp=log_sum_exp,
             fused=flash_cpu_forward_bytes(workload, n, n) if on_cpu else log_sum_exp,
             fused_backward=flash_cpu_backward_bytes(workload, n, n) if on_cpu else log_sum_exp,
-            global_rows=activation_bytes(workload, g),
+            global_inputs=activation_bytes(workload, g),
+            global_rows=activation_bytes(workload, g, workload.query_width + workload.output_width),
             fused_rows=flash_cpu_forward_bytes(workload, g, n) if on_cpu_with_globals else 0,
             fused_rows_backward=(
                 flash_cpu_backward_bytes(workload, g, n) if on_cpu_with_globals else 0
@@ -207,35 +188,42 @@ class _Tensors:
     @property
     def window_forward(self) -> int:
         """The peak of the forward pass before the global rows."""
-        return 4 * self.activation + self.numeric_mask + self.fused
+        return self.projected.projected + self.projected.output + self.numeric_mask + self.fused
+
+    @property
+    def keys(self) -> int:
+        """Keys and values of all tokens."""
+        return self.projected.key + self.projected.value
 
 
 def _inference_memory(tensors: _Tensors) -> LayerMemory:
     """Nothing is saved: the peak of the window, or of the global rows beside its output."""
-    global_rows = 2 * (tensors.activation + tensors.global_rows) + tensors.fused_rows
-    return LayerMemory(forward=max(tensors.window_forward, tensors.activation + global_rows))
+    global_rows = tensors.keys + tensors.global_rows + tensors.fused_rows
+    return LayerMemory(forward=max(tensors.window_forward, tensors.projected.output + global_rows))
 
 
 def _training_memory(workload: Workload, layer: AttentionPattern, tensors: _Tensors) -> LayerMemory:
     """The peaks of both passes, and what is saved between them."""
-    t, has_globals = tensors, bool(layer.global_positions)
-    projections = 3 * projection_sets(layer)
-    saved = 4 * t.activation + t.numeric_mask + t.log_sum_exp
+    t, has_globals = tensors, bool(layer.symmetric_globals)
+    weights = t.projected.weights
+    saved = t.projected.projected + t.projected.output + t.numeric_mask + t.log_sum_exp
     if has_globals:
         # the rows' input, query and output, their keys and values, and a second output
-        saved += 3 * t.activation + 3 * t.global_rows
+        saved += t.keys + t.projected.output + t.global_inputs + t.global_rows
     # query, key, value and their gradients
-    window = 6 * t.activation + t.numeric_mask + t.log_sum_exp + t.fused_backward
+    window = 2 * t.projected.projected + t.numeric_mask + t.log_sum_exp + t.fused_backward
     return LayerMemory(
         forward=max(t.window_forward, saved + t.fused_rows),
         saved=saved,
         output_backward=0 if has_globals else window,
         attention_backward=_backward_peak(workload, t, saved, window) if has_globals else 0,
         projection_backward=projection_backward_bytes(
-            t.activation, t.weight, projections, has_residual=has_residual(workload)
+            t.projected,
+            has_residual=has_residual(workload),
+            earlier_weights=weights if has_globals else 0,
         ),
         output_is_saved=True,
-        gradients=projections * t.weight,
+        gradients=projection_sets(layer) * weights,
     )
 
 
@@ -252,9 +240,9 @@ def _backward_peak(workload: Workload, t: _Tensors, saved: int, window: int) -> 
         saved: bytes that the forward pass saved.
         window: peak of the window's backward pass by itself.
     """
-    activations_beside = 2 if has_residual(workload) else 3
+    of_input = 0 if has_residual(workload) else t.projected.hidden
     return max(
         # the copy, and the gradients of the global rows' keys and values
-        saved + 2 * t.activation + 2 * t.global_rows + t.fused_rows_backward,
-        window + activations_beside * t.activation + 3 * t.weight,
+        saved + t.keys + t.global_rows + t.fused_rows_backward,
+        window + 2 * t.projected.output + of_input + t.projected.weights,
     )

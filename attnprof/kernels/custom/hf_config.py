@@ -20,6 +20,12 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.counting.fake_tensors import fake_mode, is_fake_mode
 from attnprof.kernels.custom.config_file import read_config
+from attnprof.kernels.custom.hf_decoding import (
+    CacheSizes,
+    cache_sizes,
+    decoding_arguments,
+    why_not_decoded,
+)
 from attnprof.kernels.custom.inputs import InputSpec, ids
 from attnprof.kernels.custom.position_limits import exceeded, position_tables
 from attnprof.kernels.custom.reference import Reference
@@ -56,36 +62,55 @@ class ConfigTarget(Target):
 
     def adapt_workload(self, workload: Workload) -> Workload:
         """The workload with the model's width and heads, where its config has them."""
-        hidden_size = getattr(self._text_config, "hidden_size", None)
-        num_heads = getattr(self._text_config, "num_attention_heads", None)
         from_config = super().adapt_workload(workload)
-        if not (isinstance(hidden_size, int) and isinstance(num_heads, int)):
+        sizes = {
+            name: getattr(self._text_config, name, None)
+            for name in ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim")
+        }
+        hidden_size, num_heads, kv_heads, head_dim = (
+            size if isinstance(size, int) else 0 for size in sizes.values()
+        )
+        if not hidden_size or not num_heads or (not head_dim and hidden_size % num_heads):
             return from_config
-        if hidden_size % num_heads:
-            return from_config
-        pattern = AttentionPattern.dense(num_heads)
-        return replace(from_config, pattern=pattern, hidden_size=hidden_size)
+        is_grouped = kv_heads and num_heads % kv_heads == 0
+        return replace(
+            from_config,
+            pattern=AttentionPattern.dense(num_heads, causal=from_config.pattern.causal),
+            hidden_size=hidden_size,
+            kv_heads=kv_heads if is_grouped else 0,
+            head_dim=head_dim,
+            value_dim=0,
+        )
 
     def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot run the workload, such as too few position embeddings; None if it can."""
         max_tokens = exceeded(self._positions, self._inputs, workload)
         if max_tokens is not None:
             return f"the config has positions for {max_tokens:,} tokens only"
-        return super().unsupported_reason(workload)
+        reason = super().unsupported_reason(workload)
+        if reason is None and workload.mode == "decode":
+            return self._cached("decoding", workload.at(workload.new_tokens), self._why_not_decoded)
+        return reason
 
     def build(self, workload: Workload) -> Call:
         """The model, or a part of it with the arguments that it receives in a run of the model."""
+        is_decoding = workload.mode == "decode"
         with seeded_defaults(workload), _uninitialized_if_fake():
-            model = self._model(getattr(torch, workload.dtype))
+            model = self._model(getattr(torch, workload.dtype), use_cache=is_decoding)
             model.train(workload.mode == "training")
             torch.manual_seed(SEED)  # the same inputs, whether weights were drawn or are fake
-            kwargs = {spec.name: _input(spec, workload) for spec in self._inputs.values()}
+            if is_decoding:
+                kwargs, cache = decoding_arguments(model, self._make_inputs, workload)
+            else:
+                kwargs, cache = self._make_inputs(workload), None
         if not self._part:
-            return Call(module=model, kwargs=kwargs, mode=workload.mode)
+            return Call(module=model, kwargs=kwargs, mode=workload.mode, cache=cache)
         part = model.get_submodule(self._part)
         with torch.set_grad_enabled(workload.mode == "training"):
             kwargs = _captured_arguments(self.name, model, part, kwargs)
-        return Call(module=part, kwargs=kwargs, mode=workload.mode)
+        if cache is not None:
+            cache.restore()  # parts before this one have run
+        return Call(module=part, kwargs=kwargs, mode=workload.mode, cache=cache)
 
     def build_bytes(self, workload: Workload) -> int:
         """Bytes of the complete model's parameters: it is built for a part too."""
@@ -98,16 +123,46 @@ class ConfigTarget(Target):
         return self._file.path
 
     def notes(self, workload: Workload) -> tuple[str, ...]:
-        """What the config names that is not counted."""
-        return tuple(filter(None, [self._left_out, *self._file.notes]))
+        """What the config names that is not counted; of decoding, the sizes of its caches."""
+        of_cache = self._cache_sizes(workload).note(workload) if workload.mode == "decode" else ""
+        return tuple(filter(None, [self._left_out, *self._file.notes, of_cache]))
 
-    def _model(self, dtype: torch.dtype) -> nn.Module:
+    def cache_bytes(self, workload: Workload) -> int:
+        """Bytes that transformers' `DynamicCache` has allocated after a call."""
+        return self._cache_sizes(workload).dynamic
+
+    def _cache_sizes(self, workload: Workload) -> CacheSizes:
+        def measure(call: Call) -> CacheSizes:
+            call.run()
+            return cache_sizes(call, self._text_config, workload)
+
+        self._profile(workload)
+        return self._measured_once("cache", workload, measure)
+
+    def _note_cache(self, call: Call, workload: Workload) -> None:
+        if workload.mode == "decode":
+            sizes = cache_sizes(call, self._text_config, workload)
+            self._results["cache", workload] = sizes
+
+    def _why_not_decoded(self) -> str | None:
+        """The reason; None also where a prompt does not run on fake tensors: its row says why."""
+        try:
+            with fake_mode(), _uninitialized_if_fake():
+                model = self._model(torch.float32, use_cache=True)
+                return why_not_decoded(model, self._make_inputs)
+        except Exception:
+            return None
+
+    def _make_inputs(self, workload: Workload) -> dict[str, torch.Tensor]:
+        return {spec.name: _input(spec, workload) for spec in self._inputs.values()}
+
+    def _model(self, dtype: torch.dtype, *, use_cache: bool = False) -> nn.Module:
         from transformers import AutoModel
 
         config = self._file.config_class.from_dict(copy.deepcopy(self._file.values))
         # Repeated calls must not lengthen a cache that a part received.
-        config.get_text_config().use_cache = False
-        config.use_cache = False
+        config.get_text_config().use_cache = use_cache
+        config.use_cache = use_cache
         return AutoModel.from_config(config, dtype=dtype)
 
     def _outline(self) -> Any:

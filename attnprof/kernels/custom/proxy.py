@@ -146,6 +146,10 @@ class TargetProxy(CustomKernelTraits):
         """The most bytes that a call allocates at one time."""
         return self._request("peak_bytes", workload)
 
+    def cache_bytes(self, workload: Workload) -> int:
+        """Bytes that its cache has allocated after a call that decodes."""
+        return self._request("cache_bytes", workload)
+
     def source_digest(self) -> str:
         """SHA-256 of the file that defines it; empty where there is none."""
         return self._request("source_digest", None)

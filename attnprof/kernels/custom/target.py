@@ -189,6 +189,17 @@ class Target(CustomKernelTraits, ABC):
         path = self.source_path()
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
+    def _note_cache(self, call: Call, workload: Workload) -> None:
+        """Note the sizes of the cache of a call that has run; most calls have none."""
+
+    def cache_bytes(self, workload: Workload) -> int:
+        """Bytes that its cache has allocated after a call that decodes.
+
+        Raises:
+            MeasurementError: when it has no cache.
+        """
+        raise MeasurementError(f"{self.name} has no cache")
+
     @abstractmethod
     def source_path(self) -> Path | None:
         """The file that defines it; None where there is none."""
@@ -216,6 +227,7 @@ class Target(CustomKernelTraits, ABC):
                 call = self.build(workload)
                 footprint = _footprint(call)
                 profile = profile_call(call.run)
+                self._note_cache(call, workload)
                 self._results["output", workload] = profile.output_bytes
         except Exception:
             return
@@ -307,7 +319,8 @@ def _footprint(call: Call) -> Footprint:
     from torch.utils._pytree import tree_leaves
 
     inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
-    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs]
+    cached = () if call.cache is None else call.cache.tensors()
+    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs, *cached]
     return Footprint(
         sum(p.numel() for p in call.module.parameters()),
         _storage_bytes(tensors),

@@ -29,5 +29,6 @@ class CustomKernelTraits:
 
     def adapt_workload(self, workload: Workload) -> Workload:
         """The workload that it runs: no pattern and no scope of attnprof's apply to it."""
-        pattern = AttentionPattern.dense(workload.num_heads)
+        is_decoding = workload.mode == "decode"
+        pattern = AttentionPattern.dense(workload.num_heads, causal=is_decoding)
         return replace(workload, pattern=pattern, scope="attention")

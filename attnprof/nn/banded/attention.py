@@ -23,7 +23,7 @@ from attnprof.nn.banded.tile_views import (
     scatter,
     to_scatter,
 )
-from attnprof.nn.banded.tiling import ChainGroup, TileRun, TileSizes, chains, runs
+from attnprof.nn.banded.tiling import ChainGroup, Sides, TileRun, TileSizes, chains, runs
 
 
 def forward(
@@ -41,31 +41,31 @@ def forward(
 
     Args:
         query: `(batch, heads, seq_len, head_dim)`; any strides.
-        key: shaped as the query.
-        value: shaped as the query.
-        global_rows: the outputs of global tokens, `(batch, heads, globals, head_dim)`, where
-            globals is the largest number of a sequence; they replace rows of the output. None if
-            there are no global tokens.
+        key: `(batch, kv_heads, seq_len, head_dim)`; kv_heads divides heads.
+        value: `(batch, kv_heads, seq_len, value_dim)`.
+        global_rows: the outputs of global tokens that attend to all tokens, `(batch, heads,
+            globals, value_dim)`, where globals is the largest number of a sequence; they replace
+            rows of the output. None if there are none.
         key_padding_mask: bool `(batch, seq_len)`, true for padded keys, to which no query attends.
         band: which keys the queries attend to.
         scale: factor of the scores.
         dropout_p: probability with which an attention weight is dropped.
-        output: the tensor to write to; it may be `query`, since a tile is read before it is
-            written. A new one if None.
+        output: the tensor to write to; it may be `query` if values are as wide, since a tile is
+            read before it is written. A new one if None.
 
     Returns:
-        The output `(batch, heads, seq_len, head_dim)`, and the log-sum-exp of the scores `(batch,
+        The output `(batch, heads, seq_len, value_dim)`, and the log-sum-exp of the scores `(batch,
         heads, seq_len)`, which is inf at global tokens.
     """
-    output = empty_bshd(query) if output is None else output
+    output = empty_bshd(query, value.shape[3]) if output is None else output
     query, key, value = map(contiguous_last_dim, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
-    operator = operator_for(query, dropout_p, scale)
-    sizes = operator.forward_tile_sizes(band.window)
-    for item, heads, dilation in band.heads_of_sequences():
-        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads)
-        of_heads = [tensor[item, heads] for tensor in (query, output, log_sum_exp)]
-        for group in chains(query.shape[2], dilation, sizes.tokens_per_call):
+    operator = operator_for(query, value, dropout_p, scale)
+    sizes = operator.forward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
+    for item, heads in band.head_groups(key.shape[1]):
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
+        of_heads = [tensor[item, heads.queries] for tensor in (query, output, log_sum_exp)]
+        for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _forward_chains(group, keys, sizes, operator, *of_heads)
     if global_rows is not None:
         for item, positions in enumerate(band.global_positions):
@@ -91,7 +91,7 @@ def backward(
     """The gradients of query, key and value, shaped as these.
 
     Args:
-        grad_output: gradient of the output, `(batch, heads, seq_len, head_dim)`.
+        grad_output: gradient of the output, `(batch, heads, seq_len, value_dim)`.
         query: as passed to `forward`.
         key: as passed to `forward`.
         value: as passed to `forward`.
@@ -106,38 +106,47 @@ def backward(
     dtype = accumulate_type(query)
     gradients = [
         empty_bshd(query),
-        empty_bshd(key, dtype).zero_(),
-        empty_bshd(value, dtype).zero_(),
+        empty_bshd(key, dtype=dtype).zero_(),
+        empty_bshd(value, dtype=dtype).zero_(),
     ]
-    operator = operator_for(query, dropout_p, scale)
-    sizes = operator.backward_tile_sizes(band.window)
-    for item, heads, dilation in band.heads_of_sequences():
-        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads)
-        inputs = [tensor[item, heads] for tensor in (grad_output, query, output, log_sum_exp)]
-        of_heads = [gradient[item, heads] for gradient in gradients]
+    operator = operator_for(query, value, dropout_p, scale)
+    sizes = operator.backward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
+    for item, heads in band.head_groups(key.shape[1]):
+        keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
+        of_queries = (grad_output, query, output, log_sum_exp)
+        inputs = [tensor[item, heads.queries] for tensor in of_queries]
+        of_heads = [
+            gradient[item, part]
+            for gradient, part in zip(
+                gradients, (heads.queries, heads.keys, heads.keys), strict=True
+            )
+        ]
         of_globals = [
             torch.zeros_like(tensor, dtype=dtype) for tensor in (keys.global_key, keys.global_value)
         ]
-        for group in chains(query.shape[2], dilation, sizes.tokens_per_call):
+        for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _backward_chains(group, keys, sizes, operator, inputs, of_heads, of_globals)
-        for gradient, of_global in zip(of_heads[1:], of_globals, strict=True):
-            gradient.index_add_(1, keys.global_index, of_global)
+        while of_globals:
+            of_heads.pop().index_add_(1, keys.global_index, of_globals.pop())
     grad_query, grad_key, grad_value = gradients
     return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
-def empty_bshd(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """An uninitialised tensor `(batch, heads, seq_len, head_dim)`, shaped as the given one.
+def empty_bshd(
+    tensor: Tensor, width: int | None = None, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """An uninitialised tensor `(batch, heads, seq_len, width)`, of the given one's width if None.
 
-    In memory it is `(batch, seq_len, heads, head_dim)`, the layout of the next projection's input.
+    In memory it is `(batch, seq_len, heads, width)`, the layout of the next projection's input.
     """
-    batch, heads, seq_len, head_dim = tensor.shape
-    return tensor.new_empty((batch, seq_len, heads, head_dim), dtype=dtype).transpose(1, 2)
+    batch, heads, seq_len, own_width = tensor.shape
+    shape = (batch, seq_len, heads, own_width if width is None else width)
+    return tensor.new_empty(shape, dtype=dtype).transpose(1, 2)
 
 
-def _runs(group: ChainGroup, window: int, sizes: TileSizes) -> Iterator[TileRun]:
+def _runs(group: ChainGroup, sides: Sides, sizes: TileSizes) -> Iterator[TileRun]:
     """The tiles of some chains, one operator call at a time."""
-    for run in runs(group.length, group.count, window, sizes):
+    for run in runs(group.length, group.count, sides, sizes):
         yield from run.parts(sizes.tokens_per_call)
 
 
@@ -153,7 +162,7 @@ def _forward_chains(
     """Writes output and log-sum-exp of the queries of some chains."""
     queries, sources = gather(query, group), keys.sources(group)
     results = [to_scatter(tensor, group) for tensor in (output, log_sum_exp)]
-    for run in _runs(group, keys.window, sizes):
+    for run in _runs(group, keys.band.sides, sizes):
         _forward_run(run, sources, operator, queries, *results)
     scatter((output, log_sum_exp), results, group)
 
@@ -175,16 +184,19 @@ def _backward_chains(
         sizes: of the tiles.
         operator: computes the tiles.
         inputs: gradient of the output, query, output and log-sum-exp, `(heads, seq_len, ...)`.
-        gradients: of query, key and value, `(heads, seq_len, head_dim)`, to be written.
-        of_globals: gradients of the global keys and values, `(heads, globals, head_dim)`, to which
+        gradients: of query, key and value, `(heads, seq_len, ...)`; that of the query is written,
+            and to the others those from these queries are added.
+        of_globals: gradients of the global keys and values, `(heads, globals, ...)`, to which
             those of these queries are added.
     """
     gathered = [gather(tensor, group) for tensor in inputs]
-    of_queries, *of_band = results = [to_scatter(tensor, group) for tensor in gradients]
+    of_queries = to_scatter(gradients[0], group)
+    # Other query heads may have added to the gradients of these keys and values.
+    of_band = [gather(tensor, group) for tensor in gradients[1:]]
     sources = keys.sources(group)
-    for run in _runs(group, keys.window, sizes):
+    for run in _runs(group, keys.band.sides, sizes):
         _backward_run(run, sources, operator, gathered, of_queries, [of_band, of_globals])
-    scatter(gradients, results, group)
+    scatter(gradients, [of_queries, *of_band], group)
 
 
 def _forward_run(

@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from attnprof.nn.banded import attention
 from attnprof.nn.banded.band import Band
+from attnprof.nn.banded.tile_kernels import is_fused
 
 
 def banded_attention(
@@ -30,25 +31,27 @@ def banded_attention(
 
     Args:
         query: `(batch, heads, seq_len, head_dim)`; any strides.
-        key: shaped as the query.
-        value: shaped as the query.
-        global_rows: the outputs of global tokens, `(batch, heads, globals, head_dim)`, where
-            globals is the largest number of a sequence; None if there are none.
+        key: `(batch, kv_heads, seq_len, head_dim)`; kv_heads divides heads.
+        value: `(batch, kv_heads, seq_len, value_dim)`.
+        global_rows: the outputs of global tokens that attend to all tokens, `(batch, heads,
+            globals, value_dim)`, where globals is the largest number of a sequence; None if there
+            are none.
         key_padding_mask: bool `(batch, seq_len)`, true for padded keys; None if there are none.
         band: which keys the queries attend to.
         scale: factor of the scores.
         dropout_p: probability with which an attention weight is dropped.
         may_overwrite_query: whether the output may be written to `query`, to save memory; this is
-            done if no gradient is needed.
+            done if no gradient is needed and values are as wide as queries.
 
     Returns:
-        `(batch, heads, seq_len, head_dim)`.
+        `(batch, heads, seq_len, value_dim)`.
     """
     tensors = [t for t in (query, key, value, global_rows) if t is not None]
     has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     inputs = (query, key, value, global_rows, key_padding_mask)
-    is_in_place = may_overwrite_query and not has_gradient
-    if torch.compiler.is_compiling() or _is_shape_only(query, dropout_p):
+    is_as_wide = query.shape[3] == value.shape[3]
+    is_in_place = may_overwrite_query and not has_gradient and is_as_wide
+    if torch.compiler.is_compiling() or _is_shape_only(query, value, dropout_p):
         # One operator: loops over tiles would be unrolled into the graph, or compute nothing.
         if is_in_place and not torch.compiler.is_compiling():
             _in_place_operator(*inputs, *_band_to_schema(band), scale)
@@ -60,10 +63,10 @@ def banded_attention(
     return attention.forward(*inputs, band, scale, dropout_p, output)[0]
 
 
-def _is_shape_only(query: Tensor, dropout_p: float) -> bool:
+def _is_shape_only(query: Tensor, value: Tensor, dropout_p: float) -> bool:
     """Whether tensors have no data, in a case that torch's fused attention on CPU would compute."""
     has_no_data = query.is_meta or isinstance(query, FakeTensor)
-    return has_no_data and query.device.type in ("cpu", "meta") and dropout_p == 0.0
+    return has_no_data and is_fused(query, value, dropout_p)
 
 
 class _Differentiable(torch.autograd.Function):
@@ -136,14 +139,14 @@ class _NoSecondDerivative(torch.autograd.Function):
 
 
 def _rows_gradient(grad_output: Tensor, band: Band, num_globals: int) -> Tensor | None:
-    """The gradient of `global_rows`, `(batch, heads, num_globals, head_dim)`; None if there are 0.
+    """The gradient of `global_rows`, `(batch, heads, num_globals, value_dim)`; None if there are 0.
 
     It is 0 beyond the last global token of a sequence.
     """
     if num_globals == 0:
         return None
-    batch, heads, _, head_dim = grad_output.shape
-    gradient = grad_output.new_zeros((batch, heads, num_globals, head_dim))
+    batch, heads, _, value_dim = grad_output.shape
+    gradient = grad_output.new_zeros((batch, heads, num_globals, value_dim))
     for item, positions in enumerate(band.global_positions):
         index = torch.tensor(positions, dtype=torch.int64, device=grad_output.device)
         gradient[item, :, : len(positions)] = grad_output[item][:, index]
@@ -170,24 +173,31 @@ def _replay_rng(state: Tensor | None, device: torch.device) -> Generator[None]:
         yield
 
 
-def _band_to_schema(band: Band) -> tuple[int, list[int], list[int], list[int]]:
+def _band_to_schema(band: Band) -> tuple[list[int], list[int], bool, list[int], list[int]]:
     """A band in types of an operator's schema.
 
-    Window, dilation, the global positions of all sequences, and their number in each sequence.
+    Keys before and after a query, dilation, whether it is causal, the global positions of all
+    sequences, and their number in each sequence.
     """
     positions = [position for of_item in band.global_positions for position in of_item]
     counts = [len(of_item) for of_item in band.global_positions]
-    return band.window, list(band.dilation), positions, counts
+    return list(band.sides), list(band.dilation), band.causal, positions, counts
 
 
 def _band(
-    window: int, dilation: Sequence[int], positions: Sequence[int], counts: Sequence[int]
+    sides: Sequence[int],
+    dilation: Sequence[int],
+    causal: bool,
+    positions: Sequence[int],
+    counts: Sequence[int],
 ) -> Band:
     """The inverse of `_band_to_schema`."""
     ends = [sum(counts[: item + 1]) for item in range(len(counts))]
+    left, right = sides
     return Band(
-        window=window,
+        sides=(left, right),
         dilation=tuple(dilation),
+        causal=causal,
         global_positions=tuple(
             tuple(positions[end - count : end]) for end, count in zip(ends, counts, strict=True)
         ),
@@ -201,8 +211,9 @@ def _operator(
     value: Tensor,
     global_rows: Tensor | None,
     key_padding_mask: Tensor | None,
-    window: int,
+    sides: Sequence[int],
     dilation: Sequence[int],
+    causal: bool,
     positions: Sequence[int],
     counts: Sequence[int],
     scale: float,
@@ -210,7 +221,7 @@ def _operator(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`attention.forward`: output, log-sum-exp, and the random state before dropout."""
     state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
-    band = _band(window, dilation, positions, counts)
+    band = _band(sides, dilation, causal, positions, counts)
     output, log_sum_exp = attention.forward(
         query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
     )
@@ -218,12 +229,12 @@ def _operator(
 
 
 @_operator.register_fake
-def _(query: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _(query: Tensor, key: Tensor, value: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     *_, dropout_p = args
     sums = query.new_empty(query.shape[:3], dtype=attention.accumulate_type(query))
     state_bytes = _random_state(query.device).numel() if dropout_p else 0
     state = torch.empty(state_bytes, dtype=torch.uint8, device="cpu")
-    return attention.empty_bshd(query), sums, state
+    return attention.empty_bshd(query, value.shape[3]), sums, state
 
 
 @torch.library.custom_op("attnprof::banded_attention_", mutates_args=("query",))
@@ -233,14 +244,15 @@ def _in_place_operator(
     value: Tensor,
     global_rows: Tensor | None,
     key_padding_mask: Tensor | None,
-    window: int,
+    sides: Sequence[int],
     dilation: Sequence[int],
+    causal: bool,
     positions: Sequence[int],
     counts: Sequence[int],
     scale: float,
 ) -> None:
     """`attention.forward`, with the output written to the query."""
-    band = _band(window, dilation, positions, counts)
+    band = _band(sides, dilation, causal, positions, counts)
     attention.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
 
 
@@ -256,8 +268,9 @@ def _backward_operator(
     key: Tensor,
     value: Tensor,
     key_padding_mask: Tensor | None,
-    window: int,
+    sides: Sequence[int],
     dilation: Sequence[int],
+    causal: bool,
     positions: Sequence[int],
     counts: Sequence[int],
     scale: float,
@@ -267,7 +280,7 @@ def _backward_operator(
     random_state: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`attention.backward`: the gradients of query, key and value."""
-    band = _band(window, dilation, positions, counts)
+    band = _band(sides, dilation, causal, positions, counts)
     with _replay_rng(random_state if dropout_p else None, query.device):
         return attention.backward(
             grad_output,
@@ -300,8 +313,8 @@ def _operator_backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor |
     gradients = _backward_operator(
         grad_output, query, key, value, key_padding_mask, *ctx.constants, *saved
     )
-    of_rows = _rows_gradient(grad_output, _band(*ctx.constants[:4]), ctx.globals)
-    return *gradients, of_rows, *(None,) * 7
+    of_rows = _rows_gradient(grad_output, _band(*ctx.constants[:5]), ctx.globals)
+    return *gradients, of_rows, *(None,) * 8
 
 
 _operator.register_autograd(_operator_backward, setup_context=_save)

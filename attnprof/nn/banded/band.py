@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from attnprof.nn.banded.key_sources import BandKeys, GlobalKeys, KeySource
 from attnprof.nn.banded.tile_views import gather
-from attnprof.nn.banded.tiling import ChainGroup
+from attnprof.nn.banded.tiling import ChainGroup, HeadGroup, Sides, head_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,23 +19,22 @@ class Band:
     """Which keys the queries of a batch attend to.
 
     Attributes:
-        window: keys around a query, w/2 on each side.
-        dilation: distance in tokens between neighbouring keys, one value per head.
-        global_positions: for each sequence in the batch, ascending.
+        sides: keys before and after a query.
+        dilation: distance in tokens between neighbouring keys, one value per query head.
+        causal: whether no query attends to a later key.
+        global_positions: for each sequence in the batch, ascending. All queries attend to these
+            tokens, or all later ones if the band is causal.
     """
 
-    window: int
+    sides: Sides
     dilation: tuple[int, ...]
+    causal: bool
     global_positions: tuple[tuple[int, ...], ...]
 
-    def heads_of_sequences(self) -> Iterator[tuple[int, slice, int]]:
-        """(sequence, heads, dilation) for all neighbouring heads of equal dilation."""
-        for item in range(len(self.global_positions)):
-            start = 0
-            for dilation, heads in groupby(self.dilation):
-                stop = start + len(list(heads))
-                yield item, slice(start, stop), dilation
-                start = stop
+    def head_groups(self, kv_heads: int) -> Iterator[tuple[int, HeadGroup]]:
+        """Every sequence, an index into the batch, with each of its groups of heads."""
+        groups = list(head_groups(self.dilation, kv_heads))
+        return product(range(len(self.global_positions)), groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +43,20 @@ class SequenceKeys:
 
     Attributes:
         key: `(heads, seq_len, head_dim)`.
-        value: shaped as the key.
+        value: `(heads, seq_len, value_dim)`.
         padding: added to scores, `(1, seq_len)`: -inf for padded keys, else 0; None without a
             padding mask.
-        window: keys around a query, w/2 on each side.
+        band: which keys the queries attend to.
         global_positions: ascending.
         global_index: the same as a tensor `(globals,)`.
         global_key: the keys at global positions, `(heads, globals, head_dim)`.
-        global_value: the values at global positions, shaped as these keys.
+        global_value: the values at global positions, `(heads, globals, value_dim)`.
     """
 
     key: Tensor
     value: Tensor
     padding: Tensor | None
-    window: int
+    band: Band
     global_positions: tuple[int, ...]
     global_index: Tensor
     global_key: Tensor
@@ -85,7 +84,7 @@ class SequenceKeys:
             key=key,
             value=value,
             padding=padding,
-            window=band.window,
+            band=band,
             global_positions=positions,
             global_index=index,
             global_key=key[:, index],
@@ -98,7 +97,7 @@ class SequenceKeys:
             BandKeys(
                 key=gather(self.key, group),
                 value=gather(self.value, group),
-                window=self.window,
+                span=sum(self.band.sides),
                 padding=None if self.padding is None else gather(self.padding, group),
             )
         ]
@@ -108,7 +107,8 @@ class SequenceKeys:
                     key=self.global_key,
                     value=self.global_value,
                     positions=self.global_positions,
-                    window=self.window,
+                    sides=self.band.sides,
+                    causal=self.band.causal,
                     chains=group,
                     padding=None if self.padding is None else self.padding[:, self.global_index],
                 )

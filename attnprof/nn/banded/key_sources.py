@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnprof.nn.banded.tile_kernels import Bias
 from attnprof.nn.banded.tile_views import query_tiles, tiles_of
-from attnprof.nn.banded.tiling import ChainGroup, TileRun
+from attnprof.nn.banded.tiling import ChainGroup, Sides, TileRun
 
 
 class KeySource(Protocol):
@@ -29,7 +29,7 @@ class KeySource(Protocol):
 
     @property
     def value(self) -> Tensor:
-        """The values, shaped as the keys."""
+        """The values `(heads, tokens, value_dim)`."""
         ...
 
     def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
@@ -55,15 +55,15 @@ class BandKeys:
 
     Attributes:
         key: `(heads, tokens, head_dim)`.
-        value: shaped as the key.
-        window: keys around a query, w/2 on each side.
+        value: `(heads, tokens, value_dim)`.
+        span: keys before and after a query together.
         padding: added to scores, `(1, tokens)`: -inf for padded keys, else 0; None without a
             padding mask.
     """
 
     key: Tensor
     value: Tensor
-    window: int
+    span: int
     padding: Tensor | None
 
     def queries(self, tensor: Tensor, run: TileRun) -> Tensor:
@@ -81,7 +81,7 @@ class BandKeys:
             before = run.queries - run.band_offset - 1
             if before > 0:
                 columns.append((0, self._masked(run.queries, before).tril_(-run.band_offset - 1)))
-            after = self.window - run.band_offset + 1
+            after = self.span - run.band_offset + 1
             if after < run.keys:
                 columns.append((after, self._masked(run.queries, run.keys - after).triu_()))
         if self.padding is not None:
@@ -105,11 +105,14 @@ class BandKeys:
 class GlobalKeys:
     """The keys of global tokens, masked for queries that attend to them in their band.
 
+    In a causal band they are masked for earlier queries too.
+
     Attributes:
         key: `(heads, globals, head_dim)`.
-        value: shaped as the key.
+        value: `(heads, globals, value_dim)`.
         positions: of the global tokens, ascending.
-        window: keys around a query, w/2 on each side.
+        sides: keys before and after a query.
+        causal: whether no query attends to a later key.
         chains: the chains of the queries.
         padding: added to scores, `(1, globals)`: -inf for padded keys, else 0; None without a
             padding mask.
@@ -118,7 +121,8 @@ class GlobalKeys:
     key: Tensor
     value: Tensor
     positions: tuple[int, ...]
-    window: int
+    sides: Sides
+    causal: bool
     chains: ChainGroup
     padding: Tensor | None
 
@@ -131,14 +135,17 @@ class GlobalKeys:
         return tensor.unsqueeze(1)
 
     def bias(self, run: TileRun) -> Bias:
-        """Masks global keys in a query's band, and padded keys."""
+        """Masks global keys in a query's band or, if causal, after it, and padded keys."""
         columns: list[tuple[int, Tensor]] = []
-        if self._meets_band(run):
+        if self._needs_mask(run):
             distance = self._query_positions(run)[:, None] - self._tensor(self.positions)
             stride = self.chains.dilation
-            in_band = (distance % stride == 0) & (distance.abs() <= self.window // 2 * stride)
-            masked = self.key.new_zeros(in_band.shape).masked_fill_(in_band, -torch.inf)
-            columns.append((0, masked.unsqueeze(0)))
+            left, right = (side * stride for side in self.sides)
+            masked = (distance % stride == 0) & (distance <= left) & (distance >= -right)
+            if self.causal:
+                masked |= distance < 0
+            bias = self.key.new_zeros(masked.shape).masked_fill_(masked, -torch.inf)
+            columns.append((0, bias.unsqueeze(0)))
         if self.padding is not None:
             columns.append((0, self.padding.unsqueeze(1)))
         return Bias(tuple(columns), every_query_has_a_key=not columns)
@@ -147,12 +154,13 @@ class GlobalKeys:
         """Add the gradient of the global keys or values."""
         total.add_(gradient.squeeze(1))
 
-    def _meets_band(self, run: TileRun) -> bool:
-        """Whether some query of the run may have a global token in its band."""
-        chains, half_window = self.chains, self.window // 2
-        first = chains.first + chains.dilation * (run.first_query % chains.length - half_window)
-        last = chains.first + chains.dilation * (run.last_query % chains.length + half_window)
-        return any(first <= position < last + chains.count for position in self.positions)
+    def _needs_mask(self, run: TileRun) -> bool:
+        """Whether a global token may be in the band of a query of the run or, if causal, later."""
+        chains, (left, right) = self.chains, self.sides
+        first = chains.first + chains.dilation * (run.first_query % chains.length - left)
+        last = chains.first + chains.dilation * (run.last_query % chains.length + right)
+        stop = self.positions[-1] + 1 if self.causal else last + chains.count
+        return any(first <= position < stop for position in self.positions)
 
     def _query_positions(self, run: TileRun) -> Tensor:
         """Positions in the sequence of the run's queries, `(tiles * queries,)`."""

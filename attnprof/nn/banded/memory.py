@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import DTYPE_BYTES, DType
 from attnprof.nn.banded.tiling import (
     ChainGroup,
+    Sides,
     TileRun,
     TileSizes,
     chains,
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
+    head_groups,
     runs,
 )
 
@@ -28,17 +29,19 @@ class BandedShape:
 
     Attributes:
         seq_len: tokens.
+        kv_heads: heads of keys and values.
         head_dim: width of a head.
         dtype: of the tensors.
-        window: keys around a query, w/2 on each side.
-        dilation: the stride of each head.
+        sides: keys before and after a query.
+        dilation: the stride of each query head.
         num_globals: the largest number of global tokens of a sequence.
     """
 
     seq_len: int
+    kv_heads: int
     head_dim: int
     dtype: DType
-    window: int
+    sides: Sides
     dilation: tuple[int, ...]
     num_globals: int
 
@@ -55,7 +58,13 @@ class BandedShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Some heads of one sequence, and a group of its chains that is computed at one time."""
+    """Some heads of one sequence, and a group of its chains that is computed at one time.
+
+    Attributes:
+        heads: of queries, and as many of keys.
+        chains: the group.
+        runs: their tiles in one call of an operator.
+    """
 
     heads: int
     chains: ChainGroup
@@ -70,16 +79,17 @@ class _Part:
 
 
 def _parts(shape: BandedShape, sizes: TileSizes) -> Iterator[_Part]:
-    """All parts, each with the first call of each run: the others are no larger."""
-    for dilation, equal_heads in groupby(shape.dilation):
-        heads = len(list(equal_heads))
+    """All different parts, each with the first call of each run: the others are no larger."""
+    sizes = sizes.for_groups(len(shape.dilation) // shape.kv_heads)
+    groups = head_groups(shape.dilation, shape.kv_heads)
+    for heads, dilation in {(one.keys.stop - one.keys.start, one.dilation) for one in groups}:
         for group in chains(shape.seq_len, dilation, sizes.tokens_per_call):
             yield _Part(
                 heads=heads,
                 chains=group,
                 runs=tuple(
                     next(run.parts(sizes.tokens_per_call))
-                    for run in runs(group.length, group.count, shape.window, sizes)
+                    for run in runs(group.length, group.count, shape.sides, sizes)
                 ),
             )
 
@@ -95,7 +105,7 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
         for run in part.runs:
             queries = run.tiles * run.queries
             output = part.heads * queries * (d * size + accumulator)
-            band = _bias_bytes(shape.window, run, size) + output
+            band = _bias_bytes(sum(shape.sides), run, size) + output
             band += forward_buffer_bytes(
                 part.heads * run.tiles, run.queries, run.keys, d, shape.dtype
             )
@@ -114,15 +124,14 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
     most = 0
-    for part in _parts(shape, fused_backward_tile_sizes(size, shape.window)):
+    for part in _parts(shape, fused_backward_tile_sizes(size, shape.sides)):
         # Gradient of the output, query, output, key, value; gradients of query, key and value.
         gathered = part.gathered_tokens * (d * (6 * size + 2 * accumulator) + accumulator)
         global_keys = 2 * part.heads * g * d * (size + accumulator)
         for run in part.runs:
             queries, keys = run.tiles * run.queries, run.tiles * run.keys
-            band = part.heads * d * size * (queries + 2 * keys) + _bias_bytes(
-                shape.window, run, size
-            )
+            band = part.heads * d * size * (queries + 2 * keys)
+            band += _bias_bytes(sum(shape.sides), run, size)
             band += backward_buffer_bytes(run.queries, run.keys, shape.dtype)
             # The operator copies the gradient of the output if it is a view with gaps.
             if _has_gaps(len(shape.dilation), part, run):
@@ -153,10 +162,10 @@ def _is_copied(run: TileRun) -> bool:
     return run.tiles > 1 and run.spacing != run.queries
 
 
-def _bias_bytes(window: int, run: TileRun, size: int) -> int:
+def _bias_bytes(span: int, run: TileRun, size: int) -> int:
     """Bytes of the bias of a tile and of the masked corners from which it is filled."""
     if run.band_offset is None:
         return 0
     before = max(0, run.queries - run.band_offset - 1)
-    behind = max(0, run.keys - (window - run.band_offset + 1))
+    behind = max(0, run.keys - (span - run.band_offset + 1))
     return run.queries * (before + behind + run.keys) * size

@@ -1,10 +1,10 @@
 """The operators that compute attention inside tiles, and the choice between them.
 
-Queries, keys and values have the shape `(heads, tiles, tokens, head_dim)`; any strides, the last
-one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`, serves to merge attention to
-several sets of keys; it is `EMPTY_LOG_SUM_EXP` if a query attends to no key. The backward functions
-take the merged output and log-sum-exp, and are then exact for one softmax over all sets. The
-gradient of a query whose log-sum-exp is +inf is 0.
+Queries and keys have the shape `(heads, tiles, tokens, head_dim)`, values `(heads, tiles, tokens,
+value_dim)`; any strides, the last one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`,
+serves to merge attention to several sets of keys; it is `EMPTY_LOG_SUM_EXP` if a query attends to
+no key. The backward functions take the merged output and log-sum-exp, and are then exact for one
+softmax over all sets. The gradient of a query whose log-sum-exp is +inf is 0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from attnprof.nn.banded.tiling import (
+    Sides,
     TileSizes,
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
@@ -62,11 +63,11 @@ class Bias:
 class TileOperator(Protocol):
     """Attention inside tiles, forward and backward."""
 
-    def forward_tile_sizes(self, window: int) -> TileSizes:
+    def forward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `forward`."""
         ...
 
-    def backward_tile_sizes(self, window: int) -> TileSizes:
+    def backward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `backward`."""
         ...
 
@@ -101,13 +102,13 @@ class FusedTiles:
         self._scale = scale
         self._dtype_bytes = dtype.itemsize
 
-    def forward_tile_sizes(self, window: int) -> TileSizes:
+    def forward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `forward`, the same for all windows."""
         return fused_forward_tile_sizes(self._dtype_bytes)
 
-    def backward_tile_sizes(self, window: int) -> TileSizes:
+    def backward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `backward`."""
-        return fused_backward_tile_sizes(self._dtype_bytes, window)
+        return fused_backward_tile_sizes(self._dtype_bytes, sides)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
@@ -159,19 +160,19 @@ class MatmulTiles:
         self._scratch = Scratch(like)
         self._on_cpu = like.device.type == "cpu"
 
-    def forward_tile_sizes(self, window: int) -> TileSizes:
+    def forward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `forward`."""
-        return matmul_tile_sizes(window, self._on_cpu)
+        return matmul_tile_sizes(sides, self._on_cpu)
 
-    def backward_tile_sizes(self, window: int) -> TileSizes:
+    def backward_tile_sizes(self, sides: Sides) -> TileSizes:
         """The tile sizes for `backward`: those of `forward`, so that dropout draws the same."""
-        return matmul_tile_sizes(window, self._on_cpu)
+        return matmul_tile_sizes(sides, self._on_cpu)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
         """Output and log-sum-exp by two products and a softmax."""
-        output = query.new_empty(query.shape)
+        output = query.new_empty((*query.shape[:3], value.shape[3]))
         log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
         for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
             weights = self._scores(q, k, bias)
@@ -261,9 +262,18 @@ def accumulate_type(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
 
 
-def operator_for(query: Tensor, dropout_p: float, scale: float) -> TileOperator:
-    """The fastest operator that supports the case: fused attention on CPU has no dropout."""
-    if query.device.type == "cpu" and dropout_p == 0.0:
+def is_fused(query: Tensor, value: Tensor, dropout_p: float) -> bool:
+    """Whether torch's fused attention on CPU computes tiles.
+
+    It has no dropout, and values must be as wide as keys. Meta tensors count as those on CPU.
+    """
+    is_on_cpu = query.device.type in ("cpu", "meta")
+    return is_on_cpu and dropout_p == 0.0 and query.shape[-1] == value.shape[-1]
+
+
+def operator_for(query: Tensor, value: Tensor, dropout_p: float, scale: float) -> TileOperator:
+    """The fastest operator that supports the case."""
+    if is_fused(query, value, dropout_p):
         return FusedTiles(scale, query.dtype)
     return MatmulTiles(scale, dropout_p, query)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from attnprof.nn.banded.tiling import ChainGroup, TileRun
@@ -22,7 +23,7 @@ def gather(tensor: Tensor, chains: ChainGroup) -> Tensor:
     """
     if chains.dilation == 1:
         return tensor
-    return _in_chains(tensor, chains).contiguous().flatten(1, 2)
+    return _in_chains(tensor, chains).clone(memory_format=torch.contiguous_format).flatten(1, 2)
 
 
 def to_scatter(tensor: Tensor, chains: ChainGroup) -> Tensor:

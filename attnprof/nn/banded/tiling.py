@@ -2,17 +2,21 @@
 
 Tokens with positions that are equal modulo the dilation form a chain; within each chain, a dilated
 band is a band without dilation (Longformer, arXiv 2004.05150, section 3.1 and figure 2, shows the
-band). A chain is cut into blocks of queries; a block of B queries needs B + w keys, and each of
-its queries attends to w + 1 of them.
+band). A chain is cut into blocks of queries. With l keys before a query and r after it, a block of
+B queries needs B + l + r keys, and each of its queries attends to l + r + 1 of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 
 from attnprof.core.blocks import BlockRun
+
+Sides = tuple[int, int]
+"""Keys before and after a query, l and r, in steps of its dilation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,8 @@ class TileSizes:
     """Sizes of tiles and of operator calls, in tokens.
 
     Attributes:
-        block: queries B of a tile. With fewer, fewer masked scores are computed: B + w keys are
-            multiplied while a query attends to w + 1. With more, each product runs faster.
+        block: queries B of a tile. With fewer, fewer masked scores are computed: B + l + r keys are
+            multiplied while a query attends to l + r + 1. With more, each product runs faster.
         edge_block: queries of a tile at the ends of a sequence, where each block is a separate
             call.
         tokens_per_call: queries of one call of an attention operator, and of the chains that are
@@ -31,6 +35,48 @@ class TileSizes:
     block: int
     edge_block: int
     tokens_per_call: int
+
+    def for_groups(self, heads_per_key: int) -> TileSizes:
+        """The same tiles, more of them in each call, where query heads share heads of keys.
+
+        A call then computes one query head of each group, and has as many scores as without groups.
+        """
+        return replace(self, tokens_per_call=heads_per_key * self.tokens_per_call)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadGroup:
+    """Query heads of equal dilation, no two of which share a head of keys.
+
+    Attributes:
+        queries: the heads of queries.
+        keys: the heads of keys and values, one for each of these.
+        dilation: distance in tokens between neighbouring keys.
+    """
+
+    queries: slice
+    keys: slice
+    dilation: int
+
+
+def head_groups(dilation: Sequence[int], kv_heads: int) -> Iterator[HeadGroup]:
+    """All query heads, in groups.
+
+    Neighbouring query heads share a head of keys, equally many each. Those that do not share are
+    computed together, so that keys are never repeated.
+
+    Args:
+        dilation: of each query head.
+        kv_heads: heads of keys and values; they divide the number of query heads.
+    """
+    sharing = len(dilation) // kv_heads
+    for member in range(sharing):
+        start = 0
+        for stride, heads in groupby(dilation[member::sharing]):
+            stop = start + len(list(heads))
+            queries = slice(member + start * sharing, stop * sharing, sharing)
+            yield HeadGroup(queries=queries, keys=slice(start, stop), dilation=stride)
+            start = stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +111,7 @@ class TileRun:
         keys: keys of a tile.
         tiles: the number of tiles.
         spacing: tokens from the beginning of one tile to that of the next.
-        band_offset: query i attends to key j if 0 <= j + band_offset - i <= window; None if every
+        band_offset: query i attends to key j if 0 <= j + band_offset - i <= l + r; None if every
             query attends to every key.
     """
 
@@ -116,7 +162,7 @@ def chains(seq_len: int, dilation: int, tokens_per_call: int) -> Iterator[ChainG
 
 
 @lru_cache(maxsize=1024)
-def runs(length: int, count: int, window: int, sizes: TileSizes) -> tuple[TileRun, ...]:
+def runs(length: int, count: int, sides: Sides, sizes: TileSizes) -> tuple[TileRun, ...]:
     """All tiles of some chains; each (query, key) pair of the band is in exactly one of them.
 
     Blocks at the ends of a chain, where keys are missing, differ from one another: a run contains
@@ -126,17 +172,17 @@ def runs(length: int, count: int, window: int, sizes: TileSizes) -> tuple[TileRu
     Args:
         length: tokens of a chain.
         count: the number of chains.
-        window: keys around a query, w/2 on each side.
+        sides: keys before and after a query.
         sizes: of the tiles.
     """
-    half_window = window // 2
+    left, right = sides
 
     def run(
         first: int, last: int, *, chain: int = 0, tiles: int = count, spacing: int = 0
     ) -> TileRun:
         """Queries `first` to `last - 1` of a chain, and all keys that they attend to."""
-        first_key, last_key = max(0, first - half_window), min(length, last + half_window)
-        attends_to_all = first_key >= last - 1 - half_window and last_key - 1 <= first + half_window
+        first_key, last_key = max(0, first - left), min(length, last + right)
+        attends_to_all = first_key >= last - 1 - left and last_key - 1 <= first + right
         return TileRun(
             first_query=chain * length + first,
             first_key=chain * length + first_key,
@@ -144,14 +190,14 @@ def runs(length: int, count: int, window: int, sizes: TileSizes) -> tuple[TileRu
             keys=last_key - first_key,
             tiles=tiles,
             spacing=spacing or length,
-            band_offset=None if attends_to_all else first_key - (first - half_window),
+            band_offset=None if attends_to_all else first_key - (first - left),
         )
 
-    if half_window >= length - 1:
+    if min(left, right) >= length - 1:
         return (run(0, length),)
     block = sizes.block
-    inner_start = min(length, -(-half_window // block) * block)
-    inner_stop = max(inner_start, (length - half_window) // block * block)
+    inner_start = min(length, -(-left // block) * block)
+    inner_stop = max(inner_start, (length - right) // block * block)
     inner_blocks = (inner_stop - inner_start) // block
     all_runs = [
         run(first, min(first + sizes.edge_block, stop))
@@ -168,10 +214,10 @@ def runs(length: int, count: int, window: int, sizes: TileSizes) -> tuple[TileRu
     return tuple(all_runs)
 
 
-def block_runs(seq_len: int, window: int, dilation: int, sizes: TileSizes) -> Iterator[BlockRun]:
+def block_runs(seq_len: int, sides: Sides, dilation: int, sizes: TileSizes) -> Iterator[BlockRun]:
     """All tiles of one head, by the positions of their queries and keys in the sequence."""
     for group in chains(seq_len, dilation, sizes.tokens_per_call):
-        for run in runs(group.length, group.count, window, sizes):
+        for run in runs(group.length, group.count, sides, sizes):
             # Tiles are one chain apart, or follow one another in a chain.
             step = 1 if run.spacing == group.length else run.spacing * dilation
             yield BlockRun(
@@ -190,12 +236,12 @@ def _positions(group: ChainGroup, index: int, tokens: int) -> range:
     return range(first, first + group.dilation * tokens, group.dilation)
 
 
-def scores(seq_len: int, window: int, dilation: int, sizes: TileSizes) -> int:
+def scores(seq_len: int, sides: Sides, dilation: int, sizes: TileSizes) -> int:
     """Scores computed for one head of one sequence, masked ones included."""
     return sum(
         run.scores
         for group in chains(seq_len, dilation, sizes.tokens_per_call)
-        for run in runs(group.length, group.count, window, sizes)
+        for run in runs(group.length, group.count, sides, sizes)
     )
 
 
@@ -204,14 +250,15 @@ def fused_forward_tile_sizes(dtype_bytes: int) -> TileSizes:
     return TileSizes(32, 256, 1024) if dtype_bytes >= 4 else TileSizes(192, 192, 1536)
 
 
-def fused_backward_tile_sizes(dtype_bytes: int, window: int) -> TileSizes:
+def fused_backward_tile_sizes(dtype_bytes: int, sides: Sides) -> TileSizes:
     """Wider than forward: the gradient of a key is summed over all tiles that contain it."""
-    narrow_enough = max(32, window // 64 * 32)
+    narrow_enough = max(32, sum(sides) // 64 * 32)
     return TileSizes(min(192, narrow_enough) if dtype_bytes >= 4 else 192, 256, 768)
 
 
-def matmul_tile_sizes(window: int, on_cpu: bool) -> TileSizes:
+def matmul_tile_sizes(sides: Sides, on_cpu: bool) -> TileSizes:
     """For matrix products: scores of one head fit into a cache of 1 to 2 MB, or occupy a GPU."""
+    window = sum(sides)
     if on_cpu:
         return TileSizes(min(128, max(32, window // 64 * 32)), 128, 512)
     return TileSizes(min(256, max(64, window // 2)), 256, 4096)

@@ -13,8 +13,9 @@ from attnprof.core.errors import UsageError, suggest
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import format_tokens
 from attnprof.core.workload import DTYPE_BYTES
-from attnprof.nn.checking.expected_outputs import Definition, GivenHeads
+from attnprof.nn.checking.expected_outputs import Definition
 from attnprof.nn.checking.sampled_rows import sampled_rows
+from attnprof.nn.checking.sources import GivenHeads
 from attnprof.nn.checking.tolerance import Precision
 from attnprof.nn.checking.uninitialized_memory import holding_nan, tries
 
@@ -33,6 +34,8 @@ def check_attention(
     *,
     batch_size: int = 2,
     head_dim: int = 16,
+    value_dim: int | None = None,
+    kv_heads: int | None = None,
     dtype: str | torch.dtype = "float32",
     device: str = "cpu",
     scale: float | None = None,
@@ -53,18 +56,24 @@ def check_attention(
     bfloat16, and less if a query attends to many keys.
 
     Args:
-        function: called as `function(query, key, value)`, each `(batch, heads, seq_len,
-            head_dim)`; it must return the output in that shape and dtype.
+        function: called as `function(query, key, value)`: queries `(batch, heads, seq_len,
+            head_dim)`, keys `(batch, kv_heads, seq_len, head_dim)` and values `(batch, kv_heads,
+            seq_len, value_dim)`; it must return the output `(batch, heads, seq_len, value_dim)` in
+            the dtype of the queries.
         pattern: the pattern to be computed, which has the number of heads.
         seq_len: tokens; or a sequence of lengths, which are checked one after the other.
         batch_size: sequences in the batch.
-        head_dim: width of a head.
+        head_dim: width of a head of queries and keys.
+        value_dim: width of a head of values; `head_dim` if None.
+        kv_heads: heads of keys and values, a divisor of those of queries, each shared by
+            neighbouring query heads; as many as of queries if None.
         dtype: `float32`, `float64`, `bfloat16` or `float16`, as a string or a `torch.dtype`.
         device: `cpu` or `cuda`.
         scale: factor of the scores; `head_dim ** -0.5` if None.
         global_projections: whether global tokens have separate queries and attend to separate keys
             and values, as in Longformer: the function is then also called with the keyword
-            arguments `global_query`, `global_key` and `global_value`, shaped as the others.
+            arguments `global_query`, `global_key` and `global_value`, shaped as the others. Not
+            for a causal pattern, whose global tokens are attention sinks.
         gradients: whether to compare the gradients of all inputs too, at the same positions.
         tolerance: the largest permitted absolute difference of an element, in place of the derived
             tolerance.
@@ -78,6 +87,12 @@ def check_attention(
     if not lengths:
         raise UsageError("seq_len", "()", "needs at least one length")
     torch_dtype = _torch_dtype(dtype)
+    heads = pattern.num_heads
+    if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
+        raise UsageError("kv_heads", kv_heads, f"must divide the pattern's {heads} heads")
+    if global_projections and pattern.causal:
+        expected = "must be False: the global tokens of a causal pattern have no projections"
+        raise UsageError("global_projections", global_projections, expected)
     if tolerance is not None and not tolerance > 0:
         raise UsageError("tolerance", tolerance, "must be a positive number")
     for length in lengths:
@@ -89,8 +104,13 @@ def check_attention(
             scale=head_dim**-0.5 if scale is None else scale,
             precision=Precision(torch_dtype, max(length, head_dim), tolerance),
         )
-        shape = (batch_size, pattern.num_heads, length, head_dim)
-        inputs = _inputs(shape, torch_dtype, torch.device(device), global_projections, gradients)
+        of_keys = (batch_size, kv_heads or heads, length)
+        shapes = {
+            "query": (batch_size, heads, length, head_dim),
+            "key": (*of_keys, head_dim),
+            "value": (*of_keys, value_dim or head_dim),
+        }
+        inputs = _inputs(shapes, torch_dtype, torch.device(device), global_projections, gradients)
         problem = _find_problem(function, inputs, attention, gradients=gradients)
         if problem:
             name = str(torch_dtype).removeprefix("torch.")
@@ -105,7 +125,7 @@ def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def _inputs(
-    shape: Sequence[int],
+    shapes: Mapping[str, Sequence[int]],
     dtype: torch.dtype,
     device: torch.device,
     with_globals: bool,
@@ -116,6 +136,7 @@ def _inputs(
     names = [*_NAMES, *(f"global_{name}" for name in _NAMES if with_globals)]
     inputs: dict[str, Tensor] = {}
     for name in names:
+        shape = shapes[name.removeprefix("global_")]
         values = torch.randn(*shape, generator=generator, dtype=torch.float64)
         if name.endswith("query"):
             values = values * _CONTRAST
@@ -128,9 +149,9 @@ class _Results:
     """What a function returned, at the sampled rows.
 
     Attributes:
-        outputs: of each call, `(batch, heads, rows, head_dim)`.
+        outputs: of each call, `(batch, heads, rows, value_dim)`.
         cotangent: the gradient of the output at these rows, of its shape; None without gradients.
-        gradients: of the inputs, by name, in the shape of the outputs; empty without gradients.
+        gradients: of the inputs at these rows, by name; empty without gradients.
     """
 
     outputs: Sequence[Tensor]
@@ -153,7 +174,7 @@ def _find_problem(
     if gradients and not outputs[-1].requires_grad:
         return "output has no gradient"
     rows = torch.tensor(attention.rows, device=query.device)
-    cotangent = _random_cotangent(query, len(rows)) if gradients else None
+    cotangent = _random_cotangent(outputs[-1], len(rows)) if gradients else None
     results = _Results(
         outputs=[output.detach()[:, :, rows] for output in outputs],
         cotangent=cotangent,
@@ -171,23 +192,24 @@ def _call_repeatedly(
     function: Callable[..., Tensor], inputs: dict[str, Tensor], seq_len: int, *, gradients: bool
 ) -> tuple[list[Tensor], str]:
     """The outputs of several calls, and what is wrong with the shape or dtype of the last."""
-    query = inputs["query"]
+    query, value = inputs["query"], inputs["value"]
+    expected = query.new_empty((*query.shape[:3], value.shape[3]), device="meta")
     of_globals = {name: tensor for name, tensor in inputs.items() if name not in _NAMES}
     outputs: list[Tensor] = []
     for unwritten in tries(seq_len):
         with torch.set_grad_enabled(gradients), holding_nan(query.device, unwritten):
             outputs.append(function(*(inputs[name] for name in _NAMES), **of_globals))
-        problem = _shape_problem(outputs[-1], query)
+        problem = _shape_problem(outputs[-1], expected)
         if problem:
             return outputs, problem
     return outputs, ""
 
 
-def _random_cotangent(query: Tensor, rows: int) -> Tensor:
-    """The gradient of the output at the sampled rows, `(batch, heads, rows, head_dim)`."""
+def _random_cotangent(output: Tensor, rows: int) -> Tensor:
+    """The gradient of the output at the sampled rows, `(batch, heads, rows, value_dim)`."""
     generator = torch.Generator().manual_seed(_SEED + 1)
-    shape = (*query.shape[:2], rows, query.shape[3])
-    return torch.randn(shape, generator=generator).to(query)
+    shape = (*output.shape[:2], rows, output.shape[3])
+    return torch.randn(shape, generator=generator).to(output.detach())
 
 
 def _gradients(
@@ -201,7 +223,7 @@ def _gradients(
             torch.autograd.grad(output, list(inputs.values()), grad_output, allow_unused=True),
         )
     return {
-        name: torch.zeros_like(cotangent) if gradient is None else gradient[:, :, rows]
+        name: (torch.zeros_like(inputs[name]) if gradient is None else gradient)[:, :, rows]
         for name, gradient in zip(inputs, gradients, strict=True)
     }
 
@@ -211,7 +233,7 @@ def _find_problem_of_sequence(
 ) -> str:
     """What is wrong with the results for sequence `item`, as text; empty if nothing is.
 
-    `inputs` are those of this sequence, `(heads, seq_len, head_dim)`.
+    `inputs` are those of this sequence, `(heads, seq_len, width)`.
     """
     expected = attention.expected(
         _heads(inputs, ""),
@@ -234,15 +256,14 @@ def _heads(inputs: dict[str, Tensor], prefix: str) -> GivenHeads:
     return GivenHeads(query, key, value, prefix)
 
 
-def _shape_problem(output: object, query: Tensor) -> str:
-    """How an output differs from a query in type, shape or dtype; empty if it does not."""
+def _shape_problem(output: object, expected: Tensor) -> str:
+    """How an output differs from a tensor in type, shape or dtype; empty if it does not."""
     if not isinstance(output, Tensor):
         return f"returns {type(output).__name__}, not a tensor"
-    if output.shape != query.shape or output.dtype != query.dtype:
-        name = str(output.dtype).removeprefix("torch.")
-        expected = str(query.dtype).removeprefix("torch.")
+    if output.shape != expected.shape or output.dtype != expected.dtype:
+        names = [str(tensor.dtype).removeprefix("torch.") for tensor in (output, expected)]
         return (
-            f"returns {name} {tuple(output.shape)}, not {expected} {tuple(query.shape)} like the "
-            "query"
+            f"returns {names[0]} {tuple(output.shape)}, not {names[1]} {tuple(expected.shape)}: "
+            "the queries' type and shape, with the values' width"
         )
     return ""

@@ -27,12 +27,12 @@ _MASKED_SCORE = -1e300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gradients:
-    """Gradients of `(cotangent * output).sum()`, each `(heads, positions, head_dim)`.
+    """Gradients of `(cotangent * output).sum()`, each with one row for each query head.
 
     Attributes:
-        query: of the queries.
-        key: of the keys.
-        value: of the values.
+        query: of the queries, `(heads, positions, head_dim)`.
+        key: of the keys, of that shape.
+        value: of the values, `(heads, positions, value_dim)`.
         spreads: for query, key and value, the sum of the squared norms of the summands of each
             gradient vector, `(heads, positions)`. It measures how independent errors of the
             summands add up, even if the summands cancel.
@@ -52,11 +52,11 @@ class Source(Protocol):
         ...
 
     def keys(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, float64 `(heads, positions, head_dim)` each."""
+        """Keys and values of each query head, float64 `(heads, positions, width)`."""
         ...
 
     def of_leaves(
-        self, gradients: Gradients, chosen: Sequence[int]
+        self, gradients: Gradients, positions: Sequence[int], chosen: Sequence[int]
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Gradients of the leaves at some positions, and their spreads, by name.
 
@@ -64,6 +64,7 @@ class Source(Protocol):
 
         Args:
             gradients: of keys and values at all positions, and of queries at the `chosen` ones.
+            positions: in the sequence.
             chosen: indices into the positions.
         """
         ...
@@ -85,7 +86,7 @@ class Attended:
     """The attention of some queries.
 
     Attributes:
-        output: `(heads, rows, head_dim)`.
+        output: `(heads, rows, value_dim)`.
         spread: square root of the sum of squared weights times squared norms of values,
             `(heads, rows)`: how independent errors of single weights and values add up.
         gradients: of the queries, and of keys and values at the requested positions; None without
@@ -117,13 +118,14 @@ def attend(
         rows: positions of the queries.
         scale: factor of the scores.
         roundings: of intermediate results.
-        cotangent: gradient of the output, `(heads, rows, head_dim)`; None for no gradients.
+        cotangent: gradient of the output, `(heads, rows, value_dim)`; None for no gradients.
         gradients_at: positions of the keys and values whose gradients are computed.
     """
     device = source.queries(torch.tensor(rows[:1])).device
     positions = torch.tensor(rows, device=device)
     query = source.queries(positions)
-    softmaxes = [_Softmax(rounding, query, scale, cotangent) for rounding in roundings]
+    value_dim = source.keys(positions[:1])[1].shape[2]
+    softmaxes = [_Softmax(rounding, query, value_dim, scale, cotangent) for rounding in roundings]
     query_positions = positions.cpu().numpy()
     for start in range(0, seq_len, KEYS_PER_BLOCK):
         keys = torch.arange(start, min(start + KEYS_PER_BLOCK, seq_len))
@@ -155,14 +157,19 @@ class _Softmax:
     """
 
     def __init__(
-        self, rounding: Rounding, query: Tensor, scale: float, cotangent: Tensor | None
+        self,
+        rounding: Rounding,
+        query: Tensor,
+        value_dim: int,
+        scale: float,
+        cotangent: Tensor | None,
     ) -> None:
         self._rounding, self._scale, self._cotangent = rounding, scale, cotangent
         self._query = rounding(query)
         self._highest = query.new_full(query.shape[:2], _MASKED_SCORE)
         self._total = query.new_zeros(query.shape[:2])
         self._squares = query.new_zeros(query.shape[:2])
-        self._output = torch.zeros_like(query)
+        self._output = query.new_zeros((*query.shape[:2], value_dim))
         self._keys = torch.zeros_like(query)
         self._steered_keys = torch.zeros_like(query)
         self._key_squares = torch.zeros_like(self._total)

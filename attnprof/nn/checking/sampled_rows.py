@@ -22,16 +22,23 @@ _RANDOM = 16
 _SEED = 20200410
 
 
-def sampled_rows(pattern: AttentionPattern, seq_len: int) -> list[int]:
-    """Positions of queries, ascending; their number does not grow with the length."""
-    if seq_len <= ALL_UP_TO:
-        return list(range(seq_len))
-    first_and_last = {0, 1, 2, seq_len - 3, seq_len - 2, seq_len - 1}
+def sampled_rows(pattern: AttentionPattern, seq_len: int, queries: int | None = None) -> list[int]:
+    """Positions of queries, ascending; their number does not grow with the length.
+
+    Args:
+        pattern: which keys they attend to.
+        seq_len: tokens in the sequence.
+        queries: how many of the last tokens are queries; None for all.
+    """
+    first = 0 if queries is None else seq_len - queries
+    if seq_len - first <= ALL_UP_TO:
+        return list(range(first, seq_len))
+    first_and_last = {first, first + 1, first + 2, seq_len - 3, seq_len - 2, seq_len - 1}
     random_rows = random.Random(_SEED).sample(range(seq_len), _RANDOM)
     rows = first_and_last | set(random_rows) | _globals(pattern)
     for stride in sorted(set(pattern.dilation)):
         rows |= _around_edges(pattern, stride, seq_len)
-    return sorted(row for row in rows if 0 <= row < seq_len)
+    return sorted(row for row in rows if first <= row < seq_len)
 
 
 def _globals(pattern: AttentionPattern) -> set[int]:
@@ -48,11 +55,10 @@ def _around_edges(pattern: AttentionPattern, stride: int, seq_len: int) -> set[i
 
     For each block size these are the first edge, the last, and one in the middle.
     """
-    window = pattern.window or 0
-    half_window = window // 2 * stride
-    edges = {half_window, half_window + stride, seq_len - half_window}
-    edges.add(seq_len - half_window - stride)
-    for block in {*_BLOCKS, *([window // 2, window] if window else [])}:
+    left, right = (0, 0) if pattern.is_dense else pattern.sides(seq_len)
+    before, after = left * stride, right * stride
+    edges = {before, before + stride, seq_len - after, seq_len - after - stride}
+    for block in {*_BLOCKS, *({left, right, left + right} - {0})}:
         tokens = block * stride  # a block of a dilated head has every stride-th token
         blocks = seq_len // tokens
         # The middle one is odd: an even multiple is an edge of larger blocks too.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attnprof import kernels
+from attnprof.analysis.cost_functions import has_closed_form
 from attnprof.analysis.findings.growth import find_growth
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.mac_parts import MacParts
@@ -38,6 +39,7 @@ class Breakdown:
         lengths: of the results, ascending.
         law: how the MACs grow, such as `n²`; empty where that is not known.
         takeover: the first length at which the n² term exceeds the n term; None without one.
+        is_decoding: whether lengths are those of a context whose last tokens are decoded.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Breakdown:
     lengths: tuple[int, ...]
     law: str
     takeover: int | None
+    is_decoding: bool = False
 
 
 def breakdowns_of(runs: Sequence[Run]) -> tuple[list[Breakdown], list[str]]:
@@ -66,14 +69,16 @@ def breakdowns_of(runs: Sequence[Run]) -> tuple[list[Breakdown], list[str]]:
 
 def _breakdown(series: Series) -> Breakdown:
     lengths = tuple(row.workload.seq_len for row in series.rows)
+    drawn = _between(lengths) if has_closed_form(series, "MACs") else lengths
     finding = find_growth(series)
     growth = finding.growth if finding else None
     return Breakdown(
         series.label,
-        {n: _parts(series.rows[0].kernel, series.workload.at(n)) for n in _between(lengths)},
+        {n: _parts(series.rows[0].kernel, series.workload.at(n)) for n in drawn},
         lengths,
         law_of(finding) if finding else "",
         growth.quadratic_dominates_from if growth else None,
+        series.workload.mode == "decode",
     )
 
 

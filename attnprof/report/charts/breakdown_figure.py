@@ -28,7 +28,7 @@ from attnprof.report.charts.frame import (
     framed,
     usual_height,
 )
-from attnprof.report.charts.growth_panel import AXIS_TITLES
+from attnprof.report.charts.growth_panel import axis_title
 from attnprof.report.charts.legend import Entry, add_legend, legend_height
 from attnprof.report.charts.names import shown_name
 from attnprof.report.charts.tags import Tags
@@ -122,4 +122,5 @@ def _add_panels(frame: Frame, breakdowns: Sequence[Breakdown], rows: int, tags: 
         )
         draw_breakdown(axes, breakdown, tags)
         is_lowest = index + columns >= len(breakdowns)
-        axes.set_xlabel(AXIS_TITLES["seq_len"] if is_lowest else "", labelpad=2)
+        title = axis_title("seq_len", is_decoding=breakdown.is_decoding)
+        axes.set_xlabel(title if is_lowest else "", labelpad=2)

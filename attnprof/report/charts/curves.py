@@ -75,7 +75,10 @@ _QUANTITIES = (
         format_bytes,
         predicted=("predicted_peak_bytes", "", ""),
     ),
+    Quantity("Cache of keys and values", "cache_bytes", "bytes", format_bytes),
 )
+
+_NEVER_MEASURED = ("executed_macs", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,14 @@ class Growth:
         values: of the axis, ascending; with one there is nothing to draw a curve through.
         panels: one for each quantity that has values.
         left_out: what is not shown, and why.
+        is_decoding: whether lengths are those of a context whose last tokens are decoded.
     """
 
     axis: Axis
     values: tuple[int, ...]
     panels: tuple[Panel, ...]
     left_out: tuple[str, ...]
+    is_decoding: bool = False
 
     @property
     def is_bars(self) -> bool:
@@ -178,13 +183,15 @@ class Line:
 
 def growth_of(runs: Sequence[Run]) -> Growth:
     """The growth chart of some runs."""
-    axis = _axis_of([row for run in runs for row in run.table.rows])
+    rows = [row for run in runs for row in run.table.rows]
+    axis = _axis_of(rows)
     left_out = dict.fromkeys(reason for run in runs for reason in _left_out(run))
     lines = lines_of(runs, axis)
     crossings = crossings_of(runs) if axis == "seq_len" else ()
     panels = [_panel(quantity, lines, axis, crossings) for quantity in _QUANTITIES]
     shown = tuple(panel for panel in panels if panel.points)
-    return Growth(axis, _axis_values(shown), shown, tuple(left_out))
+    is_decoding = any(row.workload.mode == "decode" for row in rows)
+    return Growth(axis, _axis_values(shown), shown, tuple(left_out), is_decoding)
 
 
 def _axis_values(panels: Sequence[Panel]) -> tuple[int, ...]:
@@ -315,7 +322,7 @@ def _counted(row: Row, quantity: Quantity, axis: Axis) -> Point | None:
 
 def _gap_word(row: Row, quantity: Quantity) -> str:
     """Why a row has no measured value; empty where it has one, or where none was wanted."""
-    if quantity.name == "executed_macs" or row.integer(quantity.name) is not None:
+    if quantity.name in _NEVER_MEASURED or row.integer(quantity.name) is not None:
         return ""
     if row.status == "skipped":
         return _DOES_NOT_FIT if row.detail.startswith("needs") else _NOT_RUN

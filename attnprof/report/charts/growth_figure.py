@@ -21,7 +21,7 @@ from attnprof.report.charts.frame import (
     framed,
     usual_height,
 )
-from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
+from attnprof.report.charts.growth_panel import axis_title, draw_growth
 from attnprof.report.charts.legend import add_legend, growth_legend, legend_height
 from attnprof.report.charts.marks import names_room
 from attnprof.report.charts.tags import Tags
@@ -53,7 +53,10 @@ def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Fig
         else:
             draw_growth(axes, panel, growth, tags)
             is_lowest = place.bottom - frame.area.bottom <= BELOW
-            axes.set_xlabel(AXIS_TITLES[growth.axis] if is_lowest else "", labelpad=2)
+            axes.set_xlabel(
+                axis_title(growth.axis, is_decoding=growth.is_decoding) if is_lowest else "",
+                labelpad=2,
+            )
     add_legend(figure, entries, frame.legend)
     return figure
 

@@ -29,11 +29,12 @@ from attnprof.report.charts.marks import (
 from attnprof.report.charts.tags import Tag, Tags
 from attnprof.report.charts.ticks import LEAST_RANGE, log_ticks, tick_label
 
-AXIS_TITLES: dict[Axis, str] = {
+_AXIS_TITLES: dict[Axis, str] = {
     "seq_len": "sequence length (tokens)",
     "window": "window (tokens)",
     "dilation": "dilation",
 }
+_CONTEXT_TITLE = "context length (tokens)"
 
 ESTIMATE_DASH = (1.0, 1.8)
 """The dash of what was not measured: predictions, and ptflops' counts."""
@@ -47,6 +48,11 @@ _MOST_BAND = 3.0
 
 _TICK_ROOM = 1.9
 """Distance of two ticks of the vertical axis, in lines of text."""
+
+
+def axis_title(axis: Axis, *, is_decoding: bool) -> str:
+    """The title of the horizontal axis; where tokens are decoded, it has lengths of the context."""
+    return _CONTEXT_TITLE if is_decoding and axis == "seq_len" else _AXIS_TITLES[axis]
 
 
 def draw_growth(axes: Axes, panel: Panel, growth: Growth, tags: Tags) -> None:

@@ -10,14 +10,22 @@ from attnprof.report.run import Run
 from attnprof.report.setting import describe_call, describe_place
 
 _AGAINST = {"seq_len": "length", "window": "window", "dilation": "dilation"}
-_COSTS = {"time_ns": "time", "executed_macs": "MACs", "peak_bytes": "memory"}
+_COSTS = {
+    "time_ns": "time",
+    "executed_macs": "MACs",
+    "peak_bytes": "memory",
+    "cache_bytes": "cache",
+}
 
 
 def growth_heading(runs: Sequence[Run], growth: Growth) -> str:
     """Such as `Time, MACs and memory against length`."""
     names = [_COSTS[panel.quantity.name] for panel in growth.panels] or ["costs"]
     costs = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-    against = "" if growth.is_bars else f" against {_AGAINST[growth.axis]}"
+    axis = _AGAINST[growth.axis]
+    if growth.is_decoding and growth.axis == "seq_len":
+        axis = "context length"
+    against = "" if growth.is_bars else f" against {axis}"
     return f"{costs[0].upper()}{costs[1:]}{against}{_at_length(runs)}"
 
 

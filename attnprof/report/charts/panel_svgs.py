@@ -27,7 +27,7 @@ from attnprof.report.charts.canvas import LINE_INCHES, new_figure, saved, settin
 from attnprof.report.charts.curves import Growth, Panel, growth_of
 from attnprof.report.charts.frame import BELOW, EDGE, NUMBERS, Place, add_axes
 from attnprof.report.charts.growth_figure import labels_of
-from attnprof.report.charts.growth_panel import AXIS_TITLES, draw_growth
+from attnprof.report.charts.growth_panel import axis_title, draw_growth
 from attnprof.report.charts.legend import Entry, add_legend, growth_legend, legend_height
 from attnprof.report.charts.marks import names_room
 from attnprof.report.charts.page_svg import for_page
@@ -102,7 +102,8 @@ def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
             height = max(_HEIGHT, len(panel.curves) * LINE_INCHES)
             axes = _axes(height, NUMBERS, names_room(labels_of([panel])), BELOW, entries)
             draw_growth(axes, panel, growth, tags)
-            axes.set_xlabel(AXIS_TITLES[growth.axis], labelpad=2)
+            title = axis_title(growth.axis, is_decoding=growth.is_decoding)
+            axes.set_xlabel(title, labelpad=2)
         svg = saved(figure_of_axes(axes), "svg").decode()
     return PanelSvg(panel.quantity.title, name, for_page(svg, name, _summary(panel), tags))
 
@@ -127,7 +128,7 @@ def _parts_svg(breakdown: Breakdown, index: int) -> PanelSvg:
         entries = parts_legend([breakdown])
         axes = _axes(_PARTS_HEIGHT, NUMBERS, 4 * EDGE, BELOW, entries)
         draw_breakdown(axes, breakdown, tags)
-        axes.set_xlabel(AXIS_TITLES["seq_len"], labelpad=2)
+        axes.set_xlabel(axis_title("seq_len", is_decoding=breakdown.is_decoding), labelpad=2)
         svg = saved(figure_of_axes(axes), "svg").decode()
     growth = describe_growth(breakdown)
     title = f"{breakdown.label}: {growth}" if growth else breakdown.label

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attnprof.analysis.findings.speed import find_discordant
 from attnprof.analysis.series import Series
-from attnprof.core.formulas import should_absorb_projection
+from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.result_table import Row
 from attnprof.core.units import format_count, format_ratio
 from attnprof.report.columns import BELOW_USEFUL, below_useful_mark
@@ -95,14 +95,7 @@ def _above_executed(results: Results) -> Iterator[str]:
 
 def _absorbs(row: Row) -> bool:
     """Whether the products with global tokens take a shorter way than the definition's."""
-    workload = row.workload
-    return any(
-        should_absorb_projection(
-            workload.seq_len, workload.hidden_size, workload.num_heads, len(layer.global_positions)
-        )
-        for layer in workload.layers
-        if layer.global_positions
-    )
+    return any(GlobalQueries.of(row.workload, layer).is_absorbed for layer in row.workload.layers)
 
 
 def _least(rows: list[Row]) -> str:

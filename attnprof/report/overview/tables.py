@@ -25,6 +25,7 @@ from attnprof.report.columns import (
     show_overhead,
     with_marks_aligned,
 )
+from attnprof.report.overview.decoding import cache_growth, show_cache
 from attnprof.report.overview.laws import law_of
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.results import Results, row_at
@@ -160,6 +161,8 @@ def table_at_longest(results: Results) -> OverviewTable:
         "peak memory" if results.has_peaks else "predicted peak": [
             _of(row, lambda row: _peak(results, row)) for row in rows
         ],
+        "cache": [_of(row, show_cache) for row in rows],
+        "cache grows": [cache_growth(member) for member in results.series],
         "fits up to": [format_count(fits[label]) if label in fits else EMPTY for label in labels],
     }
     shown = {

@@ -14,6 +14,7 @@ from attnprof.core.units import (
     format_tokens,
 )
 from attnprof.report.overview.coverage import coverage_sentence
+from attnprof.report.overview.decoding import reading_sentence
 from attnprof.report.overview.laws import growth_sentence
 from attnprof.report.overview.pays import others_sentence, pays_sentence
 from attnprof.report.overview.results import Results, row_at
@@ -43,6 +44,7 @@ def verdict_of(results: Results) -> tuple[str, ...]:
         best = ["No kernel has a result here; the reasons are below."]
     sentences = [
         *best,
+        reading_sentence(results),
         pays_sentence(results),
         others_sentence(results),
         coverage_sentence(results),

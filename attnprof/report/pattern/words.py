@@ -17,7 +17,7 @@ from attnprof.core.units import (
     format_tokens,
 )
 from attnprof.report.pattern.panels import Panel
-from attnprof.report.setting import describe_pattern
+from attnprof.report.setting import describe_device_and_mode, describe_pattern
 
 _LONG = 10**8
 """Pairs from which on four digits are shown."""
@@ -88,8 +88,8 @@ def setting_of(panels: Sequence[Panel]) -> str:
     names = {pattern_name(panel) for panel in sparse}
     pattern = names.pop() if len(names) == 1 else describe_pattern(p.workload for p in sparse)
     workload = panels[0].workload
-    device = {"cpu": "CPU", "cuda": "CUDA"}[workload.device]
-    return f"{f'{pattern}; ' if pattern else ''}{workload.dtype}, {device} {workload.mode}"
+    call = f"{workload.dtype}, {describe_device_and_mode(workload)}"
+    return f"{pattern}; {call}" if pattern else call
 
 
 def useful_text(panel: Panel) -> str:
