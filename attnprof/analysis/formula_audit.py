@@ -13,6 +13,7 @@ from attnprof import kernels
 from attnprof.analysis.uncounted import uncounted_records
 from attnprof.core import formulas, published_formulas
 from attnprof.core.mac_parts import MacParts, sum_terms
+from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
 from attnprof.core.published_formulas import ModelSizes
 from attnprof.core.workload import Case, Workload
@@ -43,6 +44,7 @@ _COLUMNS: Mapping[str, Callable[[FormulaRow], Any]] = {
     "kv_heads": lambda row: row.workload.kv_heads,
     "head_dim": lambda row: row.workload.head_dim,
     "value_dim": lambda row: row.workload.value_dim,
+    "pattern": lambda row: format_mask(row.workload.pattern),
     "kind": lambda row: row.kind,
     "name": lambda row: row.name,
     "macs": lambda row: plain_number(row.macs),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from attnprof.analysis.formula_audit import FormulaAudit, FormulaRow
 from attnprof.core import published_formulas
+from attnprof.core.mask_pattern import format_mask
 from attnprof.core.result_table import describe_extent
 from attnprof.core.units import counted, format_count, format_share, format_tokens
 from attnprof.core.workload import Workload
@@ -90,7 +91,7 @@ def _heading(workload: Workload) -> str:
         describe_shape(workload),
         *_groups(workload),
         "causal" if workload.pattern.causal else "",
-        describe_pattern([workload]) or "dense",
+        format_mask(workload.pattern) or describe_pattern([workload]) or "dense",
         f"batch {workload.batch_size}",
         workload.mode,
         format_tokens(workload.seq_len),
