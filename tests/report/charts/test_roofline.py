@@ -8,6 +8,7 @@ from attnprof import ResultTable
 from attnprof.core.records import COPY_RATE, MATMUL_RATE, WITHHELD, Record
 from attnprof.report.charts import panel_svgs
 from attnprof.report.charts.roofline import roofline_of
+from attnprof.report.page import render_page
 from attnprof.report.run import Run
 
 
@@ -61,3 +62,12 @@ def test_without_rates_there_is_no_panel() -> None:
     roofline = roofline_of([Run("", table)])
     assert (roofline.roofs, roofline.curves) == ((), ())
     assert panel_svgs([Run("", table)], "roofline") == []
+
+
+def test_a_page_has_the_roofline_beside_the_other_charts() -> None:
+    text = render_page([Run("", chart_table(KERNELS[:2], (512, 1024)))])
+    assert ">Roofline</" in text
+    assert text.count('data-quantity="flops_per_s"') == 4
+    assert (
+        f"{KERNELS[0]} at 512 tokens: 6.000 MFLOP/s at 256 FLOP/B, 75 % of the matmul rate" in text
+    )
