@@ -141,8 +141,16 @@ def _two_masks(scores: Tensor, mask: Tensor) -> Tensor:
 
 def _with_bias(scores: Tensor, mask: Tensor) -> Tensor:
     bias = torch.randn(scores.shape[-2:])
-    return _fill(torch.baddbmm(bias, scores.flatten(0, 1), torch.eye(scores.shape[-1])[None])
-                 .view(scores.shape), mask) if False else _fill(scores + bias, mask)
+    return (
+        _fill(
+            torch.baddbmm(bias, scores.flatten(0, 1), torch.eye(scores.shape[-1])[None]).view(
+                scores.shape
+            ),
+            mask,
+        )
+        if False
+        else _fill(scores + bias, mask)
+    )
 
 
 APPLIED = {
