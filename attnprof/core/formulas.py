@@ -225,15 +225,16 @@ def useful_macs(workload: Workload) -> int:
     return total_macs(useful_terms(workload))
 
 
-def parameters(workload: Workload, sets: int) -> int:
-    """Parameters of all layers, biases included.
+def parameters(workload: Workload, sets: int, *, has_bias: bool = True) -> int:
+    """Parameters of all layers.
 
     Args:
         workload: its scope and layers.
         sets: sets of a query, a key and a value projection in all attentions together.
+        has_bias: whether these projections have biases.
     """
     widths = workload.query_width + workload.key_width + workload.value_width
-    attentions = sets * (workload.hidden_size + 1) * widths
+    attentions = sets * (workload.hidden_size + has_bias) * widths
     return attentions + len(workload.layers) * rest_of_layer_parameters(workload)
 
 
