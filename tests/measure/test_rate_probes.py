@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from workloads import HEADS
 
 from attnprof import AttentionPattern, ResultTable, Workload
@@ -81,6 +82,15 @@ def test_a_timed_row_has_the_rates_its_bound_and_its_utilisation() -> None:
     reached = values["executed_macs"] / values["time_ns"] * 1e9 / values[MATMUL_RATE]
     assert values["utilisation"] == pytest.approx(reached, abs=1e-4)
     assert rate_probes._tasks == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_rates_of_a_gpu_are_those_of_one() -> None:
+    sample = rate_probes.sample_rates("bfloat16", "cuda")
+    rate_probes.clear()
+    assert sample.macs_per_s > 10**12
+    assert sample.bytes_per_s > 10**11
 
 
 def test_a_small_budget_has_no_time_for_rates() -> None:
