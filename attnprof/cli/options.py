@@ -19,7 +19,8 @@ _workload = partial(option, panel=WORKLOAD)
 _measurement = partial(option, panel=MEASUREMENT)
 
 
-def _kernel(default: str) -> Any:
+def kernel(default: str) -> Any:
+    """The option --kernel."""
     return _workload(
         "--kernel",
         "NAME...",
@@ -30,13 +31,12 @@ def _kernel(default: str) -> Any:
     )
 
 
-Kernel = Annotated[
-    list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
-]
-AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]
+Kernel = Annotated[list[str] | None, kernel("bert-eager bert-sdpa longformer-hf longformer-banded")]
+AuditKernel = Annotated[list[str] | None, kernel("all built-in kernels")]
 
 
-def _len(default: str) -> Any:
+def lengths(default: str) -> Any:
+    """The option --len."""
     return _workload(
         "--len",
         "N...",
@@ -45,8 +45,8 @@ def _len(default: str) -> Any:
     )
 
 
-Len = Annotated[list[str] | None, _len("512 1024 4096")]
-AuditLen = Annotated[list[str] | None, _len("512 1024")]
+Len = Annotated[list[str] | None, lengths("512 1024 4096")]
+AuditLen = Annotated[list[str] | None, lengths("512 1024")]
 
 
 def window(default: str) -> Any:

@@ -40,9 +40,9 @@ OUTPUTS = (
 )
 """Options that only the command line has."""
 
-OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window")}
+OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window"), "windows": ("model", "kernel")}
 """By command, settings for all commands that it does not take: a picture shows one pattern, where
-these select many cases to compare."""
+these select many cases to compare; elsewhere a model is a shape, and kernels are built in."""
 
 NAMES = (*LISTS, *TEXTS, *FLAGS)
 

@@ -70,6 +70,10 @@ ALLOCATED_CACHE = "allocated_cache_bytes"
 """Bytes that a kernel's cache has allocated after a call that decodes, where that is not
 `cache_bytes`. Has no column."""
 
+WINDOWED_REFERENCE = "mistral-sdpa"
+"""What others are compared with where no dense kernel can run, as with grouped heads: transformers'
+own layer with the same pattern, a window as a mask of all pairs. `speedup` is empty there."""
+
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
 PREDICTED_TIME_HIGH = "predicted_time_high_ns"
@@ -99,6 +103,16 @@ UTILISATIONS = {"utilisation": "executed_macs", "useful_utilisation": "useful_ma
 
 FRACTIONS = frozenset({"speedup", "intensity", *UTILISATIONS})
 """The quantities with a column whose values are no integers."""
+
+
+def is_reference_of(reference: Case, workload: Workload) -> bool:
+    """Whether a case is what one with this workload is compared with, if it is no other kernel's.
+
+    It is the same call with dense attention, or of `WINDOWED_REFERENCE` with the same pattern.
+    """
+    if reference.workload == workload.densified():
+        return True
+    return reference.kernel == WINDOWED_REFERENCE and reference.workload == workload
 
 
 @dataclass(frozen=True, slots=True)

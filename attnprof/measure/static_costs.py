@@ -21,6 +21,8 @@ from attnprof.core.workload import Case, Workload
 from attnprof.kernels import Kernel, find_decoding
 from attnprof.kernels.custom import is_target
 
+_MAY_BE_EMPTY = ("useful_macs", "predicted_peak_bytes", "min_bytes")
+
 
 def estimate_records(cases: Iterable[Case]) -> Iterator[Record]:
     """Closed forms of every case: no torch and no memory needed, at any length.
@@ -48,10 +50,7 @@ def closed_form_records(case: Case) -> Iterator[Record]:
         yield from _counts_of_custom(case, kernel)
         return
     least_bytes = roofline.min_bytes(workload)
-    values: dict[str, Value] = {
-        "useful_macs": formulas.useful_macs(workload),
-        "min_bytes": least_bytes,
-    }
+    values: dict[str, Value] = {"useful_macs": useful_macs(case), "min_bytes": least_bytes}
     if workload.mode == "decode":
         values["cache_bytes"] = cache_bytes(workload)
     if kernel.unsupported_reason(workload) is None:
@@ -68,6 +67,18 @@ def closed_form_records(case: Case) -> Iterator[Record]:
         yield Record(case.kernel, workload, quantity, value)
 
 
+def useful_macs(case: Case) -> int:
+    """MACs that a case needs: of a custom kernel, those that its masks let through.
+
+    Raises:
+        MeasurementError: when a mask of a custom kernel depends on data.
+    """
+    kernel = kernels.find(case.kernel)
+    if is_target(kernel):
+        return kernel.useful_macs(case.workload)
+    return formulas.useful_macs(case.workload)
+
+
 def _allocated_cache(case: Case) -> Iterator[Record]:
     """What the kernel's cache allocates, where that is not what decoding needs."""
     workload = case.workload
@@ -82,8 +93,8 @@ def _allocated_cache(case: Case) -> Iterator[Record]:
 def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
     """The same quantities of a custom kernel, from a run on fake tensors.
 
-    Operators without a formula leave their quantity empty, with the reason; so does a peak that
-    cannot be predicted.
+    Operators without a formula leave their quantity empty, with the reason; so does a mask that
+    depends on data, and a peak that cannot be predicted.
     """
     workload = case.workload
     if kernel.unsupported_reason(workload) is not None:
@@ -91,6 +102,7 @@ def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
     quantities: dict[str, Callable[[Workload], int]] = {
         "padded_seq_len": lambda workload: kernels.padded_seq_len(kernel, workload),
         "params": kernel.parameters,
+        "useful_macs": lambda _: useful_macs(case),
         "executed_macs": kernel.executed_macs,
         "predicted_peak_bytes": kernel.peak_bytes,
     }
@@ -109,7 +121,7 @@ def _counts_of_custom(case: Case, kernel: Kernel) -> Iterator[Record]:
         except UncountedError as error:
             yield missing_value_record(case, quantity, describe_error(error))
         except MeasurementError as error:
-            if quantity not in ("predicted_peak_bytes", "min_bytes"):
+            if quantity not in _MAY_BE_EMPTY:
                 raise
             yield missing_value_record(case, quantity, describe_error(error))
     if {"executed_macs", "min_bytes"} <= known.keys():

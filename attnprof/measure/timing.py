@@ -14,11 +14,13 @@ from attnprof.core.records import (
     RATIO,
     REFERENCE,
     ROUNDS,
+    WINDOWED_REFERENCE,
     WITHHELD,
     Record,
     Value,
     case_record,
     failure_record,
+    is_reference_of,
 )
 from attnprof.core.units import counted, format_percent
 from attnprof.core.workload import Case
@@ -226,7 +228,7 @@ def _measure(
         Budget(max_seconds, session.clock),
         on_round=on_round,
         precision=precision,
-        reference=next((case for case in cases if case.kernel == REFERENCE), None),
+        reference=_reference_of(cases),
         surroundings=session.surroundings(),
     )
 
@@ -262,9 +264,9 @@ def _records_of(
 
 
 def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[str, Value]]:
-    """Ratios of paired rounds, to each dense case of the same length and size."""
+    """Ratios of paired rounds, to each case of the same length and size that is a reference."""
     for reference, reference_samples in times.items():
-        if reference.workload != case.workload.densified():
+        if not is_reference_of(reference, case.workload):
             continue
         ratio = paired_ratio(times[case], reference_samples)
         yield f"{RATIO}:{reference.kernel}", ratio.median
@@ -272,6 +274,15 @@ def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[s
         yield f"{RATIO}_high:{reference.kernel}", ratio.high
         if reference.kernel == REFERENCE:
             yield "speedup", round(paired_ratio(reference_samples, times[case]).median, 4)
+
+
+def _reference_of(cases: Sequence[Case]) -> Case | None:
+    """The case to whose time others are compared; None without one."""
+    for kernel in (REFERENCE, WINDOWED_REFERENCE):
+        for case in cases:
+            if case.kernel == kernel:
+                return case
+    return None
 
 
 def _run_self_timed(run: Callable[[], object]) -> Timed:

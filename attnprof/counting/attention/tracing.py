@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from attnprof.counting.attention.banded import BANDED, banded_call
 from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
@@ -41,7 +42,7 @@ from attnprof.counting.constant_propagation import constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
-_Found = Softmax | FusedAttention | FlexAttention
+_Found = Softmax | FusedAttention | FlexAttention | AttentionCall
 
 _FEW_ELEMENTS = 2**12
 """Constants with no more elements are kept as they are."""
@@ -96,6 +97,8 @@ class Tracer:
             return run()
         if _is_composite(func):
             return run()
+        if func.overloadpacket in BANDED:
+            return self._run_banded(func, args, kwargs, run)
         if func._schema.is_mutable:
             return self._run_mutating(func, args, kwargs, run)
         result = run()
@@ -111,6 +114,8 @@ class Tracer:
 
     def _call(self, found: _Found, products: set[Product]) -> AttentionCall | None:
         """What was found, counted; None for a softmax whose weights multiply no values."""
+        if isinstance(found, AttentionCall):
+            return found
         if isinstance(found, FusedAttention):
             return call_of_fused(found, self._count)
         if isinstance(found, FlexAttention):
@@ -132,6 +137,14 @@ class Tracer:
         result = run()
         macs, path = self._macs, self.module_path()
         self._found.append(flex_attention_call(self._tensors, self.run, args, path, macs))
+        return result
+
+    def _run_banded(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        result = run()
+        named = arguments_of(func, args, kwargs)
+        self._found.append(banded_call(named, self._macs, self.module_path()))
         return result
 
     def _follow(

@@ -134,6 +134,14 @@ class TargetProxy(CustomKernelTraits):
         """MACs of all operators of one call."""
         return self._request("executed_macs", workload)
 
+    def useful_macs(self, workload: Workload) -> int:
+        """MACs of one call without those of attention that its masks hide."""
+        return self._request("useful_macs", workload)
+
+    def hidden_macs(self, workload: Workload) -> dict[str, int]:
+        """MACs of pairs that masks hide in one forward pass, by the path of the module."""
+        return self._request("hidden_macs", workload)
+
     def macs_by_operator(self, workload: Workload) -> dict[str, int]:
         """MACs of one call by operator."""
         return self._request("macs_by_operator", workload)

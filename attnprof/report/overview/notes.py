@@ -50,11 +50,11 @@ def _failures(results: Results) -> Iterator[str]:
 
 
 def _missing(results: Results) -> Iterator[str]:
-    """Why a kernel that ran has no MACs or no peak memory: one reason each."""
+    """Why a kernel that ran has no MACs, no peak memory or no useful MACs: one reason each."""
     peak = "peak_bytes" if results.has_peaks else "predicted_peak_bytes"
     for series in results.series:
         details = [detail for row in series.rows if row.status == "ok" for detail in row.details]
-        for quantity in ("executed_macs", peak):
+        for quantity in ("executed_macs", peak, *(() if results.is_timed else ("useful_macs",))):
             start = f"{quantity} is empty: "
             reasons = [detail for detail in details if detail.startswith(start)]
             if reasons:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from attnprof.counting.attention import pair_counts, tracing
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.tracing import attention_calls
 from attnprof.counting.fake_tensors import fake_mode
-from attnprof.counting.operator_counts import count_operators
 
 HEAD_DIM = 4
 VALUE_DIM = 6
