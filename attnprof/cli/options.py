@@ -252,7 +252,8 @@ MaxSeconds = Annotated[
         "--max-seconds",
         _NUMBER,
         "Seconds for the timed rounds of one length, all kernels together; at least four "
-        "rounds run. Building, warm-up, counting and memory are not included.",
+        "rounds run. Building, warm-up, counting and memory are not included. From 1 s on, the "
+        "machine's rates are measured between the rounds.",
     ),
 ]
 
