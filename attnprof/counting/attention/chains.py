@@ -162,7 +162,8 @@ def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) ->
 
 def _attended(softmax: Softmax, count: CountPairs) -> int:
     """Pairs that reach a product with values: each counts once, however often it does."""
-    return min(count(softmax.weights), sum(count(part) for part in softmax.parts))
+    pairs = sum(count(part) for part in softmax.parts)
+    return pairs if len(softmax.parts) == 1 else min(pairs, count(softmax.weights))
 
 
 def _batch_and_heads(shape: Sequence[int]) -> tuple[int, int]:

@@ -139,6 +139,9 @@ def _index_select(
 
 # --- reductions -----------------------------------------------------------------------------------
 
+_ORDERS = aten_operators("topk sort argsort kthvalue median mode cummax cumsum unique_dim _unique2")
+"""Operators whose results depend on data if their inputs do, and are no scores of their own."""
+
 _REDUCTIONS = aten_operators("any all sum mean amax amin max min argmax argmin prod logsumexp norm")
 
 
@@ -180,9 +183,14 @@ def lost(tensors: TrackedTensors, func: Any, inputs: Any, result: Tensor) -> Exp
     children = [
         tensors.expression(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)
     ]
+    if torch.Tag.nondeterministic_seeded in func.tags and not children:
+        return build.random(result.shape, result.dtype)
+    if not children:  # memory that is not initialised
+        return build.data(result.shape, result.dtype)
     unknown = next((child.unknown for child in children if child.unknown), "")
     has_scores = any(child.has_scores for child in children)
-    if not has_scores and any(child.has_data for child in children):
+    is_data = not has_scores or func.overloadpacket in _ORDERS
+    if is_data and any(child.has_data or child.has_scores for child in children):
         return build.data(result.shape, result.dtype)
     reason = unknown or f"{func.overloadpacket} of a mask or of scores is not followed"
     return build.unknown(result.shape, result.dtype, reason)
