@@ -142,9 +142,14 @@ def _of_longformer(config: Any, layer: int | None, chain: list[Any]) -> _Found:
 
 
 def _of_blocks(config: Any, layer: int | None, chain: list[Any]) -> _Found:
-    """BigBird's `block_size`: up to 5 + 2 r blocks are attended to in full, with r random ones."""
+    """BigBird's `block_size`: up to 5 + 2 r blocks are attended to in full, with r random ones.
+
+    Not of its decoders, which are dense.
+    """
     if getattr(config, "attention_type", None) != "block_sparse":
         return _NO_RULE
+    if any(getattr(module, "is_decoder", False) for module in chain):
+        return True, None
     size, random = config.block_size, config.num_random_blocks
     return True, DeclaredWindow("block_size", size, (5 + 2 * random) * size)
 
