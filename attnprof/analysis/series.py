@@ -13,17 +13,26 @@ from attnprof.core.notation import (
     format_window,
     shorten_positions,
 )
-from attnprof.core.records import REFERENCE
+from attnprof.core.records import REFERENCE, WINDOWED_REFERENCE
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
 from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
+
+
+def _causal(workload: Workload) -> str:
+    if not workload.is_dense:
+        return ""
+    return "causal" if workload.pattern.causal else "bidirectional"
+
 
 _PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
     ("window", "w=", lambda workload: format_window(workload.pattern)),
     ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
     ("pattern", "", lambda workload: format_mask(workload.pattern)),
     ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    # Of sparse patterns, something else tells them apart.
+    ("causal", "", _causal),
     ("scope", "scope=", lambda workload: workload.scope),
     ("layers", "layers=", lambda workload: str(len(workload.layers))),
 )
@@ -99,13 +108,15 @@ def _saved(table: ResultTable, name: str) -> SavedKernel | None:
 
 
 def find_reference(series: Sequence[Series]) -> Series | None:
-    """What others are compared with: `bert-sdpa`, else the first dense kernel; None without one."""
-    dense = [
-        member
-        for member in series
-        if not member.is_custom and member.kernel.pattern_support == "dense"
-    ]
-    return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
+    """What others are compared with, of those that can run; None without one.
+
+    `bert-sdpa`, else the first dense kernel, else `mistral-sdpa` with the same pattern.
+    """
+    supported = [member for member in series if member.is_supported and not member.is_custom]
+    dense = [member for member in supported if member.kernel.pattern_support == "dense"]
+    windowed = [member for member in supported if member.rows[0].kernel == WINDOWED_REFERENCE]
+    first = next((one for one in dense if one.rows[0].kernel == REFERENCE), None)
+    return first or next(iter([*dense, *windowed]), None)
 
 
 def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:

@@ -18,6 +18,7 @@ from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
 from attnprof.report.formats import renderers
+from attnprof.report.image_forms import draws
 from attnprof.report.journal import journal_path
 from attnprof.report.outputs import STDOUT, Outputs
 
@@ -82,6 +83,8 @@ def check_options(options: CompareOptions) -> CheckedOptions:
             "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
             "always checked against their pattern's definition",
         )
+    if draws(options, "roofline") and not measurements.time:
+        raise UsageError("chart", "roofline", "needs times; leave --no-time out")
     outputs = Outputs.read(options, renderers(options))
     results_journal = _journal_path(options)
     if results_journal:

@@ -269,6 +269,23 @@ Precision = Annotated[
 NoTime = Annotated[bool, flag("--no-time", MEASUREMENT, "Skip timing.")]
 NoCount = Annotated[bool, flag("--no-count", MEASUREMENT, "Skip counters.")]
 NoMemory = Annotated[bool, flag("--no-memory", MEASUREMENT, "Skip peak memory.")]
+Formulas = Annotated[
+    bool,
+    flag(
+        "--formulas",
+        MEASUREMENT,
+        "Audit published formulas (PaLM, nanoGPT, torchtitan, Megatron-LM, FlashAttention, "
+        "transformers, Chinchilla) instead of counters; by default whole layers at 4,096 tokens.",
+    ),
+]
+VocabSize = Annotated[
+    str | None,
+    _measurement(
+        "--vocab-size",
+        _INTEGER,
+        "With --formulas: size of the vocabulary, whose logits some formulas include.",
+    ),
+]
 NoPeers = Annotated[bool, flag("--no-peers", MEASUREMENT, "Skip installed third-party counters.")]
 
 Threads = Annotated[
@@ -352,7 +369,8 @@ Chart = Annotated[
     option(
         "--chart",
         "NAME",
-        "What charts show: growth, costs against length; breakdown, the parts of the MACs.",
+        "What charts show: growth, costs against length; breakdown, the parts of the MACs; "
+        "roofline, FLOP/s against FLOP/B below what the machine allows.",
         default="growth",
         panel=OUTPUT,
         complete=completion.charts,

@@ -24,6 +24,7 @@ TEXTS = (
     *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "new_tokens"),
     *("batch_size", "dtype", "device", "mode", "scope"),
     *("machine", "max_seconds", "precision", "timeout", "threads", "check_against", "chart"),
+    "vocab_size",
 )
 """Settings with one value."""
 
@@ -33,7 +34,10 @@ FLAGS = (
 )
 """Settings that are true or false."""
 
-OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name", "pattern")
+OUTPUTS = (
+    *("csv", "json", "markdown", "png", "svg", "html"),
+    *("resume", "name", "pattern", "formulas"),
+)
 """Options that only the command line has."""
 
 OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window"), "windows": ("model", "kernel")}

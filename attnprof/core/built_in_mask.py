@@ -74,6 +74,11 @@ class BuiltInMask:
         """As `--pattern` takes it."""
         return format_mask_function(self.name, self.arguments)
 
+    @property
+    def is_known(self) -> bool:
+        """True: it can be evaluated."""
+        return True
+
     def attended(
         self, seq_len: int, num_heads: int, queries: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> NDArray[np.bool_]:

@@ -196,9 +196,10 @@ def _of_module(module: Any) -> DeclaredWindow | None:
     for name in _MODULE_ATTRIBUTES:
         value = getattr(module, name, None)
         sides = cast("Sequence[object]", value) if isinstance(value, list | tuple) else (value,)
-        widths = [size for size in sides if _is_size(size)]
-        if widths and len(widths) == len(sides):
-            return DeclaredWindow(name, max(widths), max(widths) + 1)
+        widths = [side for side in sides if _is_size(side) or side == 0]
+        if len(widths) == len(sides) and any(widths):
+            widest = max(width for width in widths if isinstance(width, int))
+            return DeclaredWindow(name, widest, widest + 1)
     return None
 
 

@@ -107,7 +107,7 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, and the rows of global tokens once more."""
     n = workload.seq_len
-    return _projected.fused_blocks(workload, layer, (BlockRun(range(n), range(n)),))
+    return _projected.computed_blocks(workload, layer, (BlockRun(range(n), range(n)),))
 
 
 def static_bytes(workload: Workload) -> int:

@@ -122,6 +122,14 @@ class TargetProxy(CustomKernelTraits):
         """Bytes of parameters, buffers and inputs."""
         return self._request("static_bytes", workload)
 
+    def min_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers, inputs and output, each once; in training of gradients too.
+
+        Raises:
+            MeasurementError: when it returns no tensor.
+        """
+        return self._request("min_bytes", workload)
+
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call."""
         return self._request("executed_macs", workload)

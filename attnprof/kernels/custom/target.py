@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from attnprof.kernels.custom.masked_pairs import count_hidden, forward_of
 from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
+    import torch
+
     from attnprof.counting.operator_counts import OperatorCounts
 
 _MACS_PER_OPERATOR = 2**22
@@ -34,11 +36,13 @@ class Footprint:
         parameters: number of parameters.
         static_bytes: bytes of parameters, buffers and inputs.
         has_frozen_parameters: whether one of the parameters requires no gradient.
+        trained_bytes: bytes of those that require gradients.
     """
 
     parameters: int
     static_bytes: int
     has_frozen_parameters: bool
+    trained_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,19 @@ class Target(CustomKernelTraits, ABC):
     def static_bytes(self, workload: Workload) -> int:
         """Bytes of parameters, buffers and inputs."""
         return self._footprint(workload).static_bytes
+
+    def min_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers, inputs and output, each once; in training of gradients too.
+
+        Raises:
+            MeasurementError: when it returns no tensor.
+        """
+        self._profile(workload)
+        footprint = self._footprint(workload)
+        output = self._measured_once("output", workload, _output_bytes)
+        if workload.mode == "training":
+            return footprint.static_bytes + footprint.trained_bytes + 2 * output
+        return footprint.static_bytes + output
 
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call.
@@ -243,6 +260,7 @@ class Target(CustomKernelTraits, ABC):
                 footprint = _footprint(call)
                 profile = profile_call(call.run)
                 self._note_cache(call, workload)
+                self._results["output", workload] = profile.output_bytes
         except Exception:
             return
         self._effort["macs", workload] = (time.process_time() - begun, False)
@@ -336,8 +354,24 @@ def _footprint(call: Call) -> Footprint:
     parameters = list(call.module.parameters())
     cached = () if call.cache is None else call.cache.tensors()
     tensors = [*parameters, *call.module.buffers(), *inputs, *cached]
+    return Footprint(
+        sum(p.numel() for p in parameters),
+        _storage_bytes(tensors),
+        not all(parameter.requires_grad for parameter in parameters),
+        _storage_bytes(tensor for tensor in tensors if tensor.requires_grad),
+    )
+
+
+def _storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
     }
-    is_frozen = not all(parameter.requires_grad for parameter in parameters)
-    return Footprint(sum(p.numel() for p in parameters), sum(storages.values()), is_frozen)
+    return sum(storages.values())
+
+
+def _output_bytes(call: Call) -> int:
+    """Bytes of what a forward pass returns."""
+    import torch
+
+    with torch.no_grad():
+        return call.forward().nbytes

@@ -19,7 +19,7 @@ from attnprof.nn.banded.tiling import (
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
     head_groups,
-    runs,
+    largest_runs,
 )
 
 
@@ -89,7 +89,7 @@ def _parts(shape: BandedShape, sizes: TileSizes) -> Iterator[_Part]:
                 chains=group,
                 runs=tuple(
                     next(run.parts(sizes.tokens_per_call))
-                    for run in runs(group.length, group.count, shape.sides, sizes)
+                    for run in largest_runs(group.length, group.count, shape.sides, sizes)
                 ),
             )
 
