@@ -31,6 +31,7 @@ from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
 from attnprof.kernels.custom.mask_options import Patterns, read_mask_patterns
 from attnprof.kernels.custom.reference import inputs_of, split_names
+from attnprof.kernels.default_choice import default_kernels
 
 DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
@@ -39,17 +40,6 @@ SCOPES = ("attention", "layer", "stack")
 
 DEVICES = ("auto", "cpu", "cuda")
 """Values of `device`."""
-
-DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
-
-CAUSAL_KERNELS = ("bert-eager", "bert-sdpa", "mistral-sdpa", "longformer-banded")
-"""Default kernels of causal patterns: dense attention, a window as a mask, a window."""
-
-GROUPED_KERNELS = ("mistral-eager", "mistral-sdpa", "longformer-banded")
-"""Those of causal patterns with grouped heads, or heads of another width than BERT's."""
-
-KERNELS_OF_MASKS = ("bert-eager", "bert-sdpa", "longformer-masked", "longformer-flex")
-"""Default kernels with `pattern`: those that compute any mask, and dense attention."""
 
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
@@ -249,8 +239,9 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for an empty name, and for `--input` without a custom kernel.
     """
-    chosen = {"kernel": _named(options.get("kernel"))}
-    names = split_values(chosen, "kernel", _default_kernels(options), split_names)
+    chosen = _named(options.get("kernel"))
+    default = default_kernels(options, read_shape(options)) if chosen is None else ()
+    names = split_values({"kernel": chosen}, "kernel", default, split_names)
     described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
@@ -261,16 +252,6 @@ def read_kernel_names(options: GridOptions) -> list[str]:
             with_inputs(name, described) if kernels.is_custom(name) else name for name in names
         )
     )
-
-
-def _default_kernels(options: GridOptions) -> Sequence[str]:
-    """The kernels that are compared if none is named."""
-    if options.get("pattern") is not None:
-        return KERNELS_OF_MASKS
-    shape = read_shape(options)
-    if not shape.causal:
-        return DEFAULT_KERNELS
-    return CAUSAL_KERNELS if shape.has_equal_widths else GROUPED_KERNELS
 
 
 def _read_scope(options: GridOptions, names: Iterable[str], shape: Shape) -> str:

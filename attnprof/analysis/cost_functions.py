@@ -15,6 +15,7 @@ from attnprof.analysis.series import Series
 from attnprof.core.errors import MeasurementError
 from attnprof.core.growth.empirical import EmpiricalGrowth, fit_growth
 from attnprof.core.growth.work_budget import ANSWER_SECONDS, expected_work, loops_in_python
+from attnprof.core.mask_pattern import mask_layers
 from attnprof.core.workload import Workload
 from attnprof.kernels.custom import CustomKernel, is_target, reply_deadline
 from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel
@@ -44,6 +45,8 @@ def has_closed_form(series: Series, resource: Predicted) -> bool:
     """Whether a cost is known at any length: not of custom kernels, nor if masks are evaluated."""
     if series.is_custom:
         return False
+    if not mask_layers(series.workload.pattern):
+        return True
     cost = series.kernel.executed_macs if resource == "MACs" else series.kernel.peak_bytes
     try:
         cost(series.workload.at(_FAR))

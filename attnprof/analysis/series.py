@@ -19,11 +19,20 @@ from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
 from attnprof.kernels.custom.saved import RecordedKernel, SavedKernel, saved_kernel
 
+
+def _causal(workload: Workload) -> str:
+    if not workload.is_dense:
+        return ""
+    return "causal" if workload.pattern.causal else "bidirectional"
+
+
 _PARTS: tuple[tuple[str, str, Callable[[Workload], str]], ...] = (
     ("window", "w=", lambda workload: format_window(workload.pattern)),
     ("dilation", "d=", lambda workload: format_dilation(workload.pattern)),
     ("pattern", "", lambda workload: format_mask(workload.pattern)),
     ("global", "g=", lambda workload: shorten_positions(format_global_tokens(workload.pattern))),
+    # Of sparse patterns, something else tells them apart.
+    ("causal", "", _causal),
     ("scope", "scope=", lambda workload: workload.scope),
     ("layers", "layers=", lambda workload: str(len(workload.layers))),
 )

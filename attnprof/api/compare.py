@@ -21,6 +21,7 @@ from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
+from attnprof.kernels.custom.mask_function import source_digest
 from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
@@ -189,7 +190,7 @@ def _prepare_with(
     if checked.journal_path:
         journal = Journal(
             checked.journal_path,
-            _fingerprint(here, checked.kernel_names, reference_digest),
+            _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases)),
             is_resumed=bool(options.get("resume")),
         )
         stack.callback(journal.close)
@@ -245,7 +246,7 @@ def _digest_of_reference(name: str | None, run: Callable[..., Any]) -> str:
 
 
 def _fingerprint(
-    here: environment.Environment, names: Iterable[str], reference_digest: str
+    here: environment.Environment, names: Iterable[str], reference_digest: str, mask_digest: str
 ) -> RunFingerprint:
     """What must be unchanged for an earlier measurement to remain valid.
 
@@ -253,15 +254,17 @@ def _fingerprint(
         here: the measuring machine.
         names: of all kernels.
         reference_digest: identifies the reference of custom kernels; empty without one.
+        mask_digest: identifies the mask functions of users; empty without any.
     """
     facts = here.as_dict()
     machine = {name: facts[name] for name in _FINGERPRINT_FACTS}
-    custom_kernels = {name: kernels.find(name) for name in names if kernels.is_custom(name)}
-    digests = {
-        name: kernel.source_digest() + reference_digest
-        for name, kernel in custom_kernels.items()
-        if is_target(kernel)
-    }
+    digests: dict[str, str] = {}
+    for name in names:
+        kernel = kernels.find(name)
+        if is_target(kernel):
+            digests[name] = kernel.source_digest() + reference_digest
+        elif mask_digest:
+            digests[name] = mask_digest
     return RunFingerprint(machine, digests)
 
 

@@ -32,10 +32,13 @@ WINDOW_OF_KERNELS = "128"
 
 LENGTH_IN_WINDOWS = 4
 
+LENGTH_OF_MASKS = 1024
+"""Tokens at which masks are drawn: their blocks and chunks have hundreds."""
+
 MAX_LENGTH = 2**20
 MAX_PANELS = 60
 
-_PATTERN = ("window", "dilation", "global_tokens", "model", "causal")
+_PATTERN = ("window", "pattern", "dilation", "global_tokens", "model", "causal")
 """Options that choose patterns; without them, those of the paper's figure are drawn."""
 
 
@@ -78,7 +81,9 @@ def prepare_pattern(options: PatternOptions) -> PatternRequest:
     model = read_shape(options).model
     panels = panels_of(_read_workloads(options, has_kernels=bool(names)), names, model.num_layers)
     if len(panels) > MAX_PANELS:
-        option = "window" if any(panel.part.startswith("layer") for panel in panels) else "dilation"
+        has_layers = any(panel.part.startswith("layer") for panel in panels)
+        has_mask = options.get("pattern") is not None
+        option = "pattern" if has_mask else "window" if has_layers else "dilation"
         expected = f"gives {len(panels)} panels; must give at most {MAX_PANELS}"
         raise UsageError(option, options.get(option) or "(default)", expected)
     return PatternRequest(panels, outputs)
@@ -117,10 +122,12 @@ def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workl
     device = read_device_name(options)
     model = options.get("model")
     chosen: PatternOptions = {**options}
-    if model is None and options.get("window") is None:
+    has_mask = options.get("pattern") is not None
+    if model is None and options.get("window") is None and not has_mask:
         chosen["window"] = WINDOW_OF_KERNELS if has_kernels else WINDOW
     if options.get("len") is None:
-        chosen["len"] = LENGTH_IN_WINDOWS * max(1, _widest_window(chosen))
+        in_windows = LENGTH_IN_WINDOWS * max(1, _widest_window(chosen))
+        chosen["len"] = LENGTH_OF_MASKS if has_mask else in_windows
     workloads = read_workloads(chosen, "cpu" if device == "auto" else cast("Device", device))
     lengths = {workload.seq_len for workload in workloads}
     if len(lengths) > 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attnprof.core.errors import MeasurementError
 from attnprof.core.mask_function import MaskCounts, MaskFunction, RecordedMask
-from attnprof.core.units import format_count, format_tokens
+from attnprof.core.units import format_tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ def mask_blocks(
 
     rows = queries or seq_len
     if rows * seq_len > MAX_PAIRS:
-        raise MeasurementError(too_long(function.text, 1, seq_len))
+        raise MeasurementError(f"{format_tokens(seq_len)} {too_long(function.text, 1)}")
     edges = [np.append(np.arange(0, tokens, BLOCK), tokens) for tokens in (rows, seq_len)]
     strips: list[_Strip] = []
     for start in range(seq_len - rows, seq_len, BLOCK):
@@ -120,7 +120,7 @@ def mask_blocks(
         strips.append(_strip(function, num_heads, seq_len, positions))
         heads = len(strips[-1].pairs)
         if heads * rows * seq_len > MAX_PAIRS:
-            raise MeasurementError(too_long(function.text, heads, seq_len))
+            raise MeasurementError(f"{format_tokens(seq_len)} {too_long(function.text, heads)}")
     return MaskBlocks(
         pairs=np.stack([strip.pairs for strip in strips], axis=1),
         sizes=np.outer(*map(np.diff, edges)),
@@ -158,13 +158,18 @@ def _strip(
     return _Strip(np.concatenate(pairs, axis=1), is_causal, not bool(attends.all()))
 
 
-def too_long(text: str, heads: int, seq_len: int) -> str:
-    """Why a mask is not evaluated at a length."""
+def too_long(text: str, heads: int) -> str:
+    """How long a sequence may be whose mask is evaluated.
+
+    Args:
+        text: the mask.
+        heads: 1 if all heads are alike.
+    """
     longest = math.isqrt(MAX_PAIRS // heads)
-    each = f", for each of {heads} heads," if heads > 1 else ""
+    each = f" for each of {heads} heads" if heads > 1 else ""
     return (
-        f"{text} is evaluated at all pairs of queries and keys{each} which is limited to "
-        f"{format_tokens(longest)}, not {format_count(seq_len)}"
+        f"must be at most {format_tokens(longest)}: {text} is evaluated at all pairs of queries "
+        f"and keys{each}"
     )
 
 

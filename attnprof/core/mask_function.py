@@ -23,6 +23,11 @@ class MaskFunction(Protocol):
         """As `--pattern` takes it."""
         ...
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be evaluated: not if it is a user's function of saved results."""
+        ...
+
     def attended(
         self, seq_len: int, num_heads: int, queries: NDArray[np.int64], keys: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
@@ -77,6 +82,11 @@ class RecordedMask:
     text: str
     counts: Mapping[tuple[int, int, int], MaskCounts] = field(compare=False, repr=False)
     built_in: MaskFunction | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be evaluated: not if it is a user's function."""
+        return self.built_in is not None
 
     def known(self, num_heads: int, seq_len: int, queries: int) -> MaskCounts:
         """The counts at a length.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attnprof.core.mask_cells import mask_pairs_in_cells
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ def attended_pairs_in_cells(
 ) -> NDArray[np.int64]:
     """Attended pairs of one head in each cell, in closed form.
 
-    The time depends on the number of cells and of global tokens, not on tokens.
+    The time depends on the number of cells and of global tokens, not on tokens; a mask function is
+    evaluated at all pairs.
 
     Args:
         layer: the pattern.
@@ -29,6 +32,8 @@ def attended_pairs_in_cells(
     """
     import numpy as np
 
+    if isinstance(layer, MaskPattern):
+        return mask_pairs_in_cells(layer, head, edges)
     sizes, seq_len = np.diff(edges), int(edges[-1])
     stride = layer.dilation[head]
     # Keys farther than the sequence is long do not exist.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from attnprof.core.mask_cells import keys_of_mask
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ def receptive_fields(layers: Iterable[AttentionPattern], seq_len: int, query: in
     reached = np.zeros(seq_len, dtype=np.bool_)
     reached[query] = True
     sizes: list[int] = []
+    settled: AttentionPattern | None = None  # a layer that reaches nothing new
     for layer in layers:
-        if sizes[-1:] != [seq_len]:
-            reached = _attended_by(reached, layer)
+        if sizes[-1:] != [seq_len] and layer != settled:
+            before, reached = reached, _attended_by(reached, layer)
+            settled = layer if bool((before == reached).all()) else None
         sizes.append(int(reached.sum()))
     return sizes
 
@@ -41,6 +45,8 @@ def _attended_by(queries: NDArray[np.bool_], layer: AttentionPattern) -> NDArray
     """The keys that any of these queries attends to, in any head `(seq_len,)`."""
     import numpy as np
 
+    if isinstance(layer, MaskPattern):
+        return keys_of_mask(layer, queries)
     if queries[list(layer.symmetric_globals)].any():
         return np.ones_like(queries)
     sides = layer.sides(len(queries))

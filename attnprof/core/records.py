@@ -30,6 +30,10 @@ COLUMN_UNITS = {
     "time_high_ns": "ns",
     "speedup": "1",
     "cache_bytes": "B",
+    "min_bytes": "B",
+    "intensity": "FLOP/B",
+    "utilisation": "1",
+    "useful_utilisation": "1",
 }
 """Units of the quantities that have a column, in the order of the columns."""
 
@@ -53,6 +57,11 @@ ROUNDS = "rounds"
 WITHHELD = "withheld"
 """1 if background load disturbed the rounds so much that no verdict follows from them; the record's
 detail describes the load. 0 if they can be trusted."""
+
+MATMUL_RATE = "matmul_macs_per_s"
+COPY_RATE = "copy_bytes_per_s"
+"""The machine's rates in the case's dtype: of one large matrix product, and of copies, read and
+written bytes together. They have no column; `bound` and the roofline follow from them."""
 
 REFERENCE = "bert-sdpa"
 """The reference kernel of `speedup` and verdicts, at the same length in the same run."""
@@ -83,9 +92,17 @@ _HIDDEN_UNITS = {
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
     ALLOCATED_CACHE: "B",
+    MATMUL_RATE: "MAC/s",
+    COPY_RATE: "B/s",
     **dict.fromkeys(PREDICTED, "ns"),
 }
 """Units of the quantities without a column."""
+
+UTILISATIONS = {"utilisation": "executed_macs", "useful_utilisation": "useful_macs"}
+"""Parts of the machine's matmul rate that a call reaches, and the MACs of each."""
+
+FRACTIONS = frozenset({"speedup", "intensity", *UTILISATIONS})
+"""The quantities with a column whose values are no integers."""
 
 
 def is_reference_of(reference: Case, workload: Workload) -> bool:
@@ -122,6 +139,11 @@ class Record:
     def unit(self) -> str:
         """The unit of the value; empty if it has none."""
         return COLUMN_UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
+
+
+def is_fraction(quantity: str) -> bool:
+    """Whether values of a quantity may be other than integers."""
+    return quantity in FRACTIONS or quantity.startswith(RATIO)
 
 
 def case_record(case: Case, status: Status, detail: str) -> Record:

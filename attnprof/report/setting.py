@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from attnprof import kernels
+from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import (
+    FULL,
     format_dilation,
     format_global_tokens,
     format_window,
+    has_windows,
     shorten_positions,
 )
 from attnprof.core.pattern import Pattern
@@ -18,6 +21,7 @@ from attnprof.core.units import counted
 from attnprof.core.workload import Device, Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
+    ("pattern", format_mask),
     ("window", format_window),
     ("dilation", format_dilation),
     ("global tokens", lambda pattern: shorten_positions(format_global_tokens(pattern))),
@@ -56,7 +60,8 @@ def describe_setting(table: ResultTable) -> str:
     )
     built_in = [row.workload for row in rows if row.kernel in kernels.names()]
     sparse = [workload for workload in built_in if not workload.is_dense]
-    pattern = describe_pattern(sparse) if sparse else "dense" if built_in else ""
+    dense = "dense causal" if workload.pattern.causal else "dense"
+    pattern = describe_pattern(sparse) if sparse else dense if built_in else ""
     return f"{setting}; {pattern}" if pattern else setting
 
 
@@ -138,32 +143,40 @@ def describe_pattern_briefly(table: ResultTable) -> str:
     built_in = [row.workload for row in table.rows if not kernels.is_custom(row.kernel)]
     patterns = [workload.pattern for workload in built_in if not workload.is_dense]
     if not patterns:
-        return "dense attention" if built_in else ""
+        is_causal = built_in and all(workload.pattern.causal for workload in built_in)
+        return "dense causal attention" if is_causal else "dense attention" if built_in else ""
     # The heading has the number of layers, so equal ones are described once.
     described = [p.layers[0] if len(set(p.layers)) == 1 else p for p in patterns]
-    window, dilation, positions = (
+    mask, window, dilation, positions = (
         {form(pattern) for pattern in described} for _, form in _PATTERN_FIELDS
     )
+    if mask != {""}:
+        return f"pattern {mask.pop()}" if len(mask) == 1 else counted(len(mask), "pattern")
     layers = [layer for pattern in patterns for layer in pattern.layers]
-    parts: list[str] = []
+    parts = ["causal"] if all(pattern.causal for pattern in patterns) else []
     if len(window) == 1:
         windows = [layer.window for layer in layers if layer.window is not None]
-        parts.append(_one_or_range("window", window.pop(), windows))
+        text = _one_or_range("window", window.pop(), windows)
+        has_full = len(windows) < len(layers) and FULL not in text
+        parts.append(f"{text} and {FULL}" if has_full else text)
     if len(dilation) == 1 and dilation != {"1"}:
         strides = [stride for layer in layers for stride in layer.dilation]
         parts.append(_one_or_range("dilation", dilation.pop(), strides))
     if len(positions) == 1:
         text = positions.pop()
-        words = {"0": "no global tokens", "1": "1 global token"}
-        other = f"global tokens {text}" if text.startswith("@") else f"{text} global tokens"
+        token = "attention sink" if patterns[0].causal else "global token"
+        words = {"0": f"no {token}s", "1": f"1 {token}"}
+        other = f"{token}s {text}" if text.startswith("@") else f"{text} {token}s"
         parts.append(words.get(text, other))
     return ", ".join(parts)
 
 
 def _one_or_range(name: str, text: str, values: Sequence[int]) -> str:
     """`window 512`; of many layers or heads `windows 32 to 512`."""
-    is_short = len(text) <= _MOST_PATTERN_CHARACTERS
-    return f"{name} {text}" if is_short else f"{name}s {min(values)} to {max(values)}"
+    if len(text) <= _MOST_PATTERN_CHARACTERS:
+        return f"{name} {text}"
+    first, last = min(values), max(values)
+    return f"{name} {first}" if first == last else f"{name}s {first} to {last}"
 
 
 def describe_shape(workload: Workload) -> str:
@@ -184,8 +197,17 @@ def _describe_heads(workload: Workload) -> str:
 
 
 def describe_pattern(workloads: Iterable[Workload]) -> str:
-    """Window, dilation and global tokens, each where all workloads share it; empty if dense."""
+    """Mask or window, dilation and global tokens, each where all workloads share it.
+
+    Empty if dense.
+    """
     patterns = [workload.pattern for workload in workloads]
+    are_causal = all(pattern.causal and has_windows(pattern) for pattern in patterns)
     values = ((name, {form(pattern) for pattern in patterns}) for name, form in _PATTERN_FIELDS)
-    shared = ((name, texts.pop()) for name, texts in values if len(texts) == 1)
-    return ", ".join(f"{name} {text}" for name, text in shared if text)
+    shared = [(name, texts.pop()) for name, texts in values if len(texts) == 1]
+    parts = [
+        f"{'sinks' if are_causal and name == 'global tokens' else name} {text}"
+        for name, text in shared
+        if text
+    ]
+    return ", ".join(["causal", *parts] if parts and are_causal else parts)

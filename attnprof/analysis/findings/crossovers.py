@@ -135,7 +135,9 @@ def _of_same_shape(series: Series, candidates: Sequence[Series]) -> list[Series]
 
 
 def _of_same_pattern(series: Series, candidates: Sequence[Series]) -> list[Series]:
-    """`WINDOWED_REFERENCE` with the pattern of a series of another kernel."""
+    """`WINDOWED_REFERENCE` with the pattern of a series of another kernel, if that has a window."""
+    if series.workload.is_dense:
+        return []
     return [
         candidate
         for candidate in candidates

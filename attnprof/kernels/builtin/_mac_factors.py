@@ -88,13 +88,14 @@ def fused_attention_terms(
     total = len(workload.layers)
     causal = sum(map(is_causal, workload.layers))
     pairs = fused_causal_pairs(workload.seq_len, workload.seq_len, workload.device)
-    skipping = computed_scores(workload, workload.num_heads * pairs)
-    products: tuple[tuple[Product, Factor | int], ...] = (
-        ("scores", fused_scores_passes(workload)),
-        ("context", formulas.training_passes(workload)),
+    computed = Factor("S", workload.num_heads * pairs)
+    head_dim, value_dim = Factor("d", workload.head_dim), formulas.value_factor(workload)
+    products: tuple[tuple[Product, Factor | int, Factor], ...] = (
+        ("scores", fused_scores_passes(workload), head_dim),
+        ("context", formulas.training_passes(workload), value_dim),
     )
     terms: list[MacTerm] = []
-    for part, passes in products:
+    for part, passes, width in products:
         if causal < total:
             suffix, layers = (", masked", Factor("L", total - causal)) if causal else ("", None)
             terms.append(dense_term(workload, part, passes, layers=layers, suffix=suffix))
@@ -102,7 +103,7 @@ def fused_attention_terms(
             suffix, layers = (", causal", Factor("L", causal)) if causal < total else ("", None)
             name = part + suffix
             terms.append(
-                formulas.term(workload, part, name, skipping, passes=passes, layers=layers)
+                formulas.term(workload, part, name, (width, computed), passes=passes, layers=layers)
             )
     return terms
 
@@ -111,11 +112,6 @@ def all_pairs(workload: Workload) -> tuple[BlockRun, ...]:
     """All queries with all keys, as one block."""
     tokens = range(workload.seq_len)
     return (BlockRun(tokens[-workload.queries :], tokens),)
-
-
-def computed_scores(workload: Workload, scores: int) -> tuple[Factor, Factor]:
-    """Factors of scores, masked ones included, that all heads of a layer compute."""
-    return Factor("d", workload.head_dim), Factor("S", scores)
 
 
 def global_term(

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from attnprof.core import formulas
 from attnprof.core.blocks import BlockRun, ComputedBlocks, rows_of
-from attnprof.core.mac_terms import Factor, MacTerm
+from attnprof.core.mac_terms import MacTerm
 from attnprof.core.mask_counts import mask_counts
 from attnprof.core.mask_pattern import MaskPattern
 from attnprof.kernels.builtin._features import Feature, unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     fused_backward_products,
-    fused_products,
-    fused_scores_passes,
-    global_term,
+    fused_blocks,
+    global_pair_terms,
     projection_sets,
 )
 
@@ -78,32 +77,11 @@ def masks_of(layer: AttentionPattern) -> int:
 
 def global_row_terms(workload: Workload) -> list[MacTerm]:
     """Queries of global tokens against all tokens, by fused attention; none without any."""
-    if workload.has_equal_widths or not formulas.num_globals(workload):
-        return global_term(workload, "global queries", fused_products(workload))
-    rows = (
-        Factor("g", formulas.num_globals(workload)),
-        formulas.tokens(workload),
-        Factor("H", workload.num_heads),
-    )
-    products = (
-        ("scores", fused_scores_passes(workload), Factor("d", workload.head_dim)),
-        ("context", formulas.training_passes(workload), formulas.value_factor(workload)),
-    )
     layers = formulas.layers_with_globals(workload)
-    return [
-        formulas.term(
-            workload,
-            "global_tokens",
-            f"{name} of global queries",
-            (*rows, width),
-            passes=passes,
-            layers=layers,
-        )
-        for name, passes, width in products
-    ]
+    return global_pair_terms(workload, "global queries", formulas.num_globals(workload), layers)
 
 
-def fused_blocks(
+def computed_blocks(
     workload: Workload, layer: AttentionPattern, runs: tuple[BlockRun, ...]
 ) -> tuple[ComputedBlocks, ...]:
     """Blocks of fused attention, and the rows of global tokens.
@@ -114,14 +92,7 @@ def fused_blocks(
         runs: the blocks without the rows of global tokens.
     """
     runs = (*runs, *rows_of(layer.symmetric_globals, workload.seq_len))
+    if workload.value_dim != workload.head_dim:
+        return fused_blocks(workload, runs, runs)
     backward = fused_backward_products(workload)
-    if workload.value_dim == workload.head_dim:
-        return (ComputedBlocks(runs=runs, backward=backward, features=workload.head_dim),)
-    # Of the products of the backward pass, two have the width of values.
-    of_values = 2 if backward else 0
-    return (
-        ComputedBlocks(
-            runs=runs, context=0, backward=backward - of_values, features=workload.head_dim
-        ),
-        ComputedBlocks(runs=runs, scores=0, backward=of_values, features=workload.value_dim),
-    )
+    return (ComputedBlocks(runs=runs, backward=backward, features=workload.head_dim),)

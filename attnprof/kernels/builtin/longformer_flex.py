@@ -100,7 +100,7 @@ def executed_macs(workload: Workload) -> int:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All 128 by 128 blocks with an attended pair, and the rows of global tokens."""
     runs = tuple(block_runs(layer, head, workload.seq_len))
-    return _projected.fused_blocks(workload, layer, runs)
+    return _projected.computed_blocks(workload, layer, runs)
 
 
 def static_bytes(workload: Workload) -> int:

@@ -37,9 +37,12 @@ _GLOBAL = 10_000.0
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports undilated sliding windows of 4 keys or more, all dividing the widest of them."""
-    windows = [layer.window for layer in workload.layers if layer.window is not None]
-    if len(windows) < len(workload.layers):
+    if any(layer.is_dense for layer in workload.layers):
         return "computes a sliding window, not dense attention"
+    unsupported = unsupported_feature(workload)
+    if unsupported:
+        return unsupported
+    windows = [layer.window or 0 for layer in workload.layers]
     if any(stride > 1 for layer in workload.layers for stride in layer.dilation):
         return "transformers' module has no dilation"
     if min(windows) < 4:
@@ -48,7 +51,7 @@ def unsupported_reason(workload: Workload) -> str | None:
     undivided = next((window for window in windows if widest % window), None)
     if undivided:
         return f"pads to the widest window, {widest}, which is not a multiple of window {undivided}"
-    return unsupported_feature(workload)
+    return None
 
 
 def padding_multiple(workload: Workload) -> int:

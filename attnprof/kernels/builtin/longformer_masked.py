@@ -126,7 +126,7 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, and the rows of global tokens once more."""
-    return _projected.fused_blocks(workload, layer, all_pairs(workload))
+    return _projected.computed_blocks(workload, layer, all_pairs(workload))
 
 
 def static_bytes(workload: Workload) -> int:

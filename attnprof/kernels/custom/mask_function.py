@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
-from collections.abc import Callable, Generator, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnprof.core.built_in_mask import (
@@ -21,8 +24,9 @@ from attnprof.core.built_in_mask import (
 from attnprof.core.errors import AttnprofError, UsageError, code_under_test, describe_error, suggest
 from attnprof.core.mask_counts import MAX_PAIRS, mask_blocks, too_long
 from attnprof.core.mask_function import MaskFunction
-from attnprof.core.mask_pattern import MaskPattern
+from attnprof.core.mask_pattern import MaskPattern, mask_layers
 from attnprof.core.masks import MaskMod, names
+from attnprof.core.workload import Case
 from attnprof.kernels.custom.import_path import importable_name
 
 if TYPE_CHECKING:
@@ -59,6 +63,11 @@ class UserMask:
     def text(self) -> str:
         """As `--pattern` takes it."""
         return format_mask_function(self.reference, self.arguments)
+
+    @property
+    def is_known(self) -> bool:
+        """True: it can be evaluated."""
+        return True
 
     def attended(
         self, seq_len: int, num_heads: int, queries: NDArray[np.int64], keys: NDArray[np.int64]
@@ -104,11 +113,18 @@ class UserMask:
     def _evaluated(self, function: MaskMod, *positions: torch.Tensor) -> torch.Tensor:
         """Bool `(batch, heads, queries, keys)`."""
         import torch
-        from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
         from torch.nn.attention.flex_attention import _vmap_for_bhqkv
 
-        with TransformGetItemToIndex():
-            mask: torch.Tensor = _vmap_for_bhqkv(function, prefix=())(*positions)
+        vectorised = _vmap_for_bhqkv(function, prefix=())
+        mask: torch.Tensor
+        try:
+            mask = vectorised(*positions)
+        except RuntimeError:
+            # Some indexing of tensors needs torch's compiler, whose import takes seconds.
+            from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+
+            with TransformGetItemToIndex():
+                mask = vectorised(*positions)
         if mask.dtype != torch.bool:
             name = str(mask.dtype).removeprefix("torch.")
             raise UsageError("pattern", self.text, f"returns {name}; must return bool")
@@ -131,7 +147,7 @@ class UserMask:
         passed = {name: size for name, size in sizes.items() if named is None or name in named}
         missing = [name for name in required if name not in {**passed, **given}]
         if missing:
-            expected = f"needs {' and '.join(missing)}; {_SIGNATURE}"
+            expected = f"needs {', '.join(missing)}; {_SIGNATURE}"
             raise UsageError("pattern", self.text, expected)
         made: Any = function(**{**passed, **given})
         if not callable(made):
@@ -223,7 +239,8 @@ def parse_mask_function(value: object) -> MaskFunction:
     reference = ":".join(parts[:2])
     if not _REFERENCE.fullmatch(reference):
         hint = suggest(parts[0], names())
-        raise UsageError("pattern", value, f"unknown; {hint}, or name a function as pkg.mod:mask")
+        other = "" if hint.endswith("?") else ", or a function as pkg.mod:mask"
+        raise UsageError("pattern", value, f"unknown; {hint}{other}")
     return UserMask(reference, parse_arguments(value, parts[2:]))
 
 
@@ -242,7 +259,7 @@ def mask_pattern(
         UsageError: when it cannot be evaluated, or differs between the sequences of a batch.
     """
     if seq_len**2 > MAX_PAIRS:
-        raise UsageError("len", seq_len, too_long(function.text, 1, seq_len))
+        raise UsageError("len", seq_len, too_long(function.text, 1))
     if (
         batch_size > 1
         and isinstance(function, UserMask)
@@ -264,3 +281,15 @@ def mask_pattern(
         function=function,
         depends_on_head=len(blocks.pairs) > 1,
     )
+
+
+def source_digest(cases: Iterable[Case]) -> str:
+    """SHA-256 of the files of users' mask functions; empty without any."""
+    functions = {layer.function for case in cases for layer in mask_layers(case.workload.pattern)}
+    modules = {one.reference.partition(":")[0] for one in functions if isinstance(one, UserMask)}
+    files = sorted({str(getattr(sys.modules.get(name), "__file__", "")) for name in modules})
+    digest = hashlib.sha256()
+    for file in files:
+        if Path(file).is_file():
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest() if files else ""

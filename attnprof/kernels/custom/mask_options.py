@@ -47,7 +47,7 @@ def read_mask_patterns(
         layer = mask_pattern(function, shape.num_heads, lengths[0], shape.batch_size)
         heads = shape.num_heads if layer.depends_on_head else 1
         if heads * lengths[-1] ** 2 > MAX_PAIRS:
-            raise UsageError("len", lengths[-1], too_long(function.text, heads, lengths[-1]))
+            raise UsageError("len", lengths[-1], too_long(function.text, heads))
         if options.get("causal") and not layer.causal:
             raise UsageError("pattern", function.text, "attends to later keys; leave out --causal")
         layers = (layer,) * num_layers

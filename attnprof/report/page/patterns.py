@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from markupsafe import Markup
 
 from attnprof.analysis.series import Series
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.units import format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.page.content import Figure
@@ -14,6 +15,9 @@ from attnprof.report.pattern import render_pattern_svg
 from attnprof.report.setting import describe_pattern
 
 _LONGEST_DRAWN = 65_536
+
+_LONGEST_MASK = 8192
+"""Mask functions are evaluated at all pairs for a picture."""
 
 _WINDOWS_DRAWN = 8
 """A band is drawn in a sequence of at most so many windows, if there is one: else it is a line."""
@@ -46,6 +50,9 @@ def _drawn_workload(series: Series) -> Workload | None:
     if not workloads or len(layers) != 1:
         return None
     (layer,) = layers
+    if isinstance(layer, MaskPattern):
+        short = [workload for workload in workloads if workload.seq_len <= _LONGEST_MASK]
+        return short[0] if short and layer.function.is_known else None
     widest = _WINDOWS_DRAWN * (layer.window or 0) * max(layer.dilation)
     visible = [workload for workload in workloads if workload.seq_len <= widest]
     return visible[-1] if visible else workloads[0]

@@ -108,7 +108,7 @@ def _caption(panel: Panel) -> list[str]:
     if not panel.kernel:
         _, many = words.reach_texts(panel)
         return [
-            f"{useful} pairs, {words.share_text(panel)} of dense",
+            f"{useful} pairs, {words.share_text(panel)} of {words.dense_text(panel)}",
             f"1 layer reaches {format_tokens(panel.reach[0])},",
             f"{words.layers_text(panel)} {many}",
         ]

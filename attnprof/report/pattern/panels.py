@@ -8,6 +8,9 @@ from itertools import pairwise
 
 from attnprof import kernels
 from attnprof.core.blocks import BlockRun, ComputedBlocks
+from attnprof.core.mask_cells import heads_alike
+from attnprof.core.mask_counts import mask_blocks
+from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.receptive_field import receptive_fields
 from attnprof.core.workload import Workload
@@ -48,10 +51,16 @@ class Panel:
     @property
     def useful_pairs(self) -> int:
         """Attended pairs of the head."""
-        if self.layer.is_dense:
-            return self.seq_len**2
+        if isinstance(self.layer, MaskPattern):
+            blocks = mask_blocks(self.layer.function, self.layer.num_heads, self.seq_len)
+            return int(blocks.of_head(self.head).sum(dtype="int64"))
         own = replace(self.layer, num_heads=1, dilation=self.layer.dilation[self.head :][:1])
         return own.pairs(self.seq_len)
+
+    @property
+    def dense_pairs(self) -> int:
+        """Pairs of one head of dense attention, which is causal where the pattern is."""
+        return AttentionPattern.dense(1, causal=self.layer.causal).pairs(self.seq_len)
 
     @property
     def forward_blocks(self) -> tuple[ComputedBlocks, ...]:
@@ -117,14 +126,23 @@ def parts_of(workload: Workload) -> Iterator[tuple[AttentionPattern, int, str]]:
     layers = dict.fromkeys(workload.layers)
     for layer in layers:
         same_layers = [i for i, other in enumerate(workload.layers) if other == layer]
-        strides = dict.fromkeys(layer.dilation)
-        for stride in strides:
-            same_heads = [i for i, other in enumerate(layer.dilation) if other == stride]
+        groups = _heads_alike(layer, workload.seq_len)
+        for same_heads in groups:
             parts = (
                 _numbered("layer", same_layers) if len(layers) > 1 else "",
-                _numbered("head", same_heads) if len(strides) > 1 else "",
+                _numbered("head", same_heads) if len(groups) > 1 else "",
             )
             yield layer, same_heads[0], ", ".join(part for part in parts if part)
+
+
+def _heads_alike(layer: AttentionPattern, seq_len: int) -> Sequence[Sequence[int]]:
+    """Indices of heads in groups with one pattern, in the order of their first heads."""
+    if isinstance(layer, MaskPattern):
+        return heads_alike(layer, seq_len)
+    return [
+        [i for i, other in enumerate(layer.dilation) if other == stride]
+        for stride in dict.fromkeys(layer.dilation)
+    ]
 
 
 def _numbered(noun: str, indices: Sequence[int]) -> str:

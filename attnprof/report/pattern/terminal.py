@@ -137,7 +137,9 @@ def _beside_each_other(blocks: Sequence[Sequence[Text]], columns: int) -> Iterat
 def _pattern_table(panels: Sequence[Panel]) -> Table:
     """Pairs and receptive field of each pattern."""
     reach = f"{words.layers_text(panels[0])}"
-    table = _table("pattern", "pairs", "of dense", "reach: 1 layer", reach)
+    dense = dict.fromkeys(words.dense_text(panel) for panel in panels)
+    share = f"of {dense.popitem()[0]}" if len(dense) == 1 else "of its dense"
+    table = _table("pattern", "pairs", share, "reach: 1 layer", reach)
     for heading, panel in zip(words.headings(panels), panels, strict=True):
         name = heading.removesuffix(panel.part)
         lines = [*textwrap.wrap(name, _WIDEST_NAME, break_on_hyphens=False), panel.part]

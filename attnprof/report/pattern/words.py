@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attnprof.core.blocks import BlockRun, ComputedBlocks
-from attnprof.core.notation import format_global_tokens, shorten_positions
+from attnprof.core.mask_pattern import MaskPattern
+from attnprof.core.notation import format_global_tokens, format_layer_window, shorten_positions
 from attnprof.core.units import (
     counted,
     format_count,
@@ -39,12 +40,18 @@ class BlockGroup:
 
 
 def pattern_name(panel: Panel) -> str:
-    """The pattern in words: `window 8, dilation 2, 1 global token`."""
-    if panel.layer.is_dense:
-        return "full attention"
-    stride = panel.layer.dilation[panel.head]
+    """The pattern in words: `window 8, dilation 2, 1 global token`; a mask by its name."""
+    layer = panel.layer
+    if isinstance(layer, MaskPattern):
+        return layer.function.text
+    if layer.is_dense:
+        return "causal attention" if layer.causal else "full attention"
+    stride = layer.dilation[panel.head]
     dilated = f", dilation {stride}" if stride > 1 else ""
-    return f"window {format_count(panel.layer.window or 0)}{dilated}{_globals(panel)}"
+    causal = "causal " if layer.causal else ""
+    window = format_layer_window(layer)
+    keys = window if "+" in window else format_count(int(window))
+    return f"{causal}window {keys}{dilated}{_globals(panel)}"
 
 
 def _globals(panel: Panel) -> str:
@@ -53,8 +60,9 @@ def _globals(panel: Panel) -> str:
         return ""
     text = shorten_positions(format_global_tokens(panel.layer))
     if text.startswith("@"):
-        return f", global {text}"
-    return f", {text} global token{'s' if len(positions) > 1 else ''}"
+        return f", {'sinks' if panel.layer.causal else 'global'} {text}"
+    noun = "sink" if panel.layer.causal else "global token"
+    return f", {text} {noun}{'s' if len(positions) > 1 else ''}"
 
 
 def headings(panels: Sequence[Panel]) -> list[str]:
@@ -107,8 +115,13 @@ def _pairs(pairs: int) -> str:
 
 
 def share_text(panel: Panel) -> str:
-    """Attended pairs over those of dense attention: `13.7 %`."""
-    return format_share(panel.useful_pairs, panel.seq_len**2)
+    """Attended pairs over those of dense attention, causal where the pattern is: `13.7 %`."""
+    return format_share(panel.useful_pairs, panel.dense_pairs)
+
+
+def dense_text(panel: Panel) -> str:
+    """What the share is of: `dense`, or `causal dense`."""
+    return "causal dense" if panel.layer.causal else "dense"
 
 
 def reach_texts(panel: Panel) -> tuple[str, str]:
