@@ -21,7 +21,7 @@ CONTRACT = (
     "peak_bytes, time_ns, time_low_ns, time_high_ns, speedup"
 )
 
-ADDED = "causal, kv_heads, head_dim, value_dim, new_tokens"
+ADDED = "causal, kv_heads, head_dim, value_dim, new_tokens, pattern, cache_bytes"
 """Columns after those of the contract."""
 
 
