@@ -31,6 +31,7 @@ from attnprof.kernels import Kernel
 from attnprof.kernels.custom import is_target, name_of, with_inputs
 from attnprof.kernels.custom.mask_options import Patterns, read_mask_patterns
 from attnprof.kernels.custom.reference import inputs_of, split_names
+from attnprof.kernels.default_choice import default_kernels
 
 DEFAULT_LENGTHS = (512, 1024, 4096)
 SCOPES = ("attention", "layer", "stack")
@@ -39,11 +40,6 @@ SCOPES = ("attention", "layer", "stack")
 
 DEVICES = ("auto", "cpu", "cuda")
 """Values of `device`."""
-
-DEFAULT_KERNELS = ("bert-eager", "bert-sdpa", "longformer-hf", "longformer-banded")
-
-KERNELS_OF_MASKS = ("bert-eager", "bert-sdpa", "longformer-masked", "longformer-flex")
-"""Default kernels with `pattern`: those that compute any mask, and dense attention."""
 
 _TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
 
@@ -92,7 +88,7 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     shape = read_shape(options)
     lengths = read_lengths(options)
     names = read_kernel_names(options)
-    scope = _read_scope(options, names)
+    scope = _read_scope(options, names, shape)
     selected = [(name, kernels.find(name)) for name in names]
     patterns = _read_patterns(options, shape, scope, lengths)
     cases: dict[Case, None] = {}
@@ -243,8 +239,9 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     Raises:
         UsageError: for an empty name, and for `--input` without a custom kernel.
     """
-    default = DEFAULT_KERNELS if options.get("pattern") is None else KERNELS_OF_MASKS
-    names = split_values({"kernel": _named(options.get("kernel"))}, "kernel", default, split_names)
+    chosen = _named(options.get("kernel"))
+    default = default_kernels(options, read_shape(options)) if chosen is None else ()
+    names = split_values({"kernel": chosen}, "kernel", default, split_names)
     described = split_values(options, "input", (), lambda text: [text])
     if described and not any(kernels.is_custom(name) for name in names):
         raise UsageError(
@@ -257,11 +254,16 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     )
 
 
-def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
-    """One of `SCOPES`."""
+def _read_scope(options: GridOptions, names: Iterable[str], shape: Shape) -> str:
+    """One of `SCOPES`.
+
+    Layers of a model that differ are costed as a stack, which needs whole layers if the output of
+    attention is not as wide as its input.
+    """
     scope = options.get("scope")
     if scope is None:
-        return SCOPES[0]
+        is_custom = all(kernels.is_custom(name) for name in names)
+        return SCOPES[0] if is_custom or not _needs_whole_layers(options, shape) else "stack"
     if scope not in SCOPES:
         raise UsageError("scope", scope or EMPTY_VALUE, f"unknown; {suggest(scope, SCOPES)}")
     if all(kernels.is_custom(name) for name in names):
@@ -269,6 +271,13 @@ def _read_scope(options: GridOptions, names: Iterable[str]) -> str:
             "scope", scope, "applies to built-in kernels only; a custom kernel is costed as it is"
         )
     return scope
+
+
+def _needs_whole_layers(options: GridOptions, shape: Shape) -> bool:
+    if shape.output_width == shape.hidden_size or options.get("pattern") is not None:
+        return False
+    windows = split_values(options, "window", (shape.model.window,))
+    return any(len(parse_window(window, causal=shape.causal)) > 1 for window in windows)
 
 
 def _named(values: object) -> object:

@@ -1,80 +1,57 @@
-"""What the sliding window of a Hugging Face model saves, by attention implementation.
+"""A layer with a window of 256 keys, half on each side, computed in two ways.
 
-The config is a small model of Mistral's kind: causal attention, grouped keys and values, and a
-window of 1,024 tokens. Its attention layer is built with random weights and counted operator by
-operator, and compared with what its pattern needs.
-
-    python examples/model_window.py
+attnprof windows --kernel examples.model_window:Masked examples.model_window:Banded --len 8k
 """
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-from transformers import MistralConfig
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 import attnprof
-from attnprof.core.units import format_macs
 
-LENGTHS = (1024, 2048, 4096)
-WINDOW = 1024
-IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention")
+WINDOW = 256
 
 
-def config(implementation: str, window: int | None) -> MistralConfig:
-    """A model of Mistral's kind, with another attention implementation or window."""
-    return MistralConfig(
-        hidden_size=1024,
-        num_attention_heads=16,
-        num_key_value_heads=4,
-        num_hidden_layers=1,
-        vocab_size=1000,
-        sliding_window=window,
-        attn_implementation=implementation,
-    )
+class Windowed(nn.Module):
+    """Self-attention `(batch, seq_len, hidden_size)` to a window.
+
+    Args:
+        hidden_size: width of the layer.
+        num_heads: heads of the layer, a divisor of its width.
+    """
+
+    def __init__(self, hidden_size: int = 768, num_heads: int = 12) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_size = WINDOW
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """The attention's output, of the same shape."""
+        projected = self.qkv(hidden_states).unflatten(2, (3, self.num_heads, -1))
+        context = self.attend(*projected.permute(2, 0, 3, 1, 4))
+        return context.transpose(1, 2).flatten(2)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of `(batch, heads, seq_len, head_dim)`."""
+        raise NotImplementedError
 
 
-def executed_macs(shape: MistralConfig, implementation: str, folder: Path) -> list[int]:
-    """MACs that the attention layer executes at each length, its projections included."""
-    shape.save_pretrained(folder)
-    path = folder / "config.json"
-    # transformers does not save the attention implementation
-    path.write_text(
-        path.read_text().replace("{", f'{{\n  "attn_implementation": "{implementation}",', 1)
-    )
-    table = attnprof.estimate(len=LENGTHS, kernel=f"{path}::layers.0.self_attn")
-    return [int(row.values["executed_macs"]) for row in table.rows]
+class Masked(Windowed):
+    """Computes all pairs, and masks those outside the window."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Dense attention with a mask."""
+        position = torch.arange(query.shape[2], device=query.device)
+        is_near = (position[:, None] - position).abs() <= self.window_size // 2
+        return scaled_dot_product_attention(query, key, value, attn_mask=is_near)
 
 
-def needed_macs(shape: MistralConfig, seq_len: int) -> int:
-    """MACs that causal attention to a window needs: a query, and the keys before it in reach."""
-    window = min(shape.sliding_window or seq_len, seq_len)
-    pairs = window * seq_len - window * (window - 1) // 2
-    heads, kv_heads = shape.num_attention_heads, shape.num_key_value_heads
-    head_dim = shape.hidden_size // heads
-    projections = seq_len * shape.hidden_size * head_dim * 2 * (heads + kv_heads)
-    return projections + 2 * head_dim * heads * pairs
+class Banded(Windowed):
+    """Computes the pairs inside the window."""
 
-
-def line(label: str, macs: list[int]) -> None:
-    """Print the counts at all lengths, and the growth over the last doubling."""
-    counts = "".join(f"{format_macs(count, unit=''):>12}" for count in macs)
-    print(f"{label:40}{counts}{f'x{macs[-1] / macs[-2]:.2f}':>12}")
-
-
-def main() -> None:
-    print(f"{'MACs of an attention layer at':40}{''.join(f'{n:>12,}' for n in LENGTHS)}  2x length")
-    for window in (WINDOW, None):
-        name = f"window {window:,}" if window else "no window"
-        for implementation in IMPLEMENTATIONS:
-            shape = config(implementation, window)
-            with tempfile.TemporaryDirectory() as folder:
-                line(
-                    f"{implementation}, {name}", executed_macs(shape, implementation, Path(folder))
-                )
-        line(f"needed, {name}", [needed_macs(config("sdpa", window), n) for n in LENGTHS])
-
-
-if __name__ == "__main__":
-    main()
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention to the window alone, linear in length."""
+        return attnprof.sliding_window_attention(query, key, value, window=self.window_size)

@@ -13,7 +13,7 @@ from attnprof.core.notation import (
     format_window,
     shorten_positions,
 )
-from attnprof.core.records import REFERENCE
+from attnprof.core.records import REFERENCE, WINDOWED_REFERENCE
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.workload import Workload
 from attnprof.kernels.costs import KernelCosts
@@ -108,13 +108,15 @@ def _saved(table: ResultTable, name: str) -> SavedKernel | None:
 
 
 def find_reference(series: Sequence[Series]) -> Series | None:
-    """What others are compared with: `bert-sdpa`, else the first dense kernel; None without one."""
-    dense = [
-        member
-        for member in series
-        if not member.is_custom and member.kernel.pattern_support == "dense"
-    ]
-    return next((one for one in dense if one.rows[0].kernel == REFERENCE), next(iter(dense), None))
+    """What others are compared with, of those that can run; None without one.
+
+    `bert-sdpa`, else the first dense kernel, else `mistral-sdpa` with the same pattern.
+    """
+    supported = [member for member in series if member.is_supported and not member.is_custom]
+    dense = [member for member in supported if member.kernel.pattern_support == "dense"]
+    windowed = [member for member in supported if member.rows[0].kernel == WINDOWED_REFERENCE]
+    first = next((one for one in dense if one.rows[0].kernel == REFERENCE), None)
+    return first or next(iter([*dense, *windowed]), None)
 
 
 def labels(table: ResultTable, without: str = "") -> Callable[[Row], str]:

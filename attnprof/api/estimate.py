@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Unpack, cast
 
 from attnprof.analysis.predictions import with_predictions
+from attnprof.analysis.utilisation import with_rates_of
 from attnprof.api.finishing import finish, python_call
 from attnprof.api.result_table import ResultTable
 from attnprof.core import machine as machines
@@ -16,6 +17,7 @@ from attnprof.measure import static_costs
 from attnprof.measure.request import IsolationOptions, Request, open_kernel_processes
 from attnprof.options import GridOptions, read_cases, read_device_name, reject_unknown_options
 from attnprof.report.formats import table_renderers
+from attnprof.report.image_forms import draws
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -47,7 +49,9 @@ class EstimateRequest(Request):
     def run(self) -> ResultTable:
         """Estimate, and write the requested outputs."""
         records = static_costs.estimate_records(self.cases)
-        table = ResultTable(with_predictions(records, self.machine) if self.machine else records)
+        if self.machine:
+            records = with_rates_of(with_predictions(records, self.machine), self.machine)
+        table = ResultTable(records)
         if self.machine:
             table.machine = self.machine
             table.available_bytes = self.machine.memory_bytes
@@ -73,6 +77,8 @@ def prepare_estimate(options: EstimateOptions, command: str = "") -> EstimateReq
     reject_unknown_options(options, EstimateOptions)
     path = options.get("machine")
     stored = None if path is None else machines.read_machine(path)
+    if draws(options, "roofline") and stored is None:
+        raise UsageError("chart", "roofline", "needs the rates of a machine; add --machine FILE")
     device = read_device_name(options)
     if device == "auto":
         device = stored.device if stored else "cpu"

@@ -98,7 +98,8 @@ class ResultTable(result_table.ResultTable):
         """The chart as a Matplotlib figure, which a notebook shows.
 
         Args:
-            chart: `growth`, costs against length; `breakdown`, the parts of the MACs.
+            chart: `growth`, costs against length; `breakdown`, the parts of the MACs; `roofline`,
+                speed against arithmetic intensity.
 
         Raises:
             UsageError: for another name.

@@ -10,7 +10,7 @@ import typer
 from attnprof import kernels
 from attnprof.cli import options
 from attnprof.cli.saving import run_and_save
-from attnprof.core.errors import MeasurementError
+from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.workload import Case
 from attnprof.measure import Observer
 from attnprof.measure.request import (
@@ -35,6 +35,8 @@ class AuditOptions(GridOptions, IsolationOptions, total=False):
     """Options of `attnprof audit`."""
 
     no_peers: bool
+    formulas: bool
+    vocab_size: int | None
     csv: str | None
     json: str | None
     markdown: str | None
@@ -64,6 +66,8 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
         UsageError: for the first option that cannot be used.
     """
     reject_unknown_options(options, AuditOptions)
+    if options.get("vocab_size") is not None:
+        raise UsageError("vocab_size", options.get("vocab_size"), "needs --formulas")
     grid: GridOptions = {"len": AUDIT_LENGTHS, "kernel": kernels.names(), **options}
     paths: OutputOptions = {
         "csv": options.get("csv"),
@@ -108,6 +112,8 @@ def audit(
     causal: options.Causal = None,
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
+    formulas: options.Formulas = False,
+    vocab_size: options.VocabSize = None,
     no_peers: options.NoPeers = False,
     timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     no_isolation: options.NoIsolation = False,
@@ -119,8 +125,13 @@ def audit(
 
     Example: [bold]attnprof audit --kernel bert-sdpa longformer-hf --len 512 1024[/]
 
+    With --formulas: published cost formulas instead, against useful and executed MACs.
+
     Exit code 1 if a difference is not explained.
     """
+    if formulas:
+        _audit_formulas(ctx)
+        return
     from attnprof.analysis.uncounted import uncounted_messages
     from attnprof.cli.console import echo_err, print_uncropped, table_width
     from attnprof.cli.progress import progress
@@ -139,3 +150,22 @@ def audit(
     if result.unexplained and not exit_code:
         raise typer.Exit(UNEXPLAINED)
     raise typer.Exit(MeasurementError.exit_code if result.failures else exit_code)
+
+
+def _audit_formulas(ctx: typer.Context) -> None:
+    from attnprof.analysis.uncounted import uncounted_messages
+    from attnprof.cli.console import echo_err, print_uncropped, table_width
+    from attnprof.cli.formula_audit import prepare_formula_audit
+    from attnprof.report.formula_audit import render_formula_audit
+
+    passed = options.passed_options(ctx)
+    reject_unknown_options(passed, AuditOptions)
+    request = prepare_formula_audit(passed)
+    result, exit_code = run_and_save(request.run)
+    if not request.outputs.takes_stdout:
+        print_uncropped(render_formula_audit(result, table_width()))
+    for message in uncounted_messages(result.refusals) if "kernel" in passed else ():
+        echo_err(message)
+    for path in request.outputs.written:
+        echo_err(f"written: {path}")
+    raise typer.Exit(UNEXPLAINED if result.unexplained and not exit_code else exit_code)

@@ -8,6 +8,7 @@ SUMMARIES = {
     "report": "Show saved results again, of one run or of several side by side.",
     "audit": "Check every counter against the operator-level count and name each difference.",
     "breakdown": "Break MACs down by module and by operator, and show how each part grows.",
+    "windows": "Compare what a model's windows need with what it executes, layer by layer.",
     "pattern": "Draw who attends to whom, and the blocks that kernels compute.",
     "kernels": "List the kernels, and why some cannot be built here or for these options.",
     "doctor": "Profile this machine: specs, throughput, noise, suggestions.",

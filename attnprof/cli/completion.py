@@ -27,6 +27,13 @@ def models(incomplete: str) -> list[tuple[str, str]]:
     return [(model.name, model.source) for model in MODELS if model.name.startswith(incomplete)]
 
 
+def published_models(incomplete: str) -> list[tuple[str, str]]:
+    """Models whose configs are known, with their sources."""
+    from attnprof.kernels.custom.published import PUBLISHED
+
+    return [(name, PUBLISHED[name].source) for name in _matching(incomplete, PUBLISHED)]
+
+
 def masks(incomplete: str) -> list[str]:
     """Built-in mask functions."""
     from attnprof.core import masks as built_in

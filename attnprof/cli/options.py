@@ -19,7 +19,8 @@ _workload = partial(option, panel=WORKLOAD)
 _measurement = partial(option, panel=MEASUREMENT)
 
 
-def _kernel(default: str) -> Any:
+def kernel(default: str) -> Any:
+    """The option --kernel."""
     return _workload(
         "--kernel",
         "NAME...",
@@ -30,13 +31,12 @@ def _kernel(default: str) -> Any:
     )
 
 
-Kernel = Annotated[
-    list[str] | None, _kernel("bert-eager bert-sdpa longformer-hf longformer-banded")
-]
-AuditKernel = Annotated[list[str] | None, _kernel("all built-in kernels")]
+Kernel = Annotated[list[str] | None, kernel("bert-eager bert-sdpa longformer-hf longformer-banded")]
+AuditKernel = Annotated[list[str] | None, kernel("all built-in kernels")]
 
 
-def _len(default: str) -> Any:
+def lengths(default: str) -> Any:
+    """The option --len."""
     return _workload(
         "--len",
         "N...",
@@ -45,8 +45,8 @@ def _len(default: str) -> Any:
     )
 
 
-Len = Annotated[list[str] | None, _len("512 1024 4096")]
-AuditLen = Annotated[list[str] | None, _len("512 1024")]
+Len = Annotated[list[str] | None, lengths("512 1024 4096")]
+AuditLen = Annotated[list[str] | None, lengths("512 1024")]
 
 
 def window(default: str) -> Any:
@@ -252,7 +252,8 @@ MaxSeconds = Annotated[
         "--max-seconds",
         _NUMBER,
         "Seconds for the timed rounds of one length, all kernels together; at least four "
-        "rounds run. Building, warm-up, counting and memory are not included.",
+        "rounds run. Building, warm-up, counting and memory are not included. From 1 s on, the "
+        "machine's rates are measured between the rounds.",
     ),
 ]
 
@@ -269,6 +270,23 @@ Precision = Annotated[
 NoTime = Annotated[bool, flag("--no-time", MEASUREMENT, "Skip timing.")]
 NoCount = Annotated[bool, flag("--no-count", MEASUREMENT, "Skip counters.")]
 NoMemory = Annotated[bool, flag("--no-memory", MEASUREMENT, "Skip peak memory.")]
+Formulas = Annotated[
+    bool,
+    flag(
+        "--formulas",
+        MEASUREMENT,
+        "Audit published formulas (PaLM, nanoGPT, torchtitan, Megatron-LM, FlashAttention, "
+        "transformers, Chinchilla) instead of counters; by default whole layers at 4,096 tokens.",
+    ),
+]
+VocabSize = Annotated[
+    str | None,
+    _measurement(
+        "--vocab-size",
+        _INTEGER,
+        "With --formulas: size of the vocabulary, whose logits some formulas include.",
+    ),
+]
 NoPeers = Annotated[bool, flag("--no-peers", MEASUREMENT, "Skip installed third-party counters.")]
 
 Threads = Annotated[
@@ -352,7 +370,8 @@ Chart = Annotated[
     option(
         "--chart",
         "NAME",
-        "What charts show: growth, costs against length; breakdown, the parts of the MACs.",
+        "What charts show: growth, costs against length; breakdown, the parts of the MACs; "
+        "roofline, FLOP/s against FLOP/B below what the machine allows.",
         default="growth",
         panel=OUTPUT,
         complete=completion.charts,

@@ -24,6 +24,7 @@ TEXTS = (
     *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "new_tokens"),
     *("batch_size", "dtype", "device", "mode", "scope"),
     *("machine", "max_seconds", "precision", "timeout", "threads", "check_against", "chart"),
+    "vocab_size",
 )
 """Settings with one value."""
 
@@ -33,12 +34,15 @@ FLAGS = (
 )
 """Settings that are true or false."""
 
-OUTPUTS = ("csv", "json", "markdown", "png", "svg", "html", "resume", "name", "pattern")
+OUTPUTS = (
+    *("csv", "json", "markdown", "png", "svg", "html"),
+    *("resume", "name", "pattern", "formulas"),
+)
 """Options that only the command line has."""
 
-OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window")}
+OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window"), "windows": ("model", "kernel")}
 """By command, settings for all commands that it does not take: a picture shows one pattern, where
-these select many cases to compare."""
+these select many cases to compare; elsewhere a model is a shape, and kernels are built in."""
 
 NAMES = (*LISTS, *TEXTS, *FLAGS)
 

@@ -65,7 +65,8 @@ def _read_tokens(
     first: int, queries: int, strides: tuple[int, ...], layer: AttentionPattern
 ) -> int:
     """Tokens before the first new one to which a new one attends in one head of the cache."""
-    if layer.left is None:
+    is_new_one_global = bool(layer.symmetric_globals) and layer.last_position >= first
+    if layer.left is None or is_new_one_global:
         return first
     in_windows = [
         keys for stride in strides for keys in _earlier_keys(first, queries, stride, layer.left)

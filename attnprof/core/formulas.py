@@ -132,8 +132,7 @@ def rest_of_layer_terms(workload: Workload) -> list[MacTerm]:
     feed_forward = (2, new, width, Factor("F", workload.intermediate_size))
     output: tuple[Factor, ...] = (new, Factor("D", workload.hidden_size, 2))
     if workload.output_width != workload.hidden_size:
-        heads, value_dim = Factor("H", workload.num_heads), Factor("e", workload.value_dim)
-        output = (new, heads, value_dim, width)
+        output = (new, Factor("H", workload.num_heads), value_factor(workload), width)
     return [
         term(workload, "output_projection", "output projection", output),
         term(workload, "feed_forward", "feed-forward", feed_forward),
@@ -226,15 +225,16 @@ def useful_macs(workload: Workload) -> int:
     return total_macs(useful_terms(workload))
 
 
-def parameters(workload: Workload, sets: int) -> int:
-    """Parameters of all layers, biases included.
+def parameters(workload: Workload, sets: int, *, has_bias: bool = True) -> int:
+    """Parameters of all layers.
 
     Args:
         workload: its scope and layers.
         sets: sets of a query, a key and a value projection in all attentions together.
+        has_bias: whether these projections have biases.
     """
     widths = workload.query_width + workload.key_width + workload.value_width
-    attentions = sets * (workload.hidden_size + 1) * widths
+    attentions = sets * (workload.hidden_size + has_bias) * widths
     return attentions + len(workload.layers) * rest_of_layer_parameters(workload)
 
 

@@ -30,6 +30,10 @@ COLUMN_UNITS = {
     "time_high_ns": "ns",
     "speedup": "1",
     "cache_bytes": "B",
+    "min_bytes": "B",
+    "intensity": "FLOP/B",
+    "utilisation": "1",
+    "useful_utilisation": "1",
 }
 """Units of the quantities that have a column, in the order of the columns."""
 
@@ -54,12 +58,21 @@ WITHHELD = "withheld"
 """1 if background load disturbed the rounds so much that no verdict follows from them; the record's
 detail describes the load. 0 if they can be trusted."""
 
+MATMUL_RATE = "matmul_macs_per_s"
+COPY_RATE = "copy_bytes_per_s"
+"""The machine's rates in the case's dtype: of one large matrix product, and of copies, read and
+written bytes together. They have no column; `bound` and the roofline follow from them."""
+
 REFERENCE = "bert-sdpa"
 """The reference kernel of `speedup` and verdicts, at the same length in the same run."""
 
 ALLOCATED_CACHE = "allocated_cache_bytes"
 """Bytes that a kernel's cache has allocated after a call that decodes, where that is not
 `cache_bytes`. Has no column."""
+
+WINDOWED_REFERENCE = "mistral-sdpa"
+"""What others are compared with where no dense kernel can run, as with grouped heads: transformers'
+own layer with the same pattern, a window as a mask of all pairs. `speedup` is empty there."""
 
 PREDICTED_TIME = "predicted_time_ns"
 PREDICTED_TIME_LOW = "predicted_time_low_ns"
@@ -79,9 +92,27 @@ _HIDDEN_UNITS = {
     RESIDENT_PEAK: "B",
     RESERVED_PEAK: "B",
     ALLOCATED_CACHE: "B",
+    MATMUL_RATE: "MAC/s",
+    COPY_RATE: "B/s",
     **dict.fromkeys(PREDICTED, "ns"),
 }
 """Units of the quantities without a column."""
+
+UTILISATIONS = {"utilisation": "executed_macs", "useful_utilisation": "useful_macs"}
+"""Parts of the machine's matmul rate that a call reaches, and the MACs of each."""
+
+FRACTIONS = frozenset({"speedup", "intensity", *UTILISATIONS})
+"""The quantities with a column whose values are no integers."""
+
+
+def is_reference_of(reference: Case, workload: Workload) -> bool:
+    """Whether a case is what one with this workload is compared with, if it is no other kernel's.
+
+    It is the same call with dense attention, or of `WINDOWED_REFERENCE` with the same pattern.
+    """
+    if reference.workload == workload.densified():
+        return True
+    return reference.kernel == WINDOWED_REFERENCE and reference.workload == workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +139,11 @@ class Record:
     def unit(self) -> str:
         """The unit of the value; empty if it has none."""
         return COLUMN_UNITS.get(self.quantity) or _HIDDEN_UNITS.get(self.quantity, "")
+
+
+def is_fraction(quantity: str) -> bool:
+    """Whether values of a quantity may be other than integers."""
+    return quantity in FRACTIONS or quantity.startswith(RATIO)
 
 
 def case_record(case: Case, status: Status, detail: str) -> Record:

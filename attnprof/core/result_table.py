@@ -21,6 +21,7 @@ from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
     FAILURES,
+    FRACTIONS,
     PREDICTED,
     RATIO,
     REFERENCE,
@@ -30,6 +31,16 @@ from attnprof.core.records import (
     Status,
     Value,
 )
+from attnprof.core.result_columns import (
+    BOUND,
+    COLUMNS,
+    ESTIMATED,
+    FIRST_QUANTITIES,
+    LATER_COLUMNS,
+    LEADING_COLUMNS,
+    WORKLOAD_COLUMNS,
+)
+from attnprof.core.roofline import bound
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.units import format_bytes, format_long_duration
 from attnprof.core.verdict import Verdict, verdict
@@ -42,43 +53,7 @@ if TYPE_CHECKING:
 
 Cell = int | float | str | None
 
-_ESTIMATED = (
-    "padded_seq_len",
-    "params",
-    "useful_macs",
-    "executed_macs",
-    "predicted_peak_bytes",
-    "cache_bytes",
-)
-
-_MEASURED = COLUMN_UNITS.keys() - set(_ESTIMATED)
-
-_LEADING_COLUMNS = (
-    "kernel",
-    "seq_len",
-    "padded_seq_len",
-    "window",
-    "dilation",
-    "global_tokens",
-    "hidden_size",
-    "num_heads",
-    "batch_size",
-    "dtype",
-    "device",
-    "mode",
-    "status",
-    "detail",
-)
-
-_QUANTITIES = tuple(quantity for quantity in COLUMN_UNITS if quantity != "padded_seq_len")
-
-_WORKLOAD_COLUMNS = ("causal", "kv_heads", "head_dim", "value_dim", "new_tokens", "pattern")
-"""Columns of the workload that were added after `speedup`, the last one of the first version."""
-
-_ADDED = _QUANTITIES.index("speedup") + 1
-
-COLUMNS = (*_LEADING_COLUMNS, *_QUANTITIES[:_ADDED], *_WORKLOAD_COLUMNS, *_QUANTITIES[_ADDED:])
-"""The columns of CSV and pandas, in order."""
+_MEASURED = COLUMN_UNITS.keys() - ESTIMATED
 
 
 @dataclass(slots=True)
@@ -181,14 +156,15 @@ class Row:
             "mode": workload.mode,
             "status": self.status,
             "detail": self.detail,
-            **{column: self.values.get(column) for column in _QUANTITIES[:_ADDED]},
+            **{column: self.values.get(column) for column in FIRST_QUANTITIES},
             "causal": int(workload.pattern.causal),
             "kv_heads": workload.kv_heads,
             "head_dim": workload.head_dim,
             "value_dim": workload.value_dim,
             "new_tokens": workload.new_tokens or None,
             "pattern": format_mask(workload.pattern),
-            **{column: self.values.get(column) for column in _QUANTITIES[_ADDED:]},
+            **{column: self.values.get(column) for column in LATER_COLUMNS},
+            BOUND: bound(self.values),
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -210,7 +186,7 @@ def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
     Layers and scope have keys here; in rows they are part of the detail.
     """
     cells = Row(kernel, workload).cells()
-    columns = (*_LEADING_COLUMNS[1:2], *_LEADING_COLUMNS[3:12], *_WORKLOAD_COLUMNS)
+    columns = (*LEADING_COLUMNS[1:2], *LEADING_COLUMNS[3:12], *WORKLOAD_COLUMNS)
     return {
         "kernel": kernel,
         **{column: cells[column] for column in columns},
@@ -341,7 +317,7 @@ class ResultTable:
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a DataFrame with the CSV's columns.
 
-        Quantities are nullable `Int64`, so that integers stay exact; `speedup` is `Float64`.
+        Quantities are nullable `Int64`, so that integers stay exact; `FRACTIONS` are `Float64`.
 
         Raises:
             ImportError: if pandas is not installed.
@@ -349,5 +325,5 @@ class ResultTable:
         import pandas as pd
 
         frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))
-        integers = [column for column in COLUMN_UNITS if column != "speedup"]
-        return frame.astype({**dict.fromkeys(integers, "Int64"), "speedup": "Float64"})
+        types = {name: "Float64" if name in FRACTIONS else "Int64" for name in COLUMN_UNITS}
+        return frame.astype(types)

@@ -24,6 +24,7 @@ from attnprof.core.records import (
     Record,
     Status,
     Value,
+    is_fraction,
 )
 from attnprof.core.result_table import ResultTable, Row, describe_extent
 from attnprof.core.saved_costs import read_saved_costs
@@ -213,8 +214,7 @@ def _values(cells: Mapping[str, object], row: _SavedRow, path: str) -> dict[str,
 
 
 def _value(quantity: str, number: object, path: str) -> Value:
-    is_ratio = quantity == "speedup" or quantity.startswith(RATIO)
-    value = read_as(float, number, path) if is_ratio else read_as(int, number, path)
+    value = read_as(float if is_fraction(quantity) else int, number, path)
     if quantity in _TIMES and not value:
         raise UnexpectedError(f"{path} must be more than 0")
     return value

@@ -41,6 +41,20 @@ class Shape:
     new_tokens: int
 
     @property
+    def output_width(self) -> int:
+        """Width of the attention's output, all heads together."""
+        head_dim = self.head_dim or self.hidden_size // self.num_heads
+        return self.num_heads * (self.value_dim or head_dim)
+
+    @property
+    def has_equal_widths(self) -> bool:
+        """Whether queries, keys and values are as wide as the hidden states, as in BERT."""
+        is_grouped = self.kv_heads not in (0, self.num_heads)
+        head_dim = self.head_dim or self.hidden_size // self.num_heads
+        widths = {self.hidden_size, self.num_heads * head_dim, self.output_width}
+        return len(widths) == 1 and not is_grouped
+
+    @property
     def global_tokens(self) -> str:
         """The default of `--global-tokens`: the model's, where it is causal or not as it is."""
         return self.model.global_tokens if self.model.causal == self.causal else "0"

@@ -75,6 +75,11 @@ def format_ratio(ratio: float, unit: str = "x") -> str:
     return f"{_three_digits(ratio)}{unit}"
 
 
+def format_intensity(flops_per_byte: float) -> str:
+    """FLOPs for each byte to three digits, without their unit: `0.5`, `12.3`, `2,047`."""
+    return format_ratio(flops_per_byte, unit="")
+
+
 def format_share(part: float, whole: float, digits: int = 1) -> str:
     """A share of a positive whole in percent, with one decimal place or `digits`: `52.9 %`.
 

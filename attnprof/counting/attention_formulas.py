@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from attnprof.core.sdpa_buffers import KEY_BLOCK, query_block
+from attnprof.core.causal_blocks import fused_causal_pairs
+from attnprof.core.workload import Device
 from attnprof.counting.aten_operators import aten_operators
 from attnprof.counting.constant_propagation import ValuesNeededError, constant_value
 
@@ -45,28 +46,6 @@ def _scores_and_context_macs(
     return scores, scores // query[-1] * value[-1]
 
 
-def _causal_pairs(queries: int, keys: int) -> int:
-    """Pairs of the lower triangle, whose corner is the first query with the first key."""
-    triangle = min(queries, keys)
-    return triangle * (triangle + 1) // 2 + max(0, queries - keys) * keys
-
-
-def _causal_cpu_pairs(queries: int, keys: int) -> int:
-    """Pairs that the CPU's fused attention multiplies if it is causal.
-
-    A block of queries multiplies whole blocks of keys, up to the one that holds the last key that
-    its last query attends to. Source: aten/src/ATen/native/cpu/FlashAttentionKernel.cpp,
-    cpu_flash_attention.
-    """
-    rows = max(1, query_block(queries))
-    pairs = 0
-    for first in range(0, queries, rows):
-        count = min(rows, queries - first)
-        attended = min(first + count, keys)
-        pairs += count * min(keys, -(-attended // KEY_BLOCK) * KEY_BLOCK)
-    return pairs
-
-
 def _share_of_pairs(macs: int, pairs: int, queries: int, keys: int) -> int:
     """The share of `macs`, those of all pairs, that is due to `pairs` of them."""
     return macs * pairs // (queries * keys) if queries * keys else 0
@@ -76,17 +55,13 @@ def _share_of_pairs(macs: int, pairs: int, queries: int, keys: int) -> int:
 
 
 def _causal_share(
-    macs: int,
-    query: Tensor,
-    key: Tensor,
-    is_causal: bool,
-    causal_pairs: Callable[[int, int], int] = _causal_pairs,
+    macs: int, query: Tensor, key: Tensor, is_causal: bool, device: Device = "cuda"
 ) -> int:
     """The MACs of all pairs, less those of the pairs that a causal kernel skips."""
     if not is_causal:
         return macs
     queries, keys = query.shape[-2], key.shape[-2]
-    return _share_of_pairs(macs, causal_pairs(queries, keys), queries, keys)
+    return _share_of_pairs(macs, fused_causal_pairs(queries, keys, device), queries, keys)
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, **_: Any) -> int:
@@ -105,14 +80,14 @@ def _fused_for_cpu(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, **_: Any
 ) -> int:
     macs = attention_macs(query.shape, key.shape, value.shape)
-    return _causal_share(macs, query, key, is_causal, _causal_cpu_pairs)
+    return _causal_share(macs, query, key, is_causal, "cpu")
 
 
 def _fused_for_cpu_backward(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, **_: Any
 ) -> int:
     macs = attention_backward_macs(query.shape, key.shape, value.shape)
-    return _causal_share(macs, query, key, is_causal, _causal_cpu_pairs)
+    return _causal_share(macs, query, key, is_causal, "cpu")
 
 
 # --- packed sequences -----------------------------------------------------------------------------
@@ -153,7 +128,8 @@ def _packed_macs(
         )
         if not is_causal:
             return all_pairs
-        return _share_of_pairs(all_pairs, _causal_pairs(queries, keys), queries, keys)
+        pairs = fused_causal_pairs(queries, keys, "cuda")
+        return _share_of_pairs(all_pairs, pairs, queries, keys)
 
     if query_ends is None or query_ends.numel() == 0:
         return macs(query.shape[1], key.shape[1], query.shape[0])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnprof.counting.allocations import StorageTracker
@@ -20,6 +21,7 @@ class CallProfile:
     Attributes:
         counts: its operators, by module.
         peak_bytes: the most bytes that its tensors take at one time.
+        output_bytes: bytes of the tensor that it returns.
         bytes_by_origin: the parts of `peak_bytes`, by `module_path operator dtype`.
         unknown_inside: operators whose inner allocations are not known.
         unknown_peak: why the peak is not known to within 1 %; empty if it is.
@@ -27,6 +29,7 @@ class CallProfile:
 
     counts: OperatorCounts
     peak_bytes: int
+    output_bytes: int
     bytes_by_origin: dict[str, int]
     unknown_inside: frozenset[str] = frozenset()
     unknown_peak: str = ""
@@ -50,7 +53,7 @@ class OperatorCounter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def profile_call(run: Callable[[], object]) -> CallProfile:
+def profile_call(run: Callable[[], torch.Tensor]) -> CallProfile:
     """Count the operators of a call and track its storages, in one run."""
     counts = OperatorCounts()
     module_path: Callable[[], str] = str
@@ -62,8 +65,14 @@ def profile_call(run: Callable[[], object]) -> CallProfile:
     with storages, intercept_operators(counts.add) as running_module_path:
         module_path = running_module_path
         output = run()
+    output_bytes = output.nbytes
     del output
     parts = {name.strip(): size for name, size in storages.peak_by_origin.items() if size}
     return CallProfile(
-        counts, storages.peak, parts, frozenset(storages.unknown), storages.unknown_peak
+        counts,
+        storages.peak,
+        output_bytes,
+        parts,
+        frozenset(storages.unknown),
+        storages.unknown_peak,
     )

@@ -9,6 +9,7 @@ known where those of hidden states cannot.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -51,6 +52,27 @@ _DATA_DEPENDENT_SHAPES = (DataDependentOutputException, DynamicOutputShapeExcept
 _active: list[ConstantPropagation] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How a tensor that is too large to be computed follows from known ones.
+
+    Attributes:
+        func: the operator.
+        args: its arguments.
+        kwargs: its named arguments.
+        versions: of the tensors among the arguments and of the result: they count writes.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    versions: tuple[int, ...]
+
+    def is_current(self, result: Tensor) -> bool:
+        """Whether neither the arguments nor the result have been written to since."""
+        return _versions(result, self.args, self.kwargs) == self.versions
+
+
 class ValuesNeededError(MeasurementError):
     """A count depends on values of a fake tensor that are not known."""
 
@@ -60,6 +82,11 @@ def constant_value(tensor: Tensor) -> Tensor | None:
     if not isinstance(tensor, FakeTensor):
         return None if tensor.is_meta else tensor
     return _active[-1].value_of(tensor) if _active else None
+
+
+def derivation_of(tensor: Tensor) -> Derivation | None:
+    """How a large tensor followed from known ones; None if it did not."""
+    return _active[-1].derivation_of(tensor) if _active else None
 
 
 class ConstantPropagation(TorchDispatchMode):
@@ -76,6 +103,7 @@ class ConstantPropagation(TorchDispatchMode):
         super().__init__()
         self._is_product = is_product
         self._values: Any = WeakIdKeyDictionary()
+        self._derivations: Any = WeakIdKeyDictionary()
         self._invalid_storages: set[int] = set()
 
     def __enter__(self) -> ConstantPropagation:
@@ -127,6 +155,7 @@ class ConstantPropagation(TorchDispatchMode):
             return result
         if not (is_known and self._learn_results(result, func, args, kwargs)):
             self._invalidate(func, args, kwargs)
+            self._note_derivation(result, func, args, kwargs)
         return result
 
     def _learn_fill(self, func: Any, result: Any) -> bool:
@@ -141,6 +170,12 @@ class ConstantPropagation(TorchDispatchMode):
 
     def _can_compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the inputs are known and the operator is cheap and deterministic."""
+        return self._is_computable(func) and all(
+            self.value_of(tensor) is not None for tensor in _tensors((args, kwargs))
+        )
+
+    def _is_computable(self, func: Any) -> bool:
+        """Whether an operator is cheap and deterministic."""
         return (
             isinstance(func, torch._ops.OpOverload)
             and (
@@ -149,7 +184,6 @@ class ConstantPropagation(TorchDispatchMode):
             )
             and func.overloadpacket not in _UNINITIALISED
             and not self._is_product(func.overloadpacket)
-            and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))
         )
 
     def _learn_results(
@@ -166,6 +200,24 @@ class ConstantPropagation(TorchDispatchMode):
         for output, value in zip(outputs, values, strict=True):
             self.learn(output, value)
         return True
+
+    def _note_derivation(
+        self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Remember how a large tensor follows from known ones, or from others like it."""
+        if not isinstance(result, Tensor) or result.numel() <= MAX_ELEMENTS:
+            return
+        if not self._is_computable(func) or func._schema.is_mutable:
+            return
+        inputs = _tensors((args, kwargs))
+        if all(t in self._derivations or self.value_of(t) is not None for t in inputs):
+            versions = _versions(result, args, kwargs)
+            if versions is not None:
+                self._derivations[result] = Derivation(func, args, kwargs, versions)
+
+    def derivation_of(self, tensor: Tensor) -> Derivation | None:
+        """How a large tensor followed from known ones; None if it did not."""
+        return self._derivations.get(tensor)
 
     def _compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on real tensors on the CPU: the known values of its inputs."""
@@ -224,3 +276,11 @@ def _packet(func: Any) -> Any:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _versions(result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """How often each tensor was written to; None in inference mode, which does not count that."""
+    tensors = [result, *_tensors((args, kwargs))]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple(tensor._version for tensor in tensors)

@@ -22,6 +22,7 @@ from attnprof.guard.lockfile import Entry, read_lock
 from attnprof.guard.measurement import ContractCosts, measure, modules
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.timing import TimeRatio, confirmed_time_ratio
+from attnprof.guard.useful_limit import unknown_useful
 from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.measure import Observer
 
@@ -184,7 +185,9 @@ def result_of(
         accept: the command that writes the measured costs to the lock.
     """
     result = Result(contract.name, display_path(contract.file), contract.line)
-    problem = measured.problem or unknown_growth(contract, measured)
+    problem = (
+        measured.problem or unknown_growth(contract, measured) or unknown_useful(contract, measured)
+    )
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
     breaches, causes, notes = evaluate(contract, entry, measured, accept)

@@ -17,6 +17,9 @@ QUANTITIES: tuple[Quantity, ...] = ("macs", "params", "peak_bytes")
 GROWING: tuple[Quantity, ...] = ("macs", "peak_bytes")
 """Quantities whose growth with length is determined."""
 
+EXECUTED_OVER_USEFUL = "executed_over_useful"
+"""The key below `max` that limits a ratio instead of a quantity."""
+
 ALLOWANCE_FORMS = 'must be "+1%", "±0%" (either direction) or "any"'
 
 DEFAULT_ALLOWANCES: dict[Quantity, str] = {"macs": "+0%", "params": "+0%", "peak_bytes": "+1%"}
@@ -113,6 +116,8 @@ class Contract:
         growth: the fastest law that is allowed; a quantity without one must keep its locked law.
         allowances: how far costs may move from the locked ones.
         budgets: absolute limits, in MACs, parameters and bytes.
+        executed_over_useful: the largest ratio of executed MACs to those that masks let through;
+            None for no limit.
         time: the limit on the real call's time; None for no limit.
         forbids_uncounted: whether an operator without a MAC formula breaks the contract.
     """
@@ -126,6 +131,7 @@ class Contract:
     growth: Mapping[Quantity, GrowthLaw] = field(default_factory=dict[Quantity, GrowthLaw])
     allowances: Mapping[Quantity, Allowance] = field(default_factory=dict[Quantity, Allowance])
     budgets: Mapping[Quantity, int] = field(default_factory=dict[Quantity, int])
+    executed_over_useful: float | None = None
     time: TimeLimit | None = None
     forbids_uncounted: bool = True
 

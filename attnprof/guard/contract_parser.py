@@ -16,6 +16,7 @@ from attnprof.guard.contract import (
     ALLOWANCE_FORMS,
     BUDGET_FORMS,
     DEFAULT_ALLOWANCES,
+    EXECUTED_OVER_USEFUL,
     GROWING,
     QUANTITIES,
     ConfigurationError,
@@ -132,15 +133,8 @@ class ContractReader:
             options=self._options(table),
             growth=self._each(table, "growth", GROWING, f"must be {LAW_FORMS}", _law),
             allowances={q: self._allowance(table, q) for q in QUANTITIES},
-            budgets={
-                quantity: self._value(
-                    f"max.{quantity}",
-                    value,
-                    BUDGET_FORMS[quantity],
-                    lambda value, quantity=quantity: parse_budget(quantity, value),
-                )
-                for quantity, value in self._table(table, "max", QUANTITIES).items()
-            },
+            budgets=self._budgets(table),
+            executed_over_useful=self._executed_over_useful(table),
             time=self._time(table),
             forbids_uncounted=self._uncounted(table),
         )
@@ -245,6 +239,28 @@ class ContractReader:
         if not isinstance(value, str):
             raise self.error(quantity, value, ALLOWANCE_FORMS)
         return self._value(quantity, value, ALLOWANCE_FORMS, parse_allowance)
+
+    def _budgets(self, table: dict[str, Any]) -> dict[Quantity, int]:
+        limits = self._table(table, "max", (*QUANTITIES, EXECUTED_OVER_USEFUL))
+        return {
+            quantity: self._value(
+                f"max.{quantity}",
+                limits[quantity],
+                BUDGET_FORMS[quantity],
+                lambda value, quantity=quantity: parse_budget(quantity, value),
+            )
+            for quantity in QUANTITIES
+            if quantity in limits
+        }
+
+    def _executed_over_useful(self, table: dict[str, Any]) -> float | None:
+        limit = table.get("max", {}).get(EXECUTED_OVER_USEFUL)
+        if limit is None:
+            return None
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit < 1e9:
+            key = f"max.{EXECUTED_OVER_USEFUL}"
+            raise self.error(key, limit, "must be a ratio of at least 1, such as 1.5")
+        return float(limit)
 
     def _time(self, table: dict[str, Any]) -> TimeLimit | None:
         if "time" not in table:

@@ -16,6 +16,7 @@ from attnprof.guard.lockfile import Entry
 from attnprof.guard.measurement import ContractCosts
 from attnprof.guard.parts import exponent_of
 from attnprof.guard.results import Breach, Step
+from attnprof.guard.useful_limit import over_useful
 
 _GROWTH_PHRASES = {
     "constant": "do not grow with length",
@@ -45,6 +46,7 @@ def evaluate(
         entry = None
     breaches += _uncounted(contract, entry, measured, accept)
     comparison = Comparison(entry, measured)
+    breaches += over_useful(contract, measured)
     for quantity in QUANTITIES:
         growth = growth_breaches(contract, quantity, comparison, accept)
         breaches += growth

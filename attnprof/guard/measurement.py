@@ -22,6 +22,7 @@ from attnprof.core.units import format_tokens
 from attnprof.core.workload import Case
 from attnprof.guard.cases import case_of, key_of
 from attnprof.guard.contract import Contract, Quantity
+from attnprof.kernels import custom
 from attnprof.kernels.seeding import seeded_everywhere
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class ContractCosts:
         macs: MACs by `module operator` and length.
         bytes: bytes at the peak, by `module operator dtype` and length.
         params: parameters by module and length.
+        useful_macs: MACs that masks let through, by length; empty unless the contract limits them.
+        hidden_macs: MACs of pairs that masks hide, by module and length, where these are known.
+        useful_problem: why these are not known; empty if they are, or are not needed.
         uncounted: operators without a MAC formula, with their calls.
         versions: versions of packages that counts depend on.
         problem: why the contract could not be measured; empty if it was.
@@ -75,6 +79,9 @@ class ContractCosts:
     macs: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     bytes: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     params: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    useful_macs: dict[int, int] = field(default_factory=dict[int, int])
+    hidden_macs: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    useful_problem: str = ""
     uncounted: dict[str, int] = field(default_factory=dict[str, int])
     versions: dict[str, str] = field(default_factory=dict[str, str])
     problem: str = ""
@@ -91,7 +98,7 @@ def modules(contracts: Iterable[Contract]) -> list[str]:
     loaded = ["torch", "torch._dynamo", "attnprof.counting.call_profile"]
     loaded.append("attnprof.kernels.custom.python_object")
     loaded += model_modules(name for name in targets if not kernels.is_custom(name))
-    if any(".json" in name or "::" in name for name in targets):
+    if any(".json" in name or "::" in name or name in custom.PUBLISHED for name in targets):
         loaded.append("attnprof.kernels.custom.hf_config")
     return loaded
 
@@ -108,7 +115,28 @@ def measure(contract: Contract, folder: Path) -> ContractCosts:
         return ContractCosts(problem=f"{setting}: {error.expected}", problem_kind="config")
     except Exception as error:
         return ContractCosts(problem=describe_error(error), problem_kind="config")
-    return measure_contract(case, contract.lengths)
+    measured = measure_contract(case, contract.lengths)
+    if contract.executed_over_useful is not None and not measured.problem:
+        _measure_useful(case, measured)
+    return measured
+
+
+def _measure_useful(case: Case, measured: ContractCosts) -> None:
+    """Add the MACs that masks let through at each length, or why they are not known."""
+    from attnprof.measure.static_costs import useful_macs
+
+    kernel = kernels.find(case.kernel)
+    for seq_len in measured.cells:
+        at_length = Case(case.kernel, case.workload.at(seq_len))
+        try:
+            with on_any_machine(), seeded_everywhere(), redirect_stdout(sys.stderr):
+                measured.useful_macs[seq_len] = useful_macs(at_length)
+                hidden = kernel.hidden_macs(at_length.workload) if custom.is_target(kernel) else {}
+            for path, macs in hidden.items():
+                measured.hidden_macs.setdefault(path, {})[seq_len] = macs
+        except Exception as error:
+            measured.useful_problem = f"at {format_tokens(seq_len)}: {describe_error(error)}"
+            return
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ def find_built_in(name: str) -> BuiltInKernel:
         UsageError: when there is none; suggests a similar name.
     """
     if name not in names():
-        raise UsageError("kernel", name, f"unknown; {suggest(name, names())}")
+        known = (*names(), *custom.PUBLISHED)
+        raise UsageError("kernel", name, f"unknown; {suggest(name, known)}")
     return _built_in(name)
 
 

@@ -57,10 +57,29 @@ class FilledCache:
         import torch
 
         cached: Any = self._cache.layers[layer] if layer < len(self._cache.layers) else None
-        if getattr(cached, "keys", None) is None:
+        keys: torch.Tensor | None = getattr(cached, "keys", None)
+        if keys is None or not keys.numel():
             return None
-        end, kept = cached.get_seq_length(), cached.keys.shape[2]
-        positions = torch.arange(end - kept, end, device=cached.keys.device)
+        end, kept = cached.get_seq_length(), keys.shape[2]
+        positions = torch.arange(end - kept, end, device=keys.device)
+        return CachedTokens(positions, keys, cached.values)
+
+
+class FilledWindowCache(FilledCache):
+    """The present state of an `attnprof.nn.window_cache.WindowCache`.
+
+    Args:
+        cache: filled with earlier tokens.
+    """
+
+    def earlier(self, layer: int) -> CachedTokens | None:
+        """The tokens in one layer, attention sinks first; None if it has none."""
+        import torch
+
+        cached = self._cache.layers[layer]
+        if cached.keys is None:
+            return None
+        positions = torch.tensor(cached.held.positions, device=cached.keys.device)
         return CachedTokens(positions, cached.keys, cached.values)
 
 

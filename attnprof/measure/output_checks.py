@@ -267,18 +267,19 @@ class _Attention:
 
     def _source(self, item: int) -> ProjectedHeads | DecodedHeads:
         """Queries, keys and values of a sequence of the batch."""
-        from attnprof.nn.checking.decoded_heads import DecodedHeads
+        from attnprof.nn.checking.decoded_heads import CachedHeads, DecodedHeads
         from attnprof.nn.checking.sources import GivenHeads
 
         projected = self._projected(item, "")
-        if self.earlier is None:
+        if not self._first:
             return projected
+        if self.earlier is None:  # no new token attends to an earlier one
+            return DecodedHeads(projected, self._first, None)
         key, value = self.earlier.key[item], self.earlier.value[item]
         # The heads of queries are as many as the query's; it is used for nothing else.
         query = key.repeat_interleave(self.workload.num_heads // len(key), 0)[:, :0]
-        return DecodedHeads(
-            projected, self._first, GivenHeads(query, key, value), self.earlier.positions
-        )
+        earlier = CachedHeads(GivenHeads(query, key, value), self.earlier.positions)
+        return DecodedHeads(projected, self._first, earlier)
 
     def _projected(self, item: int, suffix: str) -> ProjectedHeads:
         from attnprof.nn.checking.sources import ProjectedHeads, Projection

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from attnprof import kernels
 from attnprof.analysis.predictions import predicted_records, samples_of
+from attnprof.analysis.utilisation import with_rates_of, with_utilisation
 from attnprof.core.errors import FailedError
 from attnprof.core.machine import Machine
 from attnprof.core.records import (
@@ -26,7 +27,7 @@ from attnprof.core.units import format_count
 from attnprof.core.workload import Case, Workload
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Workers
-from attnprof.measure import Observer
+from attnprof.measure import Observer, rate_probes
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.single_case import MeasureSettings, measure_alone
 from attnprof.measure.slow_cases import SlowCases
@@ -61,7 +62,7 @@ def measure(
         observe: called with the current activity and the fraction of all work done.
         earlier: records of an earlier run, which are yielded again instead of measured again.
         machine: stored machine whose times predict cases for which no shorter length of the same
-            series was timed.
+            series was timed; utilisations are of its rates instead of those measured in this run.
     """
     observe("starting", 0.0)
     lengths = [list(group) for _, group in groupby(cases, key=lambda case: case.workload.seq_len)]
@@ -85,10 +86,15 @@ def measure(
             records_so_far,
             slow,
         )
-        for record in length_run.records():
+        for record in _with_limits(length_run.records(), machine):
             records_so_far.append(record)
             yield record
     observe("done", 1.0)
+
+
+def _with_limits(records: Iterator[Record], machine: Machine | None) -> Iterator[Record]:
+    """The records with the rates of the stored machine, if there is one, and utilisations."""
+    return with_utilisation(with_rates_of(records, machine) if machine else records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,8 @@ class _LengthRun:
             max_seconds=self.measurements.max_seconds,
             precision=self.measurements.precision,
             timeout=self.measurements.timeout,
+            has_rates=self.machine is None
+            and self.measurements.max_seconds >= rate_probes.LEAST_BUDGET_SECONDS,
             note=self._unpaired_note(alive),
             on_round=self.progress.on_round,
         )

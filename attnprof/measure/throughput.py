@@ -11,6 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from attnprof.core.machine import Noise
@@ -37,21 +38,52 @@ NOISE_NS = 10_000_000
 MIN_PAIRS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Work whose time gives a rate.
+
+    Attributes:
+        run: does it once.
+        amount: MACs, or bytes read and written.
+    """
+
+    run: Run
+    amount: int
+
+    def rate(self, times_ns: Sequence[float]) -> int:
+        """The amount per second, from the median of some times."""
+        return round(self.amount / statistics.median(times_ns) * 1e9)
+
+
 def matmul_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
     """MACs per second of a product of square matrices that takes about `PRODUCT_NS`."""
+    deadline = time.monotonic() + seconds
+    task = large_product(dtype, device, timer, seconds)
+    times = time_repeatedly(task.run, timer, deadline - time.monotonic(), REPEATS)
+    return task.rate([timed.time_ns for timed in times])
+
+
+def large_product(dtype: DType, device: Device, timer: Timer, seconds: float) -> Task:
+    """A product of square matrices that takes about `PRODUCT_NS`, warmed up.
+
+    Args:
+        dtype: of the matrices.
+        device: where they are.
+        timer: times one call.
+        seconds: limit for finding their size, and for a few products of it.
+    """
     deadline = time.monotonic() + seconds
     side = SMALLEST_SIDE
     while True:
         product = _make_matmul(side, dtype, device)
         timer(product)  # the first call includes one-time setup
-        time_ns = timer(product).time_ns
+        # The fastest of several: a call that waits for a core would end the search too early.
+        time_ns = min(undisturbed_ns(timer(product)) for _ in range(MIN_REPEATS))
         is_large = time_ns >= PRODUCT_NS or 2 * side > LARGEST_SIDE[device]
         # A product of twice the side takes eight times as long.
         if is_large or time.monotonic() + 8 * MIN_REPEATS * time_ns / 1e9 > deadline:
-            break
+            return Task(product, side**3)
         side *= 2
-    times = time_repeatedly(product, timer, deadline - time.monotonic(), REPEATS)
-    return round(side**3 / _median_ns(times) * 1e9)
 
 
 def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: float) -> int:
@@ -64,7 +96,7 @@ def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: floa
     while True:
         product = _make_matmul(side, dtype, device)
         for timed in [timer(product) for _ in range(MIN_REPEATS)]:
-            best = max(best, side**3 / max(1, timed.time_ns - (timed.waited_ns or 0)))
+            best = max(best, side**3 / undisturbed_ns(timed))
         if 2 * side > LARGEST_SIDE[device] or time.monotonic() > deadline:
             return round(best * 1e9)
         # A product of twice the side takes eight times as long.
@@ -74,18 +106,23 @@ def fastest_macs_per_s(dtype: DType, device: Device, timer: Timer, seconds: floa
 
 def copy_bytes_per_s(device: Device, timer: Timer, seconds: float, free_bytes: int) -> int:
     """Bytes per second, read and written together, of copying a tensor too large for caches."""
+    task = large_copy(device, min(COPIED_BYTES[device], free_bytes // 8))
+    timer(task.run)
+    times = time_repeatedly(task.run, timer, seconds, REPEATS)
+    return task.rate([timed.time_ns for timed in times])
+
+
+def large_copy(device: Device, size_bytes: int) -> Task:
+    """A copy of a tensor of some bytes, not yet warmed up."""
     import torch
 
-    count = min(COPIED_BYTES[device], free_bytes // 8)
-    source = torch.ones(count, dtype=torch.uint8, device=device)
+    source = torch.ones(size_bytes, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
 
     def copy() -> object:
         return target.copy_(source)
 
-    timer(copy)
-    times = time_repeatedly(copy, timer, seconds, REPEATS)
-    return round(2 * count / _median_ns(times) * 1e9)
+    return Task(copy, 2 * size_bytes)
 
 
 def measure_noise(device: Device, timer: Timer, seconds: float, macs_per_s: int) -> Noise:
@@ -137,9 +174,9 @@ def time_repeatedly(
     return times
 
 
-def _median_ns(times: Sequence[Timed]) -> float:
-    """The median time in nanoseconds."""
-    return statistics.median(timed.time_ns for timed in times)
+def undisturbed_ns(timed: Timed) -> int:
+    """A time without the longest wait of a thread for a core, in nanoseconds."""
+    return max(1, timed.time_ns - (timed.waited_ns or 0))
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -14,17 +14,19 @@ from attnprof.core.records import (
     RATIO,
     REFERENCE,
     ROUNDS,
+    WINDOWED_REFERENCE,
     WITHHELD,
     Record,
     Value,
     case_record,
     failure_record,
+    is_reference_of,
 )
 from attnprof.core.units import counted, format_percent
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import Worker, Workers
-from attnprof.measure import system_load, worker_tasks
+from attnprof.measure import rate_probes, system_load, worker_tasks
 from attnprof.measure.busy_processes import snapshot
 from attnprof.measure.disturbance import (
     Disturbance,
@@ -32,9 +34,11 @@ from attnprof.measure.disturbance import (
     Timed,
     describe_disturbance_of,
 )
+from attnprof.measure.rate_probes import RateProbes
 from attnprof.measure.system_load import CpuTimes
 
 if TYPE_CHECKING:
+    from attnprof.core.workload import Device, DType
     from attnprof.measure.rounds import MeasuredRounds, OnRound
 
 NOISY = 0.2
@@ -93,6 +97,15 @@ class TimingSession:
         """What a reader should know about the GPU's clocks; empty if there is nothing."""
         return self._query(worker_tasks.clock_note).value or ""
 
+    def sample_rates(self, dtype: DType, device: Device) -> Outcome:
+        """The machine's rates at this moment, measured in the cases' process."""
+        if self._worker is None:
+            return Outcome(failure="no case was running", status="error")
+        start = time.monotonic()
+        outcome = self._query(rate_probes.sample_rates, dtype, device)
+        self._excluded_seconds += time.monotonic() - start
+        return outcome
+
     def surroundings(self) -> Surroundings:
         """Readings of the rest of the machine; may be called before any case is built."""
         return Surroundings(self._load, self._threads, system_load.cores_within_quota())
@@ -111,11 +124,11 @@ class TimingSession:
     def _threads(self) -> int:
         return self._query(worker_tasks.threads).value or 1
 
-    def _query(self, function: Callable[[], Any]) -> Outcome:
+    def _query(self, function: Callable[..., Any], *args: Any) -> Outcome:
         """Call a function in the cases' process; an empty outcome if there is no process."""
         if self._worker is None:
             return Outcome()
-        outcome = self._worker.call(function, max_seconds=self._max_seconds)
+        outcome = self._worker.call(function, *args, max_seconds=self._max_seconds)
         if outcome.worker_died:
             self._forget_worker()
         return outcome
@@ -133,6 +146,7 @@ class TimingSession:
             self._worker.close()
         self._worker = None
         worker_tasks.clear()
+        rate_probes.clear()
 
     def _run_task(self, task: Callable[[Case], Timed | None], case: Case) -> Timed:
         """Run a task in the cases' process, which is started if needed.
@@ -157,6 +171,7 @@ def time_interleaved(
     max_seconds: float,
     precision: float,
     timeout: float,
+    has_rates: bool,
     note: str,
     on_round: OnRound,
 ) -> Iterator[Record]:
@@ -168,12 +183,21 @@ def time_interleaved(
         max_seconds: budget for the rounds of all cases together.
         precision: width of the intervals, as a fraction of the median, that ends the rounds early.
         timeout: seconds allowed for one call.
+        has_rates: whether to measure the machine's rates between the rounds.
         note: added to the detail of every case.
         on_round: called after each round with the number of rounds and the fraction done.
     """
     session = TimingSession(workers, timeout)
+    device = cases[0].workload.device
+    dtypes: dict[DType, None] = dict.fromkeys(case.workload.dtype for case in cases if has_rates)
+    probes = RateProbes(lambda dtype: session.sample_rates(dtype, device), tuple(dtypes))
+
+    def after_round(rounds: int, part: float) -> None:
+        probes.after_round()
+        on_round(rounds, part)
+
     try:
-        measured = _measure(session, cases, max_seconds, precision, on_round)
+        measured = _measure(session, cases, max_seconds, precision, after_round)
         disturbed = session.explain(measured.disturbance)
         clock_note = session.clock_note()
     finally:
@@ -184,6 +208,8 @@ def time_interleaved(
     if measured.disturbance.is_withheld:
         notes = [note, clock_note]  # the record of the withheld verdict has the reason
     for case in measured.times:
+        if has_rates:
+            yield from probes.records(case)
         yield from _records_of(case, measured, disturbed, notes)
 
 
@@ -202,7 +228,7 @@ def _measure(
         Budget(max_seconds, session.clock),
         on_round=on_round,
         precision=precision,
-        reference=next((case for case in cases if case.kernel == REFERENCE), None),
+        reference=_reference_of(cases),
         surroundings=session.surroundings(),
     )
 
@@ -238,9 +264,9 @@ def _records_of(
 
 
 def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[str, Value]]:
-    """Ratios of paired rounds, to each dense case of the same length and size."""
+    """Ratios of paired rounds, to each case of the same length and size that is a reference."""
     for reference, reference_samples in times.items():
-        if reference.workload != case.workload.densified():
+        if not is_reference_of(reference, case.workload):
             continue
         ratio = paired_ratio(times[case], reference_samples)
         yield f"{RATIO}:{reference.kernel}", ratio.median
@@ -248,6 +274,15 @@ def _ratios(case: Case, times: Mapping[Case, Sequence[int]]) -> Iterator[tuple[s
         yield f"{RATIO}_high:{reference.kernel}", ratio.high
         if reference.kernel == REFERENCE:
             yield "speedup", round(paired_ratio(reference_samples, times[case]).median, 4)
+
+
+def _reference_of(cases: Sequence[Case]) -> Case | None:
+    """The case to whose time others are compared; None without one."""
+    for kernel in (REFERENCE, WINDOWED_REFERENCE):
+        for case in cases:
+            if case.kernel == kernel:
+                return case
+    return None
 
 
 def _run_self_timed(run: Callable[[], object]) -> Timed:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from attnprof.measure.peak_memory import PeakMemory
 
 
-_FAMILIES = ("bert", "longformer")
+_FAMILIES = ("bert", "longformer", "mistral")
 """Prefixes of kernel names that are also names of packages in transformers."""
 
 _clock_monitors: list[ClockMonitor] = []

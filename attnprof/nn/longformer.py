@@ -22,6 +22,7 @@ from attnprof.nn.banded.band import Band
 from attnprof.nn.global_rows import RowWeights, attend_absorbed, attend_projected, global_index
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
 from attnprof.nn.sliding_window import Positions, checked_band
+from attnprof.nn.window_cache import WindowCache, WindowCacheLayer, decode_attention
 
 
 class LongformerSelfAttention(nn.Module):
@@ -154,6 +155,7 @@ class LongformerSelfAttention(nn.Module):
         output_attentions: bool = False,
         *,
         global_positions: Positions | None = None,
+        cache: WindowCache | None = None,
     ) -> tuple[Tensor]:
         """Self-attention of the hidden states.
 
@@ -169,6 +171,8 @@ class LongformerSelfAttention(nn.Module):
             global_positions: global tokens, in place of the masks, in the forms of
                 `sliding_window_attention`. Lists of ints avoid reading a tensor, which on CUDA
                 synchronises, and allow `torch.compile` without graph breaks.
+            cache: of a causal layer, the keys and values of earlier tokens: the hidden states are
+                those of the next ones, and are added to it. It replaces masks and global positions.
 
         Returns:
             A tuple with the output `(batch, seq_len, heads * value_dim)`, which is as wide as the
@@ -185,6 +189,8 @@ class LongformerSelfAttention(nn.Module):
                 "attention weights are not computed; use transformers' LongformerSelfAttention "
                 "for them",
             )
+        if cache is not None:
+            return (self._decode(hidden_states, cache.layers[self.layer_id]),)
         _check_masks(
             hidden_states,
             attention_mask=attention_mask,
@@ -224,6 +230,15 @@ class LongformerSelfAttention(nn.Module):
             may_overwrite_query=self._may_use_weights(self.query),
         )
         return output.transpose(1, 2).flatten(2)
+
+    def _decode(self, hidden_states: Tensor, layer: WindowCacheLayer) -> Tensor:
+        """The output `(batch, new tokens, width)` of tokens after those in a cache."""
+        query = self.query(hidden_states).unflatten(-1, (self.num_heads, -1))
+        layer.update(
+            _heads(self.key(hidden_states), self.head_dim),
+            _heads(self.value(hidden_states), self.value_dim),
+        )
+        return decode_attention(query, layer, scale=self._scale).flatten(2)
 
     def _may_use_weights(self, projection: nn.Module) -> bool:
         return is_plain(projection, ignores_hooks=self.ignores_hooks)

@@ -16,12 +16,15 @@ from attnprof.core.records import (
     REFERENCE,
 )
 from attnprof.core.result_table import Row
+from attnprof.core.roofline import bound
 from attnprof.core.units import (
     format_bytes,
     format_count,
     format_duration,
+    format_intensity,
     format_long_duration,
     format_macs,
+    format_percent,
     format_ratio,
     format_share,
 )
@@ -98,6 +101,19 @@ def _speed(row: Row) -> str:
     return f"{UNDECIDED}{format_ratio(value)}" if is_undecided else format_ratio(value)
 
 
+def _fraction(quantity: str, form: Callable[[float], str]) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = row.values.get(quantity)
+        return EMPTY if value is None else form(value)
+
+    return show
+
+
+def show_bound(row: Row) -> str:
+    """Whether products or memory limit a call at best."""
+    return bound(row.values) or EMPTY
+
+
 def show_overhead(row: Row) -> str:
     """Executed MACs in units of the useful ones, with a mark if they are fewer."""
     useful, executed = row.integer("useful_macs"), row.integer("executed_macs")
@@ -134,6 +150,15 @@ def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
     return [column for column in columns if any(column.show(row) != EMPTY for row in rows)]
 
 
+_INTENSITY = (
+    Column("least\nbytes", _number("min_bytes", format_bytes), is_for_wide=True),
+    Column("FLOP/B", _fraction("intensity", format_intensity), is_for_wide=True),
+    Column("bound", show_bound, is_for_wide=True),
+)
+_UTILISATION = (
+    Column("utili-\nsation", _fraction("utilisation", format_percent), is_for_wide=True),
+    Column("useful\nutil.", _fraction("useful_utilisation", format_percent), is_for_wide=True),
+)
 _MACS = (
     Column("useful\nMACs", _macs("useful_macs")),
     Column("executed\nMACs", _macs("executed_macs")),
@@ -150,6 +175,8 @@ COMPARE_COLUMNS = (
     Column("cache", _number("cache_bytes", format_bytes)),
     Column("time", _time),
     Column("speed", _speed),
+    *_INTENSITY,
+    *_UTILISATION,
 )
 ESTIMATE_COLUMNS = (
     *_MACS,
@@ -159,5 +186,6 @@ ESTIMATE_COLUMNS = (
     Column("cache", _number("cache_bytes", format_bytes)),
     Column("predicted\ntime", _predicted),
     Column("expected\nrange", _expected, is_for_wide=True),
+    *_INTENSITY,
     Column("status", _status),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -10,10 +11,11 @@ from attnprof.core.files import is_special
 from attnprof.core.option_values import EMPTY_VALUE
 
 ImageForm = Literal["png", "svg", "pdf"]
-Chart = Literal["growth", "breakdown"]
+Chart = Literal["growth", "breakdown", "roofline"]
 
 CHARTS: tuple[Chart, ...] = get_args(Chart)
-"""Values of `chart`: costs against length, or the parts of the MACs."""
+"""Values of `chart`: costs against length, the parts of the MACs, or speed against
+arithmetic intensity."""
 
 
 def read_chart(value: object) -> Chart:
@@ -27,6 +29,12 @@ def read_chart(value: object) -> Chart:
     if value not in CHARTS:
         raise UsageError("chart", value or EMPTY_VALUE, f"unknown; {suggest(str(value), CHARTS)}")
     return value
+
+
+def draws(options: Mapping[str, object], chart: Chart) -> bool:
+    """Whether options ask for a picture of that chart."""
+    has_picture = any(options.get(name) is not None for name in ("png", "svg"))
+    return has_picture and options.get("chart") == chart
 
 
 def read_image_form(option: Literal["png", "svg"], path: str | None) -> ImageForm:

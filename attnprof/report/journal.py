@@ -14,11 +14,11 @@ from typing import IO, Any
 
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.files import lock_exclusively, replace_file
-from attnprof.core.records import CASE, FAILURES, ROUNDS, WITHHELD, Record
+from attnprof.core.records import CASE, FAILURES, WITHHELD, Record
 from attnprof.core.result_table import identity_of, record_line
 from attnprof.core.units import counted
 from attnprof.core.workload import Case
-from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
+from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, is_of_end, read_line
 
 _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
 """Takes the place of a damaged header; no record below it can be resumed."""
@@ -127,7 +127,7 @@ class Journal:
             records = [
                 _record_of(case, quantity, line)
                 for quantity, line in lines.items()
-                if is_finished or not _is_of_end(quantity)
+                if is_finished or not is_of_end(quantity)
             ]
             if records:
                 resumed[case] = records
@@ -176,7 +176,7 @@ class Journal:
         still_open = self._open_cases.get(record.workload.seq_len, set())
         if record.quantity == CASE:
             still_open.discard(identity)
-        if still_open and (self._held or (_is_of_end(record.quantity) and record.quantity != CASE)):
+        if still_open and (self._held or (is_of_end(record.quantity) and record.quantity != CASE)):
             self._held += line
         else:
             self._pending, self._held = self._pending + self._held + line, b""
@@ -270,11 +270,6 @@ def _record_of(case: Case, quantity: str, line: Mapping[str, Any]) -> Record:
     )
 
 
-def _is_of_end(quantity: str) -> bool:
-    """Whether a record is written when its case is closed: its time, and what belongs to it."""
-    return quantity in (CASE, ROUNDS, WITHHELD, "speedup") or quantity.startswith("time_")
-
-
 def _as_bytes(line: Mapping[str, object]) -> bytes:
     return f"{json.dumps(line, ensure_ascii=False)}\n".encode()
 
@@ -327,7 +322,7 @@ def _content(path: Path) -> bytes:
 def _may_end_after(line: Mapping[str, Any] | None) -> bool:
     """Whether a journal is complete after a line: any but a time of a case that is still open."""
     quantity = "" if line is None else line.get("quantity", "")
-    return quantity == CASE or not _is_of_end(quantity)
+    return quantity == CASE or not is_of_end(quantity)
 
 
 def _check_is_journal(

@@ -7,11 +7,22 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_args
 
-from attnprof.core.records import RATIO, Status
+from attnprof.core.records import (
+    CASE,
+    COPY_RATE,
+    MATMUL_RATE,
+    ROUNDS,
+    UTILISATIONS,
+    WITHHELD,
+    Status,
+    is_fraction,
+)
 
 SCHEMA = 1
 HEADER = "attnprof_journal"
 FINISHED = "finished"
+
+_OF_END = {CASE, ROUNDS, WITHHELD, MATMUL_RATE, COPY_RATE, "speedup", *UTILISATIONS}
 
 
 def read_line(text: bytes) -> dict[str, Any] | None:
@@ -27,6 +38,11 @@ def read_line(text: bytes) -> dict[str, Any] | None:
         _is_header(fields) if HEADER in fields else fields == {FINISHED: True} or _is_record(fields)
     )
     return fields if is_valid else None
+
+
+def is_of_end(quantity: str) -> bool:
+    """Whether a record is written when its case is closed: its time, and what belongs to it."""
+    return quantity in _OF_END or quantity.startswith("time_")
 
 
 def _is_header(line: Mapping[str, Any]) -> bool:
@@ -48,10 +64,10 @@ def _is_record(line: Mapping[str, Any]) -> bool:
 
 
 def _is_value(quantity: str, value: Any) -> bool:
-    """Whether a quantity may have the value: a whole number, a ratio, or None for no value."""
+    """Whether a quantity may have the value: a whole number, a fraction, or None for no value."""
     if value is None:
         return True
-    if quantity == "speedup" or quantity.startswith(RATIO):
+    if is_fraction(quantity):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and value >= 0 and math.isfinite(value)
     return _is_whole_number(value) and value >= 0

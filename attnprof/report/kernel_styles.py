@@ -1,7 +1,7 @@
 """The colour, marker and dash of each kernel, the same in every picture and page.
 
-Colours are those of Okabe and Ito, for colour-blind readers, without their yellow. Markers and
-dashes repeat what colours say, for readers and printers without them.
+Colours are those of Okabe and Ito, for colour-blind readers, without their yellow; then others.
+Markers and dashes repeat what colours say, for readers and printers without them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ _BUILT_IN: Mapping[str, KernelStyle] = {
     "longformer-flex": KernelStyle("#009E73", "v", (6, 1.5, 1, 1.5)),
     "longformer-hf": KernelStyle("#D55E00", "^", (4, 1, 1, 1)),
     "longformer-masked": KernelStyle("#CC79A7", "P", (1, 1)),
+    "mistral-eager": KernelStyle("#8C564B", "p", (2, 1)),
+    "mistral-sdpa": KernelStyle("#7A5195", "h", (3, 1)),
 }
 
 _OTHERS = (
     KernelStyle("#56B4E9", "X", (5, 1)),
-    KernelStyle("#7A5195", "h", (3, 1)),
-    KernelStyle("#8C564B", "p", (2, 1)),
     KernelStyle("#7F7F7F", "*", (1, 1.5)),
+    KernelStyle("#808000", "<", (2, 2)),
+    KernelStyle("#800020", ">", (3, 2)),
 )
 
 

@@ -15,7 +15,7 @@ from attnprof.core.notation import (
     shorten_positions,
 )
 from attnprof.core.pattern import Pattern
-from attnprof.core.presets import find_model_of_shape
+from attnprof.core.presets import find_model_of
 from attnprof.core.result_table import ResultTable, describe_extent
 from attnprof.core.units import counted
 from attnprof.core.workload import Device, Workload
@@ -35,8 +35,13 @@ _DEVICES: dict[Device, str] = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def describe_subject(table: ResultTable) -> str:
-    """What the rows cost, as a heading: `Self-attention`, or `Encoder` for whole layers."""
+    """What the rows cost, as a heading: `Self-attention`, or `Encoder` for whole layers.
+
+    `Causal self-attention`, or `Decoder`, where it is causal.
+    """
     has_layers = any(row.workload.scope == "layer" for row in table.rows)
+    if any(row.workload.pattern.causal for row in table.rows):
+        return "Decoder" if has_layers else "Causal self-attention"
     return "Encoder" if has_layers else "Self-attention"
 
 
@@ -68,13 +73,14 @@ def describe_call(table: ResultTable) -> str:
     """
     rows = table.rows
     workload = rows[0].workload
-    model = find_model_of_shape(workload.hidden_size, workload.num_heads)
+    # Dense kernels have no windows by which to tell models of equal sizes.
+    sparse = (row.workload for row in rows if not row.workload.is_dense)
+    model = find_model_of(next(sparse, workload))
     subject = describe_subject(table)
     is_custom = all(kernels.is_custom(row.kernel) for row in rows)
     name = f"{model.title} {subject.lower()}" if model and not is_custom else subject
     shapes = dict.fromkeys(
-        f"{row.workload.hidden_size:,} wide, {counted(row.workload.num_heads, 'head')}"
-        for row in rows
+        f"{row.workload.hidden_size:,} wide, {_describe_heads(row.workload)}" for row in rows
     )
     extents = dict.fromkeys(describe_extent(row.workload) for row in rows)
     parts = [
@@ -175,7 +181,19 @@ def _one_or_range(name: str, text: str, values: Sequence[int]) -> str:
 
 def describe_shape(workload: Workload) -> str:
     """The width and the number of heads: `hidden 768, 12 heads`."""
-    return f"hidden {workload.hidden_size}, {counted(workload.num_heads, 'head')}"
+    return f"hidden {workload.hidden_size}, {_describe_heads(workload)}"
+
+
+def _describe_heads(workload: Workload) -> str:
+    """`12 heads`; `64 heads of 64, 8 of keys and values` where these do not follow from others."""
+    heads = counted(workload.num_heads, "head")
+    if workload.value_dim != workload.head_dim:
+        heads += f" of {workload.head_dim}, values of {workload.value_dim}"
+    elif workload.query_width != workload.hidden_size:
+        heads += f" of {workload.head_dim}"
+    if workload.kv_heads < workload.num_heads:
+        heads += f", {workload.kv_heads} of keys and values"
+    return heads
 
 
 def describe_pattern(workloads: Iterable[Workload]) -> str:

@@ -22,9 +22,10 @@ from attnprof.core.intervals import median_interval
 from attnprof.core.machine import Sample
 from attnprof.core.units import format_bytes, format_count, format_duration
 from attnprof.core.workload import Case
+from attnprof.kernels.default_choice import DEFAULT
 from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.measure.rounds import cpu_timer
-from attnprof.options import DEFAULT_KERNELS, read_cases
+from attnprof.options import read_cases
 
 LENGTHS = (512, 1024, 2048)
 FACTORS = (2, 4)
@@ -120,7 +121,7 @@ def main() -> None:
     """Measure, predict, and print both."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--len", type=int, nargs="+", default=LENGTHS)
-    parser.add_argument("--kernel", nargs="+", default=DEFAULT_KERNELS)
+    parser.add_argument("--kernel", nargs="+", default=DEFAULT)
     parser.add_argument("--hidden-size", type=int, default=768)
     parser.add_argument("--num-heads", type=int, default=12)
     parser.add_argument("--window", type=int, default=512)

@@ -21,7 +21,10 @@ CONTRACT = (
     "peak_bytes, time_ns, time_low_ns, time_high_ns, speedup"
 )
 
-ADDED = "causal, kv_heads, head_dim, value_dim, new_tokens, pattern, cache_bytes"
+ADDED = (
+    "causal, kv_heads, head_dim, value_dim, new_tokens, pattern, cache_bytes, "
+    "min_bytes, intensity, bound, utilisation, useful_utilisation"
+)
 """Columns after those of the contract."""
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from attnprof import AttentionPattern, ResultTable, Workload
-from attnprof.core.records import CASE, RATIO, ROUNDS, Record, Status
+from attnprof.core.records import (
+    CASE,
+    COPY_RATE,
+    MATMUL_RATE,
+    RATIO,
+    ROUNDS,
+    Record,
+    Status,
+)
 
 KERNELS = (
     "bert-sdpa",
@@ -38,6 +46,9 @@ def values(kernel: str, seq_len: int) -> dict[str, int]:
         "time_ns": time,
         "time_low_ns": time * 9 // 10,
         "time_high_ns": time * 12 // 10,
+        "intensity": slot * (seq_len if kernel.startswith("bert") else 100) // 2,
+        MATMUL_RATE: 4_000_000,
+        COPY_RATE: 2_000_000,
     }
 
 

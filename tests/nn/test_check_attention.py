@@ -28,7 +28,7 @@ def under(pattern: AttentionPattern, change: Callable[[Tensor], Tensor] = lambda
     """Dense attention under a pattern's mask after a change, at any length."""
     mask_at = cache(lambda seq_len: change(torch.tensor(pattern.mask(seq_len))))
     return lambda query, key, value: scaled_dot_product_attention(
-        query, key, value, attn_mask=mask_at(query.shape[2])
+        query, key, value, attn_mask=mask_at(query.shape[2]), enable_gqa=True
     )
 
 
@@ -40,7 +40,9 @@ def sliding(
 
 def banded(pattern: AttentionPattern, **changes: Any) -> Attention:
     options = {
-        "window": pattern.window,
+        "window": (pattern.left, pattern.right),
+        "causal": pattern.causal,
+        "enable_gqa": True,
         "dilation": pattern.dilation,
         "global_positions": pattern.global_positions,
     }
@@ -62,35 +64,36 @@ def refused(function: Attention, pattern: AttentionPattern, seq_len: int, **opti
 
 @st.composite
 def shapes(draw: st.DrawFn) -> tuple[AttentionPattern, int]:
-    seq_len = draw(st.integers(1, 300))
-    heads = draw(st.integers(1, 3))
+    seq_len, heads = draw(st.integers(1, 300)), draw(st.integers(1, 3))
+    causal, side = draw(st.booleans()), st.integers(1, 40)
     pattern = AttentionPattern.sliding(
-        2 * draw(st.integers(1, 40)),
+        (draw(side), 0 if causal else draw(side)),
         draw(st.lists(st.integers(1, 5), min_size=heads, max_size=heads)),
         draw(st.lists(st.integers(0, seq_len - 1), max_size=3)),
         num_heads=heads,
+        causal=causal,
     )
     return pattern, seq_len
 
 
-@given(
-    shapes(), st.sampled_from(DTYPES), st.sampled_from((1, 4, 16, 33)), st.booleans(), st.booleans()
-)
+@given(shapes(), st.sampled_from(DTYPES), st.sampled_from((1, 4, 16, 33)), st.data())
 @settings(max_examples=60)
 def test_correct_kernels_pass(
     shape: tuple[AttentionPattern, int],
     dtype: str,
     head_dim: int,
-    has_projections: bool,
-    has_gradients: bool,
+    data: st.DataObject,
 ) -> None:
     pattern, seq_len = shape
+    has_projections, has_gradients, is_shared = (data.draw(st.booleans()) for _ in range(3))
     options: dict[str, Any] = {"dtype": dtype, "head_dim": head_dim, "batch_size": 1}
+    if is_shared:
+        options |= {"kv_heads": 1, "value_dim": 24}
     check_attention(
         banded(pattern),
         pattern,
         seq_len,
-        global_projections=has_projections,
+        global_projections=has_projections and not pattern.causal,
         gradients=has_gradients,
         **options,
     )
@@ -107,6 +110,14 @@ def test_correct_kernels_pass_at_several_lengths_and_scales(dtype: str) -> None:
 
 
 # Injected faults.
+
+
+@pytest.mark.parametrize("change", [{"window": (9, 0)}, {"global_positions": ()}], ids=str)
+def test_wrong_causal_windows_sinks_and_groups_are_found(change: dict[str, Any]) -> None:
+    pattern = AttentionPattern.sliding(9, 1, (0,), num_heads=4, causal=True)
+    refused(banded(pattern, **change), pattern, 80, kv_heads=2)
+    right = banded(pattern)
+    refused(lambda q, k, v: right(q, k.flip(1), v.flip(1)), pattern, 80, kv_heads=2)
 
 
 def one_side_short(mask: Tensor) -> Tensor:

@@ -13,21 +13,27 @@ from sliding_window_cases import LONG, Case, cases, error, gradients, normal
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from attnprof import sliding_window_attention
+from attnprof import AttentionPattern, sliding_window_attention
 from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.nn.banded import attention, tile_kernels
-from attnprof.nn.banded.band import Band
+from attnprof.nn.sliding_window import checked_band
 
 
 @given(cases())
 @settings(max_examples=60)
 def test_products_as_on_a_gpu_equal_fused_attention(case: Case) -> None:
     tensors = [tensor.detach() for tensor in case.tensors()[:3]]
-    grad_output = normal(*case.shape, seed=99)
-    band = Band(window=case.window, dilation=case.dilation, global_positions=case.positions)
-    scale = case.scale or case.shape[-1] ** -0.5
+    grad_output = normal(*case.shape[:3], tensors[2].shape[3], seed=99)
+    batch, heads, seq_len, head_dim = case.shape
+    pattern = AttentionPattern.sliding(
+        case.window, case.dilation, num_heads=heads, causal=case.causal
+    )
+    band = checked_band(batch, seq_len, pattern, case.positions)
+    scale = case.scale or head_dim**-0.5
 
-    def whole(query: Tensor, dropout_p: float, scale: float) -> tile_kernels.TileOperator:
+    def whole(
+        query: Tensor, value: Tensor, dropout_p: float, scale: float
+    ) -> tile_kernels.TileOperator:
         operator = tile_kernels.MatmulTiles(scale, dropout_p, query)
         operator._on_cpu = False
         return operator
@@ -62,10 +68,21 @@ def test_peak_memory_is_linear_in_length_and_reproducible() -> None:
     assert 1.5 < long / short < 2.05
 
 
-@pytest.mark.parametrize("positions", [(), (0, 30)], ids=["band", "globals"])
-def test_compiles_without_graph_breaks_with_gradients(positions: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("positions", "causal"),
+    [((), False), ((0, 30), False), ((0, 30), True)],
+    ids=["band", "globals", "causal, grouped heads"],
+)
+def test_compiles_without_graph_breaks_with_gradients(
+    positions: tuple[int, ...], causal: bool
+) -> None:
     padded = torch.arange(70).expand(2, 70) >= torch.tensor([[70], [50]])
-    case = Case((2, 2, 70, 16), 12, (1, 3), (positions, positions), padded, bool(positions), True)
+    case = Case(
+        *((2, 2, 70, 16), 12, (1, 3), (positions, positions), padded, bool(positions), True),
+        causal=causal,
+        kv_heads=1 if causal else 0,
+        value_dim=24 if causal else 0,
+    )
     tensors = case.tensors()
     compiled = torch.compile(lambda *t: case.attend(t), backend="aot_eager", fullgraph=True)
     output = compiled(*tensors)
@@ -97,6 +114,9 @@ def test_tensors_without_data_give_shapes(kind: str) -> None:
         case = Case((2, 4, 100, 16), 12, (1, 1, 2, 3), ((0,), (4, 5)), None, True, True)
         output = case.attend(tensors)
         assert output.shape == (2, 4, 100, 16)
+        grouped = [tensors[0], *(make(2, 2, 100, width) for width in (16, 24))]
+        causal = sliding_window_attention(*grouped, window=(9, 0), causal=True, enable_gqa=True)
+        assert causal.shape == (2, 4, 100, 24)
         assert [g.shape for g in torch.autograd.grad(output.sum(), tensors)] == [
             (2, 4, 100, 16)
         ] * 6
@@ -114,6 +134,8 @@ def test_signature_is_the_published_one() -> None:
         "key",
         "value",
         "window",
+        "causal",
+        "enable_gqa",
         "dilation",
         "global_positions",
         "global_query",
@@ -135,7 +157,8 @@ GOOD = torch.zeros(2, 4, 10, 8)
         ("query", GOOD.long(), "floating point"),
         ("key", torch.zeros(2, 4, 11, 8), "(2, 4, 10, 8)"),
         ("key", GOOD.double(), "float32"),
-        ("value", torch.zeros(2, 4, 10, 4), "(2, 4, 10, 8)"),
+        ("key", torch.zeros(2, 2, 10, 8), "(2, 4, 10, 8)"),
+        ("value", torch.zeros(2, 4, 9, 8), "(2, 4, 10, 8)"),
         ("window", 7, "even"),
         ("window", 0, "even"),
         ("window", 4.0, "even"),
@@ -171,6 +194,32 @@ def test_errors_name_the_argument_and_what_would_be_valid(
     }
     with pytest.raises(ValueError, match=argument) as raised:
         sliding_window_attention(**(arguments | {argument: value}))
+    assert str(raised.value).startswith(argument)
+    assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("key", torch.zeros(2, 3, 10, 8), "must have a divisor of 4 heads"),
+        ("value", torch.zeros(2, 4, 10, 8), "(2, 2, 10, 8)"),
+        ("window", 0, "1 or more, the query's own among them"),
+        ("window", (4, 1), "as (4, 0)"),
+        ("window", (4,), "such as (255, 0)"),
+        ("global_query", GOOD, "must be None in a causal call"),
+        ("global_key", GOOD, "must be None in a causal call"),
+        ("global_value", GOOD, "must be None in a causal call"),
+    ],
+)
+def test_errors_of_causal_calls_with_grouped_heads(
+    argument: str, value: Any, expected: str
+) -> None:
+    shared = torch.zeros(2, 2, 10, 8)
+    arguments: dict[str, Any] = {"query": GOOD, "key": shared, "value": shared, "window": 4}
+    with pytest.raises(ValueError, match=argument) as raised:
+        sliding_window_attention(
+            **(arguments | {argument: value}), causal=True, enable_gqa=True, global_positions=[0]
+        )
     assert str(raised.value).startswith(argument)
     assert expected in str(raised.value)
 

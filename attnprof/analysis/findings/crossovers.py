@@ -30,6 +30,7 @@ from attnprof.analysis.measured_crossover import (
 from attnprof.analysis.series import Series
 from attnprof.core.growth.empirical import Count
 from attnprof.core.growth.polynomial import Cost
+from attnprof.core.records import WINDOWED_REFERENCE
 from attnprof.core.result_table import Row
 
 Resource = Literal["MACs", "memory", "time"]
@@ -97,7 +98,8 @@ def _closed_costs(series: Series) -> dict[Predicted, Cost]:
 def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
     """Which series is compared with which; only series of one shape are.
 
-    A sparse kernel is compared with the dense kernels, or, without any, with the custom ones. A
+    A sparse kernel is compared with the dense kernels; without any, with `mistral-sdpa` of the same
+    pattern; without that, with the custom ones. A
     custom kernel is compared with the dense kernels and with the custom ones after it; where there
     are more than `_MAX_ALL_PAIRS` custom series, only the first is compared with other custom ones.
     """
@@ -111,6 +113,7 @@ def pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
             later = custom[position + 1 :] if has_all_pairs or position == 0 else []
             references += _of_same_shape(member, later)
         elif member.kernel.pattern_support == "pattern":
+            references = references or _of_same_pattern(member, series)
             references = references or _of_same_shape(member, custom)
         else:
             references = []
@@ -128,6 +131,19 @@ def _of_same_shape(series: Series, candidates: Sequence[Series]) -> list[Series]
         candidate
         for candidate in candidates
         if shape.at(candidate.workload.seq_len) == candidate.workload
+    ]
+
+
+def _of_same_pattern(series: Series, candidates: Sequence[Series]) -> list[Series]:
+    """`WINDOWED_REFERENCE` with the pattern of a series of another kernel, if that has a window."""
+    if series.workload.is_dense:
+        return []
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.rows[0].kernel == WINDOWED_REFERENCE
+        and series.rows[0].kernel != WINDOWED_REFERENCE
+        and series.workload.at(candidate.workload.seq_len) == candidate.workload
     ]
 
 

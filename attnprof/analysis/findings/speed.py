@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnprof.analysis.series import Series, find_reference
+from attnprof.core.records import is_reference_of
 from attnprof.core.result_table import ResultTable, Row
 from attnprof.core.verdict import MOST_ROUNDS, Verdict
-from attnprof.core.workload import Workload
+from attnprof.core.workload import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictF
     if reference is None:
         return []
     kernel = reference.rows[0].kernel
-    disturbed = {row.workload for row in table.rows if row.kernel == kernel and row.withheld}
+    disturbed = {
+        Case(kernel, row.workload) for row in table.rows if row.kernel == kernel and row.withheld
+    }
     findings = (
         VerdictFinding(
             member.label,
@@ -69,13 +72,13 @@ def find_verdicts(table: ResultTable, series: Sequence[Series]) -> list[VerdictF
 
 
 def _withheld(
-    series: Series, reference: str, disturbed: Container[Workload]
+    series: Series, reference: str, disturbed: Collection[Case]
 ) -> dict[str, tuple[int, ...]]:
     """Lengths at which other processes disturbed the timing of both, by the reason."""
     lengths: dict[str, tuple[int, ...]] = {}
     for row in series.rows:
-        is_pair = row.kernel != reference and row.workload.densified() in disturbed
-        if row.withheld and is_pair:
+        is_other = row.withheld and row.kernel != reference
+        if is_other and any(is_reference_of(case, row.workload) for case in disturbed):
             lengths[row.withheld] = (*lengths.get(row.withheld, ()), row.workload.seq_len)
     return lengths
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Implementation = Literal["scaled_dot_product_attention", "flex_attention", "eager"]
-"""A fused operator, FlexAttention, or the chain product, softmax, product."""
+Implementation = Literal[
+    "scaled_dot_product_attention", "flex_attention", "banded_attention", "eager"
+]
+"""A fused operator, FlexAttention, attnprof's own, or the chain product, softmax, product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from attnprof.counting.attention.building import Builder
+from attnprof.counting.attention.banded import BANDED, banded_call
+from attnprof.counting.attention.building import Builder, makes_mask
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
     PRODUCTS,
@@ -37,11 +38,11 @@ from attnprof.counting.attention.operators import (
 from attnprof.counting.attention.pair_counts import count_pairs
 from attnprof.counting.attention.tensors import NO_ORIGIN, Product, TrackedTensors
 from attnprof.counting.attention.views import steps_to
-from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.constant_propagation import Derivation, constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
-_Found = Softmax | FusedAttention | FlexAttention
+_Found = Softmax | FusedAttention | FlexAttention | AttentionCall
 
 _FEW_ELEMENTS = 2**12
 """Constants with no more elements are kept as they are."""
@@ -73,7 +74,7 @@ class Tracer:
 
     def __init__(self) -> None:
         self.module_path: Callable[[], str] = str
-        self._tensors = TrackedTensors(Builder())
+        self._tensors = TrackedTensors(Builder(), self._replay)
         self._chains = Chains(self._tensors)
         self._found: list[_Found] = []
         self._unrecognised: list[str] = []
@@ -96,6 +97,8 @@ class Tracer:
             return run()
         if _is_composite(func):
             return run()
+        if func.overloadpacket in BANDED:
+            return self._run_banded(func, args, kwargs, run)
         if func._schema.is_mutable:
             return self._run_mutating(func, args, kwargs, run)
         result = run()
@@ -111,11 +114,16 @@ class Tracer:
 
     def _call(self, found: _Found, products: set[Product]) -> AttentionCall | None:
         """What was found, counted; None for a softmax whose weights multiply no values."""
+        if isinstance(found, AttentionCall):
+            return found
         if isinstance(found, FusedAttention):
             return call_of_fused(found, self._count)
         if isinstance(found, FlexAttention):
             return call_of_flex(found, self._count_in)
         return call_of_chain(found, products, self._count) if found.parts else None
+
+    def _replay(self, derivation: Derivation, result: Tensor) -> None:
+        self._follow(derivation.func, derivation.args, derivation.kwargs, result)
 
     def _count_in(self, weights: Expression, blocks: ListedBlocks) -> int:
         key = (weights, id(blocks.counts), id(blocks.indices))
@@ -132,6 +140,14 @@ class Tracer:
         result = run()
         macs, path = self._macs, self.module_path()
         self._found.append(flex_attention_call(self._tensors, self.run, args, path, macs))
+        return result
+
+    def _run_banded(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        result = run()
+        named = arguments_of(func, args, kwargs)
+        self._found.append(banded_call(named, self._macs, self.module_path()))
         return result
 
     def _follow(
@@ -176,11 +192,12 @@ class Tracer:
     ) -> None:
         """Follow an operator whose results are new tensors."""
         inputs = _tensors((args, kwargs))
-        is_copy = func.overloadpacket.__name__ in ("clone", "_to_copy")
-        if is_copy:
-            self._tensors.pass_copies(outputs[0], inputs[0])
+        if is_pointwise(func) or func.overloadpacket.__name__ == "_to_copy":
+            for tensor in inputs:
+                if tensor.numel() == outputs[0].numel():
+                    self._tensors.pass_copies(outputs[0], tensor)
         for position, result in enumerate(outputs):
-            if self._is_left_to_values(inputs, result):
+            if self._is_left_to_values(inputs, result) and not makes_mask(func, args):
                 continue
             expression = self._expression(func, args, kwargs, result) if position == 0 else None
             if expression is None:
@@ -232,8 +249,10 @@ class Tracer:
         inputs = _tensors((args, kwargs))
         for tensor in inputs:
             self._tensors.ensure(tensor)
-        result = run()
         named = arguments_of(func, args, kwargs)
+        if func.overloadpacket is torch.ops.aten.index_put_:
+            self._chains.write_over(named["self"], named["indices"])
+        result = run()
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue

@@ -1,31 +1,26 @@
-"""Costs and construction of transformers' `BertSelfAttention`, shared by `bert-eager` and -sdpa.
+"""Construction and costs of transformers' `BertSelfAttention`, shared by `bert-eager` and -sdpa.
 
-Source: transformers, models/bert/modeling_bert.py, class BertSelfAttention.
+With `causal`, it is that of a model with `is_decoder`: `BertModel` passes a mask to `eager`, and
+under `sdpa` the fused operator is called with `is_causal`. Source: transformers,
+models/bert/modeling_bert.py, classes BertSelfAttention and BertModel.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnprof.core import formulas
-from attnprof.core.blocks import BlockRun, ComputedBlocks
-from attnprof.core.mac_terms import Factor, MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
-from attnprof.kernels.builtin._decoding import (
-    Implementation,
-    build_decoding,
-    cached_input_bytes,
-    causal_mask,
-    mask_bytes,
-    unsupported_decoding,
-)
+from attnprof.kernels.builtin._causal_masks import Implementation, causal_mask, mask_bytes
+from attnprof.kernels.builtin._decoding import build_decoding, cached_bytes, unsupported_decoding
 from attnprof.kernels.builtin._features import unsupported_feature
-from attnprof.kernels.builtin._mac_factors import dense_term
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 
 def build(workload: Workload, implementation: Implementation) -> Call:
@@ -45,49 +40,20 @@ def build(workload: Workload, implementation: Implementation) -> Call:
         config._attn_implementation = implementation
         return BertSelfAttention(config, is_causal=is_causal, layer_idx=index)
 
+    def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
+        mask = causal_mask(workload, workload.layers[0], implementation) if is_causal else None
+        return {} if mask is None else {"attention_mask": mask}
+
     if workload.mode == "decode":
-        return build_decoding(workload, make_layer, partial(causal_mask, workload, implementation))
-    return build_call(workload, workload.seq_len, make_layer)
+        return build_decoding(workload, make_layer, make_kwargs)
+    return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports dense attention only."""
     if not workload.is_dense:
         return "computes dense attention, not a sliding window"
-    return unsupported_decoding(workload) or unsupported_feature(workload, ("decode", "causal"))
-
-
-def blocks(workload: Workload, backward: int) -> tuple[ComputedBlocks, ...]:
-    """All pairs, as one block.
-
-    Args:
-        workload: the call.
-        backward: products over it in the backward pass.
-    """
-    tokens = range(workload.seq_len)
-    queries = tokens[-workload.queries :]
-    return (
-        ComputedBlocks(
-            runs=(BlockRun(queries, tokens),), backward=backward, features=workload.head_dim
-        ),
-    )
-
-
-def mac_terms(
-    workload: Workload, *, scores_passes: Factor | int, context_passes: Factor | int
-) -> list[MacTerm]:
-    """Projections, scores and context: 3 b n D^2 + 2 b n^2 D a layer.
-
-    Args:
-        workload: the call.
-        scores_passes: how often scores are multiplied, gradients included.
-        context_passes: as `scores_passes`, of probabilities by values.
-    """
-    return [
-        *formulas.weight_terms(workload),
-        dense_term(workload, "scores", scores_passes),
-        dense_term(workload, "context", context_passes),
-    ]
+    return unsupported_decoding(workload) or unsupported_feature(workload, ("causal", "decode"))
 
 
 def parameters(workload: Workload) -> int:
@@ -96,8 +62,8 @@ def parameters(workload: Workload) -> int:
 
 
 def static_bytes(workload: Workload, implementation: Implementation) -> int:
-    """Bytes of parameters and hidden states; of decoding, of the cache and the mask too."""
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
+    layer = workload.layers[0]
+    mask = mask_bytes(workload, layer, implementation) if layer.causal else 0
     inputs = parameter_and_input_bytes(workload, parameters(workload))
-    if workload.mode != "decode":
-        return inputs
-    return inputs + cached_input_bytes(workload) + mask_bytes(workload, implementation)
+    return inputs + mask + cached_bytes(workload)

@@ -1,7 +1,8 @@
 """Decoding with transformers' `DynamicCache`: construction and memory that several kernels share.
 
-Source: transformers, cache_utils.py, DynamicLayer: each call concatenates the cached keys (values)
-and the new ones into a new tensor, which replaces the old one in the cache.
+Each call concatenates the cached keys (values) and the new ones into a new tensor, which takes the
+place of the old one in the cache. A layer with a window keeps one key less than the window has.
+Source: transformers, cache_utils.py, DynamicLayer and DynamicSlidingWindowLayer.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from attnprof.core import formulas
+from attnprof.core.blocks import BlockRun
+from attnprof.core.mac_terms import Factor, MacTerm
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
+from attnprof.kernels.builtin._causal_masks import keys_of
 from attnprof.kernels.builtin._memory import activation_bytes
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-Implementation = Literal["eager", "sdpa"]
 
 _CAUSAL = "decodes causal patterns only: keys and values in a cache cannot depend on later tokens"
 
@@ -34,42 +37,50 @@ def unsupported_decoding(workload: Workload) -> str | None:
 def build_decoding(
     workload: Workload,
     make_layer: Callable[[int, AttentionPattern], nn.Module],
-    make_mask: Callable[[], torch.Tensor | None],
+    make_kwargs: Callable[[torch.Tensor], dict[str, Any]],
 ) -> Call:
     """A call on the new tokens, with a `DynamicCache` that holds random keys and values before it.
 
     Args:
         workload: the call, in mode `decode`.
         make_layer: makes the attention of the layer with that index and pattern.
-        make_mask: makes the mask of all layers; None for no mask.
+        make_kwargs: makes further keyword arguments, as for `build_call`.
     """
     from attnprof.kernels.filled_cache import FilledCache
 
     filled: list[FilledCache] = []
 
-    def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
+    def with_cache(hidden_states: torch.Tensor) -> dict[str, Any]:
         cache = _random_cache(workload)
         filled.append(FilledCache(cache))
-        return {"attention_mask": make_mask(), _cache_argument(): cache}
+        return {**make_kwargs(hidden_states), _cache_argument(): cache}
 
-    call = build_call(workload, workload.queries, make_layer, make_kwargs)
+    call = build_call(workload, workload.queries, make_layer, with_cache)
     return replace(call, cache=filled[0])
 
 
 def _random_cache(workload: Workload) -> Any:
-    """A `DynamicCache` of the earlier tokens; a call costs the same whatever they are."""
+    """A cache of the earlier tokens; a call costs the same whatever they are."""
     import torch
-    from transformers import DynamicCache
+    from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 
-    cache = DynamicCache()
-    earlier = workload.seq_len - workload.queries
-    for index in range(len(workload.layers) if earlier else 0):
+    layers: list[Any] = []
+    for layer in workload.layers:
+        kept = keys_of(workload, layer) - workload.queries
+        cached: Any = DynamicLayer()
+        if layer.window is not None:
+            cached = DynamicSlidingWindowLayer(sliding_window=layer.window)
         key, value = (
-            torch.randn(workload.batch_size, workload.kv_heads, earlier, width)
+            torch.randn(workload.batch_size, workload.kv_heads, kept, width)
             for width in (workload.head_dim, workload.value_dim)
         )
-        cache.update(key, value, index)
-    return cache
+        cached.lazy_initialization(key, value)
+        if kept:
+            cached.keys, cached.values = key, value
+        if layer.window is not None:
+            cached.cumulative_length = workload.seq_len - workload.queries
+        layers.append(cached)
+    return Cache(layers=layers)
 
 
 def _cache_argument() -> str:
@@ -80,31 +91,30 @@ def _cache_argument() -> str:
     return cache_argument(BertSelfAttention)
 
 
-def causal_mask(workload: Workload, implementation: Implementation) -> torch.Tensor | None:
-    """The mask of the new tokens as models of transformers make it, `(batch, 1, queries, keys)`.
+def decoded_terms(workload: Workload) -> list[MacTerm]:
+    """Scores and context of the new tokens with all keys in the cache and their own.
 
-    `eager` adds numbers, `sdpa` has booleans, and none for a single new token, which attends to
-    all keys. Source: transformers, masking_utils.py, sdpa_mask and eager_mask.
+    m n H (d + e) a dense layer; with a window k, at most w - 1 + m, takes the place of n.
     """
-    import torch
+    heads, new = Factor("H", workload.num_heads), formulas.queries(workload)
+    terms: list[MacTerm] = []
+    for layer, layers, suffix in formulas.layer_groups(workload):
+        keys = keys_of(workload, layer)
+        of_keys = formulas.tokens(workload) if layer.is_dense else Factor("k", keys)
+        widths: tuple[tuple[Literal["scores", "context"], Factor], ...] = (
+            ("scores", Factor("d", workload.head_dim)),
+            ("context", formulas.value_factor(workload)),
+        )
+        for part, width in widths:
+            factors = (new, of_keys, heads, width)
+            terms.append(formulas.term(workload, part, part + suffix, factors, layers=layers))
+    return terms
 
-    if implementation == "sdpa" and workload.queries == 1:
-        return None
-    first = workload.seq_len - workload.queries
-    query, key = torch.arange(first, workload.seq_len)[:, None], torch.arange(workload.seq_len)
-    is_attended = (key <= query).expand(workload.batch_size, 1, -1, -1)
-    if implementation == "sdpa":
-        return is_attended
-    dtype = torch.get_default_dtype()
-    return torch.where(is_attended, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)
 
-
-def mask_bytes(workload: Workload, implementation: Implementation) -> int:
-    """Bytes of `causal_mask`."""
-    pairs = workload.queries * workload.seq_len
-    if implementation == "eager":
-        return workload.batch_size * pairs * workload.dtype_bytes
-    return pairs if workload.queries > 1 else 0
+def decoded_runs(workload: Workload, layer: AttentionPattern) -> tuple[BlockRun, ...]:
+    """The new tokens with all keys in the cache and their own, as one block."""
+    n, keys = workload.seq_len, keys_of(workload, layer)
+    return (BlockRun(range(n - workload.queries, n), range(n - keys, n)),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,20 +152,25 @@ def stack_decoding_bytes(
     return peak
 
 
-def cached_input_bytes(workload: Workload) -> int:
-    """Bytes of the cache before the call, all earlier tokens in each layer."""
-    earlier = workload.seq_len - workload.queries
-    return len(workload.layers) * _key_and_value_bytes(workload, earlier)
+def cached_bytes(workload: Workload) -> int:
+    """Bytes of the cache before a call that decodes; 0 in other modes."""
+    if workload.mode != "decode":
+        return 0
+    kept = (keys_of(workload, layer) - workload.queries for layer in workload.layers)
+    return sum(_key_and_value_bytes(workload, tokens) for tokens in kept)
 
 
 def stack_cache_bytes(workload: Workload) -> int:
-    """Bytes of the cache after a call, all tokens in each layer."""
-    return len(workload.layers) * grown_cache_bytes(workload)
+    """Bytes that the cache has allocated after a call.
+
+    A layer with a window then has a view of its last keys, which keeps those of the whole call.
+    """
+    return sum(grown_cache_bytes(workload, layer) for layer in workload.layers)
 
 
-def grown_cache_bytes(workload: Workload) -> int:
-    """Bytes of one layer's keys and values of all tokens, as a call leaves them in the cache."""
-    return _key_and_value_bytes(workload, workload.seq_len)
+def grown_cache_bytes(workload: Workload, layer: AttentionPattern) -> int:
+    """Bytes of the keys and values of one layer, cached and new ones, that a call concatenates."""
+    return _key_and_value_bytes(workload, keys_of(workload, layer))
 
 
 def _key_and_value_bytes(workload: Workload, tokens: int) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from attnprof.core import formulas
 from attnprof.core.blocks import BlockRun, ComputedBlocks
+from attnprof.core.causal_blocks import fused_causal_pairs
 from attnprof.core.mac_terms import Factor, MacTerm
 
 if TYPE_CHECKING:
     from attnprof.core.pattern import AttentionPattern
     from attnprof.core.workload import Workload
+
+Product = Literal["scores", "context"]
 
 
 def fused_scores_passes(workload: Workload) -> Factor | int:
@@ -41,9 +45,22 @@ def backward_products(workload: Workload, forward: int = formulas.FORWARD_PRODUC
 
 
 def dense_term(
-    workload: Workload, part: Literal["scores", "context"], passes: Factor | int
+    workload: Workload,
+    part: Product,
+    passes: Factor | int,
+    *,
+    layers: Factor | int | None = None,
+    suffix: str = "",
 ) -> MacTerm:
-    """Scores, or probabilities by values, of all pairs of queries and keys of a layer's heads."""
+    """Scores, or probabilities by values, of all pairs of queries and keys of a layer's heads.
+
+    Args:
+        workload: the call.
+        part: which of the two products.
+        passes: how often it is multiplied.
+        layers: how many layers compute it; None for all.
+        suffix: put after its name.
+    """
     n, m = formulas.tokens(workload), formulas.queries(workload)
     pairs = (formulas.tokens(workload, 2),) if m == n else (m, n)
     head_dim, value_dim = Factor("d", workload.head_dim), formulas.value_factor(workload)
@@ -53,7 +70,48 @@ def dense_term(
             Factor("H", workload.num_heads),
             head_dim if part == "scores" else value_dim,
         )
-    return formulas.term(workload, part, part, (*pairs, *width), passes=passes)
+    factors = (*pairs, *width)
+    return formulas.term(workload, part, part + suffix, factors, passes=passes, layers=layers)
+
+
+def fused_attention_terms(
+    workload: Workload, is_causal: Callable[[AttentionPattern], bool]
+) -> list[MacTerm]:
+    """Scores and context of torch's fused attention in all layers.
+
+    All pairs, under a mask too; with `is_causal` those of `fused_causal_pairs`.
+
+    Args:
+        workload: the call.
+        is_causal: whether the operator is called with `is_causal` in a layer, and no mask.
+    """
+    total = len(workload.layers)
+    causal = sum(map(is_causal, workload.layers))
+    pairs = fused_causal_pairs(workload.seq_len, workload.seq_len, workload.device)
+    computed = Factor("S", workload.num_heads * pairs)
+    head_dim, value_dim = Factor("d", workload.head_dim), formulas.value_factor(workload)
+    products: tuple[tuple[Product, Factor | int, Factor], ...] = (
+        ("scores", fused_scores_passes(workload), head_dim),
+        ("context", formulas.training_passes(workload), value_dim),
+    )
+    terms: list[MacTerm] = []
+    for part, passes, width in products:
+        if causal < total:
+            suffix, layers = (", masked", Factor("L", total - causal)) if causal else ("", None)
+            terms.append(dense_term(workload, part, passes, layers=layers, suffix=suffix))
+        if causal:
+            suffix, layers = (", causal", Factor("L", causal)) if causal < total else ("", None)
+            name = part + suffix
+            terms.append(
+                formulas.term(workload, part, name, (width, computed), passes=passes, layers=layers)
+            )
+    return terms
+
+
+def all_pairs(workload: Workload) -> tuple[BlockRun, ...]:
+    """All queries with all keys, as one block."""
+    tokens = range(workload.seq_len)
+    return (BlockRun(tokens[-workload.queries :], tokens),)
 
 
 def global_term(

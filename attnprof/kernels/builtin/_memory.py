@@ -29,6 +29,8 @@ class LayerMemory:
         attention_backward: peak after that, before the backward pass of the projections.
         projection_backward: peak of the backward pass of the projections.
         output_is_saved: whether the output stays alive as long as its gradient is read.
+        output_gradient_copy: bytes of a copy of the output's gradient. It takes the place of the
+            gradient, unless a caller holds that.
         gradients: bytes of the parameters' gradients, left after the backward pass.
     """
 
@@ -38,6 +40,7 @@ class LayerMemory:
     attention_backward: int = 0
     projection_backward: int = 0
     output_is_saved: bool = False
+    output_gradient_copy: int = 0
     gradients: int = 0
 
     def output_bytes(self, output: int) -> int:
@@ -93,8 +96,8 @@ class Projected:
 
     @classmethod
     def of(cls, workload: Workload, *, has_bias: bool = True) -> Projected:
-        """Sizes for one layer of the workload; all tokens are projected."""
-        n = workload.seq_len
+        """Sizes for one layer of the workload; all tokens but cached ones are projected."""
+        n = workload.queries
         widths = (workload.query_width, workload.key_width, workload.value_width)
         query, key, value = (activation_bytes(workload, n, width) for width in widths)
         weights = [weight_bytes(workload, width, has_bias=has_bias) for width in widths]
@@ -164,7 +167,7 @@ def _training_peak_bytes(layers: list[LayerMemory], output: int) -> int:
     gradients_above = sum(layer.gradients for layer in layers)
     for i, layer in enumerate(layers):
         gradients_above -= layer.gradients
-        own_output = 0 if i == top else layer.output_bytes(output)
+        own_output = layer.output_gradient_copy if i == top else layer.output_bytes(output)
         backward = max(
             own_output + layer.output_backward, layer.attention_backward, layer.projection_backward
         )
@@ -226,9 +229,9 @@ def projection_backward_bytes(
     """Peak bytes while the gradients of the value, key and query projections are computed.
 
     They begin with the gradients of query, key and value. Each projection adds the gradient of its
-    weight and a contribution to the input's gradient; two contributions are summed into a third
-    tensor, after which they are one. Global tokens' projections go first: they leave gradients of
-    their weights and one contribution, as a residual does.
+    weight and a contribution to the input's gradient, which is then added to the one that is there
+    in place. Global tokens' projections go first: they leave gradients of their weights and one
+    contribution, as a residual does.
 
     Args:
         projected: sizes of tensors.
@@ -237,16 +240,11 @@ def projection_backward_bytes(
     """
     p = projected
     value_weight = earlier_weights + p.value_weight
-    key_weight, weights = value_weight + p.key_weight, earlier_weights + p.weights
     contribution = p.hidden if has_residual or earlier_weights else 0
     return max(
         p.projected + contribution + p.hidden + value_weight,
-        # the sum of two contributions
-        p.query + p.key + 3 * contribution + value_weight,
-        p.query + p.key + 2 * p.hidden + key_weight,
-        p.query + 3 * p.hidden + key_weight,
-        p.query + 2 * p.hidden + weights,
-        3 * p.hidden + weights,
+        p.query + p.key + 2 * p.hidden + value_weight + p.key_weight,
+        p.query + 2 * p.hidden + earlier_weights + p.weights,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from attnprof.core import formulas
@@ -18,7 +19,7 @@ from attnprof.kernels.builtin._decoding import (
     stack_cache_bytes,
     stack_decoding_bytes,
 )
-from attnprof.kernels.builtin._mac_factors import backward_products
+from attnprof.kernels.builtin._mac_factors import all_pairs, backward_products, dense_term
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -47,10 +48,19 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "eager")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
+    return _bert.static_bytes(workload, "eager")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """The useful MACs of dense attention and no others: 3 b n D^2 + 2 b n^2 D a layer."""
+    """Projections, and products of all pairs, masked or not: 3 b n D^2 + 2 b n^2 D a layer."""
     passes = formulas.training_passes(workload)
-    return _bert.mac_terms(workload, scores_passes=passes, context_passes=passes)
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", passes),
+        dense_term(workload, "context", passes),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -60,19 +70,20 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block."""
-    return _bert.blocks(workload, backward_products(workload))
+    return (
+        ComputedBlocks(
+            runs=all_pairs(workload),
+            backward=backward_products(workload),
+            features=workload.head_dim,
+        ),
+    )
 
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: about two tensors of scores, three in training."""
     if workload.mode == "decode":
-        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
-
-
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters, inputs and cache."""
-    return _bert.static_bytes(workload, "eager")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -93,9 +104,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         forward=forward,
         # query, key, value, output; probabilities
         saved=4 * activation + scores,
-        # query, key, value and its gradient, the output's gradient in the layout that `bmm` needs;
-        # the probabilities and their gradient
-        output_backward=(5 if copies else 4) * activation + 2 * scores,
+        # query, key, value and its gradient; the probabilities and their gradient
+        output_backward=4 * activation + 2 * scores,
+        # in the layout that `bmm` needs
+        output_gradient_copy=activation if copies else 0,
         attention_backward=max(
             # query, key, gradient of value; probabilities, their gradient and that of the scores
             3 * activation + 3 * scores,
@@ -109,10 +121,10 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     )
 
 
-def _decoding_memory(workload: Workload) -> DecodingMemory:
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
     """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
     m, n = workload.queries, workload.seq_len
-    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload, layer)
     scores = workload.batch_size * workload.num_heads * m * n * workload.dtype_bytes
     # The context of one token is contiguous in either order of tokens and heads.
     transposed = activation if m > 1 and workload.num_heads > 1 else 0

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from attnprof.core import formulas
 from attnprof.core.blocks import ComputedBlocks
+from attnprof.core.causal_blocks import fused_causal_runs
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _bert
 from attnprof.kernels.builtin._build import no_padding
+from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal
 from attnprof.kernels.builtin._decoding import (
     DecodingMemory,
     grown_cache_bytes,
     stack_cache_bytes,
     stack_decoding_bytes,
 )
-from attnprof.kernels.builtin._mac_factors import fused_backward_products, fused_scores_passes
+from attnprof.kernels.builtin._mac_factors import (
+    all_pairs,
+    fused_attention_terms,
+    fused_backward_products,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -50,13 +57,20 @@ def build(workload: Workload) -> Call:
     return _bert.build(workload, "sdpa")
 
 
+def static_bytes(workload: Workload) -> int:
+    """Bytes of parameters, hidden states, the mask of a causal call, and the cache before it."""
+    return _bert.static_bytes(workload, "sdpa")
+
+
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """The useful MACs of dense attention; the fused backward also recomputes the scores."""
-    return _bert.mac_terms(
-        workload,
-        scores_passes=fused_scores_passes(workload),
-        context_passes=formulas.training_passes(workload),
-    )
+    """Projections, scores and context; the fused backward also computes the scores again.
+
+    All pairs, or those of the blocks that the fused operator does not skip if it is causal.
+    """
+    return [
+        *formulas.weight_terms(workload),
+        *fused_attention_terms(workload, partial(is_fused_causal, workload)),
+    ]
 
 
 def executed_macs(workload: Workload) -> int:
@@ -65,20 +79,22 @@ def executed_macs(workload: Workload) -> int:
 
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
-    """All pairs, as one block."""
-    return _bert.blocks(workload, fused_backward_products(workload))
+    """All pairs, as one block; in a causal call, the blocks that the operator does not skip."""
+    n = workload.seq_len
+    is_skipping = is_fused_causal(workload, layer)
+    runs = fused_causal_runs(n, workload.device) if is_skipping else all_pairs(workload)
+    return (
+        ComputedBlocks(
+            runs=runs, backward=fused_backward_products(workload), features=workload.head_dim
+        ),
+    )
 
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key, value and output, and the buffers inside the fused operator."""
     if workload.mode == "decode":
-        return stack_decoding_bytes(workload, lambda layer: _decoding_memory(workload))
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
-
-
-def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters, inputs and cache."""
-    return _bert.static_bytes(workload, "sdpa")
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
@@ -105,11 +121,12 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     )
 
 
-def _decoding_memory(workload: Workload) -> DecodingMemory:
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
     """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
     m, n = workload.queries, workload.seq_len
-    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload)
-    mask = workload.batch_size * m * n * workload.dtype_bytes if m > 1 else 0
+    activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload, layer)
+    is_masked = has_mask(workload, layer, "sdpa")
+    mask = workload.batch_size * m * n * workload.dtype_bytes if is_masked else 0
     fused = (
         flash_cpu_forward_bytes(workload, m, n)
         if workload.device == "cpu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._decoding import stack_decoding_bytes, unsupported_decoding
 from attnprof.kernels.builtin._features import Feature, unsupported_feature
 from attnprof.kernels.builtin._mac_factors import (
     backward_products,
@@ -23,6 +25,13 @@ from attnprof.kernels.builtin._mac_factors import (
     global_pair_terms,
 )
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
+from attnprof.kernels.builtin._window_decoding import (
+    build_window_decoding,
+    decoded_windows,
+    window_cache_bytes,
+    window_cached_bytes,
+    window_decoding_memory,
+)
 from attnprof.nn.banded.tiling import (
     TileSizes,
     block_runs,
@@ -44,15 +53,22 @@ needs_compilation = False
 has_float32_softmax = False
 
 padding_multiple = no_padding
+cache_bytes = window_cache_bytes
 
-_FEATURES: tuple[Feature, ...] = ("causal", "unequal sides", "grouped heads", "free widths")
+_FEATURES: tuple[Feature, ...] = (
+    "causal",
+    "unequal sides",
+    "grouped heads",
+    "free widths",
+    "decode",
+)
 
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports every stack with a window; on CPU, values are as wide as keys."""
     if workload.is_dense:
         return "computes a sliding window, not dense attention"
-    unsupported = unsupported_feature(workload, _FEATURES)
+    unsupported = unsupported_decoding(workload) or unsupported_feature(workload, _FEATURES)
     if unsupported:
         return unsupported
     if workload.device == "cpu" and workload.value_dim != workload.head_dim:
@@ -96,6 +112,8 @@ def build(workload: Workload) -> Call:
         sparse = next(layer for layer in workload.layers if not layer.is_dense)
         return {"global_positions": sparse.global_positions}
 
+    if workload.mode == "decode":
+        return build_window_decoding(workload, make_layer)
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 
@@ -107,7 +125,12 @@ def _window(layer: AttentionPattern) -> tuple[int, int] | None:
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
-    """Projections, tiles of the band, global columns and global rows."""
+    """Projections, tiles of the band, global columns and global rows.
+
+    A token that is decoded is multiplied with the keys that it attends to and no others.
+    """
+    if workload.mode == "decode":
+        return formulas.useful_terms(workload)
     return [
         *formulas.projection_terms(workload),
         *_tile_terms(workload),
@@ -216,6 +239,8 @@ def _global_query_terms(workload: Workload) -> list[MacTerm]:
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """Tiles of the band in both passes, global columns, and global rows."""
     n, positions = workload.seq_len, layer.symmetric_globals
+    if workload.mode == "decode":
+        return fused_blocks(workload, tuple(decoded_windows(workload, layer, head)), ())
 
     def tiles(sizes: TileSizes) -> tuple[BlockRun, ...]:
         return tuple(block_runs(n, layer.sides(n), layer.dilation[head], sizes))
@@ -238,10 +263,13 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
 
 
 def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters and hidden states."""
-    return parameter_and_input_bytes(workload, parameters(workload))
+    """Bytes of parameters and hidden states, and of the cache before the call."""
+    inputs = parameter_and_input_bytes(workload, parameters(workload))
+    return inputs + window_cached_bytes(workload)
 
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key and value; in inference the output overwrites the query."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, partial(window_decoding_memory, workload))
     return stack_peak_bytes(workload, layer_memory)

@@ -2,9 +2,10 @@
 
 `pkg.mod:Net` is a module, a module class, or a function that makes one; `checkpoint/config.json`
 and `checkpoint` are a transformers model with random weights, and
-`checkpoint::encoder.layer.0.attention` is a part of it. Any of them may be followed by a
-description of its inputs, `(hidden_states=batch,len,hidden;ids=batch,len:int64<30522)`. Custom
-kernels can be counted and timed as the built-in ones are.
+`checkpoint::encoder.layer.0.attention` is a part of it; `mistral-7b` is a published config. Any of
+them may be followed by a description of its inputs,
+`(hidden_states=batch,len,hidden;ids=batch,len:int64<30522)`. Custom kernels can be counted and
+timed as the built-in ones are.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from attnprof.kernels.custom.lookup import (
 )
 from attnprof.kernels.custom.objects import is_given, name_of, registered_object
 from attnprof.kernels.custom.proxy import TargetProxies, TargetProxy
+from attnprof.kernels.custom.published import PUBLISHED
 from attnprof.kernels.custom.reference import is_reference, with_inputs
 
 __all__ = [
+    "PUBLISHED",
     "CustomKernel",
     "TargetProxies",
     "TargetProxy",

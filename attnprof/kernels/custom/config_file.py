@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from typing import Any, cast
 
 from attnprof.core.errors import UsageError
 from attnprof.core.units import format_bytes
+from attnprof.kernels.custom import published
+from attnprof.kernels.custom.inputs import InputSpec, parse_input
+from attnprof.kernels.custom.published import PublishedConfig
 from attnprof.kernels.custom.reference import Reference
 
 MAX_CONFIG_BYTES = 10 * 2**20
@@ -30,12 +34,13 @@ class ConfigFile:
     """A parsed config.
 
     Attributes:
-        path: the file.
+        path: the file; of a published config, the module that lists these.
         config_class: transformers' class for its `model_type`.
         values: its content, without keys that name code to download.
         architecture: the model class that it names, such as `LlamaForCausalLM`; empty where it
             names none.
         notes: a sentence for each implementation that it names and that is left out.
+        inputs: descriptions of its inputs, those of the reference and of a published config.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class ConfigFile:
     values: dict[str, Any]
     architecture: str
     notes: tuple[str, ...]
+    inputs: tuple[InputSpec, ...]
 
 
 def read_config(reference: Reference) -> ConfigFile:
@@ -52,10 +58,22 @@ def read_config(reference: Reference) -> ConfigFile:
         UsageError: when the file cannot be read, is not a config, or has a `model_type` that
             transformers does not have.
     """
-    path, values = _path(reference), _read(reference)
+    known = _published(reference)
+    path = _path(reference) if known is None else Path(published.__file__)
+    values = _read(reference) if known is None else copy.deepcopy(dict(known.values))
     config_class = _config_class(reference.name, values)
     notes = tuple(dict.fromkeys(_remove_foreign_code(values)))
-    return ConfigFile(path, config_class, values, _architecture(values), notes)
+    own = () if known is None else [parse_input(word, "kernel") for word in known.inputs]
+    inputs = {spec.name: spec for spec in (*own, *reference.inputs)}
+    return ConfigFile(
+        path, config_class, values, _architecture(values), notes, tuple(inputs.values())
+    )
+
+
+def _published(reference: Reference) -> PublishedConfig | None:
+    """The published config that a reference names; None where it names a folder or a file."""
+    is_folder = Path(reference.location).is_dir()
+    return None if is_folder else published.PUBLISHED.get(reference.location)
 
 
 def _architecture(values: dict[str, Any]) -> str:

@@ -45,4 +45,5 @@ class FailedTarget(CustomKernelTraits):
         raise FailedError(f"{self.failure} when it was imported", self.failure.status)
 
     unsupported_reason = build = parameters = static_bytes = executed_macs = peak_bytes = _fail
-    macs_by_operator = work_of_counting = cache_bytes = _fail
+    useful_macs = hidden_macs = macs_by_operator = work_of_counting = _fail
+    cache_bytes = min_bytes = _fail

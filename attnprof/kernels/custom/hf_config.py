@@ -47,8 +47,8 @@ class ConfigTarget(Target):
     def __init__(self, reference: Reference) -> None:
         super().__init__(reference.name, "")
         self._part = reference.inner
-        self._described = {spec.name: spec for spec in reference.inputs}
         self._file = read_config(reference)
+        self._described = {spec.name: spec for spec in self._file.inputs}
         outline = self._outline()
         self._positions = position_tables(outline)
         if self._part:

@@ -122,9 +122,25 @@ class TargetProxy(CustomKernelTraits):
         """Bytes of parameters, buffers and inputs."""
         return self._request("static_bytes", workload)
 
+    def min_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers, inputs and output, each once; in training of gradients too.
+
+        Raises:
+            MeasurementError: when it returns no tensor.
+        """
+        return self._request("min_bytes", workload)
+
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call."""
         return self._request("executed_macs", workload)
+
+    def useful_macs(self, workload: Workload) -> int:
+        """MACs of one call without those of attention that its masks hide."""
+        return self._request("useful_macs", workload)
+
+    def hidden_macs(self, workload: Workload) -> dict[str, int]:
+        """MACs of pairs that masks hide in one forward pass, by the path of the module."""
+        return self._request("hidden_macs", workload)
 
     def macs_by_operator(self, workload: Workload) -> dict[str, int]:
         """MACs of one call by operator."""

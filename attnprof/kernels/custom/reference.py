@@ -10,6 +10,7 @@ from typing import Literal
 
 from attnprof.core.errors import UsageError
 from attnprof.kernels.custom.inputs import InputSpec, parse_input
+from attnprof.kernels.custom.published import PUBLISHED
 
 _OBJECT = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _PART = "::"
@@ -22,7 +23,8 @@ class Reference:
     Attributes:
         name: the text as the user wrote it.
         kind: an object in a Python module, or a model by its config.
-        location: the module, or the path of the config or of its folder.
+        location: the module; the path of the config or of its folder, or the name of a published
+            one.
         inner: the name in the module, or the part of the model; empty for a complete model.
         inputs: descriptions of its inputs.
     """
@@ -35,9 +37,14 @@ class Reference:
 
 
 def is_reference(name: str) -> bool:
-    """Whether a name refers to a custom kernel: has a colon or a slash, or is a config's path."""
+    """Whether a name refers to a custom kernel: has a colon or a slash, or is that of a config."""
     base, _ = _without_inputs(name)
-    return ":" in base or "/" in base or base.endswith(".json") or Path(base).is_dir()
+    return ":" in base or "/" in base or base.endswith(".json") or _is_known(base)
+
+
+def _is_known(location: str) -> bool:
+    """Whether it is a folder, or the name of a published config."""
+    return Path(location).is_dir() or location in PUBLISHED
 
 
 def parse_reference(name: str) -> Reference:
@@ -52,7 +59,7 @@ def parse_reference(name: str) -> Reference:
     path, has_part, part = base.partition(_PART)
     if has_part and not part:
         raise UsageError("kernel", name, f"name a part of the model after {_PART}")
-    if has_part or path.endswith(".json") or Path(path).is_dir():
+    if has_part or path.endswith(".json") or _is_known(path):
         return Reference(name, "config", path, part, inputs)
     match = _OBJECT.fullmatch(base)
     if match:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnprof.core.errors import MeasurementError, UncountedError, UsageError, code_under_test
+from attnprof.core.formulas import TRAINING_FACTOR
 from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.isolation.system_memory import available_bytes
+from attnprof.kernels.custom.masked_pairs import count_hidden, forward_of
 from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
+    import torch
+
     from attnprof.counting.operator_counts import OperatorCounts
 
 _MACS_PER_OPERATOR = 2**22
@@ -31,10 +35,14 @@ class Footprint:
     Attributes:
         parameters: number of parameters.
         static_bytes: bytes of parameters, buffers and inputs.
+        has_frozen_parameters: whether one of the parameters requires no gradient.
+        trained_bytes: bytes of those that require gradients.
     """
 
     parameters: int
     static_bytes: int
+    has_frozen_parameters: bool
+    trained_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,19 @@ class Target(CustomKernelTraits, ABC):
         """Bytes of parameters, buffers and inputs."""
         return self._footprint(workload).static_bytes
 
+    def min_bytes(self, workload: Workload) -> int:
+        """Bytes of parameters, buffers, inputs and output, each once; in training of gradients too.
+
+        Raises:
+            MeasurementError: when it returns no tensor.
+        """
+        self._profile(workload)
+        footprint = self._footprint(workload)
+        output = self._measured_once("output", workload, _output_bytes)
+        if workload.mode == "training":
+            return footprint.static_bytes + footprint.trained_bytes + 2 * output
+        return footprint.static_bytes + output
+
     def executed_macs(self, workload: Workload) -> int:
         """MACs of all operators of one call.
 
@@ -119,6 +140,34 @@ class Target(CustomKernelTraits, ABC):
         if counts.uncounted:
             raise UncountedError(describe_uncounted(counts.uncounted))
         return counts.macs
+
+    def useful_macs(self, workload: Workload) -> int:
+        """MACs of one call without those of attention that its masks hide.
+
+        In training three times those of the forward pass, as those of built-in kernels.
+
+        Raises:
+            UncountedError: when it runs operators without a known formula.
+            MeasurementError: when a mask depends on data, or in training not every product has
+                the gradients of both its inputs.
+        """
+        forward = forward_of(workload)
+        useful = self.executed_macs(forward) - sum(self.hidden_macs(forward).values())
+        if workload.mode != "training":
+            return useful
+        is_frozen = self._footprint(workload).has_frozen_parameters
+        if is_frozen or TRAINING_FACTOR * useful > self.executed_macs(workload):
+            raise MeasurementError("not all of its products have the gradients of both inputs")
+        return TRAINING_FACTOR * useful
+
+    def hidden_macs(self, workload: Workload) -> dict[str, int]:
+        """MACs of pairs that masks hide in one forward pass, by the path of the module.
+
+        Raises:
+            MeasurementError: when a mask depends on data.
+        """
+        forward = forward_of(workload)
+        return self._cached("hidden", forward, lambda: count_hidden(self, forward))
 
     def macs_by_operator(self, workload: Workload) -> dict[str, int]:
         """MACs of one call by operator, such as `aten.addmm`; their sum is `executed_macs`.
@@ -211,6 +260,7 @@ class Target(CustomKernelTraits, ABC):
                 footprint = _footprint(call)
                 profile = profile_call(call.run)
                 self._note_cache(call, workload)
+                self._results["output", workload] = profile.output_bytes
         except Exception:
             return
         self._effort["macs", workload] = (time.process_time() - begun, False)
@@ -301,9 +351,27 @@ def _footprint(call: Call) -> Footprint:
     from torch.utils._pytree import tree_leaves
 
     inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
+    parameters = list(call.module.parameters())
     cached = () if call.cache is None else call.cache.tensors()
-    tensors = [*call.module.parameters(), *call.module.buffers(), *inputs, *cached]
+    tensors = [*parameters, *call.module.buffers(), *inputs, *cached]
+    return Footprint(
+        sum(p.numel() for p in parameters),
+        _storage_bytes(tensors),
+        not all(parameter.requires_grad for parameter in parameters),
+        _storage_bytes(tensor for tensor in tensors if tensor.requires_grad),
+    )
+
+
+def _storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
     }
-    return Footprint(sum(p.numel() for p in call.module.parameters()), sum(storages.values()))
+    return sum(storages.values())
+
+
+def _output_bytes(call: Call) -> int:
+    """Bytes of what a forward pass returns."""
+    import torch
+
+    with torch.no_grad():
+        return call.forward().nbytes

@@ -36,47 +36,49 @@ class TileSizes:
     edge_block: int
     tokens_per_call: int
 
-    def for_groups(self, heads_per_key: int) -> TileSizes:
-        """The same tiles, more of them in each call, where query heads share heads of keys.
-
-        A call then computes one query head of each group, and has as many scores as without groups.
-        """
-        return replace(self, tokens_per_call=heads_per_key * self.tokens_per_call)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadGroup:
-    """Query heads of equal dilation, no two of which share a head of keys.
+    """Neighbouring query heads of equal dilation, equally many for each head of keys.
 
     Attributes:
         queries: the heads of queries.
-        keys: the heads of keys and values, one for each of these.
+        keys: the heads of keys and values.
         dilation: distance in tokens between neighbouring keys.
     """
 
-    queries: slice
-    keys: slice
+    queries: range
+    keys: range
     dilation: int
 
 
-def head_groups(dilation: Sequence[int], kv_heads: int) -> Iterator[HeadGroup]:
-    """All query heads, in groups.
-
-    Neighbouring query heads share a head of keys, equally many each. Those that do not share are
-    computed together, so that keys are never repeated.
+def head_groups(dilation: Sequence[int], kv_heads: int) -> list[HeadGroup]:
+    """All query heads, in as few groups as possible.
 
     Args:
         dilation: of each query head.
-        kv_heads: heads of keys and values; they divide the number of query heads.
+        kv_heads: heads of keys and values; they divide the number of query heads, of which
+            neighbouring ones share a head of keys.
     """
     sharing = len(dilation) // kv_heads
-    for member in range(sharing):
-        start = 0
-        for stride, heads in groupby(dilation[member::sharing]):
+    groups: list[HeadGroup] = []
+    for kv_head in range(kv_heads):
+        start = kv_head * sharing
+        for stride, heads in groupby(dilation[start : start + sharing]):
             stop = start + len(list(heads))
-            queries = slice(member + start * sharing, stop * sharing, sharing)
-            yield HeadGroup(queries=queries, keys=slice(start, stop), dilation=stride)
+            queries, keys = range(start, stop), range(kv_head, kv_head + 1)
+            last = groups[-1] if groups else None
+            if last and last.dilation == stride and _are_whole(last, queries, sharing):
+                queries, keys = range(last.queries.start, stop), range(last.keys.start, keys.stop)
+                groups.pop()
+            groups.append(HeadGroup(queries=queries, keys=keys, dilation=stride))
             start = stop
+    return groups
+
+
+def _are_whole(group: HeadGroup, queries: range, sharing: int) -> bool:
+    """Whether a group, and the queries of the next head of keys, are all that share their keys."""
+    return len(group.queries) == sharing * len(group.keys) and len(queries) == sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,43 +177,88 @@ def runs(length: int, count: int, sides: Sides, sizes: TileSizes) -> tuple[TileR
         sides: keys before and after a query.
         sizes: of the tiles.
     """
-    left, right = sides
-
-    def run(
-        first: int, last: int, *, chain: int = 0, tiles: int = count, spacing: int = 0
-    ) -> TileRun:
-        """Queries `first` to `last - 1` of a chain, and all keys that they attend to."""
-        first_key, last_key = max(0, first - left), min(length, last + right)
-        attends_to_all = first_key >= last - 1 - left and last_key - 1 <= first + right
-        return TileRun(
-            first_query=chain * length + first,
-            first_key=chain * length + first_key,
-            queries=last - first,
-            keys=last_key - first_key,
-            tiles=tiles,
-            spacing=spacing or length,
-            band_offset=None if attends_to_all else first_key - (first - left),
-        )
-
-    if min(left, right) >= length - 1:
-        return (run(0, length),)
-    block = sizes.block
-    inner_start = min(length, -(-left // block) * block)
-    inner_stop = max(inner_start, (length - right) // block * block)
-    inner_blocks = (inner_stop - inner_start) // block
-    all_runs = [
-        run(first, min(first + sizes.edge_block, stop))
-        for start, stop in ((0, inner_start), (inner_stop, length))
-        for first in range(start, stop, sizes.edge_block)
+    if min(sides) >= length - 1:
+        return (_run(length, count, sides, 0, length),)
+    edges = [
+        _run(length, count, sides, first, min(first + sizes.edge_block, blocks.stop))
+        for blocks in _edge_blocks(length, sides, sizes)
+        for first in blocks
     ]
-    if inner_blocks < count:
-        all_runs += [run(i, i + block) for i in range(inner_start, inner_stop, block)]
-    else:
-        all_runs += [
-            run(inner_start, inner_start + block, chain=chain, tiles=inner_blocks, spacing=block)
-            for chain in range(count)
+    return (*edges, *_inner_runs(length, count, sides, sizes.block))
+
+
+def largest_runs(length: int, count: int, sides: Sides, sizes: TileSizes) -> tuple[TileRun, ...]:
+    """A few of `runs`, the largest of them, in time that does not depend on the length.
+
+    At the beginning of a chain, blocks have more keys from one to the next, at its end fewer; so
+    the largest is at an end, or where queries begin or cease to attend to all keys of their block.
+    """
+    if min(sides) >= length - 1:
+        return runs(length, count, sides, sizes)
+    left, right = sides
+    edges: list[TileRun] = []
+    for blocks in _edge_blocks(length, sides, sizes):
+        turns = (length - 1 - right, left + 1 - blocks.step)
+        near = {
+            (turn - blocks.start) // blocks.step + step for turn in turns for step in (-1, 0, 1, 2)
+        }
+        near |= {0, len(blocks) - 2, len(blocks) - 1}
+        firsts = [blocks[index] for index in near if 0 <= index < len(blocks)]
+        edges += [
+            _run(length, count, sides, first, min(first + blocks.step, blocks.stop))
+            for first in firsts
         ]
-    return tuple(all_runs)
+    start, stop = _inner(length, sides, sizes.block)
+    if stop == start:
+        return tuple(edges)
+    inner = _run(length, count, sides, start, start + sizes.block)
+    tiles = (stop - start) // sizes.block
+    # as in `_inner_runs`: one block of all chains, or all blocks of one chain
+    of_chain = replace(inner, tiles=tiles, spacing=sizes.block)
+    return (*edges, inner if tiles < count else of_chain)
+
+
+def _edge_blocks(length: int, sides: Sides, sizes: TileSizes) -> tuple[range, range]:
+    """First queries of the blocks at the two ends of a chain."""
+    start, stop = _inner(length, sides, sizes.block)
+    return range(0, start, sizes.edge_block), range(stop, length, sizes.edge_block)
+
+
+def _inner_runs(length: int, count: int, sides: Sides, block: int) -> list[TileRun]:
+    """Runs of the blocks between the ends of chains."""
+    start, stop = _inner(length, sides, block)
+    blocks = (stop - start) // block
+    if blocks < count:
+        return [
+            _run(length, count, sides, first, first + block) for first in range(start, stop, block)
+        ]
+    of_chain = replace(
+        _run(length, count, sides, start, start + block), tiles=blocks, spacing=block
+    )
+    return [
+        replace(
+            of_chain,
+            first_query=of_chain.first_query + chain * length,
+            first_key=of_chain.first_key + chain * length,
+        )
+        for chain in range(count)
+    ]
+
+
+def _run(length: int, count: int, sides: Sides, first: int, last: int) -> TileRun:
+    """Queries `first` to `last - 1` of each of some chains, and all keys that they attend to."""
+    left, right = sides
+    first_key, last_key = max(0, first - left), min(length, last + right)
+    attends_to_all = first_key >= last - 1 - left and last_key - 1 <= first + right
+    return TileRun(
+        first_query=first,
+        first_key=first_key,
+        queries=last - first,
+        keys=last_key - first_key,
+        tiles=count,
+        spacing=length,
+        band_offset=None if attends_to_all else first_key - (first - left),
+    )
 
 
 def block_runs(seq_len: int, sides: Sides, dilation: int, sizes: TileSizes) -> Iterator[BlockRun]:
@@ -237,12 +284,51 @@ def _positions(group: ChainGroup, index: int, tokens: int) -> range:
 
 
 def scores(seq_len: int, sides: Sides, dilation: int, sizes: TileSizes) -> int:
-    """Scores computed for one head of one sequence, masked ones included."""
+    """Scores computed for one head of one sequence, masked ones included, in closed form."""
     return sum(
-        run.scores
+        group.count * _chain_scores(group.length, sides, sizes)
         for group in chains(seq_len, dilation, sizes.tokens_per_call)
-        for run in runs(group.length, group.count, sides, sizes)
     )
+
+
+def _chain_scores(length: int, sides: Sides, sizes: TileSizes) -> int:
+    """Scores of all tiles of one chain, those of `runs`."""
+    left, right = sides
+    if min(left, right) >= length - 1:
+        return length**2
+    inner_start, inner_stop = _inner(length, sides, sizes.block)
+    return (
+        (inner_stop - inner_start) * (left + sizes.block + right)
+        + _edge_scores(0, inner_start, length, sides, sizes.edge_block)
+        + _edge_scores(inner_stop, length, length, sides, sizes.edge_block)
+    )
+
+
+def _edge_scores(start: int, stop: int, length: int, sides: Sides, block: int) -> int:
+    """Scores of blocks of queries `start` to `stop - 1`, where keys are missing on some side."""
+    left, right = sides
+    blocks, rest = divmod(stop - start, block)
+    # The keys of block i end before min(length, end + block i), and begin at max(0, begin + ...).
+    end, begin = start + block + right, start - left
+    inside = min(blocks, max(0, -(-(length - end) // block)))
+    ends = _progression(end, block, inside) + (blocks - inside) * length
+    outside = min(blocks, max(0, -(begin // block)))
+    begins = _progression(begin + outside * block, block, blocks - outside)
+    last = stop - rest
+    keys_of_rest = min(length, stop + right) - max(0, last - left)
+    return block * (ends - begins) + rest * keys_of_rest
+
+
+def _progression(first: int, step: int, count: int) -> int:
+    """The sum of `count` numbers, each `step` more than the one before."""
+    return count * first + step * (count * (count - 1) // 2)
+
+
+def _inner(length: int, sides: Sides, block: int) -> tuple[int, int]:
+    """First query and end of the blocks of a chain whose keys are all inside of it."""
+    left, right = sides
+    start = min(length, -(-left // block) * block)
+    return start, max(start, (length - right) // block * block)
 
 
 def fused_forward_tile_sizes(dtype_bytes: int) -> TileSizes:

@@ -1,4 +1,4 @@
-"""Charts as pictures, and as SVG for pages: costs against length, and the parts of the MACs."""
+"""Charts as pictures, and as SVG for pages: costs against length, parts of the MACs, rooflines."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attnprof.analysis.findings.crossovers import CrossoverFinding, find_crossovers
-from attnprof.analysis.series import Series, series_of
-from attnprof.core.records import REFERENCE
+from attnprof.analysis.series import Series, find_reference, series_of
+from attnprof.core.records import REFERENCE, WINDOWED_REFERENCE
 from attnprof.core.units import format_count
 from attnprof.report.crossover_summary import format_between
 from attnprof.report.run import Run
@@ -26,6 +26,7 @@ class Crossing:
         seq_len: the break-even length in tokens.
         value: the cost there.
         text: the length as text.
+        reference: the kernel that costs as much there.
         colour: of the curve.
     """
 
@@ -34,6 +35,7 @@ class Crossing:
     seq_len: float
     value: float
     text: str
+    reference: str = REFERENCE
     colour: str = ""
 
 
@@ -51,8 +53,9 @@ def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
     members = [
         member for member in series_of(run.table) if not member.is_custom and member.is_supported
     ]
-    reference = next((m for m in members if m.rows[0].kernel == REFERENCE), None)
-    if reference is None:
+    reference = find_reference(members)
+    name = reference.rows[0].kernel if reference else ""
+    if reference is None or name not in (REFERENCE, WINDOWED_REFERENCE):
         return
     compared = [m for m in members if m is reference or m.kernel.pattern_support == "pattern"]
     for finding in find_crossovers(compared):
@@ -64,7 +67,7 @@ def _crossings(run: Run, suffix: str) -> Iterator[Crossing]:
         value = _cost(reference, quantity, points, length)
         # MACs are the same in every run.
         label = finding.label if quantity == "executed_macs" else finding.label + suffix
-        yield Crossing(label, quantity, length, value, text)
+        yield Crossing(label, quantity, length, value, text, name)
 
 
 def _length(finding: CrossoverFinding) -> tuple[float, str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from attnprof.report.charts.bars import bars_height, draw_bars, names_width
-from attnprof.report.charts.canvas import HEADING_POINTS, LINE_INCHES, new_figure, text_size
+from attnprof.report.charts.canvas import HEADING_POINTS, LINE_INCHES
 from attnprof.report.charts.curves import Growth, Panel
 from attnprof.report.charts.frame import (
     ABOVE,
@@ -23,8 +23,7 @@ from attnprof.report.charts.frame import (
 )
 from attnprof.report.charts.growth_panel import axis_title, draw_growth
 from attnprof.report.charts.legend import add_legend, growth_legend, legend_height
-from attnprof.report.charts.marks import LABEL_GAP
-from attnprof.report.charts.names import shown_name
+from attnprof.report.charts.marks import names_room
 from attnprof.report.charts.tags import Tags
 
 _BAR_GAP = 0.25
@@ -62,11 +61,9 @@ def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Fig
     return figure
 
 
-def names_room(panels: Sequence[Panel]) -> float:
-    """Width of the longest name of a curve, and the gap before it."""
-    figure = new_figure(WIDTH, 1)
-    names = [shown_name(curve.label) for panel in panels for curve in panel.curves]
-    return LABEL_GAP + max((text_size(figure, name)[0] for name in names), default=0) + EDGE
+def labels_of(panels: Sequence[Panel]) -> list[str]:
+    """The labels of all curves."""
+    return [curve.label for panel in panels for curve in panel.curves]
 
 
 def _height(growth: Growth) -> float:
@@ -82,7 +79,7 @@ def _height(growth: Growth) -> float:
 def _curve_places(panels: Sequence[Panel], area: Place) -> list[Place]:
     """The first panel as high as the picture, the others above one another beside it."""
     column = area.width / min(2, len(panels))
-    width = column - NUMBERS - names_room(panels)
+    width = column - NUMBERS - names_room(labels_of(panels))
     places = [Place(NUMBERS, area.bottom + BELOW, width, area.height - ABOVE - BELOW)]
     rest = len(panels) - 1
     around = BELOW + rest * ABOVE + (rest - 1) * BELOW_TICKS

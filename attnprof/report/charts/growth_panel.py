@@ -20,6 +20,7 @@ from attnprof.report.charts.curves import Axis, Curve, Growth, Panel, Point, Qua
 from attnprof.report.charts.labels import resample
 from attnprof.report.charts.marks import (
     MARKER,
+    CurveEnd,
     mark_crossings,
     mark_gaps,
     name_ends,
@@ -66,7 +67,7 @@ def draw_growth(axes: Axes, panel: Panel, growth: Growth, tags: Tags) -> None:
     guides = _draw_guides(axes, growth)
     curves = [_across(curve, growth) for curve in panel.curves]
     lines = [line for curve in curves for line in _draw_curve(axes, panel.quantity, curve, tags)]
-    name_ends(axes, [curve for curve in curves if curve.points])
+    name_ends(axes, [_end(curve) for curve in curves if curve.points])
     taken = mark_gaps(axes, curves)
     lines += guides.values()
     mark_crossings(axes, panel.crossings, lines, taken)
@@ -173,6 +174,11 @@ def _draw_curve(
     ):
         _mark(axes, curve, points, name, quantity, tags)
     return lines
+
+
+def _end(curve: Curve) -> CurveEnd:
+    last = curve.points[-1]
+    return CurveEnd(curve.label, curve.style, float(last.x), float(last.value))
 
 
 def _joined(pairs: list[tuple[Point, Point]]) -> list[tuple[float, float]]:

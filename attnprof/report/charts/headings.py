@@ -34,6 +34,11 @@ def breakdown_heading(runs: Sequence[Run]) -> str:
     return f"What the MACs are spent on{_at_length(runs) or ', against length'}"
 
 
+def roofline_heading(runs: Sequence[Run]) -> str:
+    """Such as `Roofline at 4,096 tokens`."""
+    return f"Roofline{_at_length(runs)}"
+
+
 def setting_of(runs: Sequence[Run]) -> str:
     """What was costed, once where it is the same in all runs, and where and with which pattern."""
     filled = [run for run in runs if run.table.rows]

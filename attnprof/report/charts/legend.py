@@ -45,6 +45,9 @@ def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[Entry]:
         if is_bars
         else _hollow(MARKER, is_dotted=True)
     )
+    references = dict.fromkeys(
+        crossing.reference for panel in panels for crossing in panel.crossings
+    )
     banded = [point for point in points if point.low and point.high]
     kinds = [
         ("99 % interval", any(not point.is_predicted for point in banded)),
@@ -59,9 +62,9 @@ def growth_legend(growth: Growth, panels: Sequence[Panel]) -> list[Entry]:
         ),
         (bool(banded), interval, " or ".join(name for name, is_shown in kinds if is_shown)),
         (
-            any(panel.crossings for panel in panels),
+            bool(references),
             _hollow(CROSSING, is_dotted=False),
-            "break-even with bert-sdpa",
+            f"break-even with {' or '.join(references)}",
         ),
         (has_guides(growth), Line2D([], [], color=FAINT, linewidth=1.0), "n and n²"),
     ]

@@ -1,8 +1,9 @@
-"""What is written into a panel of the growth chart: names, break-even lengths, what is missing."""
+"""What is written into a panel: names, break-even lengths, what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from attnprof.report.charts.axis import figure_of_axes
-from attnprof.report.charts.canvas import FAINT, LINE_INCHES, MUTED, text_size
+from attnprof.report.charts.canvas import FAINT, LINE_INCHES, MUTED, new_figure, text_size
 from attnprof.report.charts.crossings import Crossing
 from attnprof.report.charts.curves import Curve
 from attnprof.report.charts.labels import Box, free_box, spread_labels, widest_gap
 from attnprof.report.charts.names import shown_name
+from attnprof.report.kernel_styles import KernelStyle
 
 LABEL_GAP = 0.3
 """From the axes to the names of the curves, in inches."""
@@ -34,31 +36,53 @@ _LEADER = 0.12
 _INSET = 0.05
 """From the axes to text inside them."""
 
+_BESIDE = 1.5
+"""A text is beside its point up to this distance, in heights of the text."""
+
+_AFTER_NAMES = 0.12
+
 _GUIDE_NAME = 0.75
 """Where along a guide its name is looked for room first."""
 
 
-def name_ends(axes: Axes, curves: Sequence[Curve]) -> None:
+@dataclass(frozen=True, slots=True)
+class CurveEnd:
+    """The last point of a curve, in the units of the axes, with the curve's name and style."""
+
+    label: str
+    style: KernelStyle
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class PointName:
+    """A text that belongs to a point, in the units of the axes."""
+
+    text: str
+    colour: str
+    x: float
+    y: float
+
+
+def name_ends(axes: Axes, ends: Sequence[CurveEnd]) -> None:
     """Write each curve's name to the right of the axes, spread so that none overlap."""
     figure, area = figure_of_axes(axes), axes.get_window_extent()
-    ends = sorted(
-        (
-            float(axes.transData.transform((float(c.points[-1].x), float(c.points[-1].value)))[1]),
-            index,
-        )
-        for index, c in enumerate(curves)
+    heights = sorted(
+        (float(axes.transData.transform((end.x, end.y))[1]), index)
+        for index, end in enumerate(ends)
     )
     sizes = [LINE_INCHES * figure.dpi] * len(ends)
     slack = max(0.0, sum(sizes) - area.height) / 2
     places = spread_labels(
-        [height for height, _ in ends], sizes, (area.y0 - slack, area.y1 + slack)
+        [height for height, _ in heights], sizes, (area.y0 - slack, area.y1 + slack)
     )
-    for place, (_, index) in zip(places, ends, strict=True):
-        curve, point = curves[index], curves[index].points[-1]
+    for place, (_, index) in zip(places, heights, strict=True):
+        end = ends[index]
         y = (place - area.y0) / area.height
         axes.annotate(
-            shown_name(curve.label),
-            xy=(point.x, point.value),
+            shown_name(end.label),
+            xy=(end.x, end.y),
             xytext=(1 + LABEL_GAP * figure.dpi / area.width, y),
             textcoords="axes fraction",
             va="center",
@@ -76,11 +100,18 @@ def name_ends(axes: Axes, curves: Sequence[Curve]) -> None:
             1 + (LABEL_GAP - _KEY_GAP) * figure.dpi / area.width,
             y,
             transform=axes.transAxes,
-            marker=curve.style.marker,
+            marker=end.style.marker,
             markersize=MARKER,
-            color=curve.style.colour,
+            color=end.style.colour,
             clip_on=False,
         )
+
+
+def names_room(labels: Sequence[str]) -> float:
+    """Width that the names of curves take beside the axes, in inches."""
+    figure = new_figure(1, 1)
+    widths = [text_size(figure, shown_name(label))[0] for label in labels]
+    return LABEL_GAP + max(widths, default=0) + _AFTER_NAMES
 
 
 def mark_gaps(axes: Axes, curves: Sequence[Curve]) -> list[Box]:
@@ -180,6 +211,31 @@ def name_guides(
         if box is not None:
             taken.append(box)
             _write(axes, name, box, color=MUTED)
+
+
+def name_points(
+    axes: Axes, names: Sequence[PointName], lines: Sequence[NDArray[np.float64]], taken: list[Box]
+) -> None:
+    """Write texts beside points; none where there is no room beside it.
+
+    Args:
+        axes: of the panel.
+        names: the texts.
+        lines: resampled lines in pixels, which texts avoid.
+        taken: the places of other texts; those written here are added.
+    """
+    figure = figure_of_axes(axes)
+    pixels = [axes.transData.transform((name.x, name.y)) for name in names]
+    marks = [np.repeat(np.asarray([pixel]), 4, axis=0) for pixel in pixels]
+    for name, pixel in zip(names, pixels, strict=True):
+        width, height = (side * figure.dpi for side in text_size(figure, name.text))
+        anchor = float(pixel[0]), float(pixel[1])
+        box = free_box(anchor, (width, height), _limits(axes), taken, [*lines, *marks])
+        if box is None:
+            continue
+        if np.hypot(*np.subtract(box.nearest(anchor), anchor)) <= _BESIDE * height:
+            taken.append(box)
+            _write(axes, name.text, box, color=name.colour)
 
 
 def _lead(axes: Axes, ring: tuple[float, float], text: tuple[float, float]) -> None:

@@ -26,10 +26,19 @@ from attnprof.report.charts.breakdown_panel import (
 from attnprof.report.charts.canvas import LINE_INCHES, new_figure, saved, settings
 from attnprof.report.charts.curves import Growth, Panel, growth_of
 from attnprof.report.charts.frame import BELOW, EDGE, NUMBERS, Place, add_axes
-from attnprof.report.charts.growth_figure import names_room
+from attnprof.report.charts.growth_figure import labels_of
 from attnprof.report.charts.growth_panel import axis_title, draw_growth
 from attnprof.report.charts.legend import Entry, add_legend, growth_legend, legend_height
+from attnprof.report.charts.marks import names_room
 from attnprof.report.charts.page_svg import for_page
+from attnprof.report.charts.roofline import Roofline, roofline_of
+from attnprof.report.charts.roofline_figure import TITLE, roofline_legend, roofline_names_room
+from attnprof.report.charts.roofline_panel import (
+    QUANTITY,
+    X_TITLE,
+    describe_point,
+    draw_roofline,
+)
 from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart
 from attnprof.report.run import Run
@@ -65,8 +74,12 @@ def panel_svgs(runs: Sequence[Run], chart: Chart = "growth") -> list[PanelSvg]:
     Args:
         runs: their results; the names of several are part of the labels.
         chart: `growth`, costs against length; `breakdown`, the parts of the MACs, a panel for each
-            kernel or, at one length, one for all.
+            kernel or, at one length, one for all; `roofline`, speed against intensity, without a
+            panel where no rates of a machine are known.
     """
+    if chart == "roofline":
+        roofline = roofline_of(runs)
+        return [_roofline_svg(roofline)] if roofline.curves else []
     if chart == "growth":
         growth = growth_of(runs)
         return [_growth_svg(panel, growth) for panel in growth.panels]
@@ -87,12 +100,26 @@ def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
             draw_bars(axes, panel, tags, has_names=True)
         else:
             height = max(_HEIGHT, len(panel.curves) * LINE_INCHES)
-            axes = _axes(height, NUMBERS, names_room([panel]), BELOW, entries)
+            axes = _axes(height, NUMBERS, names_room(labels_of([panel])), BELOW, entries)
             draw_growth(axes, panel, growth, tags)
             title = axis_title(growth.axis, is_decoding=growth.is_decoding)
             axes.set_xlabel(title, labelpad=2)
         svg = saved(figure_of_axes(axes), "svg").decode()
     return PanelSvg(panel.quantity.title, name, for_page(svg, name, _summary(panel), tags))
+
+
+def _roofline_svg(roofline: Roofline) -> PanelSvg:
+    tags = Tags()
+    with settings("roofline"):
+        height = max(_HEIGHT, len(roofline.curves) * LINE_INCHES)
+        names = roofline_names_room(roofline)
+        axes = _axes(height, NUMBERS, names, BELOW, roofline_legend(roofline))
+        draw_roofline(axes, roofline, tags)
+        axes.set_xlabel(X_TITLE, labelpad=2)
+        svg = saved(figure_of_axes(axes), "svg").decode()
+    ends = [describe_point(curve, curve.points[-1]) for curve in roofline.curves]
+    summary = f"{TITLE}. {'; '.join(ends)}"
+    return PanelSvg(TITLE, QUANTITY, for_page(svg, "roofline", summary, tags))
 
 
 def _parts_svg(breakdown: Breakdown, index: int) -> PanelSvg:

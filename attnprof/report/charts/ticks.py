@@ -69,6 +69,15 @@ def log_ticks(low: float, high: float, scale: Scale, most: int) -> list[int]:
     return fitting[0] if fitting else [ticks for ticks in choices if len(ticks) >= 2][-1]
 
 
+def fraction_ticks(low: float, high: float, most: int) -> list[float]:
+    """As `log_ticks` for numbers without a unit, below 1 too: 0.1, 1, 10."""
+    power = min(0, math.floor(math.log10(low)))
+    choices = _decimal_ticks(low / 10.0**power, high / 10.0**power)
+    fitting = [ticks for ticks in choices if 2 <= len(ticks) <= most]
+    chosen = fitting[0] if fitting else [ticks for ticks in choices if len(ticks) >= 2][-1]
+    return [tick * 10**power if power >= 0 else tick / 10**-power for tick in chosen]
+
+
 def _decimal_ticks(low: float, high: float) -> list[list[int]]:
     decades = range(max(0, math.floor(math.log10(low))), math.ceil(math.log10(high)) + 1)
     choices = [(mantissas, 1) for mantissas in _MANTISSAS]

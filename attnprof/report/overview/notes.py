@@ -9,10 +9,11 @@ from attnprof.analysis.findings.speed import find_discordant
 from attnprof.analysis.series import Series
 from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.result_table import Row
-from attnprof.core.units import format_count, format_ratio
+from attnprof.core.roofline import balance, bound
+from attnprof.core.units import format_count, format_intensity, format_ratio
 from attnprof.report.columns import BELOW_USEFUL, below_useful_mark
 from attnprof.report.overview.results import Results, row_at
-from attnprof.report.phrases import join_lengths, join_words, shorten_lines
+from attnprof.report.phrases import join_lengths, join_some, join_words, shorten_lines
 
 _MOST_LINES = 2
 """Lines of a note; `--details` has all of it."""
@@ -27,6 +28,7 @@ def notes_of(results: Results, width: int) -> tuple[str, ...]:
         *_missing(results),
         *_below_useful(results),
         *_above_executed(results),
+        *_memory_bound(results),
         *_discordant(results),
     ]
     return tuple(shorten_lines(note, width, _MOST_LINES) for note in notes)
@@ -48,11 +50,11 @@ def _failures(results: Results) -> Iterator[str]:
 
 
 def _missing(results: Results) -> Iterator[str]:
-    """Why a kernel that ran has no MACs or no peak memory: one reason each."""
+    """Why a kernel that ran has no MACs, no peak memory or no useful MACs: one reason each."""
     peak = "peak_bytes" if results.has_peaks else "predicted_peak_bytes"
     for series in results.series:
         details = [detail for row in series.rows if row.status == "ok" for detail in row.details]
-        for quantity in ("executed_macs", peak):
+        for quantity in ("executed_macs", peak, *(() if results.is_timed else ("useful_macs",))):
             start = f"{quantity} is empty: "
             reasons = [detail for detail in details if detail.startswith(start)]
             if reasons:
@@ -91,6 +93,17 @@ def _above_executed(results: Results) -> Iterator[str]:
     counts = [one for one in results.findings.counters if one.backend == "pytorch"]
     if any(finding.counted_macs > finding.executed_macs for finding in counts):
         yield "over 100 %: ptflops counts bias and elementwise operations, which are not MACs"
+
+
+def _memory_bound(results: Results) -> Iterator[str]:
+    """Which kernels wait for memory at best at the longest length: products are the usual limit."""
+    rows = [(s, row_at(s, results.longest)) for s in results.series]
+    found = [(s, row) for s, row in rows if row is not None and bound(row.values) == "memory"]
+    if found:
+        names = join_some([results.names[series.label] for series, _ in found])
+        most = format_intensity(max(row.values["intensity"] for _, row in found))
+        least = format_intensity(min(balance(row.values) or 0.0 for _, row in found))
+        yield f"bound by memory: {names}, {most} FLOP/B; this machine's balance is {least}"
 
 
 def _absorbs(row: Row) -> bool:

@@ -36,7 +36,11 @@ from attnprof.report.side_by_side import side_by_side
 from attnprof.report.summary import describe_findings
 from attnprof.report.symbols import describe_symbols
 
-_CHARTS: Mapping[Chart, str] = {"growth": "Growth with length", "breakdown": "Where the MACs are"}
+_CHARTS: Mapping[Chart, str] = {
+    "growth": "Growth with length",
+    "breakdown": "Where the MACs are",
+    "roofline": "Roofline",
+}
 
 _WIDTH = 160
 """Characters of a line of the page; wider tables scroll."""

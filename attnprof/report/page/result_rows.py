@@ -10,12 +10,15 @@ from markupsafe import Markup
 from attnprof.analysis.series import labels
 from attnprof.core.records import COLUMN_UNITS, PREDICTED_TIME
 from attnprof.core.result_table import Row
+from attnprof.core.roofline import bound
 from attnprof.core.units import (
     format_bytes,
     format_count,
     format_duration,
+    format_intensity,
     format_long_duration,
     format_macs,
+    format_percent,
     format_ratio,
     format_share,
 )
@@ -42,6 +45,10 @@ _NAMES = {
     "peak_bytes": "peak memory",
     "time_ns": "time",
     PREDICTED_TIME: "predicted time",
+    "min_bytes": "least bytes",
+    "intensity": "FLOP/B",
+    "utilisation": "utilisation",
+    "useful_utilisation": "useful utilisation",
     "params": "parameters",
 }
 """Quantities in words, in the order of the columns."""
@@ -55,7 +62,13 @@ _HINTS = {
     "operator_macs": "counted operator by operator",
     "peak_bytes": "most bytes allocated at one time by the call",
     "time_ns": "median of one call",
+    "min_bytes": "inputs, weights and outputs, each moved once",
+    "intensity": "executed FLOPs for each of the least bytes",
+    "utilisation": "part of the machine's matmul rate that executed MACs reach",
+    "useful_utilisation": "part of the machine's matmul rate that useful MACs reach",
 }
+
+_BOUND = "whether products or memory limit the call at best, by this machine's rates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,11 @@ def _columns() -> list[_Column]:
         _Column(Heading("speed", hint="against bert-sdpa at the same length"), _speed),
         _Column(Heading("verdict", "left"), _verdict),
         _quantity(PREDICTED_TIME),
+        _quantity("min_bytes"),
+        _fraction("intensity", format_intensity),
+        _Column(Heading("bound", "left", _BOUND), _bound),
+        _fraction("utilisation", format_percent),
+        _fraction("useful_utilisation", format_percent),
         _quantity("params"),
     ]
 
@@ -115,6 +133,19 @@ def _quantity(name: str) -> _Column:
         return Cell(EMPTY) if value is None else Cell(_format_quantity(name, value), value)
 
     return _Column(Heading(_NAMES[name], hint=_HINTS.get(name, "")), cell)
+
+
+def _fraction(name: str, form: Callable[[float], str]) -> _Column:
+    def cell(row: Row) -> Cell:
+        value = row.values.get(name)
+        return Cell(EMPTY) if value is None else Cell(form(value), value)
+
+    return _Column(Heading(_NAMES[name], hint=_HINTS[name]), cell)
+
+
+def _bound(row: Row) -> Cell:
+    limit = bound(row.values)
+    return Cell(limit, limit) if limit else Cell(EMPTY)
 
 
 def _format_quantity(quantity: str, value: int) -> str:

@@ -14,7 +14,7 @@ import attnprof
 from attnprof import ResultTable
 from attnprof.report.charts.canvas import settings
 from attnprof.report.charts.pictures import figure_of
-from attnprof.report.image_forms import Chart
+from attnprof.report.image_forms import CHARTS, Chart
 from attnprof.report.run import Run
 
 LENGTHS = (
@@ -77,6 +77,12 @@ def test_texts_of_the_breakdown_chart(lengths: tuple[int, ...], count: int) -> N
     check_layout([Run("", chart_table(KERNELS[:count], lengths))], "breakdown")
 
 
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("lengths", LENGTHS[::2], ids=name_of)
+def test_texts_of_the_roofline_chart(lengths: tuple[int, ...], count: int) -> None:
+    check_layout([Run("", chart_table(KERNELS[:count], lengths))], "roofline")
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -87,7 +93,7 @@ def test_texts_of_the_breakdown_chart(lengths: tuple[int, ...], count: int) -> N
     ],
     ids=["gaps", "ratios", "custom", "empty"],
 )
-@pytest.mark.parametrize("chart", ["growth", "breakdown"])
+@pytest.mark.parametrize("chart", CHARTS)
 def test_texts_of_unusual_tables(table: ResultTable, chart: Chart) -> None:
     check_layout([Run("", table)], chart)
 
@@ -95,7 +101,8 @@ def test_texts_of_unusual_tables(table: ResultTable, chart: Chart) -> None:
 def test_texts_of_several_runs() -> None:
     lengths = (512, 1024, 4096)
     names = ("laptop, 2026-01-01", "server")
-    check_layout([Run(name, chart_table(KERNELS[:4], lengths)) for name in names])
+    for chart in ("growth", "roofline"):
+        check_layout([Run(name, chart_table(KERNELS[:4], lengths)) for name in names], chart)
     check_layout([Run(name, chart_table(KERNELS[:4], lengths[:1])) for name in names])
 
 

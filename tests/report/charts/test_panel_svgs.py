@@ -14,11 +14,10 @@ from chart_tables import KERNELS, chart_table, values, with_gaps, with_ratios
 import attnprof
 from attnprof import ResultTable
 from attnprof.report.charts import PanelSvg, panel_svgs, render_chart
-from attnprof.report.image_forms import Chart, ImageForm
+from attnprof.report.image_forms import CHARTS, Chart, ImageForm
 from attnprof.report.run import Run
 
 LENGTHS = (512, 1024, 4096)
-CHARTS: tuple[Chart, ...] = ("growth", "breakdown")
 
 
 def panels(*lengths: int, chart: Chart = "growth") -> list[PanelSvg]:
