@@ -70,7 +70,6 @@ Pattern = Annotated[
         "In place of windows, any mask: bigbird, chunked, documents, longnet, prefix-lm, "
         "sparse-transformer-fixed, sparse-transformer-strided, or a function of FlexAttention's "
         "signature, as pkg.mod:mask_mod; with arguments bigbird:block=128:seed=1.",
-        default="none",
         complete=completion.masks,
     ),
 ]
