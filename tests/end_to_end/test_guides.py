@@ -22,6 +22,7 @@ GUIDES = (
     "model_window",
     "sharing_results",
     "any_mask",
+    "decoding",
 )
 """Guides whose commands are all run; those on the guard and on Longformer have tests of their own
 in `test_examples.py`."""
