@@ -28,7 +28,11 @@ from attnprof.core.errors import MeasurementError
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 MAX_ELEMENTS = 2**24
-"""Larger tensors stay unknown: masks of 10 million tokens are small enough, scores are not."""
+"""Larger tensors stay unknown, unless their values repeat along a dimension: masks of 10 million
+tokens are small enough, scores are not."""
+
+_LIKE_POINTWISE = ("_to_copy", "clone")
+"""Operators with an element of the result for each of the input that torch does not tag so."""
 
 _aten = torch.ops.aten
 
@@ -148,7 +152,7 @@ class ConstantPropagation(TorchDispatchMode):
         try:
             result = func(*args, **kwargs)
         except _DATA_DEPENDENT_SHAPES:
-            if not is_known:
+            if not is_known or any(t.numel() > MAX_ELEMENTS for t in _tensors((args, kwargs))):
                 raise
             return self._fake_from_values(func, args, kwargs)
         if self._learn_fill(func, result):
@@ -191,10 +195,14 @@ class ConstantPropagation(TorchDispatchMode):
     ) -> bool:
         """Compute and store the values of an operator's results; whether that was possible."""
         outputs = _tensors(result)
-        if any(tensor.numel() > MAX_ELEMENTS for tensor in outputs):
-            return False
+        is_large = any(
+            tensor.numel() > MAX_ELEMENTS for tensor in (*outputs, *_tensors((args, kwargs)))
+        )
         try:
-            values = _tensors(self._compute(func, args, kwargs))
+            if is_large and not func.is_view:
+                values = self._compute_repeated(func, args, kwargs, outputs)
+            else:
+                values = _tensors(self._compute(func, args, kwargs))
         except RuntimeError:  # strides may differ from those of fake tensors
             return False
         for output, value in zip(outputs, values, strict=True):
@@ -231,6 +239,38 @@ class ConstantPropagation(TorchDispatchMode):
         with no_dispatch():
             return func(*values, **named)
 
+    def _compute_repeated(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]
+    ) -> list[Tensor]:
+        """The values of a pointwise operator, computed once along dimensions where all repeat.
+
+        Raises:
+            RuntimeError: for another operator, or if the values that differ are too many.
+        """
+        is_pointwise = torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in (
+            _LIKE_POINTWISE
+        )
+        inputs = _tensors((args, kwargs))
+        if not (inputs and is_pointwise and len(outputs) == 1) or func._schema.is_mutable:
+            raise RuntimeError("its values are too many")
+        shape = outputs[0].shape
+        with no_dispatch():
+            known = [self.value_of(tensor) for tensor in inputs]
+            strides = [value.expand(shape).stride() for value in known if value is not None]
+        firsts = [slice(0, 1 if not any(steps) else None) for steps in zip(*strides, strict=True)]
+
+        def first_of(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):
+                value = self.value_of(leaf)
+                return None if value is None else value.expand(shape)[tuple(firsts)]
+            return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+
+        with no_dispatch():
+            values, named = tree_map(first_of, (args, kwargs))
+            if any(value.numel() > MAX_ELEMENTS for value in _tensors((values, named))):
+                raise RuntimeError("its values are too many")
+            return [func(*values, **named).expand(shape)]
+
     def _fake_from_values(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The fake result of an operator whose output shape depends on data that is known."""
         device = next(tensor.device for tensor in _tensors((args, kwargs)))
@@ -262,7 +302,7 @@ class ConstantPropagation(TorchDispatchMode):
         positions: list[Any] = []
         for index in indices:
             is_mask = isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
-            if is_mask and self.value_of(index) is not None:
+            if is_mask and self.value_of(index) is not None and index.numel() <= MAX_ELEMENTS:
                 positions += self._fake_from_values(_aten.nonzero_numpy.default, (index,), {})
             else:
                 positions.append(index)
