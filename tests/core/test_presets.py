@@ -7,6 +7,7 @@ from transformers import GptOssConfig, MistralConfig, ModernBertConfig
 
 from attnprof.core.presets import MODELS, ModelShape, find_model, find_model_of
 from attnprof.core.workload import Workload
+from attnprof.kernels.custom.published import PUBLISHED
 from attnprof.options import read_workloads
 
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -69,3 +70,21 @@ def test_every_sixth_layer_of_gemma_is_dense() -> None:
     """Gemma 3, arXiv 2503.19786, section 2: five local layers for each global one."""
     windows = windows_of("gemma-3")
     assert windows == [None if index % 6 == 5 else 1024 for index in range(34)]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_shapes_agree_with_the_configs_that_are_run(name: str) -> None:
+    model, values = find_model(name), PUBLISHED[name].values
+    is_led = values["model_type"] == "led"
+    heads = values["encoder_attention_heads" if is_led else "num_attention_heads"]
+    width, layers = (
+        (values["d_model"], values["encoder_layers"])
+        if is_led
+        else (values["hidden_size"], values["num_hidden_layers"])
+    )
+    assert (model.hidden_size, model.num_heads, model.num_layers) == (width, heads, layers)
+    assert (model.kv_heads or heads) == values.get("num_key_value_heads", heads)
+    assert model.head_dim == values.get("head_dim", 0)
+    window = values.get("sliding_window") or values.get("local_attention")
+    if window is not None:
+        assert set(windows_of(name)) - {None} == {window}

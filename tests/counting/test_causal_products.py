@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
 from attnprof.core.causal_blocks import fused_causal_pairs
+from attnprof.counting.counters.torch import _rule as torch_rule
+from attnprof.counting.reconciliation import reconcile
 
 WIDTH = 4
 
@@ -51,3 +54,19 @@ def test_its_backward_pass_multiplies_the_same_pairs(tokens: int) -> None:
         assert value.grad is not None
         pairs += int(value.grad.isnan().any(-1).sum()) * (last - first)
     assert pairs == fused_causal_pairs(tokens, tokens, "cpu")
+
+
+def test_the_difference_of_a_counter_that_counts_causal_attention_in_full_has_a_name() -> None:
+    """torch's counter has a formula for the GPUs' operators, in which `is_causal` is no factor."""
+    with FakeTensorMode():
+        query = torch.empty(1, 2, 64, 16, device="cuda", dtype=torch.float16)
+
+        def run() -> None:
+            torch.ops.aten._scaled_dot_product_flash_attention(query, query, query, 0.0, True)
+
+        found = reconcile(run, torch_rule)
+    in_full = 2 * 2 * 64 * 64 * 16
+    assert found.counted_macs == in_full
+    of_triangle = 2 * 2 * 16 * fused_causal_pairs(64, 64, "cuda")
+    assert found.true_macs == of_triangle
+    assert found.differences == {"causal attention counted in full": in_full - of_triangle}
