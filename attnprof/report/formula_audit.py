@@ -12,7 +12,7 @@ from attnprof.analysis.formula_audit import FormulaAudit, FormulaRow
 from attnprof.core import published_formulas
 from attnprof.core.mask_pattern import format_mask
 from attnprof.core.result_table import describe_extent
-from attnprof.core.units import counted, format_count, format_share, format_tokens
+from attnprof.core.units import format_count, format_share, format_tokens
 from attnprof.core.workload import Workload
 from attnprof.report.markdown_row import format_row
 from attnprof.report.setting import describe_pattern, describe_shape
@@ -86,28 +86,16 @@ def _sources(rows: Sequence[FormulaRow]) -> list[str]:
 def _heading(workload: Workload) -> str:
     """What is costed: `Whole layer, hidden 768, 12 heads, dense, ..., 4,096 tokens`."""
     extent = describe_extent(workload) or "self-attention"
+    dense = "dense causal" if workload.pattern.causal else "dense"
     parts = [
         f"{extent[0].upper()}{extent[1:]}",
         describe_shape(workload),
-        *_groups(workload),
-        "causal" if workload.pattern.causal else "",
-        format_mask(workload.pattern) or describe_pattern([workload]) or "dense",
+        format_mask(workload.pattern) or describe_pattern([workload]) or dense,
         f"batch {workload.batch_size}",
         workload.mode,
         format_tokens(workload.seq_len),
     ]
     return ", ".join(filter(None, parts))
-
-
-def _groups(workload: Workload) -> list[str]:
-    groups: list[str] = []
-    if workload.kv_heads < workload.num_heads:
-        groups.append(counted(workload.kv_heads, "KV head"))
-    if workload.value_dim != workload.head_dim:
-        groups.append(f"heads of {workload.head_dim} and values of {workload.value_dim}")
-    elif workload.query_width != workload.hidden_size:
-        groups.append(f"heads of {workload.head_dim}")
-    return groups
 
 
 def _name(row: FormulaRow) -> str:
