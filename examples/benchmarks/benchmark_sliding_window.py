@@ -35,15 +35,22 @@ SECONDS = 12.0
 Calls = dict[str, Callable[[], object]]
 
 
-def inputs(seq_len: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def inputs(
+    seq_len: int, batch: int = 1, dtype: torch.dtype = torch.float32, kv_heads: int = HEADS
+) -> list[Tensor]:
     """Query, key and value as projections make them: `(batch, heads, seq_len, head_dim)` views."""
-    shape = (batch, seq_len, HEADS, HEAD_DIM)
-    return [torch.randn(shape).to(dtype).transpose(1, 2) for _ in range(3)]
+    return [
+        torch.randn(batch, seq_len, heads, HEAD_DIM).to(dtype).transpose(1, 2)
+        for heads in (HEADS, kv_heads, kv_heads)
+    ]
 
 
-def attention(seq_len: int, batch: int = 1, **options: Any) -> Callable[[], Tensor]:
-    tensors = inputs(seq_len, batch, options.pop("dtype", torch.float32))
-    return lambda: sliding_window_attention(*tensors, window=WINDOW, **options)
+def attention(
+    seq_len: int, batch: int = 1, kv_heads: int = HEADS, **options: Any
+) -> Callable[[], Tensor]:
+    tensors = inputs(seq_len, batch, options.pop("dtype", torch.float32), kv_heads)
+    arguments = {"window": WINDOW, "enable_gqa": kv_heads < HEADS} | options
+    return lambda: sliding_window_attention(*tensors, **arguments)
 
 
 def dense(seq_len: int) -> Callable[[], Tensor]:
@@ -151,6 +158,29 @@ def compare_attention() -> None:
     line("faster in bfloat16", ours, times["bfloat16"], "x")
 
 
+def compare_causal() -> None:
+    """A causal window has the keys on one side of a symmetric one: half of them, and its own."""
+    causal = {"window": WINDOW // 2 + 1, "causal": True}
+    for n in (4096, 8192):
+        times = time_calls(
+            {
+                "symmetric": attention(n),
+                "causal": attention(n, **causal),
+                "4 sinks": attention(n, global_positions=range(4), **causal),
+                "4 heads of keys": attention(n, kv_heads=4, **causal),
+            }
+        )
+        ours = times["causal"]
+        print(
+            f"causal, {WINDOW // 2 + 1} keys, {n:,} tokens: {format_duration(round(median(ours)))}"
+        )
+        line(
+            "time / half of that with both sides (limit 1.15x)", ours, times["symmetric"], "x", 0.5
+        )
+        line("time with 4 attention sinks / without", times["4 sinks"], ours, "x")
+        line("time with 4 heads of keys / with 12", times["4 heads of keys"], ours, "x")
+
+
 def compare_lengths() -> None:
     short, long = 8192, 65536
     times = time_calls({"short": attention(short), "long": attention(long)})
@@ -190,6 +220,7 @@ def main() -> None:
     print(describe_machine(environment.capture().as_dict(), is_on_gpu=False))
     with torch.no_grad():
         compare_attention()
+        compare_causal()
         compare_lengths()
     compare_layers()
 

@@ -14,6 +14,7 @@ from attnprof.nn.banded.tiling import (
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
     head_groups,
+    largest_runs,
     matmul_tile_sizes,
     runs,
     scores,
@@ -82,6 +83,26 @@ def test_scores_grow_linearly_and_little_more_than_the_band(
     assert computed[2] / useful[2] < (512 + sizes.block) / 513 + 0.02
 
 
+@given(st.integers(1, 400), st.tuples(side, side), st.integers(1, 230), tile_sizes())
+def test_scores_and_the_largest_tiles_are_those_of_all_runs(
+    length: int, sides: tuple[int, int], dilation: int, sizes: TileSizes
+) -> None:
+    groups = list(chains(length, dilation, sizes.tokens_per_call))
+    every = [runs(group.length, group.count, sides, sizes) for group in groups]
+    assert scores(length, sides, dilation, sizes) == sum(run.scores for one in every for run in one)
+    for group, of_group in zip(groups, every, strict=True):
+        largest = largest_runs(group.length, group.count, sides, sizes)
+        assert set(largest) <= set(of_group)
+        for run in of_group:
+            assert any(
+                run.queries <= one.queries
+                and run.keys <= one.keys
+                and run.tiles <= one.tiles
+                and (run.band_offset is None or one.band_offset is not None)
+                for one in largest
+            )
+
+
 @given(st.integers(1, 6), st.integers(1, 4), st.data())
 def test_each_query_head_is_in_one_group_with_its_own_keys(
     kv_heads: int, sharing: int, data: st.DataObject
@@ -91,8 +112,12 @@ def test_each_query_head_is_in_one_group_with_its_own_keys(
     dilation = data.draw(strides)
     found: list[int] = []
     for group in head_groups(dilation, kv_heads):
-        queries, keys = range(heads)[group.queries], range(kv_heads)[group.keys]
-        assert [query // sharing for query in queries] == list(keys)
-        assert {dilation[query] for query in queries} == {group.dilation}
-        found += queries
-    assert sorted(found) == list(range(heads))
+        each = len(group.queries) // len(group.keys)
+        assert [query // sharing for query in group.queries] == [
+            key for key in group.keys for _ in range(each)
+        ]
+        assert {dilation[query] for query in group.queries} == {group.dilation}
+        found += group.queries
+    assert found == list(range(heads))
+    if len(set(dilation)) == 1:
+        assert len(list(head_groups(dilation, kv_heads))) == 1

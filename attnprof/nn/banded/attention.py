@@ -61,10 +61,10 @@ def forward(
     query, key, value = map(contiguous_last_dim, (query, key, value))
     log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
     operator = operator_for(query, value, dropout_p, scale)
-    sizes = operator.forward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
+    sizes = operator.forward_tile_sizes(band.sides)
     for item, heads in band.head_groups(key.shape[1]):
         keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
-        of_heads = [tensor[item, heads.queries] for tensor in (query, output, log_sum_exp)]
+        of_heads = _of_heads(item, heads.queries, query, output, log_sum_exp)
         for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _forward_chains(group, keys, sizes, operator, *of_heads)
     if global_rows is not None:
@@ -110,16 +110,13 @@ def backward(
         empty_bshd(value, dtype=dtype).zero_(),
     ]
     operator = operator_for(query, value, dropout_p, scale)
-    sizes = operator.backward_tile_sizes(band.sides).for_groups(query.shape[1] // key.shape[1])
+    sizes = operator.backward_tile_sizes(band.sides)
     for item, heads in band.head_groups(key.shape[1]):
         keys = SequenceKeys.of(key, value, key_padding_mask, band, item, heads.keys)
-        of_queries = (grad_output, query, output, log_sum_exp)
-        inputs = [tensor[item, heads.queries] for tensor in of_queries]
+        inputs = _of_heads(item, heads.queries, grad_output, query, output, log_sum_exp)
         of_heads = [
-            gradient[item, part]
-            for gradient, part in zip(
-                gradients, (heads.queries, heads.keys, heads.keys), strict=True
-            )
+            *_of_heads(item, heads.queries, gradients[0]),
+            *_of_heads(item, heads.keys, *gradients[1:]),
         ]
         of_globals = [
             torch.zeros_like(tensor, dtype=dtype) for tensor in (keys.global_key, keys.global_value)
@@ -142,6 +139,11 @@ def empty_bshd(
     batch, heads, seq_len, own_width = tensor.shape
     shape = (batch, seq_len, heads, own_width if width is None else width)
     return tensor.new_empty(shape, dtype=dtype).transpose(1, 2)
+
+
+def _of_heads(item: int, heads: range, *tensors: Tensor) -> list[Tensor]:
+    """Views of some heads of one sequence, `(heads, seq_len, ...)`."""
+    return [tensor[item, heads.start : heads.stop] for tensor in tensors]
 
 
 def _runs(group: ChainGroup, sides: Sides, sizes: TileSizes) -> Iterator[TileRun]:
@@ -191,7 +193,7 @@ def _backward_chains(
     """
     gathered = [gather(tensor, group) for tensor in inputs]
     of_queries = to_scatter(gradients[0], group)
-    # Other query heads may have added to the gradients of these keys and values.
+    # Query heads of another dilation may have added to the gradients of these keys and values.
     of_band = [gather(tensor, group) for tensor in gradients[1:]]
     sources = keys.sources(group)
     for run in _runs(group, keys.band.sides, sizes):

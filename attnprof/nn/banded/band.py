@@ -33,8 +33,8 @@ class Band:
 
     def head_groups(self, kv_heads: int) -> Iterator[tuple[int, HeadGroup]]:
         """Every sequence, an index into the batch, with each of its groups of heads."""
-        groups = list(head_groups(self.dilation, kv_heads))
-        return product(range(len(self.global_positions)), groups)
+        sequences = range(len(self.global_positions))
+        return product(sequences, head_groups(self.dilation, kv_heads))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,11 @@ class SequenceKeys:
         key_padding_mask: Tensor | None,
         band: Band,
         item: int,
-        heads: slice,
+        heads: range,
     ) -> SequenceKeys:
         """The keys of some heads of one sequence, `item`, of a batch."""
-        key, value = key[item, heads], value[item, heads]
+        of_heads = slice(heads.start, heads.stop)
+        key, value = key[item, of_heads], value[item, of_heads]
         padding = None
         if key_padding_mask is not None:
             padding = key.new_zeros((1, key.shape[1]))

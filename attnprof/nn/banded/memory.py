@@ -61,31 +61,32 @@ class _Part:
     """Some heads of one sequence, and a group of its chains that is computed at one time.
 
     Attributes:
-        heads: of queries, and as many of keys.
+        heads: of queries.
+        kv_heads: of keys and values.
         chains: the group.
         runs: their tiles in one call of an operator.
     """
 
     heads: int
+    kv_heads: int
     chains: ChainGroup
     runs: tuple[TileRun, ...]
 
     @property
     def gathered_tokens(self) -> int:
-        """Tokens that are copied, summed over heads; 0 without dilation."""
-        if self.chains.dilation == 1:
-            return 0
-        return self.heads * self.chains.count * self.chains.length
+        """Tokens of each head that are copied; 0 without dilation."""
+        return 0 if self.chains.dilation == 1 else self.chains.count * self.chains.length
 
 
 def _parts(shape: BandedShape, sizes: TileSizes) -> Iterator[_Part]:
     """All different parts, each with the first call of each run: the others are no larger."""
-    sizes = sizes.for_groups(len(shape.dilation) // shape.kv_heads)
     groups = head_groups(shape.dilation, shape.kv_heads)
-    for heads, dilation in {(one.keys.stop - one.keys.start, one.dilation) for one in groups}:
+    different = {(len(one.queries), len(one.keys), one.dilation) for one in groups}
+    for heads, kv_heads, dilation in different:
         for group in chains(shape.seq_len, dilation, sizes.tokens_per_call):
             yield _Part(
                 heads=heads,
+                kv_heads=kv_heads,
                 chains=group,
                 runs=tuple(
                     next(run.parts(sizes.tokens_per_call))
@@ -100,8 +101,10 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
     d, g = shape.head_dim, shape.num_globals
     most = 0
     for part in _parts(shape, fused_forward_tile_sizes(size)):
-        gathered = part.gathered_tokens * (4 * d * size + accumulator)
-        global_keys = 2 * part.heads * g * d * size
+        # Query and output, key and value.
+        gathered = part.gathered_tokens * part.heads * (2 * d * size + accumulator)
+        gathered += part.gathered_tokens * part.kv_heads * 2 * d * size
+        global_keys = 2 * part.kv_heads * g * d * size
         for run in part.runs:
             queries = run.tiles * run.queries
             output = part.heads * queries * (d * size + accumulator)
@@ -125,12 +128,13 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     d, g = shape.head_dim, shape.num_globals
     most = 0
     for part in _parts(shape, fused_backward_tile_sizes(size, shape.sides)):
-        # Gradient of the output, query, output, key, value; gradients of query, key and value.
-        gathered = part.gathered_tokens * (d * (6 * size + 2 * accumulator) + accumulator)
-        global_keys = 2 * part.heads * g * d * (size + accumulator)
+        # Gradient of the output, query, output, gradient of the query; key, value, and theirs.
+        gathered = part.gathered_tokens * part.heads * (4 * d * size + accumulator)
+        gathered += part.gathered_tokens * part.kv_heads * 2 * d * (size + accumulator)
+        global_keys = 2 * part.kv_heads * g * d * (size + accumulator)
         for run in part.runs:
             queries, keys = run.tiles * run.queries, run.tiles * run.keys
-            band = part.heads * d * size * (queries + 2 * keys)
+            band = d * size * (part.heads * queries + 2 * part.kv_heads * keys)
             band += _bias_bytes(sum(shape.sides), run, size)
             band += backward_buffer_bytes(run.queries, run.keys, shape.dtype)
             # The operator copies the gradient of the output if it is a view with gaps.
@@ -140,7 +144,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
                 copied = 0
                 if _is_copied(run):
                     copied = part.heads * queries * (3 * d * size + accumulator)
-                of_globals = copied + part.heads * d * size * (queries + 2 * g)
+                of_globals = copied + d * size * (part.heads * queries + 2 * part.kv_heads * g)
                 of_globals += 2 * queries * g * size
                 of_globals += backward_buffer_bytes(queries, g, shape.dtype)
                 band = max(band, of_globals)
@@ -150,6 +154,9 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
 
 def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
     """Whether the output's gradient has gaps, so that the operator copies it."""
+    if part.heads > part.kv_heads:
+        # Tokens by heads, as it is stored.
+        return part.chains.dilation > 1 or part.heads < num_heads
     if run.tiles > 1:
         return True
     if part.chains.dilation == 1:

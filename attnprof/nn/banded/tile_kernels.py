@@ -1,10 +1,11 @@
 """The operators that compute attention inside tiles, and the choice between them.
 
-Queries and keys have the shape `(heads, tiles, tokens, head_dim)`, values `(heads, tiles, tokens,
-value_dim)`; any strides, the last one 1. The log-sum-exp of the scores, `(heads, tiles, queries)`,
-serves to merge attention to several sets of keys; it is `EMPTY_LOG_SUM_EXP` if a query attends to
-no key. The backward functions take the merged output and log-sum-exp, and are then exact for one
-softmax over all sets. The gradient of a query whose log-sum-exp is +inf is 0.
+Queries have the shape `(heads, tiles, tokens, head_dim)`, keys `(kv_heads, tiles, tokens,
+head_dim)` and values `(kv_heads, tiles, tokens, value_dim)`; any strides, the last one 1.
+Neighbouring query heads share a head of keys. The log-sum-exp of the scores, `(heads, tiles,
+queries)`, serves to merge attention to several sets of keys; it is `EMPTY_LOG_SUM_EXP` if a query
+attends to no key. The backward functions take the merged output and log-sum-exp, and are then exact
+for one softmax over all sets. The gradient of a query whose log-sum-exp is +inf is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,10 +46,16 @@ class Bias:
     columns: tuple[tuple[int, Tensor], ...] = ()
     every_query_has_a_key: bool = True
 
-    def add_to(self, scores: Tensor) -> None:
-        """Add it to scores `(tiles, queries, keys)`, in place."""
+    def add_to(self, scores: Tensor, sharing: int = 1) -> None:
+        """Add it to scores `(tiles, sharing * queries, keys)`, in place.
+
+        Args:
+            scores: with further dimensions in front, or none.
+            sharing: the query heads whose queries follow one another.
+        """
+        of_heads = scores.unflatten(-2, (sharing, -1))
         for start, values in self.columns:
-            scores[..., start : start + values.shape[-1]].add_(values)
+            of_heads[..., start : start + values.shape[-1]].add_(values.unsqueeze(-3))
 
     def materialize(self, query: Tensor, key: Tensor) -> Tensor | None:
         """A tensor `(1, 1 or tiles, queries, keys)`; None if it is 0 everywhere."""
@@ -95,7 +102,7 @@ class FusedTiles:
     """torch's fused attention on CPU; scores stay in the caches of each core.
 
     Heads are passed as the batch and tiles as the heads, so that a core computes consecutive tiles
-    of one head, which share most of their keys.
+    of one head, which share most of their keys. Where query heads share keys, tiles are the batch.
     """
 
     def __init__(self, scale: float, dtype: torch.dtype) -> None:
@@ -114,12 +121,15 @@ class FusedTiles:
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
         """Output and log-sum-exp by `_scaled_dot_product_flash_attention_for_cpu`."""
+        is_shared = len(query) > len(key)
         mask = bias.materialize(query, key)
+        query, key, value, mask = _transposed(is_shared, query, key, value, mask)
         output, log_sum_exp = _aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, attn_mask=mask, scale=self._scale
         )
         if mask is not None and not bias.every_query_has_a_key:
             log_sum_exp.masked_fill_(mask.amax(-1).isneginf(), EMPTY_LOG_SUM_EXP)
+        output, log_sum_exp = _transposed(is_shared, output, log_sum_exp)
         return output, log_sum_exp
 
     def backward(
@@ -133,18 +143,22 @@ class FusedTiles:
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients by `_scaled_dot_product_flash_attention_for_cpu_backward`."""
-        return _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            grad_output,
-            query,
-            key,
-            value,
-            output,
-            log_sum_exp,
-            0.0,
-            False,
-            attn_mask=bias.materialize(query, key),
-            scale=self._scale,
+        is_shared = len(query) > len(key)
+        inputs = (grad_output, query, key, value, output, log_sum_exp)
+        mask = bias.materialize(query, key)
+        *inputs, mask = _transposed(is_shared, *inputs, mask)
+        gradients = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            *inputs, 0.0, False, attn_mask=mask, scale=self._scale
         )
+        of_query, of_key, of_value = _transposed(is_shared, *gradients)
+        return of_query, of_key, of_value
+
+
+def _transposed(is_transposed: bool, *tensors: Any) -> tuple[Any, ...]:
+    """Tensors, or None, with the first two dimensions exchanged, or as they are."""
+    if not is_transposed:
+        return tensors
+    return tuple(tensor if tensor is None else tensor.transpose(0, 1) for tensor in tensors)
 
 
 class MatmulTiles:
@@ -172,10 +186,12 @@ class MatmulTiles:
         self, query: Tensor, key: Tensor, value: Tensor, bias: Bias
     ) -> tuple[Tensor, Tensor]:
         """Output and log-sum-exp by two products and a softmax."""
+        kv_heads, sharing = len(key), len(query) // len(key)
+        query = _folded(query, kv_heads)
         output = query.new_empty((*query.shape[:3], value.shape[3]))
         log_sum_exp = query.new_empty(query.shape[:3], dtype=accumulate_type(query))
         for q, k, v, out, sums in self._pieces(query, key, value, output, log_sum_exp):
-            weights = self._scores(q, k, bias)
+            weights = self._scores(q, k, bias, sharing)
             highest = weights.amax(-1, keepdim=True).clamp_(min=EMPTY_LOG_SUM_EXP)
             weights.sub_(highest).exp2_()
             total = weights.sum(-1, keepdim=True).clamp_(min=torch.finfo(weights.dtype).tiny)
@@ -184,7 +200,7 @@ class MatmulTiles:
                 weights.mul_(self._keep_factors(weights))
             attended = self._product("attended", weights.to(v.dtype), v)
             out.copy_(attended.mul_(total.reciprocal_()))
-        return output, log_sum_exp
+        return _unfolded(output, sharing), _unfolded(log_sum_exp, sharing)
 
     def backward(
         self,
@@ -197,6 +213,10 @@ class MatmulTiles:
         bias: Bias,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients by five products; weights are computed again from the log-sum-exp."""
+        kv_heads, sharing = len(key), len(query) // len(key)
+        grad_output, query, output, log_sum_exp = (
+            _folded(tensor, kv_heads) for tensor in (grad_output, query, output, log_sum_exp)
+        )
         grad_query, grad_key, grad_value = (
             self._scratch.tensor(f"gradient of {name}", tensor.shape, tensor.dtype)
             for name, tensor in (("query", query), ("key", key), ("value", value))
@@ -205,7 +225,7 @@ class MatmulTiles:
         for g, q, k, v, out, sums, grad_q, grad_k, grad_v in self._pieces(
             *inputs, grad_query, grad_key, grad_value
         ):
-            weights = self._scores(q, k, bias)
+            weights = self._scores(q, k, bias, sharing)
             weights.sub_((sums / _LOG_OF_2).unsqueeze(-1)).exp2_()
             grad_scores = self._product("grad_scores", g, v.transpose(-1, -2)).to(weights.dtype)
             dropped = weights
@@ -219,14 +239,14 @@ class MatmulTiles:
             grad_scores = grad_scores.sub_(mean_gradient).mul_(weights).to(q.dtype)
             torch.mul(self._product("queries", grad_scores, k), self._scale, out=grad_q)
             grad_k.copy_(self._product("keys", grad_scores.transpose(-1, -2), q).mul_(self._scale))
-        return grad_query, grad_key, grad_value
+        return _unfolded(grad_query, sharing), grad_key, grad_value
 
-    def _scores(self, query: Tensor, key: Tensor, bias: Bias) -> Tensor:
+    def _scores(self, query: Tensor, key: Tensor, bias: Bias, sharing: int) -> Tensor:
         """Scores in units of log 2, for `exp2`: `exp` is slow when its result is tiny."""
         scaled = self._scratch.tensor("scaled", query.shape, query.dtype)
         torch.mul(query, self._scale / _LOG_OF_2, out=scaled)
         scores = self._product("scores", scaled, key.transpose(-1, -2)).to(accumulate_type(query))
-        bias.add_to(scores)
+        bias.add_to(scores, sharing)
         return scores
 
     def _product(self, name: str, left: Tensor, right: Tensor) -> Tensor:
@@ -255,6 +275,24 @@ class MatmulTiles:
         """Random factors: 0 with probability `dropout_p`, else 1 / (1 - `dropout_p`)."""
         kept = torch.empty_like(weights).bernoulli_(1.0 - self._dropout_p)
         return kept.div_(1.0 - self._dropout_p) if self._dropout_p < 1.0 else kept
+
+
+def _folded(tensor: Tensor, kv_heads: int) -> Tensor:
+    """The queries of heads that share keys as those of one head, in tiles that are as much longer.
+
+    `(kv_heads, tiles, sharing * queries, ...)` of `(kv_heads * sharing, tiles, queries, ...)`; the
+    tensor itself if no heads share keys.
+    """
+    if len(tensor) == kv_heads:
+        return tensor
+    return tensor.unflatten(0, (kv_heads, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def _unfolded(tensor: Tensor, sharing: int) -> Tensor:
+    """The inverse of `_folded`."""
+    if sharing == 1:
+        return tensor
+    return tensor.unflatten(2, (sharing, -1)).transpose(1, 2).flatten(0, 1)
 
 
 def accumulate_type(tensor: Tensor) -> torch.dtype:

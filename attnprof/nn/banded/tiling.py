@@ -36,47 +36,49 @@ class TileSizes:
     edge_block: int
     tokens_per_call: int
 
-    def for_groups(self, heads_per_key: int) -> TileSizes:
-        """The same tiles, more of them in each call, where query heads share heads of keys.
-
-        A call then computes one query head of each group, and has as many scores as without groups.
-        """
-        return replace(self, tokens_per_call=heads_per_key * self.tokens_per_call)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadGroup:
-    """Query heads of equal dilation, no two of which share a head of keys.
+    """Neighbouring query heads of equal dilation, equally many for each head of keys.
 
     Attributes:
         queries: the heads of queries.
-        keys: the heads of keys and values, one for each of these.
+        keys: the heads of keys and values.
         dilation: distance in tokens between neighbouring keys.
     """
 
-    queries: slice
-    keys: slice
+    queries: range
+    keys: range
     dilation: int
 
 
-def head_groups(dilation: Sequence[int], kv_heads: int) -> Iterator[HeadGroup]:
-    """All query heads, in groups.
-
-    Neighbouring query heads share a head of keys, equally many each. Those that do not share are
-    computed together, so that keys are never repeated.
+def head_groups(dilation: Sequence[int], kv_heads: int) -> list[HeadGroup]:
+    """All query heads, in as few groups as possible.
 
     Args:
         dilation: of each query head.
-        kv_heads: heads of keys and values; they divide the number of query heads.
+        kv_heads: heads of keys and values; they divide the number of query heads, of which
+            neighbouring ones share a head of keys.
     """
     sharing = len(dilation) // kv_heads
-    for member in range(sharing):
-        start = 0
-        for stride, heads in groupby(dilation[member::sharing]):
+    groups: list[HeadGroup] = []
+    for kv_head in range(kv_heads):
+        start = kv_head * sharing
+        for stride, heads in groupby(dilation[start : start + sharing]):
             stop = start + len(list(heads))
-            queries = slice(member + start * sharing, stop * sharing, sharing)
-            yield HeadGroup(queries=queries, keys=slice(start, stop), dilation=stride)
+            queries, keys = range(start, stop), range(kv_head, kv_head + 1)
+            last = groups[-1] if groups else None
+            if last and last.dilation == stride and _are_whole(last, queries, sharing):
+                queries, keys = range(last.queries.start, stop), range(last.keys.start, keys.stop)
+                groups.pop()
+            groups.append(HeadGroup(queries=queries, keys=keys, dilation=stride))
             start = stop
+    return groups
+
+
+def _are_whole(group: HeadGroup, queries: range, sharing: int) -> bool:
+    """Whether a group, and the queries of the next head of keys, are all that share their keys."""
+    return len(group.queries) == sharing * len(group.keys) and len(queries) == sharing
 
 
 @dataclass(frozen=True, slots=True)
