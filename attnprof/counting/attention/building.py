@@ -71,18 +71,19 @@ class Builder:
     # --- leaves -----------------------------------------------------------------------------------
 
     def constant(self, value: Tensor) -> Expression:
-        """Values that are known; they are copied."""
+        """Values that are known; they are copied, once where they repeat along an axis."""
         with no_dispatch():
-            value = value.detach().clone()
-            if value.numel() == 1:
-                return self.fill(value.shape, value.dtype, value.item())
+            repeats = [not step for step in value.stride()]
+            once = value.detach()[tuple(slice(0, 1 if r else None) for r in repeats)].clone()
+            if once.numel() == 1:
+                return self.fill(value.shape, value.dtype, once.item())
             if value.dtype.is_complex:
                 return self.unknown(value.shape, value.dtype, "complex values are not followed")
-            data = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            key = (Constant, value.shape, value.dtype, hashlib.sha1(data).digest())
+            data = once.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        key = (Constant, once.shape, once.dtype, hashlib.sha1(data).digest())
         if key not in self._made:
-            self._made[key] = Constant(value)
-        return self._made[key]
+            self._made[key] = Constant(once)
+        return self.expand(self._made[key], value.shape)
 
     def fill(self, shape: Sequence[int], dtype: torch.dtype, fill: Any) -> Expression:
         """One value everywhere."""

@@ -114,6 +114,8 @@ class TrackedTensors:
         if tracked.version != tracked.base.version:
             tracked.expression = self._replayed(tracked)[-1]
             tracked.version = tracked.base.version
+        if tracked.expression.shape != tensor.shape:
+            return self.build.lost(tracked.expression, "its shape was changed", tensor.shape)
         return tracked.expression
 
     def origin(self, tensor: Tensor) -> Origin:

@@ -253,6 +253,10 @@ class Tracer:
         if func.overloadpacket is torch.ops.aten.index_put_:
             self._chains.write_over(named["self"], named["indices"])
         result = run()
+        plain = _out_of_place(func)
+        if plain is not None and plain.is_view:  # it changes its shape, and no element
+            self._follow_view(plain.overloadpacket, named, inputs[0], inputs[:1])
+            return result
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue

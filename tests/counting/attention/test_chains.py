@@ -158,7 +158,8 @@ def _same(scores: Tensor) -> Tensor:
 
 
 def _heads_merged(scores: Tensor) -> Tensor:
-    return scores.flatten(0, 1).transpose(0, 1).contiguous().transpose(0, 1)
+    swapped = scores.flatten(0, 1).transpose(0, 1).contiguous().unsqueeze_(0)
+    return swapped.transpose_(1, 2)[0]
 
 
 def _with_sink(scores: Tensor) -> Tensor:
