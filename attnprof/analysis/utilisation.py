@@ -26,15 +26,21 @@ _FAULT = (
 def with_rates_of(records: Iterable[Record], machine: Machine) -> Iterator[Record]:
     """The records; each supported case gets the rates of a stored machine.
 
-    Where the machine has no rate for the dtype or the device of a case, its detail says so.
+    Where the machine has no rate for the dtype or the device of a case, its detail says so. Rates
+    that an earlier run has recorded are kept, as its utilisations are.
 
     Args:
         records: of cases, each closed by its last record.
         machine: the stored machine.
     """
+    have_rates: set[tuple[str, Workload]] = set()
     for record in records:
-        if record.quantity == CASE and record.status != "unsupported":
-            yield from _rates_of(machine, record.kernel, record.workload)
+        case = (record.kernel, record.workload)
+        if record.quantity == MATMUL_RATE:
+            have_rates.add(case)
+        is_end = record.quantity == CASE and record.status != "unsupported"
+        if is_end and case not in have_rates:
+            yield from _rates_of(machine, *case)
         yield record
 
 

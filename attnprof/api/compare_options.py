@@ -14,6 +14,7 @@ from attnprof.core.files import is_special
 from attnprof.core.machine import Machine
 from attnprof.core.option_values import read_fraction, read_seconds, read_threads
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
+from attnprof.measure.rate_probes import LEAST_BUDGET_SECONDS
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
@@ -83,8 +84,8 @@ def check_options(options: CompareOptions) -> CheckedOptions:
             "applies to custom kernels only, such as --kernel pkg.mod:Net; built-in kernels are "
             "always checked against their pattern's definition",
         )
-    if draws(options, "roofline") and not measurements.time:
-        raise UsageError("chart", "roofline", "needs times; leave --no-time out")
+    if draws(options, "roofline"):
+        _check_roofline(measurements, has_machine=machine is not None)
     outputs = Outputs.read(options, renderers(options))
     results_journal = _journal_path(options)
     if results_journal:
@@ -100,6 +101,17 @@ def check_options(options: CompareOptions) -> CheckedOptions:
         kernel_names=names,
         journal_path=results_journal,
     )
+
+
+def _check_roofline(measurements: MeasureSettings, *, has_machine: bool) -> None:
+    """Refuse a roofline without times, or without rates of a machine."""
+    if not measurements.time:
+        raise UsageError("chart", "roofline", "needs times; leave --no-time out")
+    if not has_machine and measurements.max_seconds < LEAST_BUDGET_SECONDS:
+        least = f"{LEAST_BUDGET_SECONDS:g}"
+        raise UsageError(
+            "chart", "roofline", f"needs --max-seconds {least} or more, or --machine FILE"
+        )
 
 
 def _read_measurements(options: CompareOptions) -> MeasureSettings:

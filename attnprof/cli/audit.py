@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from attnprof import kernels
-from attnprof.cli import options
+from attnprof.cli import measurement_options, options, output_options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.workload import Case
@@ -112,14 +112,14 @@ def audit(
     causal: options.Causal = None,
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
-    formulas: options.Formulas = False,
-    vocab_size: options.VocabSize = None,
-    no_peers: options.NoPeers = False,
-    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
-    no_isolation: options.NoIsolation = False,
-    markdown: options.Markdown = None,
-    csv: options.TableCsv = None,
-    json: options.TableJson = None,
+    formulas: measurement_options.Formulas = False,
+    vocab_size: measurement_options.VocabSize = None,
+    no_peers: measurement_options.NoPeers = False,
+    timeout: measurement_options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    no_isolation: measurement_options.NoIsolation = False,
+    markdown: output_options.Markdown = None,
+    csv: output_options.TableCsv = None,
+    json: output_options.TableJson = None,
 ) -> None:
     """Check every counter against the operator-level count and name each difference.
 

@@ -8,7 +8,7 @@ import typer
 
 from attnprof.analysis.breakdown_table import Breakdown
 from attnprof.analysis.uncounted import uncounted_messages
-from attnprof.cli import options
+from attnprof.cli import measurement_options, options, output_options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.workload import Case
@@ -79,10 +79,10 @@ def breakdown(
     causal: options.Causal = None,
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
-    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
-    no_isolation: options.NoIsolation = False,
-    csv: options.TableCsv = None,
-    json: options.TableJson = None,
+    timeout: measurement_options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    no_isolation: measurement_options.NoIsolation = False,
+    csv: output_options.TableCsv = None,
+    json: output_options.TableJson = None,
 ) -> None:
     """Break MACs down by module and by operator, and show how each part grows.
 

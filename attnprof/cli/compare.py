@@ -9,7 +9,7 @@ import typer
 
 from attnprof.api.compare import CompareRequest, prepare_compare
 from attnprof.api.compare_options import DEFAULT_MAX_SECONDS
-from attnprof.cli import options
+from attnprof.cli import measurement_options, options, output_options
 from attnprof.core.errors import MeasurementError
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
@@ -42,26 +42,26 @@ def compare(
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
     machine: options.Machine = None,
-    max_seconds: options.MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
-    precision: options.Precision = f"{TARGET_RELATIVE_WIDTH:g}",
-    no_time: options.NoTime = False,
-    no_count: options.NoCount = False,
-    no_memory: options.NoMemory = False,
-    threads: options.Threads = None,
-    allow_slow: options.AllowSlow = False,
-    timeout: options.Timeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
-    check_against: options.CheckAgainst = None,
-    no_isolation: options.NoIsolation = False,
-    details: options.Details = False,
-    explain: options.Explain = False,
-    html: options.Html = None,
-    png: options.Png = None,
-    svg: options.Svg = None,
-    chart: options.Chart = None,
-    markdown: options.Markdown = None,
-    csv: options.Csv = None,
-    json: options.CompareJson = None,
-    resume: options.Resume = False,
+    max_seconds: measurement_options.MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
+    precision: measurement_options.Precision = f"{TARGET_RELATIVE_WIDTH:g}",
+    no_time: measurement_options.NoTime = False,
+    no_count: measurement_options.NoCount = False,
+    no_memory: measurement_options.NoMemory = False,
+    threads: measurement_options.Threads = None,
+    allow_slow: measurement_options.AllowSlow = False,
+    timeout: measurement_options.Timeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    check_against: measurement_options.CheckAgainst = None,
+    no_isolation: measurement_options.NoIsolation = False,
+    details: output_options.Details = False,
+    explain: output_options.Explain = False,
+    html: output_options.Html = None,
+    png: output_options.Png = None,
+    svg: output_options.Svg = None,
+    chart: output_options.Chart = None,
+    markdown: output_options.Markdown = None,
+    csv: output_options.Csv = None,
+    json: output_options.CompareJson = None,
+    resume: output_options.Resume = False,
 ) -> None:
     """Measure real kernels: MACs by every counter, peak memory, time.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from attnprof.api.estimate import prepare_estimate
-from attnprof.cli import options
+from attnprof.cli import measurement_options, options, output_options
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError
 from attnprof.core.units import counted
@@ -45,17 +45,17 @@ def estimate(
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
     machine: options.Machine = None,
-    details: options.Details = False,
-    explain: options.Explain = False,
-    html: options.Html = None,
-    png: options.Png = None,
-    svg: options.Svg = None,
-    chart: options.Chart = None,
-    markdown: options.Markdown = None,
-    csv: options.Csv = None,
-    json: options.Json = None,
-    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
-    no_isolation: options.NoIsolation = False,
+    details: output_options.Details = False,
+    explain: output_options.Explain = False,
+    html: output_options.Html = None,
+    png: output_options.Png = None,
+    svg: output_options.Svg = None,
+    chart: output_options.Chart = None,
+    markdown: output_options.Markdown = None,
+    csv: output_options.Csv = None,
+    json: output_options.Json = None,
+    timeout: measurement_options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    no_isolation: measurement_options.NoIsolation = False,
 ) -> None:
     """Cost attention with closed forms: instant, no torch, any length.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attnprof.cli import completion, options
+from attnprof.cli import completion, measurement_options
 from attnprof.cli.option_forms import option
 from attnprof.cli.plain_options import PlainCommand, PlainGroup, with_default
 from attnprof.core.errors import MeasurementError, UsageError, suggest
@@ -81,7 +81,7 @@ def init(
     names: Names = None,
     config: Config = None,
     timeout: Timeout = None,
-    no_isolation: options.NoIsolation = False,
+    no_isolation: measurement_options.NoIsolation = False,
 ) -> None:
     """Measure all contracts and write the first attnprof.lock.json; commit it.
 
@@ -97,7 +97,7 @@ def update(
     names: Names = None,
     config: Config = None,
     timeout: Timeout = None,
-    no_isolation: options.NoIsolation = False,
+    no_isolation: measurement_options.NoIsolation = False,
 ) -> None:
     """Accept the current costs: write them to the lock and print what changed.
 
@@ -116,7 +116,7 @@ def check(
     timeout: Timeout = None,
     no_time: NoTime = False,
     strict: Strict = False,
-    no_isolation: options.NoIsolation = False,
+    no_isolation: measurement_options.NoIsolation = False,
 ) -> None:
     """Measure contracts and check them against the lock; changes no file.
 

@@ -10,13 +10,11 @@ import typer
 
 from attnprof.cli import completion
 from attnprof.cli.configurable import COMMAND_LINE
-from attnprof.cli.option_forms import MEASUREMENT, OUTPUT, WORKLOAD, flag, option, path
+from attnprof.cli.option_forms import WORKLOAD, flag, option
 
 _INTEGER = "<int>"
-_NUMBER = "<float>"
 
 _workload = partial(option, panel=WORKLOAD)
-_measurement = partial(option, panel=MEASUREMENT)
 
 
 def kernel(default: str) -> Any:
@@ -70,7 +68,6 @@ Pattern = Annotated[
         "In place of windows, any mask: bigbird, chunked, documents, longnet, prefix-lm, "
         "sparse-transformer-fixed, sparse-transformer-strided, or a function of FlexAttention's "
         "signature, as pkg.mod:mask_mod; with arguments bigbird:block=128:seed=1.",
-        default="none",
         complete=completion.masks,
     ),
 ]
@@ -243,161 +240,6 @@ Machine = Annotated[
         "PATH",
         "Machine profile written by [bold]attnprof doctor --json PATH[/]: predict times on "
         "it, and the maximum lengths that fit in its memory.",
-    ),
-]
-
-MaxSeconds = Annotated[
-    str,
-    _measurement(
-        "--max-seconds",
-        _NUMBER,
-        "Seconds for the timed rounds of one length, all kernels together; at least four "
-        "rounds run. Building, warm-up, counting and memory are not included.",
-    ),
-]
-
-Precision = Annotated[
-    str,
-    _measurement(
-        "--precision",
-        _NUMBER,
-        "Stop timing early once the 99 % interval of every ratio is narrower than this "
-        "fraction of it and its verdict is clear.",
-    ),
-]
-
-NoTime = Annotated[bool, flag("--no-time", MEASUREMENT, "Skip timing.")]
-NoCount = Annotated[bool, flag("--no-count", MEASUREMENT, "Skip counters.")]
-NoMemory = Annotated[bool, flag("--no-memory", MEASUREMENT, "Skip peak memory.")]
-Formulas = Annotated[
-    bool,
-    flag(
-        "--formulas",
-        MEASUREMENT,
-        "Audit published formulas (PaLM, nanoGPT, torchtitan, Megatron-LM, FlashAttention, "
-        "transformers, Chinchilla) instead of counters; by default whole layers at 4,096 tokens.",
-    ),
-]
-VocabSize = Annotated[
-    str | None,
-    _measurement(
-        "--vocab-size",
-        _INTEGER,
-        "With --formulas: size of the vocabulary, whose logits some formulas include.",
-    ),
-]
-NoPeers = Annotated[bool, flag("--no-peers", MEASUREMENT, "Skip installed third-party counters.")]
-
-Threads = Annotated[
-    str | None,
-    _measurement("--threads", _INTEGER, "CPU threads.", default="torch's choice"),
-]
-
-AllowSlow = Annotated[
-    bool,
-    flag(
-        "--allow-slow",
-        MEASUREMENT,
-        "Also run cases that are otherwise skipped because one call is predicted to take more "
-        "than twice --max-seconds.",
-    ),
-]
-
-CheckAgainst = Annotated[
-    str | None,
-    _measurement(
-        "--check-against",
-        "NAME",
-        "Reference for custom kernels, as pkg.mod:reference, called with the same inputs: a "
-        "kernel whose output differs is [bold]wrong[/] and not timed. Built-in kernels are always "
-        "checked against their pattern.",
-    ),
-]
-
-
-def _timeout(what: str) -> Any:
-    return _measurement("--timeout", _NUMBER, f"Time limit in seconds for {what}.")
-
-
-Timeout = Annotated[str, _timeout("one count, memory measurement or timed call")]
-CountTimeout = Annotated[str, _timeout("building and counting one custom kernel")]
-
-NoIsolation = Annotated[
-    bool,
-    flag(
-        "--no-isolation",
-        MEASUREMENT,
-        "Run in this process (for debuggers); a crash then ends the run.",
-    ),
-]
-
-Details = Annotated[
-    bool,
-    flag(
-        "--details",
-        OUTPUT,
-        "Print everything: all columns, growth, crossover lengths, maximum lengths, notes.",
-    ),
-]
-
-Explain = Annotated[
-    bool,
-    flag(
-        "--explain",
-        OUTPUT,
-        "Print the formulas with the numbers put in, term by term, with their sources.",
-    ),
-]
-
-
-Html = Annotated[
-    str | None,
-    path("--html", "Write one self-contained page: verdict, charts, table, patterns, data."),
-]
-Png = Annotated[
-    str | None,
-    path(
-        "--png",
-        "Write a chart as PNG; a path ending in .svg or .pdf gets that format. For all "
-        "formats, - is stdout.",
-    ),
-]
-Svg = Annotated[str | None, path("--svg", "Write the chart as SVG.")]
-
-Chart = Annotated[
-    str | None,
-    option(
-        "--chart",
-        "NAME",
-        "What charts show: growth, costs against length; breakdown, the parts of the MACs; "
-        "roofline, FLOP/s against FLOP/B below what the machine allows.",
-        default="growth",
-        panel=OUTPUT,
-        complete=completion.charts,
-    ),
-]
-
-Markdown = Annotated[str | None, path("--markdown", "Write table and findings as Markdown.")]
-Csv = Annotated[str | None, path("--csv", "Write CSV, one row per kernel and workload.")]
-TableCsv = Annotated[str | None, path("--csv", "Write the table as CSV; - is stdout.")]
-Json = Annotated[str | None, path("--json", "Write rows and environment as JSON.")]
-TableJson = Annotated[str | None, path("--json", "Write the table as JSON; - is stdout.")]
-CompareJson = Annotated[
-    str | None,
-    path(
-        "--json",
-        "Write rows and environment as JSON; each record is also appended to a .jsonl file of the "
-        "same name, as it is measured.",
-    ),
-]
-
-Resume = Annotated[
-    bool,
-    flag(
-        "--resume",
-        OUTPUT,
-        "Resume the run that wrote --json; finished measurements are kept, except times whose "
-        "verdict was withheld.",
     ),
 ]
 

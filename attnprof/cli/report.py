@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attnprof.cli import option_forms, options
+from attnprof.cli import option_forms, output_options
 from attnprof.cli.saving import run_and_save
 
 Results = Annotated[
@@ -34,14 +34,14 @@ def report(
     ctx: typer.Context,
     results: Results = None,
     name: Name = None,
-    details: options.Details = False,
-    explain: options.Explain = False,
-    html: options.Html = None,
-    png: options.Png = None,
-    svg: options.Svg = None,
-    chart: options.Chart = None,
-    markdown: options.Markdown = None,
-    csv: options.Csv = None,
+    details: output_options.Details = False,
+    explain: output_options.Explain = False,
+    html: output_options.Html = None,
+    png: output_options.Png = None,
+    svg: output_options.Svg = None,
+    chart: output_options.Chart = None,
+    markdown: output_options.Markdown = None,
+    csv: output_options.Csv = None,
 ) -> None:
     """Show saved results again, of one run or of several side by side.
 

@@ -9,7 +9,7 @@ import typer
 
 from attnprof import kernels
 from attnprof.analysis.windows import WindowsTable
-from attnprof.cli import completion, options
+from attnprof.cli import completion, measurement_options, options, output_options
 from attnprof.cli.option_forms import OUTPUT, WORKLOAD, flag, option
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError, UsageError, suggest
@@ -137,11 +137,11 @@ def windows(
     num_heads: options.NumHeads = None,
     input: options.Input = None,
     details: _Details = False,
-    timeout: options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
-    no_isolation: options.NoIsolation = False,
-    markdown: options.Markdown = None,
-    csv: options.TableCsv = None,
-    json: options.TableJson = None,
+    timeout: measurement_options.CountTimeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
+    no_isolation: measurement_options.NoIsolation = False,
+    markdown: output_options.Markdown = None,
+    csv: output_options.TableCsv = None,
+    json: output_options.TableJson = None,
 ) -> None:
     """Compare what a model's windows need with what it executes, layer by layer.
 

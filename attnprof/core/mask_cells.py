@@ -40,7 +40,9 @@ def _pairs_in_cells(layer: MaskPattern, edges: tuple[int, ...]) -> NDArray[np.in
     pairs = np.zeros((layer.num_heads if layer.depends_on_head else 1, cells, cells), np.int64)
     for queries, mask in _strips(layer, edges[-1]):
         of_rows = np.add.reduceat(mask, starts, axis=2, dtype=np.int64)
-        np.add.at(pairs, (slice(None), np.searchsorted(edges, queries, "right") - 1), of_rows)
+        cell_of = np.searchsorted(np.array(edges), queries, "right") - 1
+        for of_head, rows in zip(pairs, of_rows, strict=True):
+            np.add.at(of_head, cell_of, rows)
     return pairs
 
 

@@ -9,6 +9,7 @@ known where those of hidden states cannot.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,7 +28,11 @@ from attnprof.core.errors import MeasurementError
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 MAX_ELEMENTS = 2**24
-"""Larger tensors stay unknown: masks of 10 million tokens are small enough, scores are not."""
+"""Larger tensors stay unknown, unless their values repeat along a dimension: masks of 10 million
+tokens are small enough, scores are not."""
+
+_LIKE_POINTWISE = ("_to_copy", "clone")
+"""Operators with an element of the result for each of the input that torch does not tag so."""
 
 _aten = torch.ops.aten
 
@@ -51,6 +56,27 @@ _DATA_DEPENDENT_SHAPES = (DataDependentOutputException, DynamicOutputShapeExcept
 _active: list[ConstantPropagation] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How a tensor that is too large to be computed follows from known ones.
+
+    Attributes:
+        func: the operator.
+        args: its arguments.
+        kwargs: its named arguments.
+        versions: of the tensors among the arguments and of the result: they count writes.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    versions: tuple[int, ...]
+
+    def is_current(self, result: Tensor) -> bool:
+        """Whether neither the arguments nor the result have been written to since."""
+        return _versions(result, self.args, self.kwargs) == self.versions
+
+
 class ValuesNeededError(MeasurementError):
     """A count depends on values of a fake tensor that are not known."""
 
@@ -60,6 +86,11 @@ def constant_value(tensor: Tensor) -> Tensor | None:
     if not isinstance(tensor, FakeTensor):
         return None if tensor.is_meta else tensor
     return _active[-1].value_of(tensor) if _active else None
+
+
+def derivation_of(tensor: Tensor) -> Derivation | None:
+    """How a large tensor followed from known ones; None if it did not."""
+    return _active[-1].derivation_of(tensor) if _active else None
 
 
 class ConstantPropagation(TorchDispatchMode):
@@ -76,6 +107,7 @@ class ConstantPropagation(TorchDispatchMode):
         super().__init__()
         self._is_product = is_product
         self._values: Any = WeakIdKeyDictionary()
+        self._derivations: Any = WeakIdKeyDictionary()
         self._invalid_storages: set[int] = set()
 
     def __enter__(self) -> ConstantPropagation:
@@ -120,13 +152,14 @@ class ConstantPropagation(TorchDispatchMode):
         try:
             result = func(*args, **kwargs)
         except _DATA_DEPENDENT_SHAPES:
-            if not is_known:
+            if not is_known or any(t.numel() > MAX_ELEMENTS for t in _tensors((args, kwargs))):
                 raise
             return self._fake_from_values(func, args, kwargs)
         if self._learn_fill(func, result):
             return result
         if not (is_known and self._learn_results(result, func, args, kwargs)):
             self._invalidate(func, args, kwargs)
+            self._note_derivation(result, func, args, kwargs)
         return result
 
     def _learn_fill(self, func: Any, result: Any) -> bool:
@@ -141,6 +174,12 @@ class ConstantPropagation(TorchDispatchMode):
 
     def _can_compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the inputs are known and the operator is cheap and deterministic."""
+        return self._is_computable(func) and all(
+            self.value_of(tensor) is not None for tensor in _tensors((args, kwargs))
+        )
+
+    def _is_computable(self, func: Any) -> bool:
+        """Whether an operator is cheap and deterministic."""
         return (
             isinstance(func, torch._ops.OpOverload)
             and (
@@ -149,7 +188,6 @@ class ConstantPropagation(TorchDispatchMode):
             )
             and func.overloadpacket not in _UNINITIALISED
             and not self._is_product(func.overloadpacket)
-            and all(self.value_of(tensor) is not None for tensor in _tensors((args, kwargs)))
         )
 
     def _learn_results(
@@ -157,15 +195,37 @@ class ConstantPropagation(TorchDispatchMode):
     ) -> bool:
         """Compute and store the values of an operator's results; whether that was possible."""
         outputs = _tensors(result)
-        if any(tensor.numel() > MAX_ELEMENTS for tensor in outputs):
-            return False
+        is_large = any(
+            tensor.numel() > MAX_ELEMENTS for tensor in (*outputs, *_tensors((args, kwargs)))
+        )
         try:
-            values = _tensors(self._compute(func, args, kwargs))
+            if is_large and not func.is_view:
+                values = self._compute_repeated(func, args, kwargs, outputs)
+            else:
+                values = _tensors(self._compute(func, args, kwargs))
         except RuntimeError:  # strides may differ from those of fake tensors
             return False
         for output, value in zip(outputs, values, strict=True):
             self.learn(output, value)
         return True
+
+    def _note_derivation(
+        self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Remember how a large tensor follows from known ones, or from others like it."""
+        if not isinstance(result, Tensor) or result.numel() <= MAX_ELEMENTS:
+            return
+        if not self._is_computable(func) or func._schema.is_mutable:
+            return
+        inputs = _tensors((args, kwargs))
+        if all(t in self._derivations or self.value_of(t) is not None for t in inputs):
+            versions = _versions(result, args, kwargs)
+            if versions is not None:
+                self._derivations[result] = Derivation(func, args, kwargs, versions)
+
+    def derivation_of(self, tensor: Tensor) -> Derivation | None:
+        """How a large tensor followed from known ones; None if it did not."""
+        return self._derivations.get(tensor)
 
     def _compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on real tensors on the CPU: the known values of its inputs."""
@@ -178,6 +238,38 @@ class ConstantPropagation(TorchDispatchMode):
         values, named = tree_map(on_cpu, (args, kwargs))
         with no_dispatch():
             return func(*values, **named)
+
+    def _compute_repeated(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]
+    ) -> list[Tensor]:
+        """The values of a pointwise operator, computed once along dimensions where all repeat.
+
+        Raises:
+            RuntimeError: for another operator, or if the values that differ are too many.
+        """
+        is_pointwise = torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in (
+            _LIKE_POINTWISE
+        )
+        inputs = _tensors((args, kwargs))
+        if not (inputs and is_pointwise and len(outputs) == 1) or func._schema.is_mutable:
+            raise RuntimeError("its values are too many")
+        shape = outputs[0].shape
+        with no_dispatch():
+            known = [self.value_of(tensor) for tensor in inputs]
+            strides = [value.expand(shape).stride() for value in known if value is not None]
+        firsts = [slice(0, 1 if not any(steps) else None) for steps in zip(*strides, strict=True)]
+
+        def first_of(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):
+                value = self.value_of(leaf)
+                return None if value is None else value.expand(shape)[tuple(firsts)]
+            return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
+
+        with no_dispatch():
+            values, named = tree_map(first_of, (args, kwargs))
+            if any(value.numel() > MAX_ELEMENTS for value in _tensors((values, named))):
+                raise RuntimeError("its values are too many")
+            return [func(*values, **named).expand(shape)]
 
     def _fake_from_values(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The fake result of an operator whose output shape depends on data that is known."""
@@ -210,7 +302,7 @@ class ConstantPropagation(TorchDispatchMode):
         positions: list[Any] = []
         for index in indices:
             is_mask = isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
-            if is_mask and self.value_of(index) is not None:
+            if is_mask and self.value_of(index) is not None and index.numel() <= MAX_ELEMENTS:
                 positions += self._fake_from_values(_aten.nonzero_numpy.default, (index,), {})
             else:
                 positions.append(index)
@@ -224,3 +316,11 @@ def _packet(func: Any) -> Any:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _versions(result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """How often each tensor was written to; None in inference mode, which does not count that."""
+    tensors = [result, *_tensors((args, kwargs))]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple(tensor._version for tensor in tensors)

@@ -142,9 +142,14 @@ def _of_longformer(config: Any, layer: int | None, chain: list[Any]) -> _Found:
 
 
 def _of_blocks(config: Any, layer: int | None, chain: list[Any]) -> _Found:
-    """BigBird's `block_size`: up to 5 + 2 r blocks are attended to in full, with r random ones."""
+    """BigBird's `block_size`: up to 5 + 2 r blocks are attended to in full, with r random ones.
+
+    Not of its decoders, which are dense.
+    """
     if getattr(config, "attention_type", None) != "block_sparse":
         return _NO_RULE
+    if any(getattr(module, "is_decoder", False) for module in chain):
+        return True, None
     size, random = config.block_size, config.num_random_blocks
     return True, DeclaredWindow("block_size", size, (5 + 2 * random) * size)
 
@@ -191,9 +196,10 @@ def _of_module(module: Any) -> DeclaredWindow | None:
     for name in _MODULE_ATTRIBUTES:
         value = getattr(module, name, None)
         sides = cast("Sequence[object]", value) if isinstance(value, list | tuple) else (value,)
-        widths = [size for size in sides if _is_size(size)]
-        if widths and len(widths) == len(sides):
-            return DeclaredWindow(name, max(widths), max(widths) + 1)
+        widths = [side for side in sides if _is_size(side) or side == 0]
+        if len(widths) == len(sides) and any(widths):
+            widest = max(width for width in widths if isinstance(width, int))
+            return DeclaredWindow(name, widest, widest + 1)
     return None
 
 

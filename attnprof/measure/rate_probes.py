@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SECONDS_PER_LENGTH = 0.6
 """Time for all samples of one length: about two seconds at the three default lengths."""
+LEAST_BUDGET_SECONDS = 1.0
+"""Rounds with a smaller budget would take less time than the first samples."""
 MIN_SAMPLES = 3
 PART_OF_ROUNDS = 0.1
 """More samples than `MIN_SAMPLES` take at most this fraction of the time of the rounds."""

@@ -27,7 +27,7 @@ from attnprof.core.units import format_count
 from attnprof.core.workload import Case, Workload
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import Workers
-from attnprof.measure import Observer
+from attnprof.measure import Observer, rate_probes
 from attnprof.measure.feasibility import feasibility
 from attnprof.measure.single_case import MeasureSettings, measure_alone
 from attnprof.measure.slow_cases import SlowCases
@@ -177,7 +177,8 @@ class _LengthRun:
             max_seconds=self.measurements.max_seconds,
             precision=self.measurements.precision,
             timeout=self.measurements.timeout,
-            has_rates=self.machine is None,
+            has_rates=self.machine is None
+            and self.measurements.max_seconds >= rate_probes.LEAST_BUDGET_SECONDS,
             note=self._unpaired_note(alive),
             on_round=self.progress.on_round,
         )

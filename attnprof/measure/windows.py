@@ -55,8 +55,8 @@ def model_windows(case: Case) -> ModelWindows:
     """
     from attnprof.counting.fake_tensors import on_fake_tensors_alone
 
-    kernel, workload = kernels.find(case.kernel), case.workload
-    reason = kernel.unsupported_reason(workload)
+    kernel, workload = kernels.find(case.kernel), forward_of(case.workload)
+    reason = kernel.unsupported_reason(case.workload)
     if reason:
         raise MeasurementError(reason)
 

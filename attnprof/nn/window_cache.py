@@ -58,12 +58,15 @@ class WindowCacheLayer:
         self.values: Tensor | None = None
         self.held = HeldTokens()
 
-    def update(self, key: Tensor, value: Tensor) -> None:
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add tokens, and drop those to which neither they nor later ones attend.
 
         Args:
             key: of the new tokens, `(batch, kv_heads, new, head_dim)`.
             value: `(batch, kv_heads, new, value_dim)`.
+
+        Returns:
+            All keys and values that it now holds.
         """
         before = self.held
         kept = HeldTokens.of(self.pattern, before.seq_len)
@@ -74,6 +77,7 @@ class WindowCacheLayer:
         new = key.shape[2] - len(kept)
         self.keys, self.values = key, value
         self.held = HeldTokens(kept.sinks, kept.start, before.seq_len + new)
+        return key, value
 
 
 def decode_attention(query: Tensor, layer: WindowCacheLayer, *, scale: float) -> Tensor:

@@ -46,9 +46,11 @@ class HeldTokens:
 
         Args:
             positions: of single tokens, ascending.
-            window: positions at equal distances, none before `start`.
+            window: positions at equal distances, none before `start`; may be empty.
         """
         runs = consecutive(map(self._index, positions))
+        if not window:
+            return [slice(run.start, run.stop) for run in runs]
         first, last = self._index(window[0]), self._index(window[-1])
         if runs and window.step == 1 and runs[-1].stop == first:
             first = runs[-1].start

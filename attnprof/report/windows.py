@@ -17,6 +17,7 @@ from attnprof.analysis.windows import (
     same_in_flex,
 )
 from attnprof.core.units import counted, format_count, format_macs, format_tokens
+from attnprof.core.workload import Workload
 from attnprof.report.columns import EMPTY
 from attnprof.report.markdown_row import format_row
 from attnprof.report.overview import WIDTH
@@ -100,12 +101,14 @@ def _title(model: ModelWindows) -> str:
 
 
 def _shared_setting(models: Sequence[ModelWindows]) -> list[str]:
-    settings = dict.fromkeys(
-        f"batch {workload.batch_size}, {workload.dtype}, {workload.device.upper()}, {workload.mode}"
-        for workload in (model.case.workload for model in models)
-    )
-    forward = "; of a forward pass" if any("training" in text for text in settings) else ""
-    return [f"Attention, {text}{forward}" for text in settings]
+    settings = dict.fromkeys(_setting(model.case.workload) for model in models)
+    return [f"Attention{setting}" for setting in settings]
+
+
+def _setting(workload: Workload) -> str:
+    part = " of a forward pass" if workload.mode == "training" else ""
+    device = workload.device.upper()
+    return f"{part}, batch {workload.batch_size}, {workload.dtype}, {device}, {workload.mode}"
 
 
 @dataclass(frozen=True, slots=True)

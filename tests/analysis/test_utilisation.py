@@ -72,6 +72,12 @@ def test_a_stored_machine_gives_its_rates_in_the_dtype_of_a_case() -> None:
     assert row.cells()["bound"] == "memory"
 
 
+def test_rates_of_an_earlier_run_are_kept() -> None:
+    earlier = records(**{MATMUL_RATE: 5, COPY_RATE: 7})
+    (row,) = ResultTable(with_rates_of(earlier, MACHINE)).rows
+    assert (row.values[MATMUL_RATE], row.values[COPY_RATE]) == (5, 7)
+
+
 def test_a_stored_machine_without_the_dtype_says_so() -> None:
     half = replace(WORKLOAD, dtype="float16")
     (row,) = ResultTable(with_rates_of([Record("one", half, CASE)], MACHINE)).rows

@@ -88,6 +88,10 @@ def test_a_vocabulary_belongs_to_formulas() -> None:
     [
         (("estimate",), "needs the rates of a machine; add --machine FILE"),
         (("compare", "--no-time"), "needs times; leave --no-time out"),
+        (
+            ("compare", "--max-seconds", "0.5"),
+            "needs --max-seconds 1 or more, or --machine FILE",
+        ),
     ],
 )
 def test_a_roofline_needs_rates_and_times(

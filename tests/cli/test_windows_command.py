@@ -92,8 +92,9 @@ def test_a_window_that_is_not_applied_is_named() -> None:
     )
 
 
-def test_a_window_of_an_own_layer_is_found_in_its_mask() -> None:
-    done = windows(*own("Windowed"), "--len", "40", "--csv", "-")
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_a_window_of_an_own_layer_is_found_in_its_mask(mode: str) -> None:
+    done = windows(*own("Windowed"), "--len", "40", "--mode", mode, "--csv", "-")
     (row,) = pd.read_csv(io.StringIO(done.stdout)).to_dict("records")
     assert (row["declared"], row["declared_size"], row["mask"]) == ("window_size", 16, "window")
     assert (row["attended_pairs"], row["executed_pairs"]) == (2 * 520, 2 * 1600)

@@ -96,6 +96,26 @@ def test_large_tensors_stay_unknown_and_take_no_memory() -> None:
             large.nonzero()
 
 
+def test_a_large_mask_that_repeats_a_row_is_known() -> None:
+    n = 5000
+    assert n * n > MAX_ELEMENTS
+
+    def first_and_last_row(size: int) -> Tensor:
+        mask = torch.zeros(1, size)
+        mask[:, 7:] = 1
+        rows = mask[:, None].expand(1, size, size).to(torch.float64)
+        rows = (1.0 - rows).masked_fill(rows > 0, -5.0) * torch.tensor(2.0)
+        return rows[:, [0, -1]] if size < n else torch.stack([rows[:, 0], rows[:, -1]], 1)
+
+    with fake_mode():
+        known = constant_value(first_and_last_row(n))
+        square = torch.arange(n)[:, None] + torch.arange(n)
+        assert constant_value(square) is None
+        assert constant_value(torch.ones(1, n).expand(n, n).sum()) is None
+    assert known is not None
+    assert torch.equal(known[..., :30], first_and_last_row(30))
+
+
 @given(marks=st.lists(st.booleans(), min_size=1, max_size=40), shift=st.integers(-3, 3))
 def test_values_computed_from_masks_and_positions_are_those_of_real_tensors(
     marks: list[bool], shift: int

@@ -21,6 +21,8 @@ GUIDES = (
     "own_kernel",
     "model_window",
     "sharing_results",
+    "any_mask",
+    "decoding",
 )
 """Guides whose commands are all run; those on the guard and on Longformer have tests of their own
 in `test_examples.py`."""

@@ -17,7 +17,7 @@ import pytest
 from timeouts import PATIENCE_SECONDS
 
 import attnprof
-from attnprof.core.records import COLUMN_UNITS
+from attnprof.core.records import COLUMN_UNITS, UTILISATIONS
 from attnprof.isolation.forked_worker import ForkedWorker
 from attnprof.isolation.outcome import Outcome
 from attnprof.measure import worker_tasks
@@ -90,7 +90,8 @@ def test_each_fault_is_a_row_and_the_others_are_measured(
         )
     for kernel in ("bert-sdpa", "bert-eager"):
         assert rows[kernel].status == "ok"
-        assert {*COLUMN_UNITS} <= {*rows[kernel].values}
+        # There is no cache, and too little time for the machine's rates.
+        assert {*COLUMN_UNITS} - {"cache_bytes", *UTILISATIONS} <= {*rows[kernel].values}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.jsonl"]
     assert psutil.Process().children(recursive=True) == []
 

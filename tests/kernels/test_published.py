@@ -54,6 +54,12 @@ def test_a_part_and_inputs_can_be_named() -> None:
     assert reason == "the config has positions for 1,024 tokens only"
 
 
+def test_a_config_with_another_head_width_in_each_layer_can_be_costed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gemma4_text"}')
+    adapted = custom.find(str(tmp_path)).adapt_workload(Workload(AttentionPattern.dense(12), 8))
+    assert adapted.hidden_size % adapted.num_heads == 0
+
+
 def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bert-base").mkdir()
     (tmp_path / "bert-base" / "config.json").write_text('{"model_type": "no-such"}')

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from workloads import HEADS
 
 from attnprof import AttentionPattern, ResultTable, Workload
 from attnprof.core.records import COPY_RATE, MATMUL_RATE
+from attnprof.core.result_table import Row
 from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import InProcessWorkers
@@ -64,14 +66,32 @@ def test_a_failure_leaves_the_rates_empty_and_is_not_repeated() -> None:
     assert record.detail.endswith("TypeError: no")
 
 
+def measured_row(max_seconds: float) -> Row:
+    cases = read_cases({"len": 64, "kernel": "bert-sdpa", "hidden_size": 32, "num_heads": 4}, "cpu")
+    settings = MeasureSettings(count=False, memory=False, max_seconds=max_seconds)
+    (row,) = ResultTable(runner.measure(cases, settings, InProcessWorkers())).rows
+    return row
+
+
 @pytest.mark.usefixtures("undisturbed")
 def test_a_timed_row_has_the_rates_its_bound_and_its_utilisation() -> None:
-    cases = read_cases({"len": 64, "kernel": "bert-sdpa", "hidden_size": 32, "num_heads": 4}, "cpu")
-    settings = MeasureSettings(count=False, memory=False, max_seconds=0.05)
-    (row,) = ResultTable(runner.measure(cases, settings, InProcessWorkers())).rows
+    row = measured_row(max_seconds=rate_probes.LEAST_BUDGET_SECONDS)
     values = row.values
     assert values[MATMUL_RATE] > 0
     assert row.cells()["bound"] in ("compute", "memory")
     reached = values["executed_macs"] / values["time_ns"] * 1e9 / values[MATMUL_RATE]
     assert values["utilisation"] == pytest.approx(reached, abs=1e-4)
     assert rate_probes._tasks == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_rates_of_a_gpu_are_those_of_one() -> None:
+    sample = rate_probes.sample_rates("bfloat16", "cuda")
+    rate_probes.clear()
+    assert sample.macs_per_s > 10**12
+    assert sample.bytes_per_s > 10**11
+
+
+def test_a_small_budget_has_no_time_for_rates() -> None:
+    assert MATMUL_RATE not in measured_row(max_seconds=0.05).values

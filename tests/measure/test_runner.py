@@ -79,7 +79,7 @@ def test_an_unsupported_case_is_a_row_with_its_reason_and_no_substitute_runs() -
         ("longformer-masked", "ok"),
     ]
     assert rows[0].detail == "transformers' module has no dilation"
-    assert set(rows[0].values) == {"useful_macs"}
+    assert set(rows[0].values) == {"useful_macs", "min_bytes"}
 
 
 def test_a_case_that_does_not_fit_is_skipped_with_needed_and_available_bytes(

@@ -80,19 +80,22 @@ def check_reach(name: str, make: MakeMask, window: DeclaredWindow) -> None:
     assert not (make(window.reach + 1) == dense(window.reach + 1)).all()
 
 
+@pytest.mark.parametrize("is_causal", [False, True], ids=["both sides", "causal"])
 @pytest.mark.parametrize("positions", [(), (0, 3, 20)])
 def test_pairs_of_attnprofs_banded_attention_are_those_of_its_pattern(
-    positions: tuple[int, ...],
+    positions: tuple[int, ...], is_causal: bool
 ) -> None:
     n, dilation = 45, (1, 2)
-    pattern = AttentionPattern.sliding(W, dilation, positions, HEADS)
+    pattern = AttentionPattern.sliding(W, dilation, positions, HEADS, causal=is_causal)
 
     def attend(x: torch.Tensor) -> torch.Tensor:
-        query, key, value = (
-            (x + 1).unflatten(2, (HEADS, 8)).transpose(1, 2).expand(3, -1, -1, -1, -1)
-        )
+        heads = (x + 1).unflatten(2, (HEADS, 8)).transpose(1, 2)
         return sliding_window_attention(
-            query, key, value, window=W, dilation=dilation, global_positions=positions
+            *(heads, heads, heads),
+            window=W,
+            dilation=dilation,
+            global_positions=positions,
+            causal=is_causal,
         )
 
     with fake_mode(), torch.no_grad():

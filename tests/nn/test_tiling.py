@@ -14,6 +14,7 @@ from attnprof.nn.banded.tiling import (
     fused_backward_tile_sizes,
     fused_forward_tile_sizes,
     head_groups,
+    largest_runs,
     matmul_tile_sizes,
     runs,
     scores,
@@ -80,6 +81,26 @@ def test_scores_grow_linearly_and_little_more_than_the_band(
     assert steps[0] == steps[1] == 512 + sizes.block
     useful = [AttentionPattern.sliding(sides, dilation, num_heads=1).pairs(n) for n in lengths]
     assert computed[2] / useful[2] < (512 + sizes.block) / 513 + 0.02
+
+
+@given(st.integers(1, 400), st.tuples(side, side), st.integers(1, 230), tile_sizes())
+def test_scores_and_the_largest_tiles_are_those_of_all_runs(
+    length: int, sides: tuple[int, int], dilation: int, sizes: TileSizes
+) -> None:
+    groups = list(chains(length, dilation, sizes.tokens_per_call))
+    every = [runs(group.length, group.count, sides, sizes) for group in groups]
+    assert scores(length, sides, dilation, sizes) == sum(run.scores for one in every for run in one)
+    for group, of_group in zip(groups, every, strict=True):
+        largest = largest_runs(group.length, group.count, sides, sizes)
+        assert set(largest) <= set(of_group)
+        for run in of_group:
+            assert any(
+                run.queries <= one.queries
+                and run.keys <= one.keys
+                and run.tiles <= one.tiles
+                and (run.band_offset is None or one.band_offset is not None)
+                for one in largest
+            )
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.data())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from attnprof.analysis.series import Series, find_reference
 from attnprof.core.intervals import Interval
+from attnprof.core.pattern import AttentionPattern
+from attnprof.core.pattern_stack import AttentionStack
 from attnprof.core.records import (
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
@@ -70,18 +72,28 @@ def find_fastest(series: Sequence[Series]) -> Iterator[FastestFinding]:
     for member in series:
         for row in member.rows:
             if row.status != "unsupported":
-                rows.setdefault(row.workload.densified(), []).append((member.label, row))
+                rows.setdefault(_shape_of(row.workload), []).append((member.label, row))
     reference = find_reference(series)
     kernel = reference.rows[0].kernel if reference else ""
     for workload, labelled in sorted(rows.items(), key=lambda item: item[0].seq_len):
         yield from _at(workload.seq_len, labelled, kernel)
 
 
+def _shape_of(workload: Workload) -> Workload:
+    """The shape alone: masks of one table may be causal or not, and are compared all the same."""
+    layers = len(workload.layers)
+    dense = AttentionPattern.dense(workload.num_heads)
+    stack = dense if layers == 1 else AttentionStack(layers=(dense,) * layers)
+    return replace(workload, pattern=stack)
+
+
 def _at(seq_len: int, labelled: Sequence[tuple[str, Row]], kernel: str) -> Iterator[FastestFinding]:
     timed = [(label, row) for label, row in labelled if "time_ns" in row.values]
     calm = [(label, row) for label, row in timed if not row.withheld]
     if timed:
-        reference = next((label for label, row in calm if row.kernel == kernel), "")
+        references = [label for label, row in calm if row.kernel == kernel]
+        # Speeds relative to two references cannot be compared with one another.
+        reference = references[0] if len(references) == 1 else ""
         contenders = _by_speed(calm, kernel) if reference else _by_time(calm, "time_ns")
         yield FastestFinding(seq_len, "time", contenders, reference, withheld=not calm)
         return

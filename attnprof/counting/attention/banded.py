@@ -52,7 +52,9 @@ def _attended_pairs(named: dict[str, Any], heads: int, seq_len: int) -> int:
     for count in named["counts"]:
         positions = named["positions"][first : first + count]
         first += count
-        pattern = AttentionPattern.sliding(named["window"], named["dilation"], positions, heads)
+        pattern = AttentionPattern.sliding(
+            tuple(named["sides"]), named["dilation"], positions, heads, causal=named["causal"]
+        )
         pairs += pattern.pairs(seq_len)
         if named["global_rows"] is not None:
             pairs -= heads * count * seq_len

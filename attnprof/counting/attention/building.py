@@ -24,7 +24,6 @@ from attnprof.counting.attention.layout import (
     Overwrite,
     Pad,
     Permute,
-    Reshape,
     Respread,
     Select,
     Triangle,
@@ -32,11 +31,13 @@ from attnprof.counting.attention.layout import (
 from attnprof.counting.attention.pointwise import (
     DEPENDS_ON_DATA,
     IS_RANDOM,
+    LARGE,
     Argument,
     Cast,
     Pointwise,
 )
 from attnprof.counting.attention.reductions import OuterProduct, Reduction, Softmax
+from attnprof.counting.attention.reshaping import Reshape
 
 _E = TypeVar("_E", bound=Expression)
 
@@ -137,6 +138,8 @@ class Builder:
         if reasons:
             return self.unknown(shape, dtype, min(reasons))
         if all(isinstance(child, Data) for child in children):
+            if makes_mask(operator, args):
+                return self.unknown(shape, dtype, DEPENDS_ON_DATA)
             is_parameter = all(getattr(child, "is_parameter", False) for child in children)
             return self.data(shape, dtype, is_parameter)
         if any(not child.is_known for child in children):
@@ -144,6 +147,8 @@ class Builder:
             if not dtype.is_floating_point:
                 return self.unknown(shape, dtype, DEPENDS_ON_DATA)
             if not has_scores and operator.overloadpacket not in _ADDITIVE:
+                if any(child.is_output for child in children):
+                    return self.data(shape, dtype)
                 return self.unknown(shape, dtype, DEPENDS_ON_DATA)
         return self._once(Pointwise, operator, tuple(args), kwargs, tuple(children), shape, dtype)
 
@@ -163,9 +168,13 @@ class Builder:
 
     def masked_where(self, condition: Expression, child: Expression, fill: float) -> Expression:
         """The elements where a condition is true, and a number elsewhere."""
+        return self.choice(condition, child, self.fill((), child.dtype, fill))
+
+    def choice(self, condition: Expression, chosen: Expression, other: Expression) -> Expression:
+        """The elements of one tensor where a condition is true, and those of another elsewhere."""
         args = (Argument(0), Argument(1), Argument(2))
-        children = (condition, child, self.fill((), child.dtype, fill))
-        return self.pointwise(_aten.where.self, args, {}, children, child.dtype)
+        dtype = torch.promote_types(chosen.dtype, other.dtype)
+        return self.pointwise(_aten.where.self, args, {}, (condition, chosen, other), dtype)
 
     def inverted(self, condition: Expression) -> Expression:
         """True where a condition is false."""
@@ -298,6 +307,12 @@ class Builder:
     def outer_product(self, left: Expression, right: Expression, dtype: torch.dtype) -> Expression:
         """The product of two known batches of matrices."""
         return self._once(OuterProduct, left, right, dtype)
+
+
+def makes_mask(operator: Any, args: Sequence[Any]) -> bool:
+    """Whether data are multiplied by a large number: `(1 - data) * -10000`."""
+    numbers = [abs(argument) for argument in args if isinstance(argument, int | float)]
+    return operator.overloadpacket is _aten.mul and max(numbers, default=0) >= LARGE
 
 
 def _key(value: Any) -> Any:

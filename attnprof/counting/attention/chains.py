@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnprof.counting.aten_operators import aten_operators
 from attnprof.counting.attention.calls import AttentionCall
+from attnprof.counting.attention.discarded import Output, discarded_rows, pairs_of_rows
 from attnprof.counting.attention.expressions import Data, Expression, counted_or_reason
 from attnprof.counting.attention.tensors import (
     NO_ORIGIN,
@@ -51,6 +52,7 @@ class Softmax:
         products: of queries and keys that its scores come from.
         weights: what it returns.
         parts: what is multiplied with values, each part of the weights.
+        discarded: rows of parts whose output is written over, by the output.
         context_macs: MACs of the products with values.
         value_dim: elements of a value.
     """
@@ -61,6 +63,7 @@ class Softmax:
     products: frozenset[Product]
     weights: Expression
     parts: list[Expression] = field(default_factory=list)
+    discarded: dict[Output, set[int]] = field(default_factory=dict)
     context_macs: int = 0
     value_dim: int = 0
 
@@ -72,10 +75,12 @@ class Chains:
     Attributes:
         tensors: the expressions of tensors.
         softmaxes: all over scores, in running order.
+        outputs: products of weights and values, with the softmax of the weights.
     """
 
     tensors: TrackedTensors
     softmaxes: list[Softmax] = field(default_factory=list)
+    outputs: dict[Output, Softmax] = field(default_factory=dict)
 
     def softmax(
         self, packet: Any, scores: Tensor, result: Tensor, module_path: str
@@ -97,10 +102,15 @@ class Chains:
     ) -> None:
         """Follow a product of two matrices, or of batches of them."""
         left, right = (named[name] for name in PRODUCTS[packet])
-        for weights, values in ((left, right.shape[-1]), (right, left.shape[-2])):
+        for weights, value_dim in ((left, right.shape[-1]), (right, left.shape[-2])):
             softmaxes = self.tensors.origin(weights).softmaxes
             if softmaxes:
-                self._add_context(min(softmaxes), self.tensors.expression(weights), macs, values)
+                part = self.tensors.expression(weights)
+                self._add_context(self.softmaxes[min(softmaxes)], part, macs, value_dim)
+                if weights is left:
+                    output = Output(result.shape, result.dtype, part)
+                    self.outputs[output] = self.softmaxes[min(softmaxes)]
+                    self.tensors.add(result, output)
                 return
         expressions = [self.tensors.expression(tensor) for tensor in (left, right)]
         if any(isinstance(child, Data) and child.is_parameter for child in expressions):
@@ -123,11 +133,16 @@ class Chains:
         addend = self.tensors.expression(named["self"])
         return self.tensors.build.sum(scores, addend, named["beta"])
 
-    def _add_context(self, index: int, part: Expression, macs: int, value_dim: int) -> None:
-        softmax = self.softmaxes[index]
+    @staticmethod
+    def _add_context(softmax: Softmax, part: Expression, macs: int, value_dim: int) -> None:
         softmax.parts.append(part)
         softmax.context_macs += macs
         softmax.value_dim = value_dim
+
+    def write_over(self, target: Tensor, indices: Sequence[Tensor | None]) -> None:
+        """Follow a write to elements of a tensor: rows of attention may be lost by it."""
+        for output, rows in discarded_rows(self.tensors.expression(target), indices):
+            self.outputs[output].discarded.setdefault(output, set()).update(rows)
 
 
 def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) -> AttentionCall:
@@ -162,7 +177,10 @@ def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) ->
 
 def _attended(softmax: Softmax, count: CountPairs) -> int:
     """Pairs that reach a product with values: each counts once, however often it does."""
-    return min(count(softmax.weights), sum(count(part) for part in softmax.parts))
+    pairs = sum(count(part) for part in softmax.parts)
+    if len(softmax.parts) > 1:
+        pairs = min(pairs, count(softmax.weights))
+    return pairs - sum(pairs_of_rows(*discarded) for discarded in softmax.discarded.items())
 
 
 def _batch_and_heads(shape: Sequence[int]) -> tuple[int, int]:

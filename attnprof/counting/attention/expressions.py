@@ -63,6 +63,7 @@ class Expression(ABC):
         has_data: whether values depend on data that is not known.
         unknown: why its values are not known where they must be; empty if they are.
         is_weights: whether it holds attention weights: the values of pairs are their scores.
+        is_output: whether it holds products of attention weights and values.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Expression(ABC):
         self.has_scores = any(child.has_scores for child in children)
         self.has_data = any(child.has_data for child in children)
         self.is_weights = any(child.is_weights for child in children)
+        self.is_output = any(child.is_output for child in children)
         self.unknown = next((child.unknown for child in children if child.unknown), "")
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from attnprof.counting.aten_operators import aten_operators
@@ -14,6 +15,7 @@ from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.expressions import Expression
 from attnprof.counting.attention.pointwise import Argument
 from attnprof.counting.attention.tensors import TrackedTensors
+from attnprof.counting.constant_propagation import constant_value
 
 _aten = torch.ops.aten
 
@@ -137,7 +139,44 @@ def _index_select(
     return tensors.build.respread(child, result.shape) if child.is_uniform else None
 
 
+def _index_put(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Expression | None:
+    """One value, or data, at known positions along some axes."""
+    values = tensors.expression(named["values"])
+    if named["accumulate"] or not values.is_uniform:
+        return None
+    base = tensors.expression(named["self"])
+    indices = [None if index is None else constant_value(index) for index in named["indices"]]
+    is_all_known = all(
+        (index is None) == (value is None)
+        for index, value in zip(named["indices"], indices, strict=True)
+    )
+    if not is_all_known:
+        return None
+    with no_dispatch():
+        written = _positions_written(base.shape, indices)
+    build = tensors.build
+    value = build.cast(build.respread(values, ()), base.dtype)
+    return build.choice(build.constant(written), value, base)
+
+
+def _positions_written(shape: Sequence[int], indices: Sequence[Tensor | None]) -> Tensor:
+    """True at the positions, with axes of length 1 where there is no index."""
+    sizes, places, axis = [1] * len(shape), list[Any](), 0
+    for index in indices:
+        axes = index.dim() if index is not None and index.dtype == torch.bool else 1
+        places += [slice(None) if index is None else index]
+        if index is not None:
+            sizes[axis : axis + axes] = shape[axis : axis + axes]
+        axis += axes
+    written = torch.zeros(sizes, dtype=torch.bool)
+    written[tuple(places)] = True
+    return written
+
+
 # --- reductions -----------------------------------------------------------------------------------
+
+_ORDERS = aten_operators("topk sort argsort kthvalue median mode cummax cumsum unique_dim _unique2")
+"""Operators whose results depend on data if their inputs do, and are no scores of their own."""
 
 _REDUCTIONS = aten_operators("any all sum mean amax amin max min argmax argmin prod logsumexp norm")
 
@@ -170,6 +209,7 @@ FOLLOWED: dict[Any, Follow] = {
     **dict.fromkeys(aten_operators("flip"), _flip),
     **dict.fromkeys(aten_operators("roll"), _roll),
     **dict.fromkeys(aten_operators("repeat"), _repeat),
+    **dict.fromkeys(aten_operators("index_put"), _index_put),
     **dict.fromkeys(aten_operators("index_select gather index _unsafe_index"), _index_select),
 }
 
@@ -180,9 +220,14 @@ def lost(tensors: TrackedTensors, func: Any, inputs: Any, result: Tensor) -> Exp
     children = [
         tensors.expression(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)
     ]
+    if torch.Tag.nondeterministic_seeded in func.tags and not children:
+        return build.random(result.shape, result.dtype)
+    if not children:  # memory that is not initialised
+        return build.data(result.shape, result.dtype)
     unknown = next((child.unknown for child in children if child.unknown), "")
     has_scores = any(child.has_scores for child in children)
-    if not has_scores and any(child.has_data for child in children):
+    is_data = not has_scores or func.overloadpacket in _ORDERS
+    if is_data and any(child.has_data or child.has_scores for child in children):
         return build.data(result.shape, result.dtype)
     reason = unknown or f"{func.overloadpacket} of a mask or of scores is not followed"
     return build.unknown(result.shape, result.dtype, reason)

@@ -1,15 +1,16 @@
-"""Count the pairs of an expression in strips, so that memory is bounded at every length."""
+"""Count the pairs of an expression in parts, so that memory is bounded at every length."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
+from attnprof.counting.attention.bounds import bounds
 from attnprof.counting.attention.expressions import (
     Box,
     Expression,
@@ -17,9 +18,10 @@ from attnprof.counting.attention.expressions import (
     UnknownValuesError,
     lengths,
 )
+from attnprof.counting.attention.intervals import Bounds
 from attnprof.counting.attention.pointwise import LARGE
 
-_STRIP_ELEMENTS = 2**20
+_PART_ELEMENTS = 2**16
 _MOST_PENALTIES = 4
 
 
@@ -32,7 +34,11 @@ def count_pairs(weights: Expression) -> int:
     copies = math.prod(
         size for size, varies in zip(weights.shape, weights.varies, strict=True) if not varies
     )
-    return copies * count_pairs_in(weights, _strips(weights)) if copies else 0
+    whole = tuple(
+        (0, size if varies else 1)
+        for size, varies in zip(weights.shape, weights.varies, strict=True)
+    )
+    return copies * count_pairs_in(weights, [whole]) if 0 not in weights.shape else 0
 
 
 def count_pairs_in(weights: Expression, boxes: Iterable[Box]) -> int:
@@ -43,14 +49,40 @@ def count_pairs_in(weights: Expression, boxes: Iterable[Box]) -> int:
     """
     if weights.unknown:
         raise UnknownValuesError(weights.unknown)
-    pairs, penalties = 0, Penalties()
+    penalties = Penalties()
     with no_dispatch():
-        for box in boxes:
-            planes = _Strip().evaluate(weights, box)
-            if planes.is_pair is not None:
-                pairs += _count(planes.is_pair, box)
-                penalties.add(planes.value, planes.is_pair, box)
+        pairs = sum(_count_in_box(weights, box, penalties) for box in boxes)
     return pairs - penalties.hidden
+
+
+def _count_in_box(weights: Expression, box: Box, penalties: Penalties) -> int:
+    """Pairs in a box, which is split where it is large and its pairs differ."""
+    size = math.prod(lengths(box))
+    part = _Part()
+    known = part.bounds(weights, box)
+    if known is not None and known.is_pair is False:
+        return 0
+    if known is not None and known.is_pair and known.low > -LARGE:
+        return size
+    if size > _PART_ELEMENTS:
+        return sum(_count_in_box(weights, half, penalties) for half in _halves(box))
+    planes = part.evaluate(weights, box)
+    if planes.is_pair is None:
+        return 0
+    penalties.add(planes.value, planes.is_pair, box)
+    return int(planes.is_pair.sum()) * (size // planes.is_pair.numel())
+
+
+def _halves(box: Box) -> tuple[Box, Box]:
+    """A box split along its longest axis."""
+    sizes = lengths(box)
+    axis = sizes.index(max(sizes))
+    first, last = box[axis]
+    middle = first + sizes[axis] // 2
+    return (
+        (*box[:axis], (first, middle), *box[axis + 1 :]),
+        (*box[:axis], (middle, last), *box[axis + 1 :]),
+    )
 
 
 class Penalties:
@@ -88,42 +120,38 @@ class Penalties:
         return sum(self._pairs.values()) if is_mask else 0
 
 
-class _Strip:
-    """Evaluates expressions on a part; each part of each expression once."""
+class _Part:
+    """Evaluates expressions on a part, and bounds them; each part of each expression once."""
 
     def __init__(self) -> None:
-        self._done: dict[tuple[int, Box], Planes] = {}
+        self._planes: dict[tuple[Expression, Box], Planes] = {}
+        self._bounds: dict[tuple[Expression, Box], Bounds | None] = {}
 
     def evaluate(self, expression: Expression, box: Box) -> Planes:
         """The elements in a box, of which those that are equal along an axis appear once."""
-        box = tuple(
-            part if varies else (0, 1) for part, varies in zip(box, expression.varies, strict=True)
-        )
-        key = (id(expression), box)
-        if key not in self._done:
-            self._done[key] = expression.evaluate(box, self.evaluate)
-        return self._done[key]
+        key = (expression, _varying(expression, box))
+        if key not in self._planes:
+            self._planes[key] = expression.evaluate(key[1], self.evaluate)
+        return self._planes[key]
+
+    def bounds(self, expression: Expression, box: Box) -> Bounds | None:
+        """Bounds of the elements in a box; None if they are not known."""
+        key = (expression, _varying(expression, box))
+        if key not in self._bounds:
+            known = bounds(expression, key[1], self.bounds)
+            if known is None and expression.is_known and _is_line(key[1]):
+                value = self.evaluate(expression, key[1]).value
+                known = Bounds(float(value.min()), float(value.max()))
+            self._bounds[key] = known
+        return self._bounds[key]
 
 
-def _strips(expression: Expression) -> Iterator[Box]:
-    """Boxes that cover an expression, each as large as one strip or smaller."""
-    sizes = [
-        size if varies else 1
-        for size, varies in zip(expression.shape, expression.varies, strict=True)
-    ]
-
-    def split(axis: int, done: Box) -> Iterator[Box]:
-        if axis == len(sizes):
-            yield done
-            return
-        inner = math.prod(sizes[axis + 1 :])
-        step = max(1, _STRIP_ELEMENTS // inner)
-        for first in range(0, sizes[axis], step):
-            yield from split(axis + 1, (*done, (first, min(first + step, sizes[axis]))))
-
-    return split(0, ())
+def _varying(expression: Expression, box: Box) -> Box:
+    return tuple(
+        part if varies else (0, 1) for part, varies in zip(box, expression.varies, strict=True)
+    )
 
 
-def _count(is_true: Tensor, box: Box) -> int:
-    """True elements, those that are equal along an axis of the box included."""
-    return int(is_true.sum()) * (math.prod(lengths(box)) // is_true.numel())
+def _is_line(box: Box) -> bool:
+    """Whether it is long in one axis at most: then its elements are few."""
+    return sum(length > 1 for length in lengths(box)) <= 1

@@ -65,10 +65,18 @@ class Pointwise(Expression):
         self.args = tuple(args)
         self.kwargs = kwargs
 
+    @staticmethod
+    def source(child: Expression, box: Box) -> Box:
+        """The part of a child whose elements are in the places of a box."""
+        places = box[len(box) - len(child.shape) :]
+        return tuple(
+            (0, 1) if size == 1 else place for size, place in zip(child.shape, places, strict=True)
+        )
+
     def evaluate(self, box: Box, evaluate: Evaluate) -> Planes:
         """The operator's result, and which elements are scores."""
-        parts = [evaluate(child, _inside(child, box)) for child in self.children]
-        if self.operator.overloadpacket in (_aten.mul, _aten.div):
+        parts = [evaluate(child, self.source(child, box)) for child in self.children]
+        if self.has_factors:
             parts = self._with_factors(parts)
         pairs = self._pairs(parts)
         weights = next((i for i, child in enumerate(self.children) if child.is_weights), None)
@@ -79,13 +87,18 @@ class Pointwise(Expression):
         kwargs = {name: _filled(argument, values) for name, argument in self.kwargs.items()}
         return Planes(self.operator(*args, **kwargs).to(self.dtype), pairs)
 
+    @property
+    def has_factors(self) -> bool:
+        """Whether it is a product or a quotient: values that depend on data scale the others."""
+        return self.operator.overloadpacket in (_aten.mul, _aten.div)
+
     def _with_factors(self, parts: Sequence[Planes]) -> list[Planes]:
         """Factors that depend on data: they scale scores, so 1 stands for them.
 
         Raises:
             UnknownValuesError: if they scale a mask, as in `(1 - data) * -10000`.
         """
-        is_factor = [child.has_data and not child.has_scores for child in self.children]
+        is_factor = [is_data(child) for child in self.children]
         if self.has_scores:
             return [
                 Planes(torch.ones_like(part.value), part.is_pair) if factor else part
@@ -139,12 +152,9 @@ class Cast(Expression):
         return Planes(planes.value.to(self.dtype), planes.is_pair)
 
 
-def _inside(child: Expression, box: Box) -> Box:
-    """The part of a child whose elements are in the places of a box."""
-    places = box[len(box) - len(child.shape) :]
-    return tuple(
-        (0, 1) if size == 1 else place for size, place in zip(child.shape, places, strict=True)
-    )
+def is_data(expression: Expression) -> bool:
+    """Whether its values depend on data and none is a score."""
+    return expression.has_data and not expression.has_scores
 
 
 def _filled(argument: Any, values: Sequence[Tensor]) -> Any:

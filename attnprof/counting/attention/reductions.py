@@ -20,11 +20,12 @@ class Softmax(Expression):
     def __init__(self, child: Expression) -> None:
         super().__init__(child.shape, child.dtype, child.varies, [child])
         self.is_weights = True
+        self.threshold = torch.finfo(child.dtype).min / 2
 
     def evaluate(self, box: Box, evaluate: Evaluate) -> Planes:
         """The scores, and which of them take part."""
         planes = evaluate(self.children[0], box)
-        hidden = planes.value <= torch.finfo(self.children[0].dtype).min / 2
+        hidden = planes.value <= self.threshold
         if planes.is_pair is None:
             return planes
         return Planes(planes.value, planes.is_pair & ~hidden)

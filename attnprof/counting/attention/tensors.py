@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.expressions import Expression
 from attnprof.counting.attention.views import Step
-from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.constant_propagation import Derivation, constant_value, derivation_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +98,11 @@ class TrackedTensors:
 
     Attributes:
         build: makes expressions.
+        replay: follows the operator that made a large constant before tensors were tracked.
     """
 
     build: Builder
+    replay: Callable[[Derivation, Tensor], None]
     _tracked: Any = field(default_factory=WeakIdKeyDictionary)
     _copies: Any = field(default_factory=WeakIdKeyDictionary)
 
@@ -178,4 +180,14 @@ class TrackedTensors:
             value = constant_value(tensor)
             if value is not None and not value.dtype.is_complex:
                 return self.build.constant(value)
+            derivation = derivation_of(tensor)
+            if derivation is not None:
+                return self._derived(derivation, tensor)
         return self.build.data(tensor.shape, tensor.dtype, is_parameter)
+
+    def _derived(self, derivation: Derivation, tensor: Tensor) -> Expression:
+        """A constant that is too large for its values to be known."""
+        if not derivation.is_current(tensor):
+            return self.build.unknown(tensor.shape, tensor.dtype, "its mask was written to")
+        self.replay(derivation, tensor)
+        return self._tracked[tensor].expression

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from attnprof.counting.attention.banded import BANDED, banded_call
-from attnprof.counting.attention.building import Builder
+from attnprof.counting.attention.building import Builder, makes_mask
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
 from attnprof.counting.attention.chains import (
     PRODUCTS,
@@ -38,7 +38,7 @@ from attnprof.counting.attention.operators import (
 from attnprof.counting.attention.pair_counts import count_pairs
 from attnprof.counting.attention.tensors import NO_ORIGIN, Product, TrackedTensors
 from attnprof.counting.attention.views import steps_to
-from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.constant_propagation import Derivation, constant_value
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
@@ -74,7 +74,7 @@ class Tracer:
 
     def __init__(self) -> None:
         self.module_path: Callable[[], str] = str
-        self._tensors = TrackedTensors(Builder())
+        self._tensors = TrackedTensors(Builder(), self._replay)
         self._chains = Chains(self._tensors)
         self._found: list[_Found] = []
         self._unrecognised: list[str] = []
@@ -121,6 +121,9 @@ class Tracer:
         if isinstance(found, FlexAttention):
             return call_of_flex(found, self._count_in)
         return call_of_chain(found, products, self._count) if found.parts else None
+
+    def _replay(self, derivation: Derivation, result: Tensor) -> None:
+        self._follow(derivation.func, derivation.args, derivation.kwargs, result)
 
     def _count_in(self, weights: Expression, blocks: ListedBlocks) -> int:
         key = (weights, id(blocks.counts), id(blocks.indices))
@@ -189,11 +192,12 @@ class Tracer:
     ) -> None:
         """Follow an operator whose results are new tensors."""
         inputs = _tensors((args, kwargs))
-        is_copy = func.overloadpacket.__name__ in ("clone", "_to_copy")
-        if is_copy:
-            self._tensors.pass_copies(outputs[0], inputs[0])
+        if is_pointwise(func) or func.overloadpacket.__name__ == "_to_copy":
+            for tensor in inputs:
+                if tensor.numel() == outputs[0].numel():
+                    self._tensors.pass_copies(outputs[0], tensor)
         for position, result in enumerate(outputs):
-            if self._is_left_to_values(inputs, result):
+            if self._is_left_to_values(inputs, result) and not makes_mask(func, args):
                 continue
             expression = self._expression(func, args, kwargs, result) if position == 0 else None
             if expression is None:
@@ -245,8 +249,10 @@ class Tracer:
         inputs = _tensors((args, kwargs))
         for tensor in inputs:
             self._tensors.ensure(tensor)
-        result = run()
         named = arguments_of(func, args, kwargs)
+        if func.overloadpacket is torch.ops.aten.index_put_:
+            self._chains.write_over(named["self"], named["indices"])
+        result = run()
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue

@@ -40,14 +40,11 @@ def fused_decoding_memory(
     fused = attentions * queries * max(4, size)
     if workload.device == "cpu":
         fused += forward_buffer_bytes(attentions, queries, keys, workload.head_dim, workload.dtype)
-    # Outputs of packed heads are in another order.
-    copy = p.output if is_packed and workload.kv_heads > 1 else 0
     return DecodingMemory(
         forward=max(
             _before_attention(p, grown),
             # query, output; all keys and values, and copies of them; the mask as numbers
             p.query + grown + repeats + mask + p.output + fused,
-            p.query + grown + p.output + copy,
         ),
         kept=grown,
     )

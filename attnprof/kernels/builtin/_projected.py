@@ -26,13 +26,19 @@ _FEATURES: tuple[Feature, ...] = (
     *("causal", "unequal sides", "grouped heads", "free widths"),
     "mask function",
 )
+"""Features that both have."""
 
 
-def unsupported_pattern(workload: Workload) -> str | None:
-    """Why neither of the two kernels can run a workload, None if they can."""
+def unsupported_pattern(workload: Workload, *features: Feature) -> str | None:
+    """Why neither of the two kernels can run a workload, None if they can.
+
+    Args:
+        workload: the call.
+        features: that only the kernel in question has.
+    """
     if workload.is_dense and not workload.pattern.causal:
         return "computes a pattern under a mask, not dense attention"
-    unsupported = unsupported_feature(workload, _FEATURES)
+    unsupported = unsupported_feature(workload, (*_FEATURES, *features))
     if unsupported:
         return unsupported
     for layer in dict.fromkeys(workload.layers):

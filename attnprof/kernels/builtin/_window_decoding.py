@@ -27,20 +27,23 @@ if TYPE_CHECKING:
 
 
 def build_window_decoding(
-    workload: Workload, make_layer: Callable[[int, AttentionPattern], nn.Module]
+    workload: Workload,
+    make_layer: Callable[[int, AttentionPattern], nn.Module],
+    cached: Workload,
 ) -> Call:
     """A call on the new tokens, with a `WindowCache` that holds random keys and values before it.
 
     Args:
         workload: the call, in mode `decode`.
         make_layer: makes the attention of the layer with that index and pattern.
+        cached: the same call with the patterns whose keys are cached.
     """
     from attnprof.kernels.filled_cache import FilledWindowCache
 
     filled: list[FilledWindowCache] = []
 
     def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
-        cache = _random_cache(workload)
+        cache = _random_cache(cached)
         filled.append(FilledWindowCache(cache))
         return {"cache": cache}
 
@@ -90,10 +93,11 @@ def window_cached_bytes(workload: Workload) -> int:
 
 def window_cache_bytes(workload: Workload) -> int:
     """Bytes that the cache has allocated after a call: it keeps all that the new tokens read."""
-    return sum(_grown_bytes(workload, layer) for layer in workload.layers)
+    return sum(grown_window_bytes(workload, layer) for layer in workload.layers)
 
 
-def _grown_bytes(workload: Workload, layer: AttentionPattern) -> int:
+def grown_window_bytes(workload: Workload, layer: AttentionPattern) -> int:
+    """Bytes of the keys and values of one layer, cached and new ones, after a call."""
     tokens = len(_before(workload, layer)) + workload.queries
     return _key_and_value_bytes(workload, tokens)
 
@@ -106,7 +110,7 @@ def window_decoding_memory(workload: Workload, layer: AttentionPattern) -> Decod
     """Memory of one attention; the comments name the tensors alive at each moment."""
     m = workload.queries
     query = activation_bytes(workload, m, workload.query_width)
-    grown = _grown_bytes(workload, layer)
+    grown = grown_window_bytes(workload, layer)
     # Without earlier tokens, the projections themselves are cached.
     has_earlier = len(_before(workload, layer)) > 0
     new = activation_bytes(workload, m, workload.value_width) if has_earlier else 0

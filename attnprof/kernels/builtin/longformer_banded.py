@@ -113,7 +113,7 @@ def build(workload: Workload) -> Call:
         return {"global_positions": sparse.global_positions}
 
     if workload.mode == "decode":
-        return build_window_decoding(workload, make_layer)
+        return build_window_decoding(workload, make_layer, workload)
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
-from attnprof.core.blocks import BlockRun, ComputedBlocks
+from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
@@ -14,7 +15,17 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _projected
 from attnprof.kernels.builtin._build import build_call, no_padding
-from attnprof.kernels.builtin._mac_factors import dense_term, fused_scores_passes, projection_sets
+from attnprof.kernels.builtin._decoding import (
+    DecodingMemory,
+    stack_decoding_bytes,
+    unsupported_decoding,
+)
+from attnprof.kernels.builtin._mac_factors import (
+    all_pairs,
+    dense_term,
+    fused_scores_passes,
+    projection_sets,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -26,6 +37,12 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
+)
+from attnprof.kernels.builtin._window_decoding import (
+    build_window_decoding,
+    grown_window_bytes,
+    window_cache_bytes,
+    window_cached_bytes,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +64,7 @@ _MASK_ROWS_PER_STEP = 256
 
 def unsupported_reason(workload: Workload) -> str | None:
     """Supports every sparse pattern, and causal attention."""
-    reason = _projected.unsupported_pattern(workload)
+    reason = unsupported_decoding(workload) or _projected.unsupported_pattern(workload, "decode")
     if reason is None and workload.device == "cpu" and workload.value_dim != workload.head_dim:
         return "torch fuses attention on CPU only where values are as wide as keys"
     return reason
@@ -60,27 +77,30 @@ def build(workload: Workload) -> Call:
     shape = _projected.head_shape(workload)
 
     def make_layer(index: int, layer: AttentionPattern) -> Any:
-        mask = _mask(layer, workload.seq_len) if _masks_of(layer) else None
-        return MaskedSelfAttention(shape, mask, layer.symmetric_globals)
+        mask = _mask(layer, workload) if _masks_of(layer) else None
+        return MaskedSelfAttention(shape, mask, layer.symmetric_globals, index)
 
+    if workload.mode == "decode":
+        return build_window_decoding(workload, make_layer, workload.densified())
     return build_call(workload, workload.seq_len, make_layer)
 
 
-def _mask(layer: AttentionPattern, seq_len: int) -> torch.Tensor:
-    """Bool `(heads or 1, seq_len, seq_len)`; one mask where all heads are alike."""
+def _mask(layer: AttentionPattern, workload: Workload) -> torch.Tensor:
+    """Bool `(heads or 1, queries, seq_len)`; one mask where all heads are alike."""
     import torch
 
     from attnprof.counting.fake_tensors import is_fake_mode
 
     if _masks_of(layer) == 1 and not isinstance(layer, MaskPattern):
         layer = replace(layer, num_heads=1, dilation=layer.dilation[:1])
-    mask = torch.empty(_masks_of(layer), seq_len, seq_len, dtype=torch.bool)
+    seq_len, first = workload.seq_len, workload.seq_len - workload.queries
+    mask = torch.empty(_masks_of(layer), workload.queries, seq_len, dtype=torch.bool)
     if is_fake_mode():
         return mask
-    for start in range(0, seq_len, _MASK_ROWS_PER_STEP):
+    for start in range(first, seq_len, _MASK_ROWS_PER_STEP):
         stop = min(start + _MASK_ROWS_PER_STEP, seq_len)
         rows = layer.mask_rows(seq_len, start, stop)[: len(mask)]
-        mask[:, start:stop] = torch.tensor(rows)
+        mask[:, start - first : stop - first] = torch.tensor(rows)
     return mask
 
 
@@ -106,19 +126,50 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block, and the rows of global tokens once more."""
-    n = workload.seq_len
-    return _projected.computed_blocks(workload, layer, (BlockRun(range(n), range(n)),))
+    return _projected.computed_blocks(workload, layer, all_pairs(workload))
 
 
 def static_bytes(workload: Workload) -> int:
-    """Bytes of parameters, hidden states and the boolean masks."""
-    masks = sum(_masks_of(layer) * workload.seq_len**2 for layer in workload.layers)
-    return parameter_and_input_bytes(workload, parameters(workload)) + masks
+    """Bytes of parameters, hidden states, the boolean masks and the cache before the call."""
+    pairs = workload.queries * workload.seq_len
+    masks = sum(_masks_of(layer) * pairs for layer in workload.layers)
+    inputs = parameter_and_input_bytes(workload, parameters(workload))
+    return inputs + masks + window_cached_bytes(workload.densified())
+
+
+def cache_bytes(workload: Workload) -> int:
+    """Bytes that the cache has allocated after a call: keys and values of all tokens."""
+    return window_cache_bytes(workload.densified())
 
 
 def peak_bytes(workload: Workload) -> int:
     """Peak bytes: query, key, value and output, and the mask converted to numbers."""
+    if workload.mode == "decode":
+        return stack_decoding_bytes(workload, partial(_decoding_memory, workload))
     return stack_peak_bytes(workload, _layer_memory)
+
+
+def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMemory:
+    """Memory of one attention that decodes; the comments name the tensors alive at each moment."""
+    m, n, projected = workload.queries, workload.seq_len, Projected.of(workload)
+    dense = workload.densified()
+    grown = grown_window_bytes(dense, dense.layers[0])
+    new = projected.key + projected.value if m < n else 0
+    mask = _masks_of(layer) * m * n * workload.dtype_bytes
+    fused = (
+        flash_cpu_forward_bytes(workload, m, n)
+        if workload.device == "cpu"
+        else log_sum_exp_bytes(workload, m)
+    )
+    return DecodingMemory(
+        forward=max(
+            # query, new keys and values; all keys and values
+            projected.query + new + grown,
+            # query, output; all keys and values; the mask as numbers
+            projected.query + projected.output + grown + mask + fused,
+        ),
+        kept=grown,
+    )
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:

@@ -63,13 +63,8 @@ class ConfigTarget(Target):
     def adapt_workload(self, workload: Workload) -> Workload:
         """The workload with the model's width and heads, where its config has them."""
         from_config = super().adapt_workload(workload)
-        sizes = {
-            name: getattr(self._text_config, name, None)
-            for name in ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim")
-        }
-        hidden_size, num_heads, kv_heads, head_dim = (
-            size if isinstance(size, int) else 0 for size in sizes.values()
-        )
+        hidden_size, num_heads = self._size("hidden_size"), self._size("num_attention_heads")
+        kv_heads, head_dim = self._size("num_key_value_heads"), self._size("head_dim")
         if not hidden_size or not num_heads or (not head_dim and hidden_size % num_heads):
             return from_config
         is_grouped = kv_heads and num_heads % kv_heads == 0
@@ -81,6 +76,14 @@ class ConfigTarget(Target):
             head_dim=head_dim,
             value_dim=0,
         )
+
+    def _size(self, name: str) -> int:
+        """A size of the text model; 0 where its config has none, or one for each layer."""
+        try:
+            size = getattr(self._text_config, name, None)
+        except Exception:  # raised by configs whose layers differ in it, as Gemma 4's do
+            return 0
+        return size if isinstance(size, int) else 0
 
     def unsupported_reason(self, workload: Workload) -> str | None:
         """Why it cannot run the workload, such as too few position embeddings; None if it can."""

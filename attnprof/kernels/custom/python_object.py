@@ -53,6 +53,8 @@ _REQUIRED_SIZES = {
 }
 """Names that may mean something else: passed only to parameters without a default."""
 
+_NO_CACHE = "cannot decode: its cache is not known; give a Hugging Face config.json instead"
+
 _BATCH_FIRST = "batch_first"
 
 _IN_THIS_PROCESS = "runs in this process: other processes cannot import it by name"
@@ -84,6 +86,12 @@ class PythonTarget(Target):
         self._is_passed = instance is not None
         self._object = load_object(reference) if instance is None else instance
         self._make = self._make_factory()
+
+    def unsupported_reason(self, workload: Workload) -> str | None:
+        """Why it cannot run the workload, None if it can: it has no cache that could be filled."""
+        if workload.mode == "decode":
+            return _NO_CACHE
+        return super().unsupported_reason(workload)
 
     def build(self, workload: Workload) -> Call:
         """Makes a new module, or copies the one that the reference names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,33 +16,15 @@ from attnprof.core.units import format_bytes
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.isolation.system_memory import available_bytes
+from attnprof.kernels.custom.footprint import Footprint, footprint_of
 from attnprof.kernels.custom.masked_pairs import count_hidden, forward_of
 from attnprof.kernels.custom.traits import CustomKernelTraits
 
 if TYPE_CHECKING:
-    import torch
-
     from attnprof.counting.operator_counts import OperatorCounts
 
 _MACS_PER_OPERATOR = 2**22
 """MACs of a real run that take as much work as running one more operator on fake tensors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """What is alive as long as a call can be repeated.
-
-    Attributes:
-        parameters: number of parameters.
-        static_bytes: bytes of parameters, buffers and inputs.
-        has_frozen_parameters: whether one of the parameters requires no gradient.
-        trained_bytes: bytes of those that require gradients.
-    """
-
-    parameters: int
-    static_bytes: int
-    has_frozen_parameters: bool
-    trained_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +196,7 @@ class Target(CustomKernelTraits, ABC):
         from attnprof.counting.fake_tensors import fake_mode
 
         with fake_mode():
-            return _footprint(self.build(workload)).static_bytes
+            return footprint_of(self.build(workload)).static_bytes
 
     def source_digest(self) -> str:
         """SHA-256 of the file that defines it; empty where there is none."""
@@ -257,7 +239,7 @@ class Target(CustomKernelTraits, ABC):
         try:
             with code_under_test(), fake_mode():
                 call = self.build(workload)
-                footprint = _footprint(call)
+                footprint = footprint_of(call)
                 profile = profile_call(call.run)
                 self._note_cache(call, workload)
                 self._results["output", workload] = profile.output_bytes
@@ -272,7 +254,7 @@ class Target(CustomKernelTraits, ABC):
         )
 
     def _footprint(self, workload: Workload) -> Footprint:
-        return self._measured_once("footprint", workload, _footprint)
+        return self._measured_once("footprint", workload, footprint_of)
 
     def _measured_once(
         self, quantity: str, workload: Workload, measure: Callable[[Call], Any]
@@ -343,30 +325,6 @@ class Target(CustomKernelTraits, ABC):
                 f"{why_not_fake(error)}, so counting needs a real run: "
                 f"{format_bytes(needed)} needed, {format_bytes(available)} available"
             )
-
-
-def _footprint(call: Call) -> Footprint:
-    """The footprint of a built call; storages that tensors share count once."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    inputs = [leaf for leaf in tree_leaves(call.kwargs) if isinstance(leaf, torch.Tensor)]
-    parameters = list(call.module.parameters())
-    cached = () if call.cache is None else call.cache.tensors()
-    tensors = [*parameters, *call.module.buffers(), *inputs, *cached]
-    return Footprint(
-        sum(p.numel() for p in parameters),
-        _storage_bytes(tensors),
-        not all(parameter.requires_grad for parameter in parameters),
-        _storage_bytes(tensor for tensor in tensors if tensor.requires_grad),
-    )
-
-
-def _storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
-    storages = {
-        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors
-    }
-    return sum(storages.values())
 
 
 def _output_bytes(call: Call) -> int:

@@ -17,21 +17,18 @@ def reading_sentence(results: Results) -> str:
 
     Empty unless tokens are decoded by built-in kernels: which keys others need is not known.
     """
-    read: dict[tuple[int, int], list[str]] = {}
+    read: dict[str, list[str]] = {}
     for series in results.series:
         row = row_at(series, results.longest)
         if row is None or series.is_custom or row.workload.mode != "decode" or row.status != "ok":
             continue
         weights = (row.integer("params") or 0) * row.workload.dtype_bytes
         cached = read_cache_bytes(row.workload)
-        read.setdefault((weights, cached), []).append(results.names[series.label])
+        amount = f"{format_bytes(weights)} of weights and {format_bytes(cached)} of cache"
+        read.setdefault(amount, []).append(results.names[series.label])
     if not read:
         return ""
-    parts = [
-        f"{format_bytes(weights)} of weights and {format_bytes(cached)} of cache with "
-        f"{join_some(names)}"
-        for (weights, cached), names in read.items()
-    ]
+    parts = [f"{amount} with {join_some(names)}" for amount, names in read.items()]
     return f"{_subject(results)} has to read {'; '.join(parts)}."
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnprof.counting.attention import pair_counts, tracing
 from attnprof.counting.attention.calls import AttentionCall, AttentionCalls
@@ -27,7 +28,7 @@ def _small_parts() -> Any:
     """Small masks are evaluated as large ones are: as expressions, in strips."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "_FEW_ELEMENTS", 0)
-        patch.setattr(pair_counts, "_STRIP_ELEMENTS", 24)
+        patch.setattr(pair_counts, "_PART_ELEMENTS", 40)
         yield
 
 
@@ -138,17 +139,7 @@ def _two_masks(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _with_bias(scores: Tensor, mask: Tensor) -> Tensor:
-    bias = torch.randn(scores.shape[-2:])
-    return (
-        _fill(
-            torch.baddbmm(bias, scores.flatten(0, 1), torch.eye(scores.shape[-1])[None]).view(
-                scores.shape
-            ),
-            mask,
-        )
-        if False
-        else _fill(scores + bias, mask)
-    )
+    return _fill(scores + torch.randn(scores.shape[-2:]), mask)
 
 
 APPLIED = {
@@ -179,8 +170,7 @@ def _skewed(scores: Tensor) -> Tensor:
     """Longformer's trick: a column more, then rows that begin one element later each."""
     n, m = scores.shape[-2:]
     padded = functional.pad(scores, (0, 1, 0, 1), value=-torch.inf)
-    rows = padded.flatten(2)[..., : n * (m + 2)] if n < 0 else padded.flatten(2)
-    return rows.view(*scores.shape[:2], m + 1, n + 1)
+    return padded.flatten(2).view(*scores.shape[:2], m + 1, n + 1)
 
 
 def _copied_in_parts(scores: Tensor) -> Tensor:
@@ -228,6 +218,7 @@ def _scores(case: Case) -> Tensor:
     return query @ key.mT
 
 
+@settings(max_examples=40)
 @given(cases, st.sampled_from(sorted(APPLIED)), st.sampled_from(sorted(LAYOUTS)))
 def test_eager_pairs_are_those_of_the_mask(case: Case, applied: str, layout: str) -> None:
     def run() -> None:
@@ -238,3 +229,45 @@ def test_eager_pairs_are_those_of_the_mask(case: Case, applied: str, layout: str
     call = _call(run)
     assert call.implementation == "eager"
     assert (call.attended_pairs, call.executed_pairs) == (case.attended, case.all_pairs)
+
+
+@settings(max_examples=40)
+@given(cases, st.sampled_from(["true", "-inf", "least", "half"]))
+def test_fused_pairs_are_those_of_the_mask(case: Case, kind: str) -> None:
+    def run() -> None:
+        mask = MASKS[case.mask](case)
+        if kind != "true":
+            least = -torch.inf if kind == "-inf" else torch.finfo(torch.float32).min
+            mask = torch.zeros(mask.shape).masked_fill(~mask, least / (2 if kind == "half" else 1))
+        functional.scaled_dot_product_attention(*_heads(case), mask)
+
+    call = _call(run)
+    assert call.implementation == "scaled_dot_product_attention"
+    assert (call.attended_pairs, call.executed_pairs) == (case.attended, case.all_pairs)
+
+
+def _heads(case: Case, kv_heads: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    query = torch.randn(case.batch, case.heads, case.queries, HEAD_DIM)
+    key, value = (
+        torch.randn(case.batch, kv_heads or case.heads, case.keys, HEAD_DIM) for _ in range(2)
+    )
+    return query, key, value
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(7, 7), (4, 9), (9, 4)])
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+def test_causal_attention_begins_with_the_first_query_and_key(
+    queries: int, keys: int, backend: SDPBackend
+) -> None:
+    case = Case(2, 4, queries, keys, "causal")
+
+    def run() -> None:
+        with sdpa_kernel([backend, SDPBackend.MATH]):
+            functional.scaled_dot_product_attention(
+                *_heads(case, kv_heads=2), is_causal=True, enable_gqa=True
+            )
+
+    call = _call(run)
+    assert call.attended_pairs == 8 * sum(min(query + 1, keys) for query in range(queries))
+    assert (call.heads, call.kv_heads) == (4, 2)
+    assert call.implementation == "scaled_dot_product_attention"
