@@ -131,10 +131,10 @@ def parse_arguments(text: str, parts: list[str]) -> Arguments:
             raise UsageError("pattern", text, _FORMS)
         if name in arguments:
             raise UsageError("pattern", text, f"has {name} twice")
-        first, *others = (
+        numbers = [
             parse_whole_number(digits, "pattern", text, _FORMS) for digits in value.split("+")
-        )
-        arguments[name] = (first, *others) if others else first
+        ]
+        arguments[name] = tuple(numbers) if len(numbers) > 1 else numbers[0]
     return tuple(arguments.items())
 
 

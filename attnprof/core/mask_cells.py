@@ -42,7 +42,8 @@ def _pairs_in_cells(layer: MaskPattern, edges: tuple[int, ...]) -> NDArray[np.in
         of_rows = np.add.reduceat(mask, starts, axis=2, dtype=np.int64)
         cell_of = np.searchsorted(np.array(edges), queries, "right") - 1
         for of_head, rows in zip(pairs, of_rows, strict=True):
-            np.add.at(of_head, cell_of, rows)
+            for cell in np.unique(cell_of):
+                of_head[cell] += rows[cell_of == cell].sum(axis=0)
     return pairs
 
 

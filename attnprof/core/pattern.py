@@ -143,8 +143,9 @@ class AttentionPattern:
         object.__setattr__(self, "num_heads", heads)
         strides = tuple(
             whole_number("dilation", stride, 1, _DILATION)
-            for stride in elements_of("dilation", self.dilation or (1,) * heads, _DILATION)
+            for stride in elements_of("dilation", self.dilation, _DILATION)
         )
+        strides = strides or (1,) * heads
         if len(strides) != heads:
             text = ":".join(map(str, strides))
             raise UsageError(

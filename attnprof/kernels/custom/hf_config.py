@@ -166,7 +166,9 @@ class ConfigTarget(Target):
         # Repeated calls must not lengthen a cache that a part received.
         config.get_text_config().use_cache = use_cache
         config.use_cache = use_cache
-        return AutoModel.from_config(config, dtype=dtype)
+        model = AutoModel.from_config(config, dtype=dtype)
+        model.tie_weights()  # which is skipped together with initialisation
+        return model
 
     def _outline(self) -> Any:
         """The model on fake tensors.
