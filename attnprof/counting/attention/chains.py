@@ -190,10 +190,19 @@ def _batch_and_heads(shape: Sequence[int]) -> tuple[int, int]:
     return shape[0], math.prod(shape[1:-2])
 
 
-def combined_origin(tensors: TrackedTensors, inputs: Sequence[Tensor], is_sum: bool) -> Origin:
-    """The origin of a result: of a sum of its inputs, or of a tensor that holds parts of them."""
+def combined_origin(
+    tensors: TrackedTensors, inputs: Sequence[Tensor], elements: int | None
+) -> Origin:
+    """The origin of a result.
+
+    Args:
+        tensors: the origins of tensors.
+        inputs: of the operator.
+        elements: of the result, if each follows from those in the same place; None if the result
+            holds parts of the inputs.
+    """
     origins = [tensors.origin(tensor) for tensor in inputs]
     origins = [origin for origin in origins if origin != NO_ORIGIN]
     if not origins:
         return NO_ORIGIN
-    return added(origins) if is_sum else joined(origins)
+    return joined(origins) if elements is None else added(origins, elements)

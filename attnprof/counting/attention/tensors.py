@@ -63,14 +63,17 @@ def joined(origins: Sequence[Origin]) -> Origin:
     )
 
 
-def added(origins: Sequence[Origin]) -> Origin:
-    """The origin of a sum: the scores are those of the largest, others are added to them.
+def added(origins: Sequence[Origin], elements: int) -> Origin:
+    """The origin of a sum of so many elements: its scores are those of one of the tensors.
 
-    In attention with relative positions, a second product is added to that of queries and keys.
+    In attention with relative positions, another product is added to that of queries and keys,
+    moved into its places; it has more elements, or fewer.
     """
-    if not origins:
-        return NO_ORIGIN
-    return Origin(max(origins, key=lambda origin: origin.pairs).products, joined(origins).softmaxes)
+
+    def rank(origin: Origin) -> tuple[bool, int]:
+        return origin.pairs == elements, origin.pairs
+
+    return Origin(max(origins, key=rank).products, joined(origins).softmaxes)
 
 
 @dataclass(slots=True, eq=False)

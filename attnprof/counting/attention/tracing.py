@@ -204,7 +204,9 @@ class Tracer:
                 expression = lost(self._tensors, func, (args, kwargs), result)
             origin = NO_ORIGIN
             if expression.has_scores or expression.unknown:
-                origin = combined_origin(self._tensors, inputs, is_pointwise(func))
+                origin = combined_origin(
+                    self._tensors, inputs, result.numel() if is_pointwise(func) else None
+                )
             self._tensors.add(result, expression, origin)
 
     def _is_left_to_values(self, inputs: list[Tensor], result: Tensor) -> bool:
@@ -264,7 +266,8 @@ class Tracer:
                 expression = self._written(func, args, kwargs, written)
                 origin = NO_ORIGIN
                 if expression.has_scores or expression.unknown:
-                    origin = combined_origin(self._tensors, inputs, True)
+                    sources = inputs[1:] if func.overloadpacket is torch.ops.aten.copy_ else inputs
+                    origin = combined_origin(self._tensors, sources, written.numel())
                 self._tensors.write(written, expression, origin)
         return result
 

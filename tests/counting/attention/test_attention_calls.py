@@ -69,6 +69,20 @@ def test_a_bias_that_is_learned_hides_nothing() -> None:
     assert _call(run).attended_pairs == CAUSAL
 
 
+def test_scores_of_positions_are_added_to_those_of_keys() -> None:
+    """As in DeBERTa and Transformer-XL: one score for each of twice as many distances."""
+
+    def run() -> None:
+        to_positions = _tokens() @ torch.randn(HEAD_DIM, 2 * N)
+        distance = torch.arange(N)[:, None] - torch.arange(N) + N
+        moved = to_positions.gather(-1, distance.expand(1, HEADS, N, N))
+        _attend((_tokens() @ _tokens().mT + moved).masked_fill(~_earlier(), -torch.inf))
+
+    call = _call(run)
+    assert (call.attended_pairs, call.executed_pairs) == (CAUSAL, ALL)
+    assert call.executed_macs == 2 * ALL * HEAD_DIM
+
+
 def test_a_bias_that_grows_with_distance_hides_nothing() -> None:
     """ALiBi, with slopes at which the farthest keys have large negative biases."""
 
@@ -99,6 +113,19 @@ def test_parts_of_the_weights_count_once_each() -> None:
     call = _call(run)
     assert (call.attended_pairs, call.executed_pairs) == (ALL, ALL)
     assert call.executed_macs == 3 * ALL * HEAD_DIM
+
+
+def test_scores_that_are_copied_to_one_tensor_are_all_executed() -> None:
+    def run() -> None:
+        scores = torch.full((1, HEADS, N, N), -torch.inf)
+        scores[..., :4] = _tokens() @ _tokens(4).mT
+        scores[..., 6:] = _tokens() @ _tokens(N - 6).mT
+        _attend(scores)
+
+    call = _call(run)
+    pairs = HEADS * N * (N - 2)
+    assert (call.attended_pairs, call.executed_pairs) == (pairs, pairs)
+    assert call.executed_macs == (pairs + ALL) * HEAD_DIM
 
 
 def test_products_that_are_no_attention() -> None:
