@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from attnprof import kernels
 from attnprof.core.records import (
+    ALLOCATED_CACHE,
     PREDICTED_TIME,
     PREDICTED_TIME_HIGH,
     PREDICTED_TIME_LOW,
@@ -134,6 +135,13 @@ def with_marks_aligned(cells: Sequence[str]) -> list[str]:
     return [f"{cell} " if is_marked and not cell.endswith(BELOW_USEFUL) else cell for cell in cells]
 
 
+def show_cache(row: Row) -> str:
+    """The bytes that a kernel's cache allocates; those that the pattern needs if it has none."""
+    allocated = row.integer(ALLOCATED_CACHE)
+    cached = row.integer("cache_bytes") if allocated is None else allocated
+    return EMPTY if cached is None else format_bytes(cached)
+
+
 def _parameters(row: Row) -> str:
     """Parameters; not of built-in kernels that decode, whose bytes are in the verdict."""
     if row.workload.mode == "decode" and not kernels.is_custom(row.kernel):
@@ -172,7 +180,7 @@ COMPARE_COLUMNS = (
     Column("operator\nMACs", _macs("operator_macs"), is_for_wide=True),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes), is_for_wide=True),
     Column("peak\nmemory", _number("peak_bytes", format_bytes)),
-    Column("cache", _number("cache_bytes", format_bytes)),
+    Column("cache", show_cache),
     Column("time", _time),
     Column("speed", _speed),
     *_INTENSITY,
@@ -183,7 +191,7 @@ ESTIMATE_COLUMNS = (
     Column("executed\n/ useful", show_overhead),
     Column("parameters", _parameters),
     Column("predicted\npeak", _number("predicted_peak_bytes", format_bytes)),
-    Column("cache", _number("cache_bytes", format_bytes)),
+    Column("cache", show_cache),
     Column("predicted\ntime", _predicted),
     Column("expected\nrange", _expected, is_for_wide=True),
     *_INTENSITY,

@@ -75,7 +75,7 @@ _QUANTITIES = (
         format_bytes,
         predicted=("predicted_peak_bytes", "", ""),
     ),
-    Quantity("Cache of keys and values", "cache_bytes", "bytes", format_bytes),
+    Quantity("Cache that the pattern needs", "cache_bytes", "bytes", format_bytes),
 )
 
 _NEVER_MEASURED = ("executed_macs", "cache_bytes")

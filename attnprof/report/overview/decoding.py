@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from attnprof.analysis.series import Series
-from attnprof.core.cache_size import cache_bytes, read_cache_bytes
+from attnprof.core.cache_size import read_cache_bytes
 from attnprof.core.growth.polynomial import solve_growth
-from attnprof.core.result_table import Row
 from attnprof.core.units import counted, format_bytes, format_tokens
+from attnprof.kernels import find_decoding
 from attnprof.report.columns import EMPTY
 from attnprof.report.overview.results import Results, row_at
 from attnprof.report.phrases import join_some
@@ -39,20 +39,17 @@ def _subject(results: Results) -> str:
     return f"{what} at {format_tokens(results.longest)}"
 
 
-def show_cache(row: Row) -> str:
-    """The bytes that the cache needs, or that of a custom kernel allocates."""
-    cached = row.integer("cache_bytes")
-    return EMPTY if cached is None else format_bytes(cached)
-
-
 def cache_growth(series: Series) -> str:
-    """How the cache grows with the context: `n` or `constant`; of custom kernels not known."""
+    """How what a kernel's cache allocates grows with the context: `n` or `constant`.
+
+    Of custom kernels that is not known.
+    """
     workload = series.workload
-    if workload.mode != "decode" or series.is_custom:
+    if workload.mode != "decode" or series.is_custom or not series.is_supported:
         return EMPTY
-    longest = workload.seq_len
+    longest, kernel = workload.seq_len, find_decoding(series.rows[0].kernel)
     growth = solve_growth(
-        lambda seq_len: cache_bytes(workload.at(seq_len)),
+        lambda seq_len: kernel.cache_bytes(workload.at(seq_len)),
         [longest, 2 * longest, 3 * longest, 4 * longest],
     )
     return EMPTY if growth.residual else growth.law

@@ -22,10 +22,11 @@ from attnprof.report.columns import (
     EMPTY,
     UNDECIDED,
     below_useful_mark,
+    show_cache,
     show_overhead,
     with_marks_aligned,
 )
-from attnprof.report.overview.decoding import cache_growth, show_cache
+from attnprof.report.overview.decoding import cache_growth
 from attnprof.report.overview.laws import law_of
 from attnprof.report.overview.model import OverviewTable
 from attnprof.report.overview.results import Results, row_at
