@@ -1,7 +1,7 @@
 """BigBird: a window of blocks, random blocks and global blocks.
 
-Source: Zaheer et al., Big Bird, arXiv 2007.14062, section 2 and appendix D (block sparsity);
-defaults of BigBird-ITC base, appendix E.1: window and random blocks 3 each, global blocks 2.
+Source: Zaheer et al., Big Bird, arXiv 2007.14062, section 2. Defaults: blocks of 64 and 3 random
+ones, as in transformers' `BigBirdConfig`; its code has a window of 3 blocks and 2 global ones.
 """
 
 from __future__ import annotations
