@@ -43,6 +43,9 @@ def cases(names: list[str], lengths: tuple[int, ...], windows: tuple[int, ...]) 
                     workload = Workload(pattern, n, HIDDEN, batch_size=2)
                     if kernels.find(name).pattern_support == "dense":
                         workload = workload.densified()
+                    if kernels.find(name).unsupported_reason(workload):  # a decoder
+                        pattern = AttentionPattern.sliding(window, num_heads=HEADS, causal=True)
+                        workload = Workload(pattern, n, HIDDEN, batch_size=2, kv_heads=1)
                     chosen[Case(name, workload)] = None
     return list(chosen)
 

@@ -36,6 +36,9 @@ def test_a_measured_row_agrees_with_itself() -> None:
         (n, name) for n in (64, 128) for name in kernels.names()
     ]
     for row in rows:
+        if kernels.find(row.kernel).unsupported_reason(row.workload):  # decoders
+            assert row.status == "unsupported"
+            continue
         assert row.status == "ok"
         assert row.values["operator_macs"] == row.values["executed_macs"]
         if not kernels.find(row.kernel).needs_compilation:  # torch's counter fails on FlexAttention
