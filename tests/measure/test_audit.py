@@ -26,8 +26,8 @@ from attnprof.counting.call import Call
 from attnprof.counting.reconciliation import CounterEntry, reconcile
 from attnprof.measure.audit import audit
 
-LENGTHS = (64, 200, 256)
-WINDOWS = (16, 32, 64)
+LENGTHS = (64, 200)
+WINDOWS = (16, 64)
 EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
 INSTALLED = [name for name in third_party.names() if third_party.is_installed(name)]
 
