@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from workloads import HEADS, HIDDEN, sliding
@@ -141,6 +141,7 @@ each_kernel = pytest.mark.parametrize("name", kernels.names())
 
 
 @each_kernel
+@settings(max_examples=60)
 @given(workloads())
 @example(Workload(AttentionPattern.sliding(512, 1, (0,)), 4096))
 @example(Workload(AttentionPattern.sliding(512, 1, (0, 77)), 5000, mode="training"))
@@ -174,6 +175,7 @@ def times_computed(computed: tuple[ComputedBlocks, ...], product: str, tokens: i
 
 
 @each_kernel
+@settings(max_examples=60)
 @given(workloads(longest=300))
 def test_every_attended_pair_is_in_a_block_of_every_product(name: str, workload: Workload) -> None:
     kernel = kernels.find_built_in(name)
