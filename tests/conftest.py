@@ -29,7 +29,7 @@ os.environ.setdefault(
     ),
 )
 
-settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=100)
+settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("attnprof")
 
 

@@ -81,12 +81,9 @@ SHAPES: tuple[tuple[AttentionPattern | AttentionStack, dict[str, Any]], ...] = (
 
 WORKLOADS = [
     Workload(pattern, seq_len, HIDDEN, batch_size=batch, mode=mode, scope=scope)
-    for scope in SCOPES
+    for scope, seq_len, batch in zip(SCOPES, (40, 96), (2, 1), strict=True)
     for pattern in PATTERNS
-    for seq_len, batch in ((40, 2), (96, 1))
     for mode in MODES
-    # In training, each length with one of the scopes.
-    if mode == "inference" or (scope == "layer") == (batch == 1)
 ] + [
     Workload(pattern, seq_len, HIDDEN, batch_size=batch, mode=mode, scope=scope, **widths)
     for scope, seq_len, batch in zip(SCOPES, (40, 96), (2, 1), strict=True)

@@ -26,7 +26,7 @@ from attnprof.counting.call import Call
 from attnprof.counting.reconciliation import CounterEntry, reconcile
 from attnprof.measure.audit import audit
 
-LENGTHS = (64, 200)
+LENGTHS = (200,)
 WINDOWS = (16, 64)
 EAGER = [name for name in kernels.names() if not kernels.find(name).needs_compilation]
 INSTALLED = [name for name in third_party.names() if third_party.is_installed(name)]

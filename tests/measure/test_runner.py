@@ -31,9 +31,9 @@ def run(measurements: MeasureSettings = QUICK, **options: Any) -> list[Row]:
 @pytest.mark.usefixtures("undisturbed")
 def test_a_measured_row_agrees_with_itself() -> None:
     # heads of 20: see tests/kernels/test_builtin.py
-    rows = run(len="64,128", kernel=list(kernels.names()), hidden_size=80)
+    rows = run(len="64", kernel=list(kernels.names()), hidden_size=80)
     assert [(row.workload.seq_len, row.kernel) for row in rows] == [
-        (n, name) for n in (64, 128) for name in kernels.names()
+        (n, name) for n in (64,) for name in kernels.names()
     ]
     for row in rows:
         if kernels.find(row.kernel).unsupported_reason(row.workload):  # decoders
