@@ -40,7 +40,7 @@ def describe_subject(table: ResultTable) -> str:
     `Causal self-attention`, or `Decoder`, where it is causal.
     """
     has_layers = any(row.workload.scope == "layer" for row in table.rows)
-    if any(row.workload.pattern.causal for row in table.rows):
+    if table.rows and all(row.workload.pattern.causal for row in table.rows):
         return "Decoder" if has_layers else "Causal self-attention"
     return "Encoder" if has_layers else "Self-attention"
 
