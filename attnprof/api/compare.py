@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Unpack
@@ -14,7 +14,7 @@ from attnprof.api.result_table import ResultTable
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.workload import Case, Device
+from attnprof.core.workload import Case, Device, groups_by_length
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.system_memory import available_bytes
@@ -39,7 +39,7 @@ class CompareRequest(Request):
     """A comparison, checked and ready to run.
 
     Attributes:
-        cases: what to cost.
+        groups: what to cost; the cases of a group are timed in the same rounds.
         outputs: where results go.
         measurements: what to measure.
         environment: of the measuring machine.
@@ -51,7 +51,7 @@ class CompareRequest(Request):
         failures: messages about files that could not be written, each once.
     """
 
-    cases: tuple[Case, ...]
+    groups: Sequence[Sequence[Case]]
     outputs: Outputs[ResultTable]
     measurements: MeasureSettings
     environment: environment.Environment
@@ -79,7 +79,7 @@ class CompareRequest(Request):
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
         records = runner.measure(
-            self.cases,
+            self.groups,
             self.measurements,
             self.workers,
             observe,
@@ -186,6 +186,7 @@ def _prepare_with(
     reference_digest = _digest_of_reference(measurements.check_against, run)
     observe("checking the kernels", 0.0)
     cases = read_cases(options, device)
+    groups = groups_by_length(cases)
     journal, earlier = None, {}
     if checked.journal_path:
         journal = Journal(
@@ -194,14 +195,14 @@ def _prepare_with(
             is_resumed=bool(options.get("resume")),
         )
         stack.callback(journal.close)
-        earlier = journal.resumable(cases, _wanted(measurements))
+        earlier = journal.resumable(groups, _wanted(measurements))
     table = ResultTable()
     table.machine = checked.machine
     table.available_bytes = run(available_bytes, device)
     table.environment = here.as_dict()
     outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
-        cases, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
+        groups, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
     )
 
 

@@ -1,4 +1,4 @@
-"""Measures cases, length by length: counts, peak memory and time of real kernels.
+"""Measures groups of cases, one after the other: counts, peak memory and time of real kernels.
 
 Everything that could end this process runs in worker processes: a case that dies, hangs or runs
 out of memory there becomes a row, and the other cases continue.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 
 from attnprof import kernels
 from attnprof.analysis.predictions import predicted_records, samples_of
@@ -44,19 +43,20 @@ def _ignore(activity: str, done: float) -> None:
 
 
 def measure(
-    cases: Sequence[Case],
+    groups: Sequence[Sequence[Case]],
     measurements: MeasureSettings,
     workers: Workers,
     observe: Observer = _ignore,
     earlier: ResumedRecords | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Record]:
-    """Closed forms, counts, memory and time, length by length; records are yielded as they come.
+    """Closed forms, counts, memory and time, group by group; records are yielded as they come.
 
     A case that cannot be run gets a status and a reason; the others continue.
 
     Args:
-        cases: what to measure, in ascending order of length.
+        groups: what to measure: the cases of a group have one length and are timed in the same
+            rounds. Shorter lengths come first, so that their times predict longer ones.
         measurements: what to measure of each case.
         workers: start the processes that do the work.
         observe: called with the current activity and the fraction of all work done.
@@ -65,8 +65,7 @@ def measure(
             series was timed; utilisations are of its rates instead of those measured in this run.
     """
     observe("starting", 0.0)
-    lengths = [list(group) for _, group in groupby(cases, key=lambda case: case.workload.seq_len)]
-    plan = TimePlan(lengths, measurements.max_seconds if measurements.time else 0.0)
+    plan = TimePlan(groups, measurements.max_seconds if measurements.time else 0.0)
     records_so_far: list[Record] = []
     slow = SlowCases(
         measurements.max_seconds,
@@ -75,18 +74,18 @@ def measure(
         machine,
         is_allowed=measurements.allow_slow,
     )
-    for of_length in lengths:
-        length_run = _LengthRun(
-            of_length,
+    for group in groups:
+        group_run = _GroupRun(
+            group,
             measurements,
             workers,
-            _ProgressScope(of_length[0].workload.seq_len, observe, plan),
+            _ProgressScope(group[0].workload.seq_len, observe, plan),
             earlier or {},
             machine,
             records_so_far,
             slow,
         )
-        for record in _with_limits(length_run.records(), machine):
+        for record in _with_limits(group_run.records(), machine):
             records_so_far.append(record)
             yield record
     observe("done", 1.0)
@@ -99,7 +98,7 @@ def _with_limits(records: Iterator[Record], machine: Machine | None) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class _ProgressScope:
-    """Reports the progress of one length to the observer of the whole run.
+    """Reports the progress of one group to the observer of the whole run.
 
     Attributes:
         seq_len: the length in tokens.
@@ -122,17 +121,17 @@ class _ProgressScope:
 
 
 @dataclass(slots=True)
-class _LengthRun:
-    """The measurements of all cases of one length.
+class _GroupRun:
+    """The measurements of the cases of one group.
 
     Attributes:
-        cases: of this length.
+        cases: of this group.
         measurements: what to measure.
         workers: start the processes.
-        progress: of this length.
+        progress: of this group.
         earlier: records of an earlier run, by case.
         machine: stored machine for predictions; None for none.
-        records_so_far: records of this run, those of shorter lengths included.
+        records_so_far: records of this run, those of earlier groups included.
         slow: decides which cases are too slow to start.
     """
 
@@ -146,11 +145,11 @@ class _LengthRun:
     slow: SlowCases
 
     def records(self) -> Iterator[Record]:
-        """Yield all records of this length: closed forms, then each case, then all times."""
+        """Yield all records of this group: closed forms, then each case, then all times."""
         self.progress("checking what fits")
         started: list[Case] = []
         yield from self._start_cases(started)
-        self.progress.plan.begin_length(started)
+        self.progress.plan.begin_group(started)
         alive: list[Case] = []
         for case in started:
             self.progress.plan.begin_alone(case)
@@ -165,7 +164,7 @@ class _LengthRun:
         else:
             for case in alive:
                 yield case_record(case, "ok", "")
-        self.progress.plan.end_length()
+        self.progress.plan.end_group()
 
     def _time(self, alive: Sequence[Case]) -> Iterator[Record]:
         """Time the cases in turn."""
@@ -196,7 +195,7 @@ class _LengthRun:
                 yield from closed_form_records(case)
                 if case.workload.device == "cuda" and available is None:
                     available = self._available_bytes(case.workload)
-                # All cases of a length are in memory at the same time while they are timed.
+                # All cases of a group are in memory at the same time while they are timed.
                 status, reason = feasibility(case, static_bytes, available)
                 if status == "ok" and (reason := self.slow.reason(case, self.records_so_far)):
                     status = "skipped"

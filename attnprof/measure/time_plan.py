@@ -17,22 +17,22 @@ class TimePlan:
     """What is done and what is to come, in seconds.
 
     A case alone is expected to take what the same kernel took at a shorter length, longer in
-    proportion to the length; the timed rounds of a length, what those of the last one took, or
+    proportion to the length; the timed rounds of a group, what those of the last one took, or
     else their budget.
 
     Args:
-        lengths: the cases of each length, in the order in which they run.
-        rounds_seconds: budget of the timed rounds of one length; 0 if nothing is timed.
+        groups: the cases of each group, in the order in which they run.
+        rounds_seconds: budget of the timed rounds of one group; 0 if nothing is timed.
         clock: seconds, from any origin.
     """
 
     def __init__(
         self,
-        lengths: Sequence[Sequence[Case]],
+        groups: Sequence[Sequence[Case]],
         rounds_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._later = list(lengths)
+        self._later = list(groups)
         self._here: list[Case] = []
         self._rounds_seconds = rounds_seconds
         self._clock = clock
@@ -44,8 +44,8 @@ class TimePlan:
         self._has_rounds_here = False
         self._done = 0.0
 
-    def begin_length(self, cases: Sequence[Case]) -> None:
-        """The next length begins; of its cases, these run."""
+    def begin_group(self, cases: Sequence[Case]) -> None:
+        """The next group begins; of its cases, these run."""
         self._later.pop(0)
         self._here = list(cases)
         self._has_rounds_here = bool(cases)
@@ -63,15 +63,15 @@ class TimePlan:
         self._alone = None
 
     def begin_rounds(self) -> None:
-        """The timed rounds of this length begin."""
+        """The timed rounds of this group begin."""
         self._rounds_start, self._rounds_part = self._clock(), 0.0
 
     def in_rounds(self, part: float) -> None:
-        """So much of the timed rounds of this length is done, from 0 to 1."""
+        """So much of the timed rounds of this group is done, from 0 to 1."""
         self._rounds_part = part
 
-    def end_length(self) -> None:
-        """All of this length is done."""
+    def end_group(self) -> None:
+        """All of this group is done."""
         if self._rounds_start is not None:
             self._rounds_seconds = self._clock() - self._rounds_start
         self._rounds_start, self._has_rounds_here = None, False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -98,32 +98,37 @@ class Journal:
             self._lines = []
         self._written: set[tuple[str, str]] = set()
         self._earlier: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._group_of: dict[str, int] = {}
         self._open_cases: dict[int, set[str]] = {}
-        self._held = self._pending = b""
+        self._held: dict[int, bytes] = {}
+        self._pending = b""
         self._file: IO[bytes] | None = None
         self._append(key.as_line())
         self.flush()
 
-    def resumable(self, cases: Iterable[Case], wanted: Sequence[str]) -> dict[Case, list[Record]]:
+    def resumable(
+        self, groups: Sequence[Sequence[Case]], wanted: Sequence[str]
+    ) -> dict[Case, list[Record]]:
         """Records of these cases that need not be measured again.
 
         A case is finished when it failed, or when all wanted quantities were measured and no
         verdict on its time was withheld. An unfinished case keeps its records except those of its
-        time, which is measured together with the other cases of its length.
+        time, which is measured together with the other cases of its group.
 
         Args:
-            cases: the cases of this run.
+            groups: the cases of this run, those that are timed together in one group.
             wanted: the quantities that this run measures.
         """
         by_identity = self._by_identity()
         resumed: dict[Case, list[Record]] = {}
-        for case in cases:
+        for group, case in ((index, case) for index, cases in enumerate(groups) for case in cases):
             identity = json.dumps(identity_of(case.kernel, case.workload))
+            self._group_of[identity] = group
             lines = by_identity.get(identity, {})
             self._earlier |= {(identity, quantity): line for quantity, line in lines.items()}
             is_finished = _is_finished(lines, wanted)
             if not is_finished:
-                self._open_cases.setdefault(case.workload.seq_len, set()).add(identity)
+                self._open_cases.setdefault(group, set()).add(identity)
             records = [
                 _record_of(case, quantity, line)
                 for quantity, line in lines.items()
@@ -159,8 +164,8 @@ class Journal:
     def add(self, record: Record) -> None:
         """Write a record, unless it was read from this journal.
 
-        Times of one length are measured in the same rounds. They are written together, when the
-        last case of that length is closed: if a run were killed between two of them, cases would
+        Times of one group are measured in the same rounds. They are written together, when the
+        last case of the group is closed: if a run were killed between two of them, cases would
         lack their pairs when it is resumed.
 
         Raises:
@@ -173,18 +178,21 @@ class Journal:
         self._written.add(key)
         content = record_line(record)
         line = b"" if content == self._earlier.get(key) else _as_bytes(content)
-        still_open = self._open_cases.get(record.workload.seq_len, set())
+        group = self._group_of.get(identity, -1)
+        still_open = self._open_cases.get(group, set())
         if record.quantity == CASE:
             still_open.discard(identity)
-        if still_open and (self._held or (is_of_end(record.quantity) and record.quantity != CASE)):
-            self._held += line
+        held = self._held.pop(group, b"")
+        if still_open and (held or (is_of_end(record.quantity) and record.quantity != CASE)):
+            self._held[group] = held + line
         else:
-            self._pending, self._held = self._pending + self._held + line, b""
+            self._pending += held + line
         self.flush()
 
     def finish(self) -> None:
         """Mark the run as finished."""
-        self._pending, self._held = self._pending + self._held, b""
+        self._pending += b"".join(self._held.values())
+        self._held.clear()
         self._append({FINISHED: True})
         self.flush()
 

@@ -13,7 +13,7 @@ from attnprof.analysis import cost_functions, findings
 from attnprof.analysis.crossover import Crossover, side_of
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.findings.growth import GrowthFinding
-from attnprof.core.workload import Workload
+from attnprof.core.workload import Workload, groups_by_length
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work
@@ -279,7 +279,9 @@ def test_times_of_custom_kernels_are_paired() -> None:
         {"len": [64, 128], "kernel": ["bert-sdpa", "mixers:Dense", "mixers:Linear"], **SMALL}, "cpu"
     )
     quick = MeasureSettings(count=False, memory=False, max_seconds=0.1)
-    found = findings.find(ResultTable(runner.measure(cases, quick, InProcessWorkers())))
+    found = findings.find(
+        ResultTable(runner.measure(groups_by_length(cases), quick, InProcessWorkers()))
+    )
     timed = [finding for finding in found.crossovers if finding.resource == "time"]
     assert [(finding.label, finding.reference) for finding in timed] == labels_of(found.crossovers)
     for finding in timed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attnprof.core.records import Record
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.options import read_cases
 from attnprof.report.journal import Journal, RunFingerprint
 
@@ -30,6 +30,6 @@ def quantities(
     path: Path, key: RunFingerprint = KEY, wanted: list[str] = WANTED
 ) -> list[list[str]]:
     resumed = journal(path, key=key)
-    records = resumed.resumable(cases(), wanted)
+    records = resumed.resumable(groups_by_length(cases()), wanted)
     resumed.close()
     return [[record.quantity for record in records.get(case, [])] for case in cases()]

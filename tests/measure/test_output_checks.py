@@ -19,7 +19,7 @@ from attnprof.analysis import findings
 from attnprof.cli import app
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import describe_wrong_output
@@ -197,7 +197,7 @@ SMALL: dict[str, Any] = {"hidden_size": 64, "num_heads": 4, "window": 16}
 
 def measured(measurements: MeasureSettings = QUICK, **options: Any) -> ResultTable:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
-    return ResultTable(runner.measure(cases, measurements, InProcessWorkers()))
+    return ResultTable(runner.measure(groups_by_length(cases), measurements, InProcessWorkers()))
 
 
 def rows_of(table: ResultTable) -> dict[str, Row]:

@@ -11,7 +11,7 @@ from workloads import HEADS
 from attnprof import AttentionPattern, ResultTable, Workload
 from attnprof.core.records import COPY_RATE, MATMUL_RATE
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import rate_probes, runner
@@ -69,7 +69,7 @@ def test_a_failure_leaves_the_rates_empty_and_is_not_repeated() -> None:
 def measured_row(max_seconds: float) -> Row:
     cases = read_cases({"len": 64, "kernel": "bert-sdpa", "hidden_size": 32, "num_heads": 4}, "cpu")
     settings = MeasureSettings(count=False, memory=False, max_seconds=max_seconds)
-    (row,) = ResultTable(runner.measure(cases, settings, InProcessWorkers())).rows
+    (row,) = ResultTable(runner.measure(groups_by_length(cases), settings, InProcessWorkers())).rows
     return row
 
 

@@ -12,7 +12,7 @@ from journals import cases, journal, quantities, record
 
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.counting import counters
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
@@ -57,9 +57,9 @@ def run_all(path: Path) -> Iterator[int]:
     """Resume a run; yields the size of its journal after each record."""
     resumed = journal(path)
     wanted = [counters.quantity(name) for name in counters.names()] + ["peak_bytes", "time_ns"]
-    earlier = resumed.resumable(resumable_cases(), wanted)
+    earlier = resumed.resumable(groups_by_length(resumable_cases()), wanted)
     for measured in runner.measure(
-        resumable_cases(), MeasureSettings(), InProcessWorkers(), earlier=earlier
+        groups_by_length(resumable_cases()), MeasureSettings(), InProcessWorkers(), earlier=earlier
     ):
         resumed.add(measured)
         yield path.stat().st_size

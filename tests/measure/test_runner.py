@@ -12,7 +12,7 @@ import attnprof
 from attnprof import ResultTable, kernels
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog
@@ -25,7 +25,9 @@ QUICK = MeasureSettings(max_seconds=0.05, allow_slow=True)
 
 def run(measurements: MeasureSettings = QUICK, **options: Any) -> list[Row]:
     cases = read_cases({**SMALL, **options}, "cpu")  # type: ignore[typeddict-item]
-    return ResultTable(runner.measure(cases, measurements, InProcessWorkers())).rows
+    return ResultTable(
+        runner.measure(groups_by_length(cases), measurements, InProcessWorkers())
+    ).rows
 
 
 @pytest.mark.usefixtures("undisturbed")
@@ -187,7 +189,10 @@ def test_reported_progress_increases_up_to_one() -> None:
     cases = read_cases({**SMALL, "len": "64,96"}, "cpu")  # type: ignore[typeddict-item]
     list(
         runner.measure(
-            cases, QUICK, InProcessWorkers(), lambda activity, done: progress.append(done)
+            groups_by_length(cases),
+            QUICK,
+            InProcessWorkers(),
+            lambda activity, done: progress.append(done),
         )
     )
     assert progress == sorted(progress)

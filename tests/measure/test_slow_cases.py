@@ -13,7 +13,7 @@ from attnprof import ResultTable, kernels
 from attnprof.core.machine import KernelSample, Machine, Rates, Sample
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, groups_by_length
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed
@@ -138,7 +138,9 @@ def test_slow_cases_run_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows(measurements: MeasureSettings, with_machine: Machine | None = None) -> list[Row]:
     cases = [case(64), case(2**20)]
-    records = runner.measure(cases, measurements, InProcessWorkers(), machine=with_machine)
+    records = runner.measure(
+        groups_by_length(cases), measurements, InProcessWorkers(), machine=with_machine
+    )
     return ResultTable(records).rows
 
 

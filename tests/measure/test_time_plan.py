@@ -50,14 +50,14 @@ def test_before_anything_ran_the_budgets_and_a_guess_count(plan: TimePlan) -> No
 def test_longer_lengths_take_longer_than_the_same_kernel_before(
     plan: TimePlan, clock: Clock
 ) -> None:
-    plan.begin_length(cases(512))
+    plan.begin_group(cases(512))
     run_alone(plan, clock, 512, 3.0)
     assert plan.left_seconds == 2 * 3.0 * 2048 / 512 + 2 * BUDGET
     assert plan.done == pytest.approx(6 / (6 + plan.left_seconds))
 
 
 def test_rounds_tell_how_long_the_next_ones_take(plan: TimePlan, clock: Clock) -> None:
-    plan.begin_length(cases(512))
+    plan.begin_group(cases(512))
     run_alone(plan, clock, 512, 1.0)
     plan.begin_rounds()
     clock.now += 3
@@ -65,14 +65,14 @@ def test_rounds_tell_how_long_the_next_ones_take(plan: TimePlan, clock: Clock) -
     alone = 2 * 1.0 * 2048 / 512
     assert plan.left_seconds == pytest.approx(1.0 + alone + BUDGET)
     clock.now += 1
-    plan.end_length()
+    plan.end_group()
     assert plan.left_seconds == pytest.approx(alone + 4)
 
 
 def test_cases_that_do_not_run_take_no_time(plan: TimePlan, clock: Clock) -> None:
-    plan.begin_length([])
-    plan.end_length()
-    plan.begin_length(cases(2048)[:1])
+    plan.begin_group([])
+    plan.end_group()
+    plan.begin_group(cases(2048)[:1])
     assert plan.left_seconds == FIRST_CASE_SECONDS + BUDGET
     run_alone_case = cases(2048)[0]
     plan.begin_alone(run_alone_case)
@@ -83,7 +83,7 @@ def test_cases_that_do_not_run_take_no_time(plan: TimePlan, clock: Clock) -> Non
 def test_what_is_done_never_falls_and_is_never_all(plan: TimePlan, clock: Clock) -> None:
     done = [plan.done]
     for seq_len in LENGTHS:
-        plan.begin_length(cases(seq_len))
+        plan.begin_group(cases(seq_len))
         for case in cases(seq_len):
             plan.begin_alone(case)
             for _ in range(3):
@@ -95,7 +95,7 @@ def test_what_is_done_never_falls_and_is_never_all(plan: TimePlan, clock: Clock)
             clock.now += 5
             plan.in_rounds(part)
             done.append(plan.done)
-        plan.end_length()
+        plan.end_group()
         done.append(plan.done)
     assert done == sorted(done)
     assert 0.9 < done[-1] < 1

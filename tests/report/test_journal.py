@@ -14,6 +14,7 @@ import attnprof
 from attnprof.core.errors import UsageError
 from attnprof.core.records import CASE, Record
 from attnprof.core.result_table import record_line
+from attnprof.core.workload import groups_by_length
 from attnprof.report.journal import RunFingerprint
 
 
@@ -46,7 +47,10 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
     kept = Record(case.kernel, case.workload, "operator_macs", None, "error", "why: ≈ \n “no”")
     write(path, kept, record(case, "peak_bytes", 2**60))
     one = journal(path)
-    assert one.resumable(cases(), WANTED)[case] == [kept, record(case, "peak_bytes", 2**60)]
+    assert one.resumable(groups_by_length(cases()), WANTED)[case] == [
+        kept,
+        record(case, "peak_bytes", 2**60),
+    ]
     one.close()
 
 
@@ -54,7 +58,7 @@ def test_what_was_read_is_not_written_again(tmp_path: Path) -> None:
     path, case = tmp_path / "a.jsonl", cases()[0]
     write(path, record(case, "operator_macs"))
     one = journal(path)
-    known = one.resumable(cases(), WANTED)[case]
+    known = one.resumable(groups_by_length(cases()), WANTED)[case]
     before = path.read_text()
     for each in known:
         one.add(each)
@@ -172,7 +176,7 @@ def check_damage(path: Path, damaged: bytes) -> None:
     assert (
         again.damage_message == f"{path}: damaged line 3 skipped; what is missing is measured again"
     )
-    assert [each.quantity for each in again.resumable(cases(), WANTED)[one]] == [
+    assert [each.quantity for each in again.resumable(groups_by_length(cases()), WANTED)[one]] == [
         "params",
         "peak_bytes",
     ]
@@ -214,7 +218,7 @@ def test_of_a_line_that_is_there_twice_the_later_one_stands(tmp_path: Path) -> N
     write(path, record(case, "operator_macs", 1))
     write(path, record(case, "operator_macs", 2), record(case, "operator_macs", 3))
     one = journal(path)
-    (kept,) = one.resumable(cases(), WANTED)[case]
+    (kept,) = one.resumable(groups_by_length(cases()), WANTED)[case]
     one.close()
     assert kept.value == 2  # and the third was of a quantity that this run had written
 

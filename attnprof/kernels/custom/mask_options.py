@@ -39,7 +39,7 @@ def read_mask_patterns(
         if value is not None:
             shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
             raise UsageError(
-                name, shown, "must be left out: --pattern says which keys are attended"
+                name, shown, "must be left out: --pattern says which keys are attended to"
             )
     patterns: list[Pattern] = []
     for value in dict.fromkeys(_values(options["pattern"])):
