@@ -65,9 +65,7 @@ def cells_of(overview: Overview) -> dict[tuple[str, str], str]:
     }
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
+def the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
     table: ResultTable,
 ) -> None:
     outcomes = outcomes_of(table)
@@ -87,9 +85,7 @@ def test_the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
                 assert outcome == "faster"
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_crossovers_in_time_say_what_the_verdicts_say(table: ResultTable) -> None:
+def crossovers_in_time_say_what_the_verdicts_say(table: ResultTable) -> None:
     outcomes = outcomes_of(table)
     for finding in findings.find(table).crossovers:
         if finding.measured is None or finding.reference != REFERENCE:
@@ -102,9 +98,7 @@ def test_crossovers_in_time_say_what_the_verdicts_say(table: ResultTable) -> Non
             assert finding.ratio < 1
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_cells_show_the_verdicts_and_sentences_show_the_cells(table: ResultTable) -> None:
+def cells_show_the_verdicts_and_sentences_show_the_cells(table: ResultTable) -> None:
     overview = overview_of(table)
     cells = cells_of(overview)
     (speed,) = (column for column in COMPARE_COLUMNS if column.heading == "speed")
@@ -128,9 +122,7 @@ def test_cells_show_the_verdicts_and_sentences_show_the_cells(table: ResultTable
             assert cells[kernel, longest].split()[-1] == ratio
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> None:
+def a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> None:
     rows = {(row.kernel, row.workload.seq_len): row for row in table.rows}
     text = " ".join(note for note in overview_of(table, 1000).notes if "paired" in note)
     for (kernel, n), row in rows.items():
@@ -142,9 +134,7 @@ def test_a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> N
         assert (f"{kernel} at {format_count(n)}" in text) == disagree
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_the_best_cells_are_those_of_the_sentences(table: ResultTable) -> None:
+def the_best_cells_are_those_of_the_sentences(table: ResultTable) -> None:
     overview = overview_of(table)
     best = {finding.seq_len: finding.best for finding in findings.find(table).fastest}
     shown = overview.tables[0]
@@ -152,3 +142,13 @@ def test_the_best_cells_are_those_of_the_sentences(table: ResultTable) -> None:
         for index in marked:
             seq_len = int(shown.columns[index - 1].replace(",", ""))
             assert row[0] in best[seq_len]
+
+
+@given(table=tables())
+@settings(max_examples=60, deadline=None)
+def test_statements_agree(table: ResultTable) -> None:
+    the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(table)
+    crossovers_in_time_say_what_the_verdicts_say(table)
+    cells_show_the_verdicts_and_sentences_show_the_cells(table)
+    a_time_that_contradicts_its_speed_is_explained(table)
+    the_best_cells_are_those_of_the_sentences(table)
