@@ -25,7 +25,19 @@ SETTINGS: tuple[tuple[int, int, DType, Mode], ...] = (
 )
 
 # Shapes in which different tensors decide the peak, with several head widths.
+# The first is the one that a compiled kernel runs.
 PEAKS = [
+    Workload(pattern, seq_len, 128, batch_size=batch, dtype=dtype, mode=mode, **widths)
+    for pattern, widths in (
+        (sliding(257, causal=True), {"kv_heads": 2, "head_dim": 20}),
+        (CAUSAL, {"kv_heads": 2}),
+        (sliding(65, (1, 1, 2, 2), (0, 3), causal=True), {"kv_heads": 1}),
+        (sliding((90, 3), positions=(0, 9, 20)), {"kv_heads": 2}),
+        (AttentionStack(layers=(sliding(65, causal=True), CAUSAL)), {}),
+    )
+    for seq_len, batch, dtype in ((700, 2, "float32"), (64, 1, "bfloat16"))
+    for mode in ("inference", "training")
+] + [
     Workload(pattern, seq_len, hidden, batch_size=batch, dtype=dtype, mode=mode)
     for pattern, hidden in (
         (AttentionPattern.dense(HEADS), 128),
@@ -43,17 +55,6 @@ PEAKS = [
     )
     for seq_len, batch, dtype, mode in SETTINGS
     if dtype == "float32" or hidden == 128
-] + [
-    Workload(pattern, seq_len, 128, batch_size=batch, dtype=dtype, mode=mode, **widths)
-    for pattern, widths in (
-        (CAUSAL, {"kv_heads": 2}),
-        (sliding(257, causal=True), {"kv_heads": 2, "head_dim": 20}),
-        (sliding(65, (1, 1, 2, 2), (0, 3), causal=True), {"kv_heads": 1}),
-        (sliding((90, 3), positions=(0, 9, 20)), {"kv_heads": 2}),
-        (AttentionStack(layers=(sliding(65, causal=True), CAUSAL)), {}),
-    )
-    for seq_len, batch, dtype in ((64, 1, "bfloat16"), (700, 2, "float32"))
-    for mode in ("inference", "training")
 ]
 
 
@@ -81,7 +82,7 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
 # The same as encoder layers, and lengths and depths as in practice.
 ENCODER_LAYERS = [
     replace(workload, scope="layer")
-    for workload in PEAKS[::3]  # each of length, type and mode with some of the patterns
+    for workload in PEAKS[2::3]  # each of length, type and mode with some of the patterns
     if workload.dtype == "float32" or workload.seq_len == 64
 ] + [
     Workload(pattern, seq_len, batch_size=batch, mode=mode, scope="layer")
