@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from attnprof.core.errors import UsageError
 if TYPE_CHECKING:
     from attnprof.guard.diff import Diff
     from attnprof.guard.revision_targets import Revisions
+    from attnprof.options import GridOptions
 
 _Base = Annotated[
     str | None,
@@ -34,7 +36,7 @@ _Base = Annotated[
 _Head = Annotated[
     str | None,
     typer.Argument(
-        metavar="[HEAD]",
+        metavar="HEAD",
         help="Revision to judge; by default the files as they are, uncommitted changes included.",
         show_default=False,
     ),
@@ -42,6 +44,12 @@ _Head = Annotated[
 _Kernel = Annotated[list[str] | None, options.kernel("none, but the contracts")]
 _NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Measure the base again, even if it has been measured.")
+]
+_Time = Annotated[
+    bool, typer.Option("--time", help="Also time both revisions in turn, in paired rounds.")
+]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="With --time, treat a slower target as a failure.")
 ]
 
 
@@ -52,6 +60,8 @@ def diff(
     config: Config = None,
     format: Format = "text",
     timeout: Timeout = None,
+    time: _Time = False,
+    strict: _Strict = False,
     no_cache: _NoCache = False,
     kernel: _Kernel = None,
     len: options.Len = None,
@@ -91,10 +101,24 @@ def diff(
     _check_pairing(chosen, config)
     if chosen:
         targets(chosen)
-    revisions = _revisions(base, head, config)
-    result = _compare(revisions, config, chosen, seconds, uses_cache=not no_cache)
+    if strict and not time:
+        raise UsageError("strict", "", "applies to times; add --time")
+    choices = _Choices(config, chosen, seconds, time, strict, no_cache)
+    result = _compare(_revisions(base, head, config), choices)
     _write(result, format)
     raise typer.Exit(result.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """The options, read."""
+
+    config: str | None
+    targets: GridOptions
+    timeout: float
+    time: bool
+    strict: bool
+    no_cache: bool
 
 
 def _check_pairing(chosen: Any, config: str | None) -> None:
@@ -128,27 +152,31 @@ def _revisions(base: str | None, head: str | None, config: str | None) -> Revisi
     return Revisions(repository, repository.revision("base", base), judged)
 
 
-def _compare(
-    revisions: Revisions, config: str | None, chosen: Any, seconds: float, *, uses_cache: bool
-) -> Diff:
-    from attnprof.cli.console import echo_err
+def _compare(revisions: Revisions, choices: _Choices) -> Diff:
     from attnprof.cli.progress import progress
     from attnprof.guard.check import workers_for
+    from attnprof.guard.diff import Timing
     from attnprof.guard.diff import diff as compare
     from attnprof.guard.revision_costs import Costs, open_cache
     from attnprof.guard.revision_targets import contracts_of, targets_of
     from attnprof.guard.revisions import worktrees
 
     with ends_cleanly(), progress() as observe, worktrees(revisions.repository) as trees:
-        if chosen:
-            pair = targets_of(revisions, trees, chosen)
+        if choices.targets:
+            pair = targets_of(revisions, trees, choices.targets)
         else:
-            pair = contracts_of(revisions, trees, config)
-        cache = open_cache(
-            revisions.repository, lambda text: echo_err(f"attnprof: {text}"), is_used=uses_cache
-        )
+            pair = contracts_of(revisions, trees, choices.config)
+        cache = open_cache(revisions.repository, _warn, is_used=not choices.no_cache)
         with workers_for(pair.contracts) as workers:
-            return compare(pair, Costs(pair, trees, workers, cache, observe), timeout=seconds)
+            costs = Costs(pair, trees, workers, cache, observe)
+            timing = Timing(choices.time, choices.strict)
+            return compare(pair, costs, timing, choices.timeout)
+
+
+def _warn(text: str) -> None:
+    from attnprof.cli.console import echo_err
+
+    echo_err(f"attnprof: {text}")
 
 
 def _write(result: Diff, format: str) -> None:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from attnprof import kernels
+from attnprof.core.errors import AttnprofError
 from attnprof.guard.base_contracts import changed_terms, tables_at
 from attnprof.guard.causes import explain
 from attnprof.guard.changes import BASE, Comparison, differences_of
-from attnprof.guard.check import DEFAULT_TIMEOUT_S, Check, judged
+from attnprof.guard.check import Check, judged
 from attnprof.guard.contract import ConfigurationError, Contract
-from attnprof.guard.evaluate import breaches_of, lost_laws
+from attnprof.guard.evaluate import breaches_of, lost_laws, where_changed
 from attnprof.guard.formatting import display_path
 from attnprof.guard.lockfile import entry_of
 from attnprof.guard.measurement import Cell
+from attnprof.guard.paired_timing import TimeChange, length_to_time, time_revisions
 from attnprof.guard.results import Breach, Result
 from attnprof.guard.revision_costs import Costs, RevisionPair
 from attnprof.guard.revisions import Repository, Revision
@@ -40,20 +42,37 @@ class Difference:
         result: the verdict on the head, with the costs at the base in the lock's place.
         kind: whether the costs differ, and whether both revisions have the contract's target.
         changes: a line for each difference, whether it is allowed or not.
+        where: the parts whose cost changed, the largest change first.
         base: costs at the base, by length.
         head: costs at the head, by length.
+        time: how the time changed; None if it was not measured.
     """
 
     result: Result
     kind: Kind
     changes: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
     base: Mapping[int, Cell] = field(default_factory=dict[int, Cell])
     head: Mapping[int, Cell] = field(default_factory=dict[int, Cell])
+    time: TimeChange | None = None
 
     @property
     def word(self) -> str:
         """The verdict in a word: that of the contract, or if it is kept, the kind."""
         return self.kind if self.result.status == "kept" else self.result.status
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Whether times are compared.
+
+    Attributes:
+        is_wanted: whether they are.
+        is_strict: whether a slower time breaks a contract.
+    """
+
+    is_wanted: bool = False
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +111,24 @@ class Diff:
         return Check(tuple(results), seconds=self.seconds)
 
 
-def diff(pair: RevisionPair, costs: Costs, *, timeout: float = DEFAULT_TIMEOUT_S) -> Diff:
+def diff(pair: RevisionPair, costs: Costs, timing: Timing, timeout: float) -> Diff:
     """Measure contracts at both revisions and compare the costs.
 
     Args:
         pair: the revisions, and the contracts of the head.
         costs: measures them.
+        timing: whether times are compared too.
         timeout: seconds for one contract at one revision.
     """
     begun = time.monotonic()
     costs.measure(timeout)
     said = _Said(pair)
-    differences = [
-        _with_notes(_difference(contract, costs, pair), said.about(contract), costs)
-        for contract in pair.contracts
-    ]
+    differences: list[Difference] = []
+    for contract in pair.contracts:
+        difference = _difference(contract, costs, pair)
+        if timing.is_wanted and difference.base and difference.head:
+            difference = _timed(difference, contract, costs, timing, timeout)
+        differences.append(_with_notes(difference, said.about(contract), costs))
     differences += said.removed()
     notes = [*_notes(pair), *costs.notes, *said.notes]
     return Diff(
@@ -117,6 +139,27 @@ def diff(pair: RevisionPair, costs: Costs, *, timeout: float = DEFAULT_TIMEOUT_S
         pair.has_contracts,
         time.monotonic() - begun,
     )
+
+
+def _timed(
+    difference: Difference, contract: Contract, costs: Costs, timing: Timing, timeout: float
+) -> Difference:
+    """The difference with that of the times."""
+    result = difference.result
+    seq_len = length_to_time(contract, difference.head)
+    costs.observe(f"timing {contract.name}", 1.0)
+    try:
+        change = time_revisions(*costs.timed_targets(contract), seq_len, costs.workers, timeout)
+    except AttnprofError as error:
+        return replace(difference, result=replace(result, problem=f"time: {error}"))
+    if change.outcome == "slower" and timing.is_strict:
+        mend = ("merge it as it is, or leave out --strict",)
+        breach = Breach("time", f"takes {change}, in both of two runs", mend=mend)
+        result = replace(result, breaches=(*result.breaches, breach))
+    reason = change.withheld or str(change)
+    said = f"time {change.outcome}: {reason}"
+    result = replace(result, facts=", ".join(filter(None, [result.facts, said])))
+    return replace(difference, result=result, time=change)
 
 
 def _difference(contract: Contract, costs: Costs, pair: RevisionPair) -> Difference:
@@ -131,12 +174,7 @@ def _difference(contract: Contract, costs: Costs, pair: RevisionPair) -> Differe
         return Difference(replace(result, problem=problem), "unchanged", head=head.costs.cells)
     comparison = Comparison(base.costs.entry, head.costs, BASE)
 
-    def evaluation() -> tuple[list[Breach], list[str], list[str]]:
-        breaches = breaches_of(contract, comparison, ACCEPT)
-        notes = lost_laws(contract, comparison)
-        return breaches, explain(comparison) if breaches else [], [] if breaches else notes
-
-    result = judged(contract, head.costs, evaluation)
+    result = judged(contract, head.costs, lambda: _evaluation(contract, comparison, pair))
     if result.problem:
         return Difference(result, "unchanged")
     if base.costs.entry is None:
@@ -144,14 +182,32 @@ def _difference(contract: Contract, costs: Costs, pair: RevisionPair) -> Differe
         result = replace(result, notes=(*result.notes, note))
         return Difference(result, "new", head=head.costs.cells)
     entry = base.costs.entry
-    changes = differences_of(entry, entry_of(contract.subject, head.costs))
+    changes = tuple(differences_of(entry, entry_of(contract.subject, head.costs)))
     return Difference(
         result,
         "changed" if changes else "unchanged",
-        tuple(changes),
+        changes,
+        _where(comparison) if changes else (),
         {int(length): cell for length, cell in entry.cells.items()},
         head.costs.cells,
     )
+
+
+def _evaluation(
+    contract: Contract, comparison: Comparison, pair: RevisionPair
+) -> tuple[list[Breach], list[str], list[str]]:
+    """Breaches, causes and notes; a target without a contract has no limit that could break."""
+    breaches = breaches_of(contract, comparison, ACCEPT) if pair.has_contracts else []
+    notes = [] if breaches else lost_laws(contract, comparison)
+    return breaches, explain(comparison), notes
+
+
+def _where(comparison: Comparison) -> tuple[str, ...]:
+    """The parts whose MACs changed most at the longest length, or else parameters or bytes."""
+    longest = comparison.lengths[-1]
+    kinds = ("macs", "params", "bytes")
+    found = (where_changed(kind, comparison, longest) for kind in kinds)
+    return next((parts for parts in found if parts), ())
 
 
 def _with_notes(difference: Difference, notes: Sequence[str], costs: Costs) -> Difference:

@@ -182,7 +182,7 @@ def _change(
         quantity,
         allowance.text,
         tuple(steps),
-        _where(KINDS[quantity], comparison, steps[-1].seq_len),
+        where_changed(KINDS[quantity], comparison, steps[-1].seq_len),
         (accept,),
     )
 
@@ -236,7 +236,7 @@ def growth_breaches(
             quantity,
             str(limit) if is_written else f"{limit}, as {comparison.baseline.adverb}",
             (),
-            _where(KINDS[quantity], comparison, max(measured.cells), limit),
+            where_changed(KINDS[quantity], comparison, max(measured.cells), limit),
             (change_contract, accept) if is_written else (accept,),
         )
     ]
@@ -286,12 +286,12 @@ def _over_budget(
             quantity,
             show(quantity, budget),
             tuple(over),
-            _where(KINDS[quantity], Comparison(None, measured), over[-1].seq_len),
+            where_changed(KINDS[quantity], Comparison(None, measured), over[-1].seq_len),
             (f"raise max.{quantity} in the contract, or reduce the cost",),
         )
 
 
-def _where(
+def where_changed(
     kind: PartKind, comparison: Comparison, seq_len: int, limit: GrowthLaw | None = None
 ) -> tuple[str, ...]:
     """The parts that changed most at a length; with a limit, those that grow faster than it."""

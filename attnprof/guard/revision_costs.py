@@ -14,6 +14,7 @@ from attnprof.guard.config import Configuration, files_beside
 from attnprof.guard.contract import Contract
 from attnprof.guard.lockfile import entry_of
 from attnprof.guard.measurement import ContractCosts
+from attnprof.guard.paired_timing import TimedTarget
 from attnprof.guard.renames import packages_in, renamed
 from attnprof.guard.revision_measurement import RevisionCosts, measure_revision
 from attnprof.guard.revisions import Repository, Revision, Worktrees
@@ -91,6 +92,8 @@ class Costs:
 
     Attributes:
         notes: what to know about all contracts.
+        workers: as passed.
+        observe: as passed.
     """
 
     def __init__(
@@ -104,9 +107,9 @@ class Costs:
         self.notes: list[str] = []
         self._pair = pair
         self._trees = trees
-        self._workers = workers
+        self.workers = workers
         self._cache = cache
-        self._observe = observe
+        self.observe = observe
         self._heads: dict[str, RevisionCosts] = {}
         self._bases: dict[str, MeasuredBase] = {}
         self._renamed: dict[str, Contract] = {}
@@ -120,9 +123,11 @@ class Costs:
         """The costs of a contract at the base."""
         return self._bases[contract.name]
 
-    def at_base(self, contract: Contract) -> Contract:
-        """The contract as it is measured at the base, where its target may have another name."""
-        return self._renamed.get(contract.name, contract)
+    def timed_targets(self, contract: Contract) -> tuple[TimedTarget, TimedTarget]:
+        """What is timed at the base, where the target may have another name, and at the head."""
+        before = self._renamed.get(contract.name, contract)
+        base, head = self.tree(self._pair.base), self.tree(self._pair.head)
+        return TimedTarget(before, base), TimedTarget(contract, head)
 
     def measure(self, timeout: float) -> None:
         """Measure all contracts at the head, and at the base those that are not cached.
@@ -156,8 +161,8 @@ class Costs:
             before = self._renamed[name].target
             notes.append(f"{contract.target} was {before} at {base}, where git finds it renamed")
         if not head.file and not head.absent and not self._pair.is_own_code:
-            where = _owner(contract.target)
-            notes.append(f"{contract.target} is part of {where}, the same at both revisions")
+            subject = "" if contract.target == name else f"{contract.target} is "
+            notes.append(f"{subject}part of {_owner(contract.target)}, the same at both revisions")
         if head.installed:
             names = _listed(head.installed)
             notes.append(f"{names}: an installed copy is imported, not that of either revision")
@@ -183,7 +188,7 @@ class Costs:
         }
 
         def run(revision: Revision, contract: Contract) -> RevisionCosts:
-            outcome = self._workers.run(
+            outcome = self.workers.run(
                 measure_revision, contract, *arguments[revision], max_seconds=timeout
             )
             if outcome.status == "ok":
@@ -199,10 +204,10 @@ class Costs:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _collect(self, running: Mapping[Future[RevisionCosts], tuple[Revision, Contract]]) -> None:
-        self._observe("measuring", 0.0)
+        self.observe("measuring", 0.0)
         for index, done in enumerate(as_completed(running), 1):
             revision, contract = running[done]
-            self._observe(f"measured {contract.name} at {revision.name}", index / len(running))
+            self.observe(f"measured {contract.name} at {revision.name}", index / len(running))
             if revision is self._pair.head:
                 self._heads[contract.name] = done.result()
             else:

@@ -33,6 +33,8 @@ def _plain(difference: Difference) -> dict[str, Any]:
         "changes": list(difference.changes),
         "base": _cells(difference.base),
         "head": _cells(difference.head),
+        "where": list(difference.where),
+        "time": None if difference.time is None else asdict(difference.time),
     }
 
 

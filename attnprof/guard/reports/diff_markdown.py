@@ -39,9 +39,9 @@ def render(diff: Diff) -> str:
 
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
-    yield from (f"> {_text(note)}<br>" for note in notes[:_MAX_NOTES])
+    yield from (f"- {_text(note)}" for note in notes[:_MAX_NOTES])
     if len(notes) > _MAX_NOTES:
-        yield f"> and {len(notes) - _MAX_NOTES} more"
+        yield f"- and {len(notes) - _MAX_NOTES} more"
     if notes:
         yield ""
 
@@ -74,6 +74,8 @@ def _sentences(difference: Difference) -> Iterator[str]:
         yield from _first([f"likely: {_text(cause)}" for cause in result.causes])
     elif difference.changes:
         yield from _first([_text(change) for change in difference.changes])
+        yield from _first([f"where: {_text(part)}" for part in difference.where])
+        yield from _first([f"likely: {_text(cause)}" for cause in result.causes])
     elif result.facts:
         yield _text(result.facts)
     yield from (_text(note) for note in result.notes)

@@ -36,7 +36,7 @@ def render_breaches(result: Result) -> str:
     lines: list[str] = []
     for breach in result.breaches:
         lines += wrapped(f"{result.name}: {headline(breach)}", WIDTH, "", "    ")
-        lines += _labelled("where", breach.where, WIDTH)
+        lines += labelled("where", breach.where, WIDTH)
     return "\n".join(lines)
 
 
@@ -51,10 +51,10 @@ def broken(result: Result, width: int) -> Iterator[str]:
     for breach in result.breaches:
         yield from wrapped(position(result) + headline(breach), width, "", "    ")
         yield from _aligned(step_cells(breach))
-        yield from _labelled("where", breach.where, width)
-    yield from _labelled("likely", result.causes, width)
+        yield from labelled("where", breach.where, width)
+    yield from labelled("likely", result.causes, width)
     for label, commands in fixes(result).items():
-        yield from _labelled(label, commands, width)
+        yield from labelled(label, commands, width)
 
 
 def position(result: Result) -> str:
@@ -69,7 +69,8 @@ def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
         yield f"    {tokens}   {before} → {now}   {change}"
 
 
-def _labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
+def labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
+    """Sentences in lines of a width, with a label before the first."""
     for index, sentence in enumerate(sentences):
         head = f"    {label if index == 0 else '':<{_LABEL}}"
         yield from wrapped(sentence, width, head, " " * (len(head) + 2))
