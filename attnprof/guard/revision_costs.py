@@ -166,11 +166,17 @@ class Costs:
         if head.installed:
             names = _listed(head.installed)
             notes.append(f"{names}: an installed copy is imported, not that of either revision")
-        extensions = [path for path in head.elsewhere if not path.endswith((".py", ".pyc"))]
-        if extensions:
-            names = _listed([Path(path).name for path in extensions])
+        built = self._built({*head.elsewhere, *self._bases[name].costs.elsewhere})
+        if built:
+            names = _listed(built)
             notes.append(f"{names}: compiled once, and used at both revisions")
         return notes
+
+    def _built(self, files: Iterable[str]) -> set[str]:
+        """Names of compiled extensions that lie in the checkout, whatever the revision."""
+        root = self._pair.repository.root
+        paths = {path for path in map(Path, files) if path.is_relative_to(root)}
+        return {path.name for path in paths if path.suffix not in (".py", ".pyc")}
 
     def tree(self, revision: Revision) -> SourceTree:
         """Where the files of a revision are."""

@@ -24,6 +24,8 @@ from types import ModuleType
 _OWN = "attnprof"
 """This package, which is the same for every revision, also where the project is attnprof itself."""
 
+_PACKAGE_FOLDERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
@@ -57,7 +59,7 @@ def redirect_imports(tree: SourceTree) -> None:
     folders = [*first, *(path for path in known if path is not None), *last]
     sys.path[:] = list(dict.fromkeys(str(folder) for folder in folders))
     sys.path_importer_cache.clear()
-    for name in [name for name, file in _files() if _inside_checkout(file, tree)]:
+    for name in {name for name, file in _files() if _inside_checkout(file, tree)}:
         del sys.modules[name]
     if not tree.is_checkout:
         sys.meta_path.insert(0, _Redirecting(tree))
@@ -66,7 +68,11 @@ def redirect_imports(tree: SourceTree) -> None:
 
 def files_elsewhere(tree: SourceTree) -> dict[str, Path]:
     """The files of imported modules that are neither the revision's nor an installed package's."""
-    return {name: file for name, file in _files() if not file.is_relative_to(tree.root)}
+    return {
+        name: file
+        for name, file in _files()
+        if not file.is_relative_to(tree.root) and file.is_file()
+    }
 
 
 def stale_files(tree: SourceTree) -> dict[str, Path]:
@@ -86,7 +92,8 @@ def stale_files(tree: SourceTree) -> dict[str, Path]:
 
 def is_installed(file: Path) -> bool:
     """Whether a file belongs to Python or to an installed package."""
-    return str(file).startswith(_installed_folders())
+    path = str(file)
+    return path.startswith(_installed_folders()) or any(part in path for part in _PACKAGE_FOLDERS)
 
 
 def file_of(name: str) -> Path | None:
@@ -104,16 +111,25 @@ class _Redirecting(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The specification of a module; None if the revision has no such module."""
+        """The specification of a module; None if nothing finds it.
+
+        Raises:
+            ModuleNotFoundError: if the checkout has it and the revision does not.
+        """
         if fullname.partition(".")[0] == _OWN:
             return None
+        is_stale = False
         for finder in sys.meta_path:
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec = None if find is None else find(fullname, path, target)
             moved = None if spec is None else self._moved(spec)
             if moved is not None:
                 return moved
-        return self._ignored(fullname, path)
+            is_stale = is_stale or spec is not None
+        found = self._ignored(fullname, path)
+        if found is None and is_stale:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return found
 
     def _moved(self, spec: ModuleSpec) -> ModuleSpec | None:
         """The specification for the revision's file; None if it does not have it."""
@@ -189,12 +205,16 @@ def _installed_folders() -> tuple[str, ...]:
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """Names and files of imported modules that are neither installed nor of this package."""
+    """Names and files of imported modules that are neither installed nor of this package.
+
+    Of a package without a file, its folders.
+    """
     for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in (_OWN, "__main__", "__mp_main__"):
+            continue
         file = _file(module)
-        is_own = name.partition(".")[0] in (_OWN, "__main__", "__mp_main__")
-        if file is not None and not is_own and not is_installed(file):
-            yield name, file.resolve()
+        places = [file] if file else [Path(place) for place in getattr(module, "__path__", ())]
+        yield from ((name, place.resolve()) for place in places if not is_installed(place))
 
 
 def _file(module: ModuleType | None) -> Path | None:
