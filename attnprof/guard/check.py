@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -184,13 +184,28 @@ def result_of(
         measured: the measured costs, or the problem that prevented it.
         accept: the command that writes the measured costs to the lock.
     """
+    return judged(contract, measured, lambda: evaluate(contract, entry, measured, accept))
+
+
+def judged(
+    contract: Contract,
+    measured: ContractCosts,
+    evaluation: Callable[[], tuple[list[Breach], list[str], list[str]]],
+) -> Result:
+    """The verdict on a contract's measured costs: what prevented it, or an evaluation.
+
+    Args:
+        contract: what is allowed.
+        measured: the measured costs, or the problem that prevented it.
+        evaluation: breaches, causes and notes, of a measurement without a problem.
+    """
     result = Result(contract.name, display_path(contract.file), contract.line)
     problem = (
         measured.problem or unknown_growth(contract, measured) or unknown_useful(contract, measured)
     )
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
-    breaches, causes, notes = evaluate(contract, entry, measured, accept)
+    breaches, causes, notes = evaluation()
     laws = {NAMES[quantity]: measured.growth[quantity].law for quantity in GROWING}
     facts = ", ".join(f"{name} {law}" for name, law in laws.items() if law is not None)
     return replace(
