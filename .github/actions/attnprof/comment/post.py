@@ -111,9 +111,10 @@ def read(path: Path, max_bytes: int) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise NotPostedError(f"{path.name} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotPostedError(f"{path.name} is not a plain file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotPostedError(f"{path.name} is not a plain file")
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise NotPostedError(f"{path.name} has more than {max_bytes:,} bytes")
