@@ -71,8 +71,6 @@ def test_known_ways_to_notify_or_link_are_closed(text: str) -> None:
 
 
 def test_a_report_looks_as_before() -> None:
-    report = (
-        "**1 broken** `a_b` \\[x\\]\n\n<details><summary>all</summary>\n\n| a | b |\n|---|--:|\n"
-    )
+    report = "**1 broken** `a_b` \\[x\\]<br>y\n\n<details><summary>all</summary>\n\n| a |\n|--:|\n"
     assert inert(report) == report
-    assert inert("a\u202eb\x07c\u200bd\r\n/merge") == "abcd\n\u200b/merge"
+    assert inert("a\u202eb\x07c\u200bd\r\n/merge &#64;x") == "abcd\n\u200b/merge @\u200bx"

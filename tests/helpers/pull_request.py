@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from workflow_runner import Event, Runner
@@ -42,26 +44,33 @@ def git(folder: Path, *words: str) -> str:
 class Repository:
     """`main` has moved on since a branch left it; the branch is merged as GitHub does for a run."""
 
-    def __init__(self, folder: Path, branch: str = "change") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        branch: str = "change",
+        first: Mapping[str, str] = MappingProxyType({"a.txt": ""}),
+        change: Mapping[str, str] = MappingProxyType({"b.txt": ""}),
+    ) -> None:
         self.folder = folder
         self.branch = branch
         git(self.folder, "init", "--quiet", "--initial-branch", "main")
         git(self.folder, "config", "uploadpack.allowAnySHA1InWant", "true")
-        self.fork_point = self._commit("a.txt")
+        self.fork_point = self._commit(first)
         git(self.folder, "checkout", "--quiet", "-b", branch)
-        self.head = self._commit("b.txt")
+        self.head = self._commit(change)
         git(self.folder, "checkout", "--quiet", "main")
-        self.base = self._commit("c.txt")
+        self.base = self._commit({"c.txt": ""})
         git(self.folder, "checkout", "--quiet", "--detach")
         git(self.folder, "merge", "--quiet", "--no-ff", "-m", "merge", branch)
         self.merge = git(self.folder, "rev-parse", "HEAD")
         git(self.folder, "update-ref", f"refs/pull/{NUMBER}/merge", self.merge)
         git(self.folder, "checkout", "--quiet", "main")
 
-    def _commit(self, name: str) -> str:
-        (self.folder / name).write_text("")
-        git(self.folder, "add", name)
-        git(self.folder, "commit", "--quiet", "-m", name)
+    def _commit(self, files: Mapping[str, str]) -> str:
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+        git(self.folder, "add", ".")
+        git(self.folder, "commit", "--quiet", "-m", " ".join(files))
         return git(self.folder, "rev-parse", "HEAD")
 
 

@@ -33,7 +33,7 @@ ZERO_WIDTH_SPACE = "\u200b"
 ACTIVE = re.compile(
     r"""
       @                                 # mentions, addresses
-    | <(?!/?(?:details|summary)>)       # HTML, autolinks
+    | <(?!/?(?:details|summary)>|br>)   # HTML, autolinks
     | &(?=[\#\w])                       # entities, which may stand for any of the others
     | \#(?=\d) | \bGH(?=\\*-\d)         # references to issues
     | \](?=[(\[:])                      # links, images, definitions of links
@@ -139,7 +139,8 @@ def comment_on(run: Run, report: str) -> str:
 def inert(text: str) -> str:
     """The text without control characters, and with a zero-width space in what GitHub acts upon."""
     shown = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf"})
-    return ACTIVE.sub(lambda found: found[0] + ZERO_WIDTH_SPACE, shown)
+    named = shown.replace("&#64;", "@")  # as reports write it
+    return ACTIVE.sub(lambda found: found[0] + ZERO_WIDTH_SPACE, named)
 
 
 def post(run: Run, comment: str) -> str:
