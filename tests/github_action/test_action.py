@@ -234,3 +234,33 @@ def test_clone_is_left_as_it_was(pull_request: PullRequest) -> None:
     assert git(clone, "status", "--porcelain") == ""
     assert git(clone, "rev-parse", "HEAD") == pull_request.origin.merge
     assert git(clone, "for-each-ref") == ""
+
+
+# --- with attnprof itself -------------------------------------------------------------------------
+
+CONTRACT = """\
+[guard.projection]
+target = "subject:build"
+len = [64, 128]
+input = "input=batch,len,64"
+"""
+MODULE = "from torch import nn\n\n\ndef build():\n    return nn.Linear(64, {out})\n"
+
+
+def test_what_attnprof_measures_is_commented_and_decides(tmp_path: Path) -> None:
+    (tmp_path / "origin").mkdir()
+    first = {"attnprof.toml": CONTRACT, "subject.py": MODULE.format(out=64)}
+    origin = Repository(
+        tmp_path / "origin", first=first, change={"subject.py": MODULE.format(out=96)}
+    )
+    pull_request = PullRequest(tmp_path, origin)
+    pull_request.program("attnprof", f'exec "{BIN}/attnprof" "$@"')
+    job = compare(pull_request, comment="true")
+    assert (job.exit_code, job.outputs["verdict"]) == (1, "broken"), job.log
+    assert "::error file=attnprof.toml,line=1,title=attnprof guard%3A projection::" in job.log
+    report = Path(job.outputs["report"]).read_text()
+    assert report.startswith(f"{MARKER}\n**attnprof guard diff**: ")
+    assert "MACs rose at every length" in report
+    assert report in (pull_request.temp / "summary.md").read_text()
+    (comment,) = own_comments(pull_request)
+    assert comment.partition("\n\n<sub>")[0] == report.rstrip()
