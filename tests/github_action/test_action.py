@@ -262,5 +262,7 @@ def test_what_attnprof_measures_is_commented_and_decides(tmp_path: Path) -> None
     assert report.startswith(f"{MARKER}\n**attnprof guard diff**: ")
     assert "MACs rose at every length" in report
     assert report in (pull_request.temp / "summary.md").read_text()
+    shown = report.removeprefix(f"{MARKER}\n").replace(origin.base[:7], "de745b1")
+    assert shown in (ACTION / "README.md").read_text()
     (comment,) = own_comments(pull_request)
     assert comment.partition("\n\n<sub>")[0] == report.rstrip()
