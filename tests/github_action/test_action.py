@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command_line import attnprof
 from pull_request import ACTION, MARKER, NUMBER, REPORT, ROOT, PullRequest, Repository, git
 from workflow_runner import Event, Job
 
@@ -237,6 +238,12 @@ def test_clone_is_left_as_it_was(pull_request: PullRequest) -> None:
 
 
 # --- with attnprof itself -------------------------------------------------------------------------
+
+
+def test_attnprof_has_the_options_that_the_action_passes() -> None:
+    shown = attnprof("guard", "diff", "--help").stdout
+    assert {"--config", "--format", "--time"} <= set(re.findall(r"--[a-z]+", shown))
+
 
 CONTRACT = """\
 [guard.projection]
