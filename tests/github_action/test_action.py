@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from command_line import attnprof
-from pull_request import ACTION, MARKER, NUMBER, REPORT, ROOT, PullRequest, Repository, git
+from git_project import git
+from pull_request import ACTION, MARKER, NUMBER, REPORT, ROOT, PullRequest, Repository
 from workflow_runner import Event, Job
 
 GUARD = ROOT / "examples" / "guard"

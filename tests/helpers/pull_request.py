@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from git_project import git
 from workflow_runner import Event, Runner
 
 ROOT = Path(__file__).parents[2]
@@ -20,25 +20,6 @@ FAKE_GH = Path(__file__).with_name("fake_gh.py")
 NUMBER = 7
 MARKER = "<!-- attnprof guard diff -->"
 REPORT = f"{MARKER}\n**attnprof guard diff**: 1 contract: 1 kept\n"
-
-IDENTITY = {
-    f"GIT_{role}_{what}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "a"), ("EMAIL", "a@b.c"))
-}
-
-
-def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 class Repository:
