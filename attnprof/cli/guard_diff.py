@@ -18,6 +18,7 @@ from attnprof.cli.guard_output import (
     write_github,
     write_verdict,
 )
+from attnprof.cli.plain_options import CommandLineError
 from attnprof.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def diff(
     if chosen:
         targets(chosen)
     if strict and not time:
-        raise UsageError("strict", "", "applies to times; add --time")
+        raise CommandLineError("--strict: applies to times; add --time")
     choices = _Choices(config, chosen, seconds, time, strict, no_cache)
     result = _compare(_revisions(base, head, config), choices)
     _write(result, format)
