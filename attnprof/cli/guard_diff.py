@@ -168,7 +168,7 @@ def _compare(revisions: Revisions, choices: _Choices) -> Diff:
         else:
             pair = contracts_of(revisions, trees, choices.config)
         cache = open_cache(revisions.repository, _warn, is_used=not choices.no_cache)
-        with workers_for(pair.contracts) as workers:
+        with workers_for(pair.contracts, project=pair.repository.root) as workers:
             costs = Costs(pair, trees, workers, cache, observe)
             timing = Timing(choices.time, choices.strict)
             return compare(pair, costs, timing, choices.timeout)

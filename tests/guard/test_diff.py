@@ -77,7 +77,7 @@ def test_two_commits_are_compared_whatever_the_working_tree_has(project: GitProj
     assert not diff.notes
     diff = project.diff(second, first)
     assert diff.exit_code == 0
-    assert diff.notes[0].startswith(f"{second} has commits that {first} does not have")
+    assert diff.notes[0].startswith(f"{second[:7]} has commits that are not in {first[:7]}: ")
 
 
 def test_any_target_is_compared_without_limits(project: GitProject) -> None:
