@@ -18,6 +18,7 @@ from attnprof.cli.guard_output import (
     write_github,
     write_verdict,
 )
+from attnprof.cli.plain_options import CommandLineError
 from attnprof.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def diff(
     if chosen:
         targets(chosen)
     if strict and not time:
-        raise UsageError("strict", "", "applies to times; add --time")
+        raise CommandLineError("--strict: applies to times; add --time")
     choices = _Choices(config, chosen, seconds, time, strict, no_cache)
     result = _compare(_revisions(base, head, config), choices)
     _write(result, format)
@@ -167,7 +168,7 @@ def _compare(revisions: Revisions, choices: _Choices) -> Diff:
         else:
             pair = contracts_of(revisions, trees, choices.config)
         cache = open_cache(revisions.repository, _warn, is_used=not choices.no_cache)
-        with workers_for(pair.contracts) as workers:
+        with workers_for(pair.contracts, project=pair.repository.root) as workers:
             costs = Costs(pair, trees, workers, cache, observe)
             timing = Timing(choices.time, choices.strict)
             return compare(pair, costs, timing, choices.timeout)

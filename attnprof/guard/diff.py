@@ -266,8 +266,8 @@ def _notes(pair: RevisionPair) -> Iterator[str]:
             yield f"the working tree includes uncommitted changes in {files}"
     if repository.is_behind(pair.base, pair.head):
         yield (
-            f"{pair.base.name} has commits that {pair.head.name} does not have: what they changed "
-            f"counts as undone; $(git merge-base {pair.base.name} HEAD) as the base leaves them out"
+            f"{pair.base} has commits that are not in {pair.head}: what they changed counts as "
+            f"undone; leave them out with $(git merge-base {pair.base.name} HEAD) as the base"
         )
     if pair.is_own_code and any(_is_own(contract) for contract in pair.contracts):
         yield _OWN_CODE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -197,10 +198,13 @@ class Costs:
             outcome = self.workers.run(
                 measure_revision, contract, *arguments[revision], max_seconds=timeout
             )
-            if outcome.status == "ok":
-                return outcome.value
-            problem = ContractCosts(problem=outcome.failure, problem_kind="measurement")
-            return RevisionCosts(costs=problem)
+            if outcome.status != "ok":
+                problem = ContractCosts(problem=outcome.failure, problem_kind="measurement")
+                return RevisionCosts(costs=problem)
+            measured: RevisionCosts = outcome.value
+            folder = f"{arguments[revision][0].root}{os.sep}"
+            measured.costs.problem = measured.costs.problem.replace(folder, "")
+            return measured
 
         pool = ThreadPoolExecutor(min(usable_cores(), len(jobs)))
         try:

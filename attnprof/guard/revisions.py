@@ -130,11 +130,17 @@ class Repository:
         return [PurePosixPath(name) for name in self.git.lines(*words)]
 
     def renames(self, base: Revision, head: Revision) -> dict[str, str]:
-        """The names at the base of files that were renamed since; new files are no renames."""
-        other = () if head.is_checkout else (head.commit,)
-        words = ("diff", "-M", "--name-status", "-z", "--diff-filter=R", base.commit, *other)
-        items = iter(self.git.lines(*words))
-        return {after: before for _, before, after in zip(items, items, items, strict=False)}
+        """The names at the base of files that were renamed since."""
+        words = ("diff", "-M", "--name-status", "-z", "--diff-filter=R", base.commit)
+        if not head.is_checkout:
+            return _renames(self.git.lines(*words, head.commit))
+        with tempfile.TemporaryDirectory() as folder:
+            # New files are only compared if they are in an index; this is a copy of the user's.
+            index = Path(folder) / "index"
+            shutil.copyfile(self.root / self.git("rev-parse", "--git-path", "index"), index)
+            git = Git(self.root, {"GIT_INDEX_FILE": str(index)})
+            git("add", "--intent-to-add", "--", ".")
+            return _renames(git.lines(*words))
 
     def text(self, revision: Revision, path: PurePosixPath) -> str | None:
         """The content of a file; None if the revision does not have it."""
@@ -160,6 +166,12 @@ def find_repository(folder: Path) -> Repository:
             reason = "compares revisions of a git repository, and there is none here"
         raise UsageError("base", "guard diff", reason) from error
     return Repository(Path(root).resolve())
+
+
+def _renames(items: Iterable[str]) -> dict[str, str]:
+    """Earlier names by later ones, from status, earlier and later name of each file in turn."""
+    each = iter(items)
+    return {after: before for _, before, after in zip(each, each, each, strict=True)}
 
 
 class Worktrees:

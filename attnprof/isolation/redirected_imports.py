@@ -59,8 +59,6 @@ def redirect_imports(tree: SourceTree) -> None:
     folders = [*first, *(path for path in known if path is not None), *last]
     sys.path[:] = list(dict.fromkeys(str(folder) for folder in folders))
     sys.path_importer_cache.clear()
-    for name in {name for name, file in _files() if _inside_checkout(file, tree)}:
-        del sys.modules[name]
     if not tree.is_checkout:
         sys.meta_path.insert(0, _Redirecting(tree))
     importlib.invalidate_caches()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from attnprof.guard.diff import Diff, Difference, Timing, diff
 from attnprof.guard.revision_costs import Costs, open_cache
-from attnprof.guard.revision_targets import Revisions, contracts_of
+from attnprof.guard.revision_targets import Revisions, contracts_of, targets_of
 from attnprof.guard.revisions import find_repository, worktrees
 from attnprof.isolation.workers import Workers
+from attnprof.options import GridOptions
 
 IDENTITY = {
     **{f"GIT_{role}_NAME": "a" for role in ("AUTHOR", "COMMITTER")},
@@ -21,15 +22,21 @@ IDENTITY = {
 }
 
 NET = """
+import torch
 from torch import nn
 
 
-class {name}(nn.Linear):
+class {name}(nn.Module):
     def __init__(self):
-        super().__init__(8, {width})
-"""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(8, {width}))
 
-CONTRACT = '[guard.{name}]\ntarget = "{target}"\nlen = [64, 128]\ninput = "input=batch,len,8"\n'
+    def forward(self, x):
+        return x @ self.weight
+"""
+"""8 MACs for each token and unit of its width."""
+
+CONTRACT = '[guard.{name}]\ntarget = "{target}"\nlen = [64, 128]\ninput = "x=batch,len,8"\n'
 
 
 def git(folder: Path, *words: str) -> str:
@@ -83,7 +90,8 @@ class GitProject:
         base: str = "main",
         head: str | None = None,
         *,
-        uses_cache: bool = False,
+        uses_cache: bool = True,
+        targets: GridOptions | None = None,
         timing: Timing | None = None,
         workers: Workers | None = None,
     ) -> Diff:
@@ -94,7 +102,10 @@ class GitProject:
         os.chdir(self.folder)
         try:
             with worktrees(repository) as trees:
-                pair = contracts_of(revisions, trees, None)
+                if targets is None:
+                    pair = contracts_of(revisions, trees, None)
+                else:
+                    pair = targets_of(revisions, trees, targets)
                 cache = open_cache(repository, self.warnings.append, is_used=uses_cache)
                 costs = Costs(pair, trees, workers or self.workers, cache)
                 return diff(pair, costs, timing or Timing(), 100.0)

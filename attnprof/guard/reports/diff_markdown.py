@@ -18,6 +18,9 @@ _MAX_CONTRACTS = 10
 _MAX_SENTENCES = 4
 """Breaches, changed parts and causes of one contract that its row shows."""
 
+_MAX_CHARACTERS = 400
+"""Of one sentence; GitHub refuses comments of more than 65,536 characters."""
+
 _FRAME_LINES = 7
 """Lines around the folded table: what opens it, its heading and what closes it."""
 
@@ -58,7 +61,7 @@ def _contracts(differences: Sequence[Difference]) -> Iterator[str]:
     others = [each.word for each in ordered[_MAX_CONTRACTS:]]
     if others:
         counts = ", ".join(f"{others.count(w)} {name}" for w, name in WORDS.items() if w in others)
-        yield f"| and {len(others)} more | {counts} | |"
+        yield f"| and {len(others):,} more | {counts} | |"
 
 
 def _sentences(difference: Difference) -> Iterator[str]:
@@ -102,7 +105,7 @@ def _costs(differences: Sequence[Difference], most: int) -> Iterator[str]:
     shown = rows if len(rows) <= most else rows[: most - 1]
     yield from ("| " + " | ".join(map(_text, row)) + " |" for row in shown)
     if len(rows) > len(shown):
-        yield f"| and {len(rows) - len(shown)} more | | | | |"
+        yield f"| and {len(rows) - len(shown):,} more | | | | |"
     yield from ("", "</details>")
 
 
@@ -113,4 +116,5 @@ def _most_important_first(differences: Sequence[Difference]) -> list[Difference]
 
 def _text(text: str) -> str:
     """Text as it is, without what GitHub would read as markup, or as somebody's name."""
-    return cell(text).replace("@", "&#64;")
+    shown = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
+    return cell(shown).replace("@", "&#64;")
