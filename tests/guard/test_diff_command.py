@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,11 @@ from timeouts import PATIENCE_SECONDS
 from typer.testing import CliRunner
 
 from attnprof.cli import app
-from attnprof.isolation.workers import InProcessWorkers
+from attnprof.guard.reports.diff_text import render
+from attnprof.isolation.workers import InProcessWorkers, Workers
+from attnprof.options import GridOptions
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 WAITING = "import pathlib, time\npathlib.Path('{begun}').touch()\ntime.sleep(1000)\n"
 
@@ -96,6 +102,23 @@ def test_the_verdict_goes_to_github_too(project: GitProject, tmp_path: Path) -> 
     assert summary.read_text().startswith(
         "<!-- attnprof guard diff -->\n**attnprof guard diff**: ❌"
     )
+
+
+def test_the_guide_shows_what_the_commands_print(
+    project: GitProject, guard_workers: Workers, tmp_path: Path
+) -> None:
+    shutil.copytree(EXAMPLES / "guard", tmp_path / "guard")
+    guarded = GitProject(tmp_path / "guard", guard_workers)
+    guarded.commit({})
+    encoder = (EXAMPLES / "guard" / "encoder.py").read_text()
+    linear, dense = "q @ (k.transpose(-1, -2) @ v)", "(q @ k.transpose(-1, -2)) @ v"
+    guarded.write({"encoder.py": encoder.replace(linear, dense)})
+    target: GridOptions = {"kernel": ["encoder:build"], "hidden_size": 256, "num_heads": 4}
+    guide = re.sub(r"main \(\w{7}\)", "main", (EXAMPLES / "guard_diff.md").read_text())
+    shown = re.findall(r"^```\n(main → .*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    for targets, text in zip((None, {**target, "len": ["1024", "4096"]}), shown, strict=True):
+        printed = re.sub(r"main \(\w{7}\)", "main", render(guarded.diff(targets=targets)))
+        assert printed.startswith(text)
 
 
 def test_an_interrupted_run_leaves_no_worktree(project: GitProject, tmp_path: Path) -> None:
