@@ -167,19 +167,26 @@ def test_inputs_reach_attnprof_as_they_are(pull_request: PullRequest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "verdict"),
-    [(1, "broken"), (2, "misconfigured"), (3, "not measured"), (127, "not measured")],
+    ("exit_code", "verdict"), [(1, "broken"), (2, "misconfigured"), (3, "not measured")]
 )
 def test_the_exit_code_is_attnprofs_once_the_comment_is_there(
     pull_request: PullRequest, exit_code: int, verdict: str
 ) -> None:
-    pull_request.attnprof(exit_code, report="" if exit_code > 1 else REPORT)
+    pull_request.attnprof(exit_code)
     job = compare(pull_request, comment="true")
     assert job.exit_code == exit_code
     assert (job.outputs["exit-code"], job.outputs["verdict"]) == (str(exit_code), verdict)
-    assert Path(job.outputs["report"]).read_text().startswith(MARKER)
+    assert Path(job.outputs["report"]).read_text() == REPORT
+    assert len(own_comments(pull_request)) == 1
+
+
+def test_without_a_report_the_last_message_takes_its_place(pull_request: PullRequest) -> None:
+    pull_request.program("attnprof", 'printf "1 s so far\\n--x 5%%: unknown\\n" >&2; exit 2')
+    job = compare(pull_request, comment="true")
+    assert (job.exit_code, job.outputs["verdict"]) == (2, "misconfigured")
+    assert "::error title=attnprof guard diff::--x 5%25: unknown\n" in job.log
     (comment,) = own_comments(pull_request)
-    assert exit_code == 1 or f"{verdict}, exit code {exit_code}; the log says why" in comment
+    assert comment.splitlines()[1] == "**attnprof guard diff**: misconfigured: --x 5%: unknown"
 
 
 def test_a_hostile_branch_name_is_only_a_name(tmp_path: Path) -> None:

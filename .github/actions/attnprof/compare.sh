@@ -7,8 +7,13 @@ arguments=("$BASE" --format markdown)
 
 folder=$(mktemp -d "$RUNNER_TEMP/attnprof-XXXXXX")
 report=$folder/report.md
-code=0
-attnprof guard diff "${arguments[@]}" >"$report" || code=$?
+messages=$(mktemp "$RUNNER_TEMP/attnprof-XXXXXX")
+set +e
+{
+    attnprof guard diff "${arguments[@]}" 2>&1 >&3 | tee "$messages" >&2
+    code=${PIPESTATUS[0]}
+} 3>"$report"
+set -e
 case $code in
     0) verdict=kept ;;
     1) verdict=broken ;;
@@ -16,8 +21,9 @@ case $code in
     *) verdict="not measured" ;;
 esac
 if [ ! -s "$report" ]; then
-    printf '%s\n' "<!-- attnprof guard diff -->" \
-        "**attnprof guard diff**: $verdict, exit code $code; the log says why." >"$report"
+    reason=$(tail -n 1 "$messages")
+    echo "::error title=attnprof guard diff::${reason//%/%25}" >&2
+    printf '%s\n' "<!-- attnprof guard diff -->" "**attnprof guard diff**: $verdict: $reason" >"$report"
 fi
 cat "$report"
 [ -z "$PULL_REQUEST" ] || echo "$PULL_REQUEST" >"$folder/pull-request.txt"
