@@ -12,6 +12,7 @@ import pytest
 from git_project import IDENTITY, GitProject, git, net, net_contract
 
 from attnprof.guard.diff import Timing
+from attnprof.guard.paired_timing import change_of
 from attnprof.isolation.workers import Workers
 
 
@@ -243,3 +244,15 @@ def test_times_are_those_of_paired_rounds(
     assert difference.time.rounds >= 4
     assert f"time {difference.time.outcome}: " in difference.result.facts
     assert difference.result.status == "kept"
+
+
+def test_a_slower_target_is_a_failure_only_if_asked_for(
+    project: GitProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slower = change_of(128, [100] * 16, [150] * 16)
+    monkeypatch.setattr("attnprof.guard.diff.time_revisions", lambda *args: slower)
+    codes = [
+        project.diff(timing=Timing(is_wanted=True, is_strict=is_strict)).exit_code
+        for is_strict in (False, True)
+    ]
+    assert codes == [0, 1]

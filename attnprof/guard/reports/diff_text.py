@@ -15,7 +15,10 @@ _INDENT = 4
 def render(diff: Diff, width: int = text.WIDTH) -> str:
     """The whole report, wrapped at `width` columns."""
     name_width = max((len(each.result.name) for each in diff.differences), default=0)
-    lines = [title(diff), *(f"    {note}" for note in diff.notes), ""]
+    lines = [title(diff)]
+    for note in diff.notes:
+        lines += text.wrapped(note, width, "    ", "        ")
+    lines.append("")
     for each in diff.differences:
         lines += text.line(WORDS[each.word], each.result, name_width, width)
     for each in diff.differences:
