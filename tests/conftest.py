@@ -44,7 +44,12 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 @pytest.fixture(scope="session")
 def guard_workers() -> Iterator[Workers]:
     """Processes that contracts are measured in; torch is imported for them once."""
-    modules = ["torch", "attnprof.counting.call_profile", "attnprof.kernels.custom.python_object"]
+    modules = [
+        "torch",
+        "torch._dynamo",
+        "attnprof.counting.call_profile",
+        "attnprof.kernels.custom.python_object",
+    ]
     modules += ["attnprof.kernels.custom.hf_config", "transformers.models.bert.modeling_bert"]
     with ForkServer(modules, is_limited=True) as server:
         yield server

@@ -24,7 +24,8 @@ from attnprof.options import GridOptions, read_cases
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 README = ROOT / "README.md"
-GUIDES = (README, ROOT / "tests" / "README.md", *sorted(EXAMPLES.rglob("*.md")))
+ACTION_GUIDE = ROOT / ".github" / "actions" / "attnprof" / "README.md"
+GUIDES = (README, ROOT / "tests" / "README.md", ACTION_GUIDE, *sorted(EXAMPLES.rglob("*.md")))
 BIN = Path(sys.executable).parent
 WORKFLOW = EXAMPLES / "guard" / "github-workflow.yml"
 
