@@ -250,20 +250,28 @@ class Builder:
         unknown = base.unknown or source.unknown
         if unknown:
             return self.unknown(base.shape, base.dtype, unknown)
-        return self._once(Overwrite, base, source, axis, indices)
+        if indices.step != 1:
+            return self._once(Overwrite, base, source, axis, indices)
+        # Parts side by side: what is written over is nowhere evaluated.
+        size = base.shape[axis]
+        before, after = range(indices.start), range(indices.stop, size)
+        parts = [self.select(base, axis, kept) if kept else None for kept in (before, after)]
+        parts.insert(1, self.cast(source, base.dtype))
+        return self.cat([part for part in parts if part is not None], axis)
 
-    def cat(self, children: Sequence[Expression], axis: int, result: Tensor) -> Expression:
+    def cat(self, children: Sequence[Expression], axis: int) -> Expression:
         """Tensors joined along one axis."""
-        # torch allows empty tensors with one axis among others.
-        children = [child for child in children if child.shape != (0,) or result.dim() == 1]
-        unknown = next((child.unknown for child in children if child.unknown), "")
-        if unknown:
-            return self.unknown(result.shape, result.dtype, unknown)
-        if all(isinstance(child, Data) for child in children):
-            is_parameter = all(getattr(child, "is_parameter", False) for child in children)
-            return self.data(result.shape, result.dtype, is_parameter)
+        if any(len(child.shape) > 1 for child in children):
+            # torch allows empty tensors with one axis among others.
+            children = [child for child in children if child.shape != (0,)]
         if len(children) == 1:
             return children[0]
+        joined = Cat(children, axis)
+        if joined.unknown:
+            return self.unknown(joined.shape, joined.dtype, joined.unknown)
+        if all(isinstance(child, Data) for child in children):
+            is_parameter = all(getattr(child, "is_parameter", False) for child in children)
+            return self.data(joined.shape, joined.dtype, is_parameter)
         return self._once(Cat, tuple(children), axis)
 
     def pad(

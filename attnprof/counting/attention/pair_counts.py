@@ -19,6 +19,7 @@ from attnprof.counting.attention.expressions import (
     lengths,
 )
 from attnprof.counting.attention.intervals import Bounds
+from attnprof.counting.attention.moves import before_moves
 from attnprof.counting.attention.pointwise import LARGE
 
 _PART_ELEMENTS = 2**16
@@ -31,6 +32,12 @@ def count_pairs(weights: Expression) -> int:
     Raises:
         UnknownValuesError: if values that decide on it are not known.
     """
+    if 0 in weights.shape:
+        return 0
+    return _count_all(weights if weights.unknown else before_moves(weights, _count_all))
+
+
+def _count_all(weights: Expression) -> int:
     copies = math.prod(
         size for size, varies in zip(weights.shape, weights.varies, strict=True) if not varies
     )
@@ -38,7 +45,7 @@ def count_pairs(weights: Expression) -> int:
         (0, size if varies else 1)
         for size, varies in zip(weights.shape, weights.varies, strict=True)
     )
-    return copies * count_pairs_in(weights, [whole]) if 0 not in weights.shape else 0
+    return copies * count_pairs_in(weights, [whole])
 
 
 def count_pairs_in(weights: Expression, boxes: Iterable[Box]) -> int:
