@@ -79,6 +79,8 @@ class Builder:
                 return self.fill(value.shape, value.dtype, once.item())
             if value.dtype.is_complex:
                 return self.unknown(value.shape, value.dtype, "complex values are not followed")
+            if once.numel() and bool((once == once.flatten()[0]).all()):
+                return self.fill(value.shape, value.dtype, once.flatten()[0].item())
             data = once.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         key = (Constant, once.shape, once.dtype, hashlib.sha1(data).digest())
         if key not in self._made:

@@ -1,8 +1,8 @@
 """Attention weights before they were moved: rearranged, padded and cut.
 
 A sparse kernel moves its weights into a shape that a batched product takes. Longformer's, for
-example, are skewed by padding and cutting rows. Where no weight is lost by that, the pairs are those
-of the weights before, whose expression is much simpler: all heads, for example, are equal there.
+example, are skewed by padding and cutting rows. Where no weight is lost by that, the pairs are
+those of the weights before, whose expression is much simpler: all heads, for example, are equal.
 """
 
 from __future__ import annotations

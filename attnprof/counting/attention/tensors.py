@@ -12,7 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.expressions import Expression
 from attnprof.counting.attention.views import Step
-from attnprof.counting.constant_propagation import Derivation, constant_value, derivation_of
+from attnprof.counting.constant_propagation import constant_value, derivation_of
+from attnprof.counting.derivations import Derivation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,7 +38,8 @@ from attnprof.counting.attention.operators import (
 from attnprof.counting.attention.pair_counts import count_pairs
 from attnprof.counting.attention.tensors import NO_ORIGIN, Product, TrackedTensors
 from attnprof.counting.attention.views import steps_to
-from attnprof.counting.constant_propagation import Derivation, constant_value
+from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.derivations import Derivation
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
