@@ -140,6 +140,10 @@ class TrackedTensors:
         base = tracked.base
         self._tracked[view] = _Tracked(base, (*tracked.steps, *steps), expression, base.version)
 
+    def become(self, tensor: Tensor, view: Tensor) -> None:
+        """A tensor takes the shape of a view of it, in place."""
+        self._tracked[tensor] = self._tracked[view]
+
     def write(self, tensor: Tensor, expression: Expression, origin: Origin) -> None:
         """All elements of a tensor, which may be a view, become those of an expression."""
         tracked = self._ensured(tensor)

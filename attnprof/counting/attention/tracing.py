@@ -255,11 +255,13 @@ class Tracer:
         named = arguments_of(func, args, kwargs)
         if func.overloadpacket is torch.ops.aten.index_put_:
             self._chains.write_over(named["self"], named["indices"])
-        result = run()
         plain = _out_of_place(func)
         if plain is not None and plain.is_view:  # it changes its shape, and no element
-            self._follow_view(plain.overloadpacket, named, inputs[0], inputs[:1])
-            return result
+            view = plain(*args, **kwargs)
+            self._follow_view(plain.overloadpacket, named, inputs[0], [view])
+            self._tensors.become(inputs[0], view)
+            return run()
+        result = run()
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
@@ -309,6 +311,8 @@ def _is_composite(func: Any) -> bool:
 def _out_of_place(func: Any) -> Any:
     """The operator that returns what this one writes to its first argument; None if none does."""
     packet = getattr(torch.ops.aten, func.overloadpacket.__name__.removesuffix("_"), None)
+    if func.overloadpacket is torch.ops.aten.transpose_:
+        return torch.ops.aten.transpose.int
     return getattr(packet, func._overloadname, None)
 
 
