@@ -239,6 +239,12 @@ class Builder:
         shape = [*child.shape[:axis], len(indices), *child.shape[axis + 1 :]]
         if child.is_uniform or 0 in shape:
             return self.respread(child, shape)
+        if isinstance(child, Cat) and child.axis == axis and indices.step == 1:
+            box = tuple((0, size) for size in child.shape)
+            box = (*box[:axis], (indices.start, indices.stop), *box[axis + 1 :])
+            places = [(part, place[axis]) for part, place in child.sources(box)]
+            parts = [self.select(part, axis, range(*place)) for part, place in places]
+            return self.cast(self.cat(parts, axis), child.dtype)
         return self._once(Select, child, axis, indices)
 
     def overwrite(
@@ -268,13 +274,16 @@ class Builder:
             children = [child for child in children if child.shape != (0,)]
         if len(children) == 1:
             return children[0]
-        joined = Cat(children, axis)
+        flat = list[Expression]()
+        for child in children:
+            flat += child.children if isinstance(child, Cat) and child.axis == axis else [child]
+        joined = Cat(flat, axis)
         if joined.unknown:
             return self.unknown(joined.shape, joined.dtype, joined.unknown)
         if all(isinstance(child, Data) for child in children):
             is_parameter = all(getattr(child, "is_parameter", False) for child in children)
             return self.data(joined.shape, joined.dtype, is_parameter)
-        return self._once(Cat, tuple(children), axis)
+        return self._once(Cat, tuple(flat), axis)
 
     def pad(
         self, child: Expression, pads: Sequence[int], fill: float, result: Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,11 @@ class TrackedTensors:
         if tracked.expression.shape != tensor.shape:
             return self.build.lost(tracked.expression, "its shape was changed", tensor.shape)
         return tracked.expression
+
+    def outputs(self, tensors: Iterable[Tensor]) -> list[tuple[Tensor, Expression]]:
+        """Those tensors that hold outputs of attention, with their expressions."""
+        tracked = [(one, self.expression(one)) for one in tensors if one in self._tracked]
+        return [(tensor, expression) for tensor, expression in tracked if expression.is_output]
 
     def origin(self, tensor: Tensor) -> Origin:
         """What a tensor comes from."""

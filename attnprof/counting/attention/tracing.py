@@ -92,6 +92,15 @@ class Tracer:
         """Run an operator and follow what it does in the forward pass."""
         if torch._C._current_graph_task_id() != -1:
             return run()
+        read = self._tensors.outputs(_tensors((args, kwargs)))
+        result = self._run(func, args, kwargs, run)
+        held = self._tensors.outputs(_tensors(result))
+        self._chains.reads.note(read, held)
+        return result
+
+    def _run(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
         if func is torch.ops.higher_order.flex_attention:
             return self._run_flex(args, run)
         if not isinstance(func, torch._ops.OpOverload) or func.namespace == "prim":
@@ -108,6 +117,7 @@ class Tracer:
 
     def calls(self) -> AttentionCalls:
         """The attention of the run."""
+        self._chains.discard_lost_rows()
         products = set[Product]()
         calls = [self._call(found, products) for found in self._found]
         found = tuple(call for call in calls if call is not None)
