@@ -29,6 +29,9 @@ os.environ.setdefault(
     ),
 )
 
+# One compiles as fast on two cores that tests share, without processes that import torch first.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("attnprof")
 
