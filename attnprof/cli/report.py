@@ -44,7 +44,7 @@ def report(
     csv: output_options.Csv = None,
     json: output_options.Json = None,
 ) -> None:
-    """Show saved results again: of a run, of all parts of a study, or of runs side by side.
+    """Show saved results again: of one run, of a study in parts, or of runs side by side.
 
     Example: [bold]attnprof report costs.json --html costs.html[/]
     """
