@@ -29,7 +29,8 @@ from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options.selection import read_groups
 from attnprof.report.formats import table_renderers
-from attnprof.report.journal import Journal, RunFingerprint
+from attnprof.report.journal import Journal
+from attnprof.report.journal_format import RunFingerprint
 from attnprof.report.outputs import Outputs
 
 _FINGERPRINT_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")

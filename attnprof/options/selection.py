@@ -14,7 +14,7 @@ from attnprof.core.errors import UsageError, suggest
 from attnprof.core.lengths import parse_lengths
 from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
-from attnprof.core.result_table import identity_of
+from attnprof.core.record_lines import identity_of
 from attnprof.core.shape import read_shape
 from attnprof.core.workload import Case, Device
 from attnprof.kernels.custom.reference import split_names

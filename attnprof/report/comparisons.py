@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from attnprof.analysis.comparisons import comparisons_of
 from attnprof.report.run import Run
 
 
-def compared_runs(runs: Iterable[Run]) -> list[Run]:
+def compared_runs(runs: Sequence[Run]) -> list[Run]:
     """The runs; one of several settings or machines is as many runs."""
+    parts = [(run.name, part) for run in runs for part in comparisons_of(run.table)]
     return [
-        Run(", ".join(filter(None, (run.name, part.name))), part.table)
-        for run in runs
-        for part in comparisons_of(run.table)
+        Run(
+            ", ".join(filter(None, (name, part.name))),
+            part.table,
+            is_setting=len(runs) == 1 and len(parts) > 1,
+        )
+        for name, part in parts
     ]

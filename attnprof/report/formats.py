@@ -48,7 +48,7 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
     def markdown(runs: Sequence[Run]) -> str:
         from attnprof.report.runs_markdown import render_runs_markdown
 
-        return render_runs_markdown(compared_runs(runs), is_study=len(runs) == 1)
+        return render_runs_markdown(compared_runs(runs))
 
     def picture(runs: Sequence[Run], form: ImageForm) -> bytes:
         with without_warnings_of("matplotlib"):

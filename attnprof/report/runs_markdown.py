@@ -11,16 +11,14 @@ from attnprof.report.run import Run
 from attnprof.report.side_by_side import side_by_side
 
 
-def render_runs_markdown(runs: Sequence[Run], *, is_study: bool = False) -> str:
+def render_runs_markdown(runs: Sequence[Run]) -> str:
     """The report of one run; several runs side by side, then the report of each below its name.
 
-    Args:
-        runs: several need names.
-        is_study: whether they are settings of one study, which are not shown side by side.
+    Settings of one study are not shown side by side.
     """
     if len(runs) == 1:
         return _report(runs[0].table)
-    lines: list[str] = [] if is_study else _side_by_side(runs)
+    lines = [] if runs[0].is_setting else _side_by_side(runs)
     for run in runs:
         lines += ["", f"## {escaped(run.name)}", "", _report(run.table).rstrip("\n")]
     return "\n".join(lines).lstrip("\n") + "\n"

@@ -18,8 +18,7 @@ from attnprof.core.study import StudyPart
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.core.workload import Workload
 from attnprof.report.joining import Part, join_parts
-from attnprof.report.journal import RunFingerprint
-from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
+from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, RunFingerprint, read_line
 from attnprof.report.run import Run
 from attnprof.report.run_facts import names_of
 
