@@ -14,7 +14,7 @@ from attnprof.api.result_table import ResultTable
 from attnprof.api.study_records import study_part, with_settings
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
-from attnprof.core.records import CASE, Record
+from attnprof.core.records import CASE, INTERRUPTED, Record
 from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
@@ -98,7 +98,7 @@ class CompareRequest(Request):
                 self.journal.finish()
             finish(self.table)
         except KeyboardInterrupt:
-            self.table.close("error", "interrupted before it finished")
+            self.table.close("error", INTERRUPTED)
             raise
         finally:
             self._save()

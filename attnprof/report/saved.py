@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError
-from attnprof.core.records import Record
+from attnprof.core.records import INTERRUPTED, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.results_json import check_environment, read_results
 from attnprof.core.saved_costs import SavedCosts, costs_name
@@ -136,7 +136,7 @@ def _read_journal(text: str, table: _Table) -> _Table:
     table.study = None if study is None else read_as(StudyPart, study, "study")
     for record in _current_records(lines, RunFingerprint(last["machine"], last["sources"])):
         table.add(record)
-    table.close("error", "interrupted before it finished")
+    table.close("error", INTERRUPTED)
     return table
 
 
