@@ -24,7 +24,7 @@ class Comparison:
 
 
 def comparisons_of(table: ResultTable) -> list[Comparison]:
-    """The parts of a table, in the order of their first rows; a table of one part is that part.
+    """The parts of a table, setting by setting; a table of one part is that part.
 
     What follows from a part is never of two settings of a study, nor of machines that differ in
     more than their names: crossovers, growth, and who is fastest.
@@ -34,13 +34,15 @@ def comparisons_of(table: ResultTable) -> list[Comparison]:
         rows.setdefault((kind_of(table.machine_of(row)), row.setting), []).append(row)
     if len(rows) < 2:
         return [Comparison("", table)]
+    settings = list(dict.fromkeys(setting for _, setting in rows))
+    ordered = sorted(rows.items(), key=lambda item: settings.index(item[0][1]))
     has_machines = len({machine for machine, _ in rows}) > 1
     return [
         Comparison(
             ", ".join(filter(None, (machine if has_machines else "", setting))),
             _part(table, part),
         )
-        for (machine, setting), part in rows.items()
+        for (machine, setting), part in ordered
     ]
 
 

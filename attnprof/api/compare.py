@@ -82,6 +82,9 @@ class CompareRequest(Request):
         """
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
+        if not self.groups and self.table.study:
+            study = self.table.study
+            warn(f"shard {study.parts[0]}/{study.count} has no cases: they are in other shards")
         records = runner.measure(
             self.groups,
             self.measurements,
