@@ -34,7 +34,8 @@ def comparisons_of(table: ResultTable) -> list[Comparison]:
         rows.setdefault((kind_of(table.machine_of(row)), row.setting), []).append(row)
     if len(rows) < 2:
         return [Comparison("", table)]
-    settings = list(dict.fromkeys(setting for _, setting in rows))
+    known = table.study.settings if table.study else ()
+    settings = list(dict.fromkeys((*known, *(setting for _, setting in rows))))
     ordered = sorted(rows.items(), key=lambda item: settings.index(item[0][1]))
     has_machines = len({machine for machine, _ in rows}) > 1
     return [

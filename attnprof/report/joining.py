@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from attnprof.core.machine_names import kind_of, numbered
@@ -99,7 +99,7 @@ def _chosen(parts: Sequence[Part]) -> tuple[list[tuple[Part, Row]], int]:
             by_group.setdefault(group, []).append((part, members))
     chosen: list[tuple[Part, Row]] = []
     num_duplicates = 0
-    for group in sorted(by_group, key=_order):
+    for group in sorted(by_group, key=partial(_order, _settings(parts))):
         known: dict[Case, tuple[Part, Row]] = {}
         repeated: set[Case] = set()
         for part, rows in sorted(by_group[group], key=_value, reverse=True):
@@ -113,11 +113,17 @@ def _chosen(parts: Sequence[Part]) -> tuple[list[tuple[Part, Row]], int]:
     return chosen, num_duplicates
 
 
-def _order(group: _Group) -> tuple[int, list[tuple[int, str]]]:
-    """By length, then by setting, whose numbers are compared as numbers."""
+def _settings(parts: Iterable[Part]) -> list[str]:
+    """The settings of a study, in its order."""
+    known = (name for part in parts if part.table.study for name in part.table.study.settings)
+    rows = (row.setting for part in parts for row in part.table.rows)
+    return list(dict.fromkeys((*known, *rows)))
+
+
+def _order(settings: Sequence[str], group: _Group) -> tuple[int, int]:
+    """By length, then by setting, as the study has them."""
     seq_len, setting = group
-    words = re.findall(r"\d+|\D+", setting)
-    return seq_len, [(int(word), "") if word.isdigit() else (0, word) for word in words]
+    return seq_len, settings.index(setting)
 
 
 def _value(candidate: tuple[Part, Sequence[Row]]) -> tuple[int, int, str]:
