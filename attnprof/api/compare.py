@@ -316,7 +316,8 @@ def compare(**options: Unpack[CompareOptions]) -> ResultTable:
     Takes the options of `attnprof compare` as keyword arguments, with values as for `estimate`:
     `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`. Kernels run in
     worker processes, which import what they need. If `kernel` contains a module or function that
-    cannot be imported by name, all kernels run in this process, and its rows say so.
+    cannot be imported by name, all kernels run in this process, and its rows say so. With
+    `sweep="study.toml"` a file selects the cases, and the table has a part for each setting.
 
     Raises:
         UsageError: for the first option that cannot be used, before any work.

@@ -76,3 +76,13 @@ def test_other_runs_cannot_be_saved_as_one(tmp_path: Path) -> None:
     assert messages_of(done.stderr)[-1] == (
         f"attnprof: --json {path}: needs the results of one run or study; name its files only"
     )
+
+
+def test_the_guide_shows_the_study_and_its_plan() -> None:
+    """All but what is free here: predicted peaks have a buffer for each thread."""
+    examples = Path(__file__).parents[2] / "examples"
+    guide, file = (examples / "sweeps.md").read_text(), examples / "study.toml"
+    assert file.read_text().partition("\n\n")[2] in guide
+    done = attnprof("compare", "--sweep", str(file), "--dry-run", OMP_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rpartition(";")[0] in guide
