@@ -215,7 +215,8 @@ def _missing(study: StudyPart, table: ResultTable) -> Iterator[str]:
     absent = [index for index in range(1, study.count + 1) if index not in study.parts]
     cases = counted(missing, "case")
     if not absent:
-        yield f"{cases} of {study.cases:,} are missing: a run has not finished; --resume does so"
+        are = "is" if missing == 1 else "are"
+        yield f"{cases} of {study.cases:,} {are} missing: a run has not finished; --resume does so"
         return
     numbers = _listed([str(index) for index in absent])
     are = ("parts", "are") if len(absent) > 1 else ("part", "is")

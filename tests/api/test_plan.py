@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from loaded_modules import loaded_by
+from machines import MACHINE
 from studies import NUM_CASES, groups_of, results_of, saved
 
 from attnprof import kernels
@@ -68,6 +69,21 @@ def test_what_cannot_run_says_why(study: str, monkeypatch: pytest.MonkeyPatch) -
     assert any("does not fit" in sentence for sentence in plan_sentences(found))
     dilated = plan_compare({"kernel": ["longformer-hf"], "len": 512, "dilation": 2})
     assert [planned.fate for planned in dilated.cases] == ["unsupported"]
+
+
+def test_a_machine_profile_predicts_times_and_what_is_too_slow(study: str, tmp_path: Path) -> None:
+    profile = tmp_path / "machine.json"
+    profile.write_text(MACHINE.to_json())
+    found = plan(study, machine=str(profile), max_seconds=5)
+    assert all(planned.time_ns for planned in found.cases)
+    assert found.basis == "--machine"
+    assert "≈ " in next(plan_tables(found)).rows[0][2]
+    slow = plan(study, machine=str(profile), max_seconds=1e-9)
+    assert {planned.fate for planned in slow.cases} == {"too slow"}
+    assert slow.most_seconds == 0
+    allowed = plan(study, machine=str(profile), max_seconds=1e-9, allow_slow=True)
+    assert {planned.fate for planned in allowed.cases} == {"runs"}
+    assert allowed.most_seconds > 8e-9
 
 
 def test_planning_loads_no_torch(study: str) -> None:
