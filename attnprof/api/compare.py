@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 from attnprof import kernels
 from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
 from attnprof.api.finishing import finish, python_call
 from attnprof.api.result_table import ResultTable
+from attnprof.api.study_records import study_part, with_settings
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
-from attnprof.core.records import CASE, Record
-from attnprof.core.workload import Case, Device, groups_by_length
+from attnprof.core.records import CASE, INTERRUPTED, Record
+from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.system_memory import available_bytes
@@ -26,9 +27,10 @@ from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
-from attnprof.options import read_cases
+from attnprof.options.selection import read_groups
 from attnprof.report.formats import table_renderers
-from attnprof.report.journal import Journal, RunFingerprint
+from attnprof.report.journal import Journal
+from attnprof.report.journal_format import RunFingerprint
 from attnprof.report.outputs import Outputs
 
 _FINGERPRINT_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
@@ -40,6 +42,7 @@ class CompareRequest(Request):
 
     Attributes:
         groups: what to cost; the cases of a group are timed in the same rounds.
+        settings: of cases of a study, see `Groups`.
         outputs: where results go.
         measurements: what to measure.
         environment: of the measuring machine.
@@ -52,6 +55,7 @@ class CompareRequest(Request):
     """
 
     groups: Sequence[Sequence[Case]]
+    settings: Mapping[Case, str]
     outputs: Outputs[ResultTable]
     measurements: MeasureSettings
     environment: environment.Environment
@@ -78,6 +82,9 @@ class CompareRequest(Request):
         """
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
+        if not self.groups and self.table.study:
+            study = self.table.study
+            warn(f"shard {study.parts[0]}/{study.count} has no cases: they are in other shards")
         records = runner.measure(
             self.groups,
             self.measurements,
@@ -87,18 +94,23 @@ class CompareRequest(Request):
             self.table.machine,
         )
         try:
-            for record in records:
+            for record in with_settings(records, self.settings):
                 self.table.add(record)
                 self._keep(record, warn)
             if self.journal:
                 self.journal.finish()
             finish(self.table)
         except KeyboardInterrupt:
-            self.table.close("error", "interrupted before it finished")
+            self.table.close("error", INTERRUPTED)
             raise
         finally:
             self._save()
         return self.table
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there is something to save: rows, or that a shard has none."""
+        return bool(self.table.rows) or not self.groups
 
     def _keep(self, record: Record, warn: Callable[[str], None]) -> None:
         with self._warned(warn):
@@ -117,7 +129,7 @@ class CompareRequest(Request):
         failures: list[str] = []
         for save in (
             self.journal.flush if self.journal else lambda: None,
-            lambda: self.outputs.save(self.table) if self.table.rows else None,
+            lambda: self.outputs.save(self.table) if self.has_results else None,
         ):
             try:
                 save()
@@ -179,30 +191,47 @@ def _prepare_with(
     def run(function: Callable[..., Any], *args: Any) -> Any:
         return workers.run(function, *args, max_seconds=measurements.timeout).result
 
-    device: Device = run(environment.resolve_device, checked.device_name)
+    devices: dict[str, Device] = {
+        name: run(environment.resolve_device, name) for name in checked.selection.device_names
+    }
     here: environment.Environment = run(environment.capture)
     if isinstance(workers, ForkServer):
-        workers.is_limited = device == "cpu"
+        workers.is_limited = "cuda" not in devices.values()
     reference_digest = _digest_of_reference(measurements.check_against, run)
     observe("checking the kernels", 0.0)
-    cases = read_cases(options, device)
-    groups = groups_by_length(cases)
+    every = read_groups(checked.selection, devices)
+    groups = every.here
+    cases = [case for group in every.every for case in group]
+    fingerprint = _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases))
+    study = study_part(
+        every, measurements, fingerprint.sources, is_study=options.get("sweep") is not None
+    )
     journal, earlier = None, {}
     if checked.journal_path:
         journal = Journal(
             checked.journal_path,
-            _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases)),
+            replace(fingerprint, host=here.host or "", study=study),
             is_resumed=bool(options.get("resume")),
         )
         stack.callback(journal.close)
         earlier = journal.resumable(groups, _wanted(measurements))
     table = ResultTable()
     table.machine = checked.machine
-    table.available_bytes = run(available_bytes, device)
+    table.study = study
+    table.available_bytes = run(available_bytes, next(iter(devices.values())))
     table.environment = here.as_dict()
     outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
-        groups, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
+        groups,
+        every.settings,
+        outputs,
+        measurements,
+        here,
+        workers,
+        journal,
+        earlier,
+        table,
+        stack=stack.pop_all(),
     )
 
 
@@ -287,7 +316,8 @@ def compare(**options: Unpack[CompareOptions]) -> ResultTable:
     Takes the options of `attnprof compare` as keyword arguments, with values as for `estimate`:
     `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`. Kernels run in
     worker processes, which import what they need. If `kernel` contains a module or function that
-    cannot be imported by name, all kernels run in this process, and its rows say so.
+    cannot be imported by name, all kernels run in this process, and its rows say so. With
+    `sweep="study.toml"` a file selects the cases, and the table has a part for each setting.
 
     Raises:
         UsageError: for the first option that cannot be used, before any work.
