@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from attnprof.core.growth.observed import ObservedGrowth
 from attnprof.guard.causes import explain
 from attnprof.guard.changes import Comparison
 from attnprof.guard.lockfile import Entry
@@ -19,6 +20,7 @@ def test_one_factor_needs_several_lengths(lengths: list[int], *, is_explained: b
         cells={n: Cell(2000 * n, 0, 0) for n in lengths},
         macs={PART: {n: 2000 * n for n in lengths}},
         calls={PART: dict.fromkeys(lengths, 2)},
+        growth={"macs": ObservedGrowth(None, lengths[-1])},
     )
     entry = Entry(
         subject={"len": lengths},
