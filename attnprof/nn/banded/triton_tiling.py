@@ -1,0 +1,343 @@
+"""Which blocks of queries and keys the Triton kernels compute, in plain Python.
+
+Tokens are indexed chain after chain, as `attnprof.nn.banded.tiling` has chains: the first chain has
+the positions 0, dilation, 2 * dilation and so on. By these indices a dilated band is a band without
+dilation that ends at the ends of its chains. A program computes one block of consecutive indices
+against the blocks in its reach, and no others: `blocks_in_reach` is compiled into the kernels, and
+counts here what they execute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from attnprof.core.blocks import BlockRun
+from attnprof.nn.banded.tiling import Sides
+
+MAX_WIDTH = 256
+"""The widest heads: a block of wider ones does not fit into the shared memory of a GPU."""
+
+QUERIES_PER_PARTIAL_SUM = 1024
+"""Queries whose gradients of global keys one program sums. With more, long sequences occupy fewer
+processors; with fewer, more partial sums are stored."""
+
+_LEAST_BLOCK = 16
+"""The smallest side of a product in Triton."""
+
+
+@dataclass(frozen=True, slots=True)
+class TritonTile:
+    """Sizes of one kernel.
+
+    Attributes:
+        queries: of a block.
+        keys: of a block.
+        warps: that compute a program, of 32 threads.
+        stages: blocks that are loaded ahead of their computation, and the current one.
+    """
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TritonTiles:
+    """Sizes of all kernels.
+
+    Attributes:
+        forward: a block of queries, over its blocks of keys.
+        of_queries: backward, gradients of a block of queries, over its blocks of keys.
+        of_keys: backward, gradients of a block of keys, over its blocks of queries.
+    """
+
+    forward: TritonTile
+    of_queries: TritonTile
+    of_keys: TritonTile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSizes:
+    """What a kernel is compiled for.
+
+    Attributes:
+        tile: its blocks.
+        head_dim: width of queries and keys.
+        value_dim: width of values.
+        num_globals: the largest number of global tokens of a sequence.
+        sharing: query heads of each head of keys.
+        is_dilated: whether the dilation is more than 1.
+        is_causal: whether no query attends to a later key.
+        precision: of the products of float32, in Triton's words.
+        adds: whether gradients of keys are added to those that are there.
+    """
+
+    tile: TritonTile
+    head_dim: int
+    value_dim: int
+    num_globals: int
+    sharing: int
+    is_dilated: bool
+    is_causal: bool
+    precision: str
+    adds: bool = False
+
+    @property
+    def queries(self) -> int:
+        """Queries of a block."""
+        return self.tile.queries
+
+    @property
+    def keys(self) -> int:
+        """Keys of a block."""
+        return self.tile.keys
+
+    @property
+    def globals(self) -> int:
+        """Global keys of a block."""
+        return global_block(self.num_globals, self.tile)
+
+    @property
+    def key_columns(self) -> int:
+        """Columns of products with queries and keys."""
+        return padded_width(self.head_dim)
+
+    @property
+    def value_columns(self) -> int:
+        """Columns of products with values."""
+        return padded_width(self.value_dim)
+
+
+_HALF = {
+    64: TritonTiles(
+        forward=TritonTile(128, 64, 4, 3),
+        of_queries=TritonTile(64, 64, 4, 3),
+        of_keys=TritonTile(64, 64, 4, 2),
+    ),
+    128: TritonTiles(
+        forward=TritonTile(128, 64, 8, 2),
+        of_queries=TritonTile(64, 64, 4, 2),
+        of_keys=TritonTile(32, 64, 4, 2),
+    ),
+    256: TritonTiles(
+        forward=TritonTile(64, 32, 8, 2),
+        of_queries=TritonTile(64, 32, 8, 2),
+        of_keys=TritonTile(32, 32, 8, 1),
+    ),
+}
+_FLOAT = {
+    64: TritonTiles(
+        forward=TritonTile(64, 32, 4, 2),
+        of_queries=TritonTile(32, 32, 4, 2),
+        of_keys=TritonTile(32, 32, 4, 2),
+    ),
+    128: TritonTiles(
+        forward=TritonTile(32, 32, 4, 2),
+        of_queries=TritonTile(32, 32, 8, 1),
+        of_keys=TritonTile(32, 32, 8, 1),
+    ),
+    256: TritonTiles(
+        forward=TritonTile(32, 32, 8, 1),
+        of_queries=TritonTile(16, 16, 8, 1),
+        of_keys=TritonTile(16, 16, 8, 1),
+    ),
+}
+
+
+def triton_tiles(head_dim: int, value_dim: int, dtype_bytes: int) -> TritonTiles:
+    """The sizes for heads of some width; not yet compared with others on a GPU."""
+    table = _HALF if dtype_bytes < 4 else _FLOAT
+    return table[next(width for width in table if max(head_dim, value_dim) <= width)]
+
+
+def padded_width(width: int) -> int:
+    """Columns of a product in Triton: a power of two."""
+    return max(_LEAST_BLOCK, 1 << max(width - 1, 0).bit_length())
+
+
+def global_block(num_globals: int, tile: TritonTile) -> int:
+    """Global keys of a block: no more than it has keys of the band."""
+    return min(tile.keys, padded_width(num_globals))
+
+
+def blocks_in_reach(
+    first: int, size: int, other: int, seq_len: int, dilation: int, before: int, after: int
+) -> tuple[int, int, int, int]:
+    """The blocks of keys that a block of queries computes, or the blocks of queries of keys.
+
+    Triton compiles this function, so it is arithmetic alone; all quotients are of numbers above 0.
+
+    Args:
+        first: index of the first token of the block.
+        size: tokens of the block.
+        other: tokens of each block in its reach.
+        seq_len: tokens of the sequence.
+        dilation: stride of a chain, at most `seq_len`.
+        before: tokens in reach in front of a token: l for queries, r for keys.
+        after: tokens in reach behind it.
+
+    Returns:
+        Index of the first token in reach; the blocks from there on; and the first block and the
+        number of those in which all pairs are in the band.
+    """
+    last = min(first + size, seq_len) - 1
+    longest = (seq_len + dilation - 1) // dilation
+    long_chains = seq_len - dilation * (longest - 1)
+    shorter = max(longest - 1, 1)
+    in_long = long_chains * longest
+    # Chains of the greatest length come first; the others have one token less.
+    chain = min(first, in_long) // longest * longest
+    chain = chain + max(first - in_long, 0) // shorter * shorter
+    chain_stop = min(first // longest + 1, long_chains) * longest
+    chain_stop = chain_stop + (max(first + 1 - in_long, 0) + shorter - 1) // shorter * shorter
+    last_stop = min(last // longest + 1, long_chains) * longest
+    last_stop = last_stop + (max(last + 1 - in_long, 0) + shorter - 1) // shorter * shorter
+    start = max(first - before, chain)
+    stop = min(last + 1 + after, last_stop)
+    blocks = (stop - start + other - 1) // other
+    first_whole = (max(last - before, start) - start + other - 1) // other
+    whole = max((min(first + after + 1, stop) - start) // other - first_whole, 0)
+    is_one_chain = min(max(chain_stop - last, 0), 1)
+    return start, blocks, first_whole, whole * is_one_chain
+
+
+@dataclass(frozen=True, slots=True)
+class ReachRun:
+    """Blocks of equal size, each next to the last, with as many blocks in reach.
+
+    Attributes:
+        first: index of the first token of the first block.
+        count: the number of blocks.
+        start: index of the first token in its reach; it moves along with the block.
+        blocks: in reach of each.
+    """
+
+    first: int
+    count: int
+    start: int
+    blocks: int
+
+
+def reach_runs(
+    seq_len: int, dilation: int, size: int, other: int, sides: Sides
+) -> Iterator[ReachRun]:
+    """All blocks of one head of a sequence, those that are alike together.
+
+    Args:
+        seq_len: tokens.
+        dilation: stride of a chain.
+        size: tokens of a block.
+        other: tokens of each block in its reach.
+        sides: tokens in reach before and after a token.
+    """
+    dilation = min(dilation, max(seq_len, 1))
+    before, after = sides
+    first = 0
+    while first < seq_len:
+        start, blocks, *_ = blocks_in_reach(first, size, other, seq_len, dilation, before, after)
+        count = 1
+        whole = size + before + after
+        if start == first - before and blocks == -(-whole // other):
+            # Until the blocks in reach pass the end of the chain, each is like the one before.
+            stop = _chain_stop(start, seq_len, dilation)
+            count = max(1, (stop - start - max(blocks * other, whole)) // size + 1)
+        yield ReachRun(first, count, start, blocks)
+        first += count * size
+
+
+def _chain_stop(index: int, seq_len: int, dilation: int) -> int:
+    """Index behind the last token of the chain of a token."""
+    longest = -(-seq_len // dilation)
+    in_long = (seq_len - dilation * (longest - 1)) * longest
+    if index < in_long:
+        return (index // longest + 1) * longest
+    return in_long + ((index - in_long) // (longest - 1) + 1) * (longest - 1)
+
+
+def computed_pairs(
+    seq_len: int, dilation: int, tile: TritonTile, sides: Sides, *, by_keys: bool = False
+) -> int:
+    """Pairs of queries and keys in all blocks of the band of one head, masked ones included.
+
+    Args:
+        seq_len: tokens.
+        dilation: stride of a chain.
+        tile: sizes of the kernel.
+        sides: keys before and after a query.
+        by_keys: whether programs compute blocks of keys, over the blocks of queries in reach.
+    """
+    size, other, reach = _oriented(tile, sides, by_keys)
+    runs = reach_runs(seq_len, dilation, size, other, reach)
+    return size * other * sum(run.count * run.blocks for run in runs)
+
+
+def _oriented(tile: TritonTile, sides: Sides, by_keys: bool) -> tuple[int, int, Sides]:
+    """Sizes of a program's block and of those in its reach, and the reach."""
+    if by_keys:
+        return tile.keys, tile.queries, (sides[1], sides[0])
+    return tile.queries, tile.keys, sides
+
+
+def triton_block_runs(
+    seq_len: int, dilation: int, tile: TritonTile, sides: Sides, *, by_keys: bool = False
+) -> Iterator[BlockRun]:
+    """The blocks of `computed_pairs` by position; one over several chains is several blocks."""
+    size, other, reach = _oriented(tile, sides, by_keys)
+    stride = min(dilation, max(seq_len, 1))
+    for run in reach_runs(seq_len, dilation, size, other, reach):
+        step = size * stride
+        of_reach = _positions(run.start, run.blocks * other, seq_len, stride)
+        for block in _positions(run.first, size, seq_len, stride):
+            for reached in of_reach:
+                queries, keys = (reached, block) if by_keys else (block, reached)
+                yield BlockRun(queries, keys, run.count, step, step)
+
+
+def _positions(index: int, tokens: int, seq_len: int, dilation: int) -> list[range]:
+    """Positions of consecutive indices, one range for each chain; padding is behind the end."""
+    ranges: list[range] = []
+    stop = min(index + tokens, seq_len)
+    longest = -(-seq_len // dilation)
+    long_chains = seq_len - dilation * (longest - 1)
+    in_long = long_chains * longest
+    while index < stop:
+        end = min(stop, _chain_stop(index, seq_len, dilation))
+        chain, token = divmod(index, longest)
+        if index >= in_long:
+            chain, token = divmod(index - in_long, longest - 1)
+            chain += long_chains
+        first = chain + dilation * token
+        ranges.append(range(first, first + dilation * (end - index), dilation))
+        tokens -= end - index
+        index = end
+    if tokens:
+        ranges.append(range(max(index, seq_len), max(index, seq_len) + tokens))
+    return ranges
+
+
+def computed_global_pairs(seq_len: int, num_globals: int, tile: TritonTile) -> int:
+    """Pairs of all queries with the global keys of one head, padding included."""
+    return _rounded(seq_len, tile.queries) * computed_global_keys(num_globals, tile)
+
+
+def computed_global_keys(num_globals: int, tile: TritonTile) -> int:
+    """Global keys in all blocks of them, padding included."""
+    return _rounded(num_globals, global_block(num_globals, tile))
+
+
+def global_block_runs(
+    seq_len: int, positions: tuple[int, ...], tile: TritonTile
+) -> Iterator[BlockRun]:
+    """The blocks of `computed_global_pairs`, by position."""
+    queries = range(_rounded(seq_len, tile.queries))
+    for position in positions:
+        yield BlockRun(queries, range(position, position + 1))
+    padding = computed_global_keys(len(positions), tile) - len(positions)
+    if padding:
+        yield BlockRun(queries, range(seq_len, seq_len + padding))
+
+
+def _rounded(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

@@ -1,0 +1,160 @@
+"""The Triton kernels in Triton's interpreter, against dense attention under the enumerated mask.
+
+A script, since Triton has to be imported with TRITON_INTERPRET=1: it prints a line of JSON for each
+case, `[case, largest error of the output, of each gradient, ...]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from inspect import ismodule
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from sliding_window_cases import Case, error, gradients
+from torch import Tensor
+
+from attnprof.nn.banded import triton_attention
+from attnprof.nn.banded.triton_tiling import TritonTile, TritonTiles, triton_tiles
+
+SMALL = (
+    TritonTiles(
+        forward=TritonTile(32, 16, 4, 1),
+        of_queries=TritonTile(16, 32, 4, 1),
+        of_keys=TritonTile(16, 16, 4, 1),
+    ),
+    TritonTiles(
+        forward=TritonTile(16, 16, 4, 1),
+        of_queries=TritonTile(32, 16, 4, 1),
+        of_keys=TritonTile(32, 16, 4, 1),
+    ),
+)
+"""Tiles of few tokens, so that short sequences have many."""
+
+RANDOM_CASES = 16
+
+
+def patch_once() -> None:
+    """Let Triton's interpreter patch its language once, not for each call of each function."""
+    from triton.runtime import interpreter
+
+    patch, patched = interpreter._patch_lang, set[frozenset[str]]()
+
+    class Kept:
+        def restore(self) -> None:
+            """Keep the patches: nothing is compiled in this process."""
+
+    def patch_first(function: Any) -> Kept:
+        names = {module.__name__ for module in function.__globals__.values() if ismodule(module)}
+        languages = frozenset(name for name in names if name.startswith("triton.language"))
+        if languages not in patched:
+            patched.add(languages)
+            patch(function)
+        return Kept()
+
+    interpreter._patch_lang = patch_first
+
+
+def multiply_bfloat16() -> None:
+    """Let Triton's interpreter multiply bfloat16 as numbers: 3.9 multiplies their bits."""
+    from triton.language import bfloat16, float32
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    create_dot: Any = InterpreterBuilder.create_dot
+
+    def as_float32(handle: Any) -> Any:
+        if handle.dtype.scalar != bfloat16:
+            return handle
+        bits = handle.data.astype("uint32") << 16
+        return TensorHandle(bits.view("float32"), float32)
+
+    def create(builder: Any, left: Any, right: Any, *args: Any) -> Any:
+        return create_dot(builder, as_float32(left), as_float32(right), *args)
+
+    InterpreterBuilder.create_dot = create
+
+
+def random_case(seed: int) -> Case:
+    """A case of few tokens; each feature is in some of them."""
+    rng = random.Random(seed)
+    batch, heads = rng.randint(1, 2), rng.choice((1, 2, 2, 4))
+    seq_len = rng.randint(1, 24) if seed % 8 == 7 else rng.randint(33, 75)
+    causal = seed % 3 == 2
+    numbers = rng.choice(((0, 0), (1, 1), (3, 0), (20, 2)))
+    positions = tuple(
+        tuple(sorted(rng.sample(range(seq_len), min(number, seq_len))))
+        for number in numbers[:batch]
+    )
+    padded = None
+    if seed % 4 == 1:
+        kept = torch.tensor([rng.randint(0, seq_len) for _ in range(batch)]).unsqueeze(1)
+        padded = torch.arange(seq_len) >= kept
+        padded[:, rng.randrange(seq_len)] ^= True
+    window: Any = (rng.randint(0, 40), 0 if causal else rng.randint(0, 40))
+    dilation = tuple(rng.choice((1, 1, 2, 3, 8)) for _ in range(heads))
+    return Case(
+        shape=(batch, heads, seq_len, rng.choice((16, 24, 32))),
+        window=rng.choice((window, 2 * rng.randint(1, 20))),
+        causal=causal,
+        kv_heads=rng.choice([0, *(d for d in range(1, heads + 1) if heads % d == 0)]),
+        value_dim=rng.choice((0, 0, 8, 40)),
+        dilation=rng.choice((dilation, (1,) * heads)),
+        positions=positions,
+        padded=padded,
+        own_projections=rng.random() < 0.5,
+        projected_layout=rng.random() < 0.5,
+        scale=rng.choice((None, 0.5)),
+    )
+
+
+def errors(case: Case, dtype: torch.dtype) -> list[float]:
+    """Largest errors of the output and of each gradient, in parts of the largest true number."""
+    tensors = case.tensors(dtype)
+    exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    output, expected = case.attend(tensors, implementation="triton"), case.expected(exact)
+    pairs = [(output, expected)]
+    for tensor, ours, theirs in zip(
+        exact, gradients(output, tensors), gradients(expected, exact), strict=True
+    ):
+        zero = torch.zeros_like(tensor)
+        pairs.append((zero if ours is None else ours, zero if theirs is None else theirs))
+    return [_relative(ours, theirs) for ours, theirs in pairs]
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> float:
+    largest = float(theirs.detach().abs().max()) if theirs.numel() else 0.0
+    return error(ours, theirs) / max(1.0, largest)
+
+
+def random_cases() -> Iterator[tuple[str, list[float]]]:
+    """Random patterns and shapes in float32, with small tiles."""
+    for seed in range(RANDOM_CASES):
+        triton_attention.triton_tiles = lambda *_, tiles=SMALL[seed % 2]: tiles
+        case = random_case(seed)
+        yield f"seed {seed}: {replace(case, padded=None)}", errors(case, torch.float32)
+
+
+def half_cases() -> Iterator[tuple[str, list[float]]]:
+    """The tiles of the half precisions as they are, one program with whole blocks of keys each."""
+    triton_attention.triton_tiles = triton_tiles
+    for dtype, width, causal in (
+        (torch.bfloat16, 64, False),
+        (torch.float16, 24, True),
+        (torch.bfloat16, 80, False),
+    ):
+        case = Case((1, 1, 130, width), 128, (1,), ((7,),), None, False, True, causal=causal)
+        yield f"{dtype}: {case}", errors(case, dtype)
+
+
+if __name__ == "__main__":
+    patch_once()
+    multiply_bfloat16()
+    for name, found in {"random": random_cases, "half": half_cases}[sys.argv[1]]():
+        print(json.dumps([name, *found]), flush=True)

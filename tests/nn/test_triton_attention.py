@@ -1,0 +1,86 @@
+"""The Triton kernels against dense attention under the enumerated mask, in Triton's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnprof import sliding_window_attention
+
+HELPERS = Path(__file__).parent.parent / "helpers"
+
+pytest.importorskip("triton")
+
+
+def errors_of(part: str) -> dict[str, list[float]]:
+    """Errors of the output and of all gradients, by case, from a process of their own."""
+    done = subprocess.run(
+        [sys.executable, str(HELPERS / "interpreted_triton.py"), part],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {name: errors for name, *errors in lines}
+
+
+def test_outputs_and_all_gradients_are_those_of_dense_attention_under_the_mask() -> None:
+    found = errors_of("random")
+    assert len(found) == 16
+    for name, errors in found.items():
+        assert max(errors) < 3e-6, name
+
+
+def test_half_precisions_are_as_exact_as_they_can_be() -> None:
+    found = errors_of("half")
+    assert [max(errors) < limit for errors, limit in zip(found.values(), (0.03, 0.004, 0.03))] == [
+        True,
+        True,
+        True,
+    ], found
+
+
+HEADS = torch.zeros(1, 2, 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "options", "expected"),
+    [
+        (HEADS, {"implementation": "tritn"}, "implementation tritn: unknown; did you mean"),
+        (HEADS, {}, "query on cpu: must be on a CUDA device with implementation 'triton'"),
+        (HEADS.double(), {}, "query float64: must be float32, bfloat16 or float16"),
+        (HEADS, {"dropout_p": 0.1}, "dropout_p 0.1: must be 0 with implementation 'triton'"),
+        (torch.zeros(1, 2, 8, 257), {}, "query 257: must have heads of at most 256"),
+    ],
+)
+def test_what_the_kernels_do_not_compute_is_an_error(
+    tensor: torch.Tensor, options: dict[str, object], expected: str
+) -> None:
+    arguments: dict[str, object] = {"window": 4, "implementation": "triton", **options}
+    with pytest.raises(ValueError, match="with implementation|unknown") as raised:
+        sliding_window_attention(tensor, tensor, tensor, **arguments)  # pyright: ignore
+    assert expected in str(raised.value)
+
+
+def test_without_triton_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"not installed: pip install 'attnprof\[triton\]'"):
+        sliding_window_attention(HEADS, HEADS, HEADS, window=4, implementation="triton")
+
+
+def test_tensors_without_data_give_shapes() -> None:
+    query, key = (torch.empty(2, heads, 100, 16, device="meta") for heads in (4, 2))
+    query.requires_grad_()
+    output = sliding_window_attention(
+        *(query, key, key[..., :8]), window=9, causal=True, enable_gqa=True, implementation="triton"
+    )
+    assert output.shape == (2, 4, 100, 8)
+    assert torch.autograd.grad(output.sum(), [query])[0].shape == query.shape
