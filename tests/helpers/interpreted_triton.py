@@ -22,7 +22,7 @@ from sliding_window_cases import Case, error, gradients
 from torch import Tensor
 
 from attnprof.nn.banded import triton_attention
-from attnprof.nn.banded.triton_tiling import TritonTile, TritonTiles, triton_tiles
+from attnprof.nn.banded.triton_sizes import TritonTile, TritonTiles, triton_tiles
 
 SMALL = (
     TritonTiles(

@@ -41,11 +41,9 @@ def test_outputs_and_all_gradients_are_those_of_dense_attention_under_the_mask()
 
 def test_half_precisions_are_as_exact_as_they_can_be() -> None:
     found = errors_of("half")
-    assert [max(errors) < limit for errors, limit in zip(found.values(), (0.03, 0.004, 0.03))] == [
-        True,
-        True,
-        True,
-    ], found
+    assert len(found) == 3
+    for name, errors in found.items():
+        assert max(errors) < (0.004 if name.startswith("torch.float16") else 0.03), name
 
 
 HEADS = torch.zeros(1, 2, 8, 16)
@@ -65,13 +63,13 @@ def test_what_the_kernels_do_not_compute_is_an_error(
     tensor: torch.Tensor, options: dict[str, object], expected: str
 ) -> None:
     arguments: dict[str, object] = {"window": 4, "implementation": "triton", **options}
-    with pytest.raises(ValueError, match="with implementation|unknown") as raised:
+    with pytest.raises(ValueError, match=r"with implementation|unknown") as raised:
         sliding_window_attention(tensor, tensor, tensor, **arguments)  # pyright: ignore
     assert expected in str(raised.value)
 
 
 def test_without_triton_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"not installed: pip install 'attnprof\[triton\]'"):
         sliding_window_attention(HEADS, HEADS, HEADS, window=4, implementation="triton")
 

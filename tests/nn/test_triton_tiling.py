@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnprof.core.pattern import AttentionPattern
+from attnprof.nn.banded.triton_sizes import TritonTile, triton_tiles
 from attnprof.nn.banded.triton_tiling import (
-    TritonTile,
     blocks_in_reach,
     computed_pairs,
     triton_block_runs,
-    triton_tiles,
 )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnprof.core.errors import UsageError, suggest
-from attnprof.nn.banded.triton_tiling import MAX_WIDTH
+from attnprof.nn.banded.triton_sizes import MAX_WIDTH
 
 Implementation = Literal["auto", "tiles", "triton"]
 """`auto` is `tiles` on every device, until Triton kernels have been measured on a GPU."""

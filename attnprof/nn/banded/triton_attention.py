@@ -24,7 +24,7 @@ from attnprof.nn.banded.triton_backward import (
     query_gradient_kernel,
 )
 from attnprof.nn.banded.triton_forward import forward_kernel
-from attnprof.nn.banded.triton_tiling import (
+from attnprof.nn.banded.triton_sizes import (
     QUERIES_PER_PARTIAL_SUM,
     KernelSizes,
     TritonTile,

@@ -27,7 +27,7 @@ from attnprof.nn.banded.triton_rows import (
     program,
     store_rows,
 )
-from attnprof.nn.banded.triton_tiling import QUERIES_PER_PARTIAL_SUM
+from attnprof.nn.banded.triton_sizes import QUERIES_PER_PARTIAL_SUM
 
 _LOG2_OF_E = tl.constexpr(1.4426950408889634)
 _QUERIES_OF_PART = tl.constexpr(QUERIES_PER_PARTIAL_SUM)
