@@ -20,6 +20,9 @@ from attnprof.kernels import BuiltInKernel
 
 aten = torch.ops.aten
 
+ABSORBING = ("longformer-banded", "longformer-triton")
+"""Kernels that multiply few global queries with weights, in place of the keys of all tokens."""
+
 
 @st.composite
 def workloads(draw: st.DrawFn, longest: int = 700) -> Workload:
@@ -127,7 +130,7 @@ def macs_of_weights(name: str, workload: Workload) -> int:
         macs += n * width * (query + keys)
         absorbed = g * width * (query + output + 2 * heads * n)
         projected = n * (width * keys + g * (query + output))
-        if name == "longformer-banded" and g and absorbed < projected:
+        if name in ABSORBING and g and absorbed < projected:
             # the queries, and the absorbed projections of keys and values
             macs += g * width * (2 * query + output)
         elif g:
