@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from attnprof.core.blocks import BlockRun
 from attnprof.nn.banded.tiling import Sides
@@ -138,7 +139,7 @@ def _oriented(tile: TritonTile, sides: Sides, by_keys: bool) -> tuple[int, int, 
 def triton_block_runs(
     seq_len: int, dilation: int, tile: TritonTile, sides: Sides, *, by_keys: bool = False
 ) -> Iterator[BlockRun]:
-    """The blocks of `computed_pairs` by position; one over several chains is several blocks."""
+    """The blocks of `computed_pairs` by position; one over several chains is several of these."""
     size, other, reach = _oriented(tile, sides, by_keys)
     stride = min(dilation, max(seq_len, 1))
     for run in reach_runs(seq_len, dilation, size, other, reach):
@@ -151,12 +152,31 @@ def triton_block_runs(
 
 
 def _positions(index: int, tokens: int, seq_len: int, dilation: int) -> list[range]:
-    """Positions of consecutive indices, one range for each chain; padding is behind the end."""
+    """Positions of consecutive indices, as few ranges; padding is behind the end."""
+    inside = max(0, min(tokens, seq_len - index))
     ranges: list[range] = []
-    stop = min(index + tokens, seq_len)
+    pieces = _pieces(index, inside, seq_len, dilation)
+    for (length, is_start), alike in groupby(pieces, lambda one: (len(one), one.start < dilation)):
+        of_chains = list(alike)
+        if is_start and len(of_chains) > length:
+            # Many short chains from their beginnings: the first tokens, then the second ones.
+            first, stop = of_chains[0].start, of_chains[-1].start + 1
+            steps = range(0, dilation * length, dilation)
+            ranges += [range(first + step, stop + step) for step in steps]
+        else:
+            ranges += of_chains
+    if tokens > inside:
+        first = max(index, seq_len)
+        ranges.append(range(first, first + tokens - inside))
+    return ranges
+
+
+def _pieces(index: int, tokens: int, seq_len: int, dilation: int) -> Iterator[range]:
+    """Positions of consecutive indices, one range for each chain."""
     longest = -(-seq_len // dilation)
     long_chains = seq_len - dilation * (longest - 1)
     in_long = long_chains * longest
+    stop = index + tokens
     while index < stop:
         end = min(stop, _chain_stop(index, seq_len, dilation))
         chain, token = divmod(index, longest)
@@ -164,12 +184,8 @@ def _positions(index: int, tokens: int, seq_len: int, dilation: int) -> list[ran
             chain, token = divmod(index - in_long, longest - 1)
             chain += long_chains
         first = chain + dilation * token
-        ranges.append(range(first, first + dilation * (end - index), dilation))
-        tokens -= end - index
+        yield range(first, first + dilation * (end - index), dilation)
         index = end
-    if tokens:
-        ranges.append(range(max(index, seq_len), max(index, seq_len) + tokens))
-    return ranges
 
 
 def computed_global_pairs(seq_len: int, num_globals: int, tile: TritonTile) -> int:
