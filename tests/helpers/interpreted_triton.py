@@ -1,17 +1,20 @@
 """The Triton kernels in Triton's interpreter, against dense attention under the enumerated mask.
 
-A script, since Triton has to be imported with TRITON_INTERPRET=1: it prints a line of JSON for each
-case, `[case, largest error of the output, of each gradient, ...]`.
+A script, since Triton has to be imported with TRITON_INTERPRET=1. It prints a line of JSON for each
+case: `[case, largest error of the output, of each gradient, ...]`, or `[case, what is expected,
+what was found]`.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from inspect import ismodule
 from typing import Any
 
@@ -20,8 +23,16 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from sliding_window_cases import Case, error, gradients
 from torch import Tensor
+from workloads import sliding
 
+from attnprof import Workload, kernels
+from attnprof.core.workload import Case as KernelCase
+from attnprof.core.workload import Mode
+from attnprof.counting.counters import operator
+from attnprof.measure import worker_tasks
+from attnprof.measure.peak_memory import measure_peak_bytes
 from attnprof.nn.banded import triton_attention
+from attnprof.nn.banded.triton_costs import TritonShape
 from attnprof.nn.banded.triton_sizes import TritonTile, TritonTiles, triton_tiles
 
 SMALL = (
@@ -38,7 +49,7 @@ SMALL = (
 )
 """Tiles of few tokens, so that short sequences have many."""
 
-RANDOM_CASES = 16
+RANDOM_CASES = 12
 
 
 def patch_once() -> None:
@@ -62,23 +73,33 @@ def patch_once() -> None:
     interpreter._patch_lang = patch_first
 
 
-def multiply_bfloat16() -> None:
-    """Let Triton's interpreter multiply bfloat16 as numbers: 3.9 multiplies their bits."""
-    from triton.language import bfloat16, float32
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+class Products:
+    """Multiplies in Triton's interpreter, and counts MACs; of bfloat16 it multiplies the numbers.
 
-    create_dot: Any = InterpreterBuilder.create_dot
+    Triton 3.9 multiplies their bits.
+    """
 
-    def as_float32(handle: Any) -> Any:
+    def __init__(self) -> None:
+        from triton.runtime.interpreter import InterpreterBuilder
+
+        self.macs = 0
+        self._create_dot: Any = InterpreterBuilder.create_dot
+        InterpreterBuilder.create_dot = lambda *args: self._create(*args)
+
+    def _create(self, builder: Any, left: Any, right: Any, *args: Any) -> Any:
+        self.macs += left.data.size * right.data.shape[1]
+        left, right = self._as_numbers(left), self._as_numbers(right)
+        return self._create_dot(builder, left, right, *args)
+
+    @staticmethod
+    def _as_numbers(handle: Any) -> Any:
+        from triton.language import bfloat16, float32
+        from triton.runtime.interpreter import TensorHandle
+
         if handle.dtype.scalar != bfloat16:
             return handle
         bits = handle.data.astype("uint32") << 16
         return TensorHandle(bits.view("float32"), float32)
-
-    def create(builder: Any, left: Any, right: Any, *args: Any) -> Any:
-        return create_dot(builder, as_float32(left), as_float32(right), *args)
-
-    InterpreterBuilder.create_dot = create
 
 
 def random_case(seed: int) -> Case:
@@ -147,14 +168,88 @@ def half_cases() -> Iterator[tuple[str, list[float]]]:
     for dtype, width, causal in (
         (torch.bfloat16, 64, False),
         (torch.float16, 24, True),
-        (torch.bfloat16, 80, False),
     ):
         case = Case((1, 1, 130, width), 128, (1,), ((7,),), None, False, True, causal=causal)
         yield f"{dtype}: {case}", errors(case, dtype)
 
 
+def executed_macs(products: Products) -> Iterator[tuple[str, list[float]]]:
+    """MACs of the kernels by their closed form, and those of all products of a run.
+
+    Widths are powers of two: columns of padding do not count.
+    """
+    for seq_len, dilation, causal, positions, kv_heads in (
+        (150, (1, 7), True, (0, 3), 1),
+        (90, (40, 2), False, tuple(range(20)), 2),
+    ):
+        case = Case(
+            *((1, 2, seq_len, 32), (40, 0 if causal else 25), dilation, (positions,), None, False),
+            projected_layout=True,
+            causal=causal,
+            kv_heads=kv_heads,
+            value_dim=16,
+        )
+        triton_attention.triton_tiles = triton_tiles
+        tensors = case.tensors(torch.float32)
+        products.macs = 0
+        gradients(case.attend(tensors, implementation="triton"), tensors)
+        shape = TritonShape(
+            batch=1,
+            seq_len=seq_len,
+            kv_heads=kv_heads,
+            head_dim=32,
+            value_dim=16,
+            dtype_bytes=4,
+            sides=(39, 0) if causal else (40, 25),
+            dilation=dilation,
+            num_globals=len(positions),
+        )
+        yield str(case), [shape.forward_macs + shape.backward_macs, products.macs]
+
+
+def collect_after_each_kernel() -> None:
+    """Free what the interpreter leaves in cycles, as measured peaks would include it."""
+    from triton.runtime.interpreter import GridExecutor
+
+    run: Any = GridExecutor.__call__
+
+    def collected(executor: Any, *args: Any, **kwargs: Any) -> None:
+        run(executor, *args, **kwargs)
+        executor.__dict__.clear()
+        gc.collect()
+
+    GridExecutor.__call__ = collected
+
+
+def kernel_calls() -> Iterator[tuple[str, list[float]]]:
+    """Operator-level MACs and measured peaks of `longformer-triton` beside its closed forms.
+
+    Raises:
+        AssertionError: if the output or a gradient is wrong.
+    """
+    collect_after_each_kernel()
+    kernel = kernels.find_built_in("longformer-triton")
+    triton_attention.triton_tiles = triton_tiles
+    modes: tuple[Mode, ...] = ("inference", "training")
+    for mode in modes:
+        workload = Workload(sliding(16, (1, 1, 1, 2), (3, 9)), 50, 64, mode=mode)
+        wrong = worker_tasks.check_output(KernelCase(kernel.name, workload))
+        assert wrong == "", wrong
+        counted = operator.count(partial(kernel.build, workload))
+        yield f"MACs of {workload}", [kernel.executed_macs(workload), counted]
+        measured = measure_peak_bytes(kernel.build(workload).run, "cpu")
+        yield f"peak of {workload}", [kernel.peak_bytes(workload), measured]
+
+
 if __name__ == "__main__":
     patch_once()
-    multiply_bfloat16()
-    for name, found in {"random": random_cases, "half": half_cases}[sys.argv[1]]():
-        print(json.dumps([name, *found]), flush=True)
+    products = Products()
+    parts = {
+        "random": random_cases(),
+        "half": half_cases(),
+        "macs": executed_macs(products),
+        "kernel": kernel_calls(),
+    }
+    for part in sys.argv[1:]:
+        for name, found in parts[part]:
+            print(json.dumps([name, *found]), flush=True)
