@@ -13,7 +13,8 @@ import torch
 
 from attnprof import sliding_window_attention
 
-HELPERS = Path(__file__).parent.parent / "helpers"
+REPOSITORY = Path(__file__).parent.parent.parent
+HELPERS = REPOSITORY / "tests" / "helpers"
 
 pytest.importorskip("triton")
 
@@ -49,6 +50,25 @@ def test_half_precisions_executed_macs_and_the_built_in_kernel() -> None:
             assert values[0] == pytest.approx(values[1], rel=0.02), name
         else:
             assert values[0] == values[1], name
+
+
+def test_the_kernels_compile_for_a_gpu_with_tensor_cores() -> None:
+    script = REPOSITORY / "examples" / "benchmarks" / "compile_triton.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--head-dim", "64", "--dilation", "8"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kernels = [line.split() for line in done.stdout.splitlines()[2:]]
+    names = ["forward", "query_gradient", "key_gradient", "global_gradient"]
+    assert [name for name, *_ in kernels] == names
+    for _, _, shared_bytes, _, spilled_bytes, products in kernels:
+        assert int(shared_bytes.replace(",", "")) < 99 * 1024, done.stdout
+        assert int(spilled_bytes) < 128, done.stdout
+        assert products == "wgmma", done.stdout
 
 
 HEADS = torch.zeros(1, 2, 8, 16)
