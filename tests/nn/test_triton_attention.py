@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sliding_window_cases import LONG, Case, error, gradients, normal
 
 from attnprof import sliding_window_attention
 
@@ -55,7 +56,7 @@ def test_half_precisions_executed_macs_and_the_built_in_kernel() -> None:
 def test_the_kernels_compile_for_a_gpu_with_tensor_cores() -> None:
     script = REPOSITORY / "examples" / "benchmarks" / "compile_triton.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--head-dim", "64", "--dilation", "8"],
+        [sys.executable, str(script), "--head-dim", "16", "--dilation", "8"],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
@@ -107,3 +108,48 @@ def test_tensors_without_data_give_shapes() -> None:
     )
     assert output.shape == (2, 4, 100, 8)
     assert torch.autograd.grad(output.sum(), [query])[0].shape == query.shape
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("case", LONG, ids=lambda case: f"n{case.shape[2]}_w{case.window}")
+@pytest.mark.parametrize(
+    ("dtype", "limit"),
+    [(torch.float32, 3e-5), (torch.bfloat16, 0.03), (torch.float16, 0.004)],
+    ids=str,
+)
+def test_on_cuda_it_is_dense_attention_under_the_mask(
+    case: Case, dtype: torch.dtype, limit: float
+) -> None:
+    tensors = case.tensors(dtype)
+    exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    on_gpu = [tensor.detach().cuda().requires_grad_() for tensor in tensors]
+    padded = None if case.padded is None else case.padded.cuda()
+    output = case.attend(on_gpu, key_padding_mask=padded, implementation="triton")
+    expected = case.expected(exact)
+    assert error(output.cpu(), expected) < limit
+    grad_output = normal(*output.shape, seed=99).to(dtype)
+    ours = torch.autograd.grad(output, on_gpu[:3], grad_output.cuda())
+    for gradient, reference in zip(ours, gradients(expected, exact[:3]), strict=True):
+        assert reference is not None
+        assert error(gradient.cpu(), reference) < limit * max(1.0, float(reference.abs().max()))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_it_compiles_without_graph_breaks_and_gives_the_same_in_every_run() -> None:
+    case = Case((2, 4, 700, 64), 128, (1, 1, 3, 3), ((0, 9), (5,)), None, False, True)
+    tensors = [t.detach().cuda().requires_grad_() for t in case.tensors(torch.bfloat16)]
+    compiled = torch.compile(
+        lambda *t: case.attend(t, implementation="triton"), backend="aot_eager", fullgraph=True
+    )
+    results: list[list[torch.Tensor | None]] = []
+    for attend in (lambda *t: case.attend(t, implementation="triton"), compiled, compiled):
+        output = attend(*tensors)
+        grad_output = torch.ones_like(output)
+        results.append([output, *torch.autograd.grad(output, tensors, grad_output)])
+    for others in results[1:]:
+        for first, other in zip(results[0], others, strict=True):
+            assert first is not None
+            assert other is not None
+            assert torch.equal(first, other)
