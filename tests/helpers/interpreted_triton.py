@@ -23,9 +23,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from sliding_window_cases import Case, error, gradients
 from torch import Tensor
-from workloads import sliding
 
-from attnprof import Workload, kernels
+from attnprof import AttentionPattern, Workload, kernels
 from attnprof.core.workload import Case as KernelCase
 from attnprof.core.workload import Mode
 from attnprof.counting.counters import operator
@@ -173,6 +172,20 @@ def half_cases() -> Iterator[tuple[str, list[float]]]:
         yield f"{dtype}: {case}", errors(case, dtype)
 
 
+def compiled_cases() -> Iterator[tuple[str, list[float]]]:
+    """Inside `torch.compile`, without graph breaks."""
+    triton_attention.triton_tiles = triton_tiles
+    case = Case((1, 2, 40, 16), 12, (1, 3), ((0, 9),), None, False, True)
+    tensors = case.tensors(torch.float32)
+    attend = torch.compile(
+        lambda *t: case.attend(t, implementation="triton"), backend="aot_eager", fullgraph=True
+    )
+    output, expected = attend(*tensors), case.attend(tensors)
+    pairs = zip(gradients(output, tensors), gradients(expected, tensors), strict=True)
+    found = [error(ours, theirs) for ours, theirs in pairs if ours is not None]
+    yield "torch.compile", [error(output, expected), *found]
+
+
 def executed_macs(products: Products) -> Iterator[tuple[str, list[float]]]:
     """MACs of the kernels by their closed form, and those of all products of a run.
 
@@ -212,6 +225,7 @@ def collect_after_each_kernel() -> None:
     from triton.runtime.interpreter import GridExecutor
 
     run: Any = GridExecutor.__call__
+    gc.freeze()  # what is there is not garbage, and need not be looked at each time
 
     def collected(executor: Any, *args: Any, **kwargs: Any) -> None:
         run(executor, *args, **kwargs)
@@ -230,15 +244,17 @@ def kernel_calls() -> Iterator[tuple[str, list[float]]]:
     collect_after_each_kernel()
     kernel = kernels.find_built_in("longformer-triton")
     triton_attention.triton_tiles = triton_tiles
+    pattern = AttentionPattern.sliding(16, (1, 2), (3, 9), num_heads=2)
     modes: tuple[Mode, ...] = ("inference", "training")
     for mode in modes:
-        workload = Workload(sliding(16, (1, 1, 1, 2), (3, 9)), 50, 64, mode=mode)
+        workload = Workload(pattern, 40, 32, mode=mode)
         wrong = worker_tasks.check_output(KernelCase(kernel.name, workload))
         assert wrong == "", wrong
         counted = operator.count(partial(kernel.build, workload))
         yield f"MACs of {workload}", [kernel.executed_macs(workload), counted]
         measured = measure_peak_bytes(kernel.build(workload).run, "cpu")
         yield f"peak of {workload}", [kernel.peak_bytes(workload), measured]
+    gc.unfreeze()
 
 
 if __name__ == "__main__":
@@ -247,6 +263,7 @@ if __name__ == "__main__":
     parts = {
         "random": random_cases(),
         "half": half_cases(),
+        "compiled": compiled_cases(),
         "macs": executed_macs(products),
         "kernel": kernel_calls(),
     }
