@@ -89,8 +89,9 @@ def sliding_window_attention(
         scale: factor of the scores; `head_dim ** -0.5` if None.
         implementation: `tiles` computes products of torch and, on CPU, its fused attention;
             `triton` is a Triton kernel for CUDA, with the extra `attnprof[triton]`: no dropout, no
-            float64, heads of at most 256. `auto` is `tiles`, as nobody has measured the kernel on a
-            GPU yet; its outputs and gradients are tested in Triton's interpreter.
+            float64, heads of at most 256, or 128 in float32. `auto` is `tiles`, as nobody has
+            measured the kernel on a GPU yet; its outputs and gradients are tested in Triton's
+            interpreter.
 
     Returns:
         `(batch, heads, seq_len, value_dim)`, stored in memory as `(batch, seq_len, heads,

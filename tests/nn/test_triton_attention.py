@@ -85,7 +85,8 @@ HEADS = torch.zeros(1, 2, 8, 16)
         (HEADS, {}, "query on cpu: must be on a CUDA device with implementation 'triton'"),
         (HEADS.double(), {}, "query float64: must be float32, bfloat16 or float16"),
         (HEADS, {"dropout_p": 0.1}, "dropout_p 0.1: must be 0 with implementation 'triton'"),
-        (torch.zeros(1, 2, 8, 257), {}, "query 257: must have heads of at most 256"),
+        (torch.zeros(1, 2, 8, 129), {}, "query 129: must have heads of at most 128"),
+        (torch.zeros(1, 2, 8, 257).half(), {}, "query 257: must have heads of at most 256"),
     ],
 )
 def test_what_the_kernels_do_not_compute_is_an_error(
@@ -115,7 +116,11 @@ def test_tensors_without_data_give_shapes() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("case", LONG, ids=lambda case: f"n{case.shape[2]}_w{case.window}")
+@pytest.mark.parametrize(
+    "case",
+    [case for case in LONG if case.shape[3] <= 128],
+    ids=lambda case: f"n{case.shape[2]}_w{case.window}",
+)
 @pytest.mark.parametrize(
     ("dtype", "limit"),
     [(torch.float32, 3e-5), (torch.bfloat16, 0.03), (torch.float16, 0.004)],

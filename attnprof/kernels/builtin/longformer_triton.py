@@ -24,7 +24,7 @@ from attnprof.kernels.builtin._memory import (
     stack_peak_bytes,
 )
 from attnprof.nn.banded.triton_costs import TritonShape
-from attnprof.nn.banded.triton_sizes import MAX_WIDTH, TritonTile
+from attnprof.nn.banded.triton_sizes import TritonTile, max_width
 from attnprof.nn.banded.triton_tiling import global_block_runs, triton_block_runs
 
 name = "longformer-triton"
@@ -50,8 +50,9 @@ def unsupported_reason(workload: Workload) -> str | None:
         return unsupported
     if workload.dtype == "float64":
         return "Triton kernels have no float64"
-    if max(workload.head_dim, workload.value_dim) > MAX_WIDTH:
-        return f"Triton kernels have heads of at most {MAX_WIDTH}"
+    widest = max_width(workload.dtype_bytes)
+    if max(workload.head_dim, workload.value_dim) > widest:
+        return f"Triton kernels have heads of at most {widest} in {workload.dtype}"
     if importlib.util.find_spec("triton") is None:
         return "needs Triton, which is not installed: pip install 'attnprof[triton]'"
     if workload.device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":

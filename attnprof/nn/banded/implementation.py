@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnprof.core.errors import UsageError, suggest
-from attnprof.nn.banded.triton_sizes import MAX_WIDTH
+from attnprof.nn.banded.triton_sizes import max_width
 
 Implementation = Literal["auto", "tiles", "triton"]
 """`auto` is `tiles` on every device, until Triton kernels have been measured on a GPU."""
@@ -45,9 +45,10 @@ def check_triton(query: Tensor, value: Tensor, dropout_p: float) -> None:
         name = str(query.dtype).removeprefix("torch.")
         expected = "must be float32, bfloat16 or float16 with implementation 'triton'"
         raise UsageError("query", name, expected)
+    widest = max_width(query.dtype.itemsize)
     for name, width in (("query", query.shape[3]), ("value", value.shape[3])):
-        if width > MAX_WIDTH:
-            expected = f"must have heads of at most {MAX_WIDTH} with implementation 'triton'"
+        if width > widest:
+            expected = f"must have heads of at most {widest} with implementation 'triton'"
             raise UsageError(name, width, expected)
     if not torch.compiler.is_compiling():
         _check_device(query.device)

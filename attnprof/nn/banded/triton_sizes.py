@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_WIDTH = 256
-"""The widest heads: a block of wider ones does not fit into the shared memory of a GPU."""
-
 QUERIES_PER_PARTIAL_SUM = 1024
 """Queries whose gradients of global keys one program sums. With more, long sequences occupy fewer
 processors; with fewer, more partial sums are stored."""
@@ -127,12 +124,12 @@ _FLOAT = {
         of_queries=TritonTile(32, 32, 8, 1),
         of_keys=TritonTile(32, 32, 8, 1),
     ),
-    256: TritonTiles(
-        forward=TritonTile(32, 32, 8, 1),
-        of_queries=TritonTile(16, 16, 8, 1),
-        of_keys=TritonTile(16, 16, 8, 1),
-    ),
 }
+
+
+def max_width(dtype_bytes: int) -> int:
+    """The widest heads: a block of wider ones does not fit into the memory of a GPU's processor."""
+    return max(_HALF if dtype_bytes < 4 else _FLOAT)
 
 
 def triton_tiles(head_dim: int, value_dim: int, dtype_bytes: int) -> TritonTiles:
