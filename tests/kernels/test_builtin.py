@@ -230,6 +230,7 @@ TYPED = [
     (kernel, dtype)
     for kernel in map(kernels.find_built_in, kernels.names())
     for dtype in ("float64", "bfloat16", "float16")
+    if first_supported(kernel)  # others need CUDA
     if not (kernel.needs_compilation and dtype == "float16")  # bfloat16 takes the same path
 ]
 
