@@ -1,13 +1,13 @@
 """MACs and inner buffers of attnprof's banded attention where it runs as a single operator.
 
-It does so when it is traced and on fake tensors. On real tensors it is a loop over tiles, and the
-operators of each tile are counted.
+It does so when it is traced and on fake tensors, and always if Triton kernels compute it. On real
+tensors it otherwise is a loop over tiles, and the operators of each tile are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from attnprof.core.workload import dtype_name
 from attnprof.nn.banded.autograd import OPERATORS
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
-from attnprof.nn.banded.tile_kernels import is_fused
+from attnprof.nn.banded.tile_kernels import accumulate_type, is_fused
 from attnprof.nn.banded.tiling import (
     TileSizes,
     fused_backward_tile_sizes,
@@ -23,6 +23,7 @@ from attnprof.nn.banded.tiling import (
     matmul_tile_sizes,
     scores,
 )
+from attnprof.nn.banded.triton_costs import TritonShape
 
 
 def _pairs(
@@ -84,7 +85,40 @@ def _backward(
     return pairs * (3 * query.shape[3] + 2 * value.shape[3])
 
 
-FORMULAS = dict(zip(OPERATORS, (_forward, _forward, _backward), strict=True))
+def _triton_shape(named: Mapping[str, Any]) -> TritonShape:
+    """Sizes of a call that Triton kernels compute, from the operator's arguments by name."""
+    query, key, (left, right) = named["query"], named["key"], named["sides"]
+    batch, _, seq_len, head_dim = query.shape
+    return TritonShape(
+        batch=batch,
+        seq_len=seq_len,
+        kv_heads=key.shape[1],
+        head_dim=head_dim,
+        value_dim=named["value"].shape[3],
+        dtype_bytes=query.dtype.itemsize,
+        sides=(left, right),
+        dilation=tuple(named["dilation"]),
+        num_globals=max(named["counts"], default=0),
+    )
+
+
+def _or_triton(
+    of_tiles: Callable[..., int], of_triton: Callable[[TritonShape], int]
+) -> Callable[..., int]:
+    """A formula that chooses by the operator's argument `implementation`."""
+
+    def formula(**named: Any) -> int:
+        if named["implementation"] == "triton":
+            return of_triton(_triton_shape(named))
+        return of_tiles(**named)
+
+    return formula
+
+
+_of_forward = _or_triton(_forward, lambda shape: shape.forward_macs)
+_of_backward = _or_triton(_backward, lambda shape: shape.backward_macs)
+
+FORMULAS = dict(zip(OPERATORS, (_of_forward, _of_forward, _of_backward), strict=True))
 
 
 def _shape(
@@ -117,20 +151,6 @@ def _forward_buffers(
     return forward_tiles_bytes(_shape(query, key, sides, dilation, counts))
 
 
-def _in_place_buffers(
-    query: Tensor,
-    key: Tensor,
-    sides: Sequence[int],
-    dilation: Sequence[int],
-    counts: Sequence[int],
-    **_: Any,
-) -> int:
-    """Includes the log-sum-exp, which this operator does not return."""
-    shape = _shape(query, key, sides, dilation, counts)
-    log_sum_exp = query.shape[:3].numel() * shape.accumulator_bytes
-    return log_sum_exp + forward_tiles_bytes(shape)
-
-
 def _backward_buffers(
     query: Tensor,
     key: Tensor,
@@ -147,6 +167,16 @@ def _backward_buffers(
     return 2 * (accumulated - gradient) + max(backward_tiles_bytes(shape), converted)
 
 
+def _with_log_sum_exp(**named: Any) -> int:
+    """Inner buffers of the operator that writes to the query, and does not return the sums."""
+    query = named["query"]
+    log_sum_exp = query.shape[:3].numel() * accumulate_type(query).itemsize
+    return log_sum_exp + _of_forward_buffers(**named)
+
+
+_of_forward_buffers = _or_triton(_forward_buffers, lambda shape: shape.forward_bytes)
+_of_backward_buffers = _or_triton(_backward_buffers, lambda shape: shape.backward_bytes)
+
 BUFFERS = dict(
-    zip(OPERATORS, (_forward_buffers, _in_place_buffers, _backward_buffers), strict=True)
+    zip(OPERATORS, (_of_forward_buffers, _with_log_sum_exp, _of_backward_buffers), strict=True)
 )

@@ -19,6 +19,7 @@ from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.pattern import AttentionPattern
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.band import Band
+from attnprof.nn.banded.implementation import Chosen, Implementation, check_triton, chosen
 from attnprof.nn.global_rows import RowWeights, attend_absorbed, attend_projected, global_index
 from attnprof.nn.projections import check_replaceable, is_plain, move_hooks
 from attnprof.nn.sliding_window import Positions, checked_band
@@ -48,6 +49,7 @@ class LongformerSelfAttention(nn.Module):
         dilation: stride in tokens between neighbouring keys of a query; one value, or one per
             head.
         causal: whether no query attends to a later key.
+        implementation: what computes the attention to the window, as in `sliding_window_attention`.
 
     Raises:
         ValueError: if the number of heads does not divide the hidden size and no `head_dim` is
@@ -61,7 +63,13 @@ class LongformerSelfAttention(nn.Module):
     and without hooks."""
 
     def __init__(
-        self, config: Any, layer_id: int, *, dilation: int | Sequence[int] = 1, causal: bool = False
+        self,
+        config: Any,
+        layer_id: int,
+        *,
+        dilation: int | Sequence[int] = 1,
+        causal: bool = False,
+        implementation: Implementation = "auto",
     ) -> None:
         super().__init__()
         heads: int = config.num_attention_heads
@@ -81,6 +89,7 @@ class LongformerSelfAttention(nn.Module):
         self._pattern = _pattern(self.window, dilation, heads, causal=causal)
         self.dilation = self._pattern.dilation
         self.causal = causal
+        self._computed_by: Chosen = chosen(implementation)
         self._has_global_rows = not causal and self.window is not None
         widths = (
             heads * self.head_dim,
@@ -217,10 +226,15 @@ class LongformerSelfAttention(nn.Module):
         rows = None
         if self._has_global_rows and any(band.global_positions):
             rows = self._global_rows(hidden_states, padded, band, dropout_p)
+        query = _heads(self.query(hidden_states), self.head_dim)
+        key = _heads(self.key(hidden_states), self.head_dim)
+        value = _heads(self.value(hidden_states), self.value_dim)
+        if self._computed_by == "triton":
+            check_triton(query, value, dropout_p)
         output = banded_attention(
-            _heads(self.query(hidden_states), self.head_dim),
-            _heads(self.key(hidden_states), self.head_dim),
-            _heads(self.value(hidden_states), self.value_dim),
+            query,
+            key,
+            value,
             rows,
             padded,
             band,
@@ -228,6 +242,7 @@ class LongformerSelfAttention(nn.Module):
             dropout_p=dropout_p,
             # A hook or another module may hold a reference to the query.
             may_overwrite_query=self._may_use_weights(self.query),
+            implementation=self._computed_by,
         )
         return output.transpose(1, 2).flatten(2)
 

@@ -18,6 +18,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.units import counted, format_tokens
 from attnprof.nn.banded.autograd import banded_attention
 from attnprof.nn.banded.band import Band
+from attnprof.nn.banded.implementation import Implementation, check_triton, chosen
 from attnprof.nn.global_rows import RowWeights, attend_projected, global_index
 
 Positions = Sequence[int] | Sequence[Sequence[int]] | Tensor
@@ -40,6 +41,7 @@ def sliding_window_attention(
     key_padding_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     scale: float | None = None,
+    implementation: Implementation = "auto",
 ) -> Tensor:
     """Exact softmax attention to a sliding window and to global tokens, in linear time and memory.
 
@@ -85,6 +87,11 @@ def sliding_window_attention(
         dropout_p: probability with which an attention weight is dropped, 0 to 1; drawn from
             torch's random state.
         scale: factor of the scores; `head_dim ** -0.5` if None.
+        implementation: `tiles` computes products of torch and, on CPU, its fused attention;
+            `triton` is a Triton kernel for CUDA, with the extra `attnprof[triton]`: no dropout, no
+            float64, heads of at most 256, or 128 in float32. `auto` is `tiles`, as nobody has
+            measured the kernel on a GPU yet; its outputs and gradients are tested in Triton's
+            interpreter.
 
     Returns:
         `(batch, heads, seq_len, value_dim)`, stored in memory as `(batch, seq_len, heads,
@@ -98,6 +105,9 @@ def sliding_window_attention(
     _check_tensors(query, key, value, key_padding_mask, enable_gqa=enable_gqa)
     if not 0.0 <= dropout_p <= 1.0:
         raise UsageError("dropout_p", dropout_p, "must be a probability from 0 to 1")
+    computed_by = chosen(implementation)
+    if computed_by == "triton":
+        check_triton(query, value, dropout_p)
     factor: float = query.shape[3] ** -0.5 if scale is None else scale
     batch, heads, seq_len, _ = query.shape
     pattern = AttentionPattern.sliding(window, dilation, num_heads=heads, causal=causal)
@@ -114,7 +124,15 @@ def sliding_window_attention(
             RowWeights(padded=key_padding_mask, scale=factor, dropout_p=dropout_p),
         )
     return banded_attention(
-        query, key, value, rows, key_padding_mask, band, scale=factor, dropout_p=dropout_p
+        query,
+        key,
+        value,
+        rows,
+        key_padding_mask,
+        band,
+        scale=factor,
+        dropout_p=dropout_p,
+        implementation=computed_by,
     )
 
 

@@ -32,6 +32,7 @@ _BUILT_IN: Mapping[str, KernelStyle] = {
     "longformer-flex": KernelStyle("#009E73", "v", (6, 1.5, 1, 1.5)),
     "longformer-hf": KernelStyle("#D55E00", "^", (4, 1, 1, 1)),
     "longformer-masked": KernelStyle("#CC79A7", "P", (1, 1)),
+    "longformer-triton": KernelStyle("#17807E", "d", (8, 1.5)),
     "mistral-eager": KernelStyle("#8C564B", "p", (2, 1)),
     "mistral-sdpa": KernelStyle("#7A5195", "h", (3, 1)),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from workloads import WORKLOADS
@@ -18,6 +19,7 @@ from attnprof.report.formula_audit import render_formula_audit, render_formula_a
 
 def test_nothing_is_unexplained_for_any_kernel() -> None:
     cases = [Case(name, workload) for name in kernels.names() for workload in WORKLOADS]
+    cases += [Case("longformer-triton", replace(w, device="cuda")) for w in WORKLOADS]
     audit = audit_formulas(cases)
     assert audit.unexplained == []
     executed = [row for row in audit.rows if row.kind == "executed"]

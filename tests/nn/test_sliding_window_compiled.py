@@ -144,6 +144,7 @@ def test_signature_is_the_published_one() -> None:
         "key_padding_mask",
         "dropout_p",
         "scale",
+        "implementation",
     ]
 
 

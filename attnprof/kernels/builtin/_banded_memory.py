@@ -1,4 +1,4 @@
-"""Peak memory of `longformer-banded`; the moments are those of `attnprof.nn.longformer`."""
+"""Peak memory of attnprof's own kernels; the moments are those of `attnprof.nn.longformer`."""
 
 from __future__ import annotations
 
@@ -20,32 +20,49 @@ from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward
 
 
 def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    """Memory of one attention; in inference, the output overwrites the queries tile by tile."""
-    n = workload.seq_len
+    """Memory of one attention in tiles."""
     sizes = Projected.of(workload)
-    sums = log_sum_exp_bytes(workload, n)
-    rows = _GlobalRows.of(workload, layer)
     banded = BandedShape(
-        seq_len=n,
+        seq_len=workload.seq_len,
         kv_heads=workload.kv_heads,
         head_dim=workload.head_dim,
         dtype=workload.dtype,
-        sides=layer.sides(n),
+        sides=layer.sides(workload.seq_len),
         dilation=layer.dilation,
         num_globals=len(layer.global_positions),
     )
-    tiles = forward_tiles_bytes(banded)
+    backward = 0
+    if workload.mode == "training":
+        of_keys = sizes.key + sizes.value
+        accumulated = of_keys // workload.dtype_bytes * banded.accumulator_bytes
+        converted = of_keys if accumulated > of_keys else 0
+        backward = accumulated - of_keys + max(backward_tiles_bytes(banded), converted)
+    return memory_around(workload, layer, forward_tiles_bytes(banded), backward)
+
+
+def memory_around(
+    workload: Workload, layer: AttentionPattern, forward: int, backward: int
+) -> LayerMemory:
+    """Memory of one attention; in inference, the output overwrites the queries.
+
+    Args:
+        workload: the call.
+        layer: its pattern.
+        forward: bytes of what the forward pass allocates beside output and log-sum-exp.
+        backward: bytes of what the backward pass allocates beside the gradients of query, key and
+            value.
+    """
+    sizes = Projected.of(workload)
+    sums = log_sum_exp_bytes(workload, workload.seq_len)
+    rows = _GlobalRows.of(workload, layer)
     if workload.mode == "inference":
-        return LayerMemory(forward=max(rows.forward, rows.output + sizes.projected + sums + tiles))
+        attention = rows.output + sizes.projected + sums + forward
+        return LayerMemory(forward=max(rows.forward, attention))
     saved = sizes.projected + sizes.output + sums + rows.saved
-    of_keys = sizes.key + sizes.value
-    accumulated = of_keys // workload.dtype_bytes * banded.accumulator_bytes
-    converted = of_keys if accumulated > of_keys else 0
-    gradients = sizes.query + accumulated + max(backward_tiles_bytes(banded), converted)
     return LayerMemory(
-        forward=max(rows.forward, saved + rows.held + tiles),
+        forward=max(rows.forward, saved + rows.held + forward),
         saved=saved,
-        output_backward=saved - sizes.output + gradients,
+        output_backward=saved - sizes.output + sizes.projected + backward,
         projection_backward=max(
             rows.saved
             + rows.output

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from attnprof.core import formulas
-from attnprof.core.blocks import BlockRun, ComputedBlocks, columns_of, rows_of
-from attnprof.core.global_queries import GlobalQueries
+from attnprof.core.blocks import BlockRun, ComputedBlocks, columns_of
 from attnprof.core.mac_terms import Factor, MacTerm, Part, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
+from attnprof.kernels.builtin import _banded
+from attnprof.kernels.builtin._banded import global_query_terms, global_row_blocks, layer_makers
 from attnprof.kernels.builtin._banded_memory import layer_memory
 from attnprof.kernels.builtin._build import build_call, no_padding
 from attnprof.kernels.builtin._decoding import stack_decoding_bytes, unsupported_decoding
 from attnprof.kernels.builtin._features import Feature, unsupported_feature
-from attnprof.kernels.builtin._mac_factors import (
-    backward_products,
-    fused_blocks,
-    global_pair_terms,
-)
+from attnprof.kernels.builtin._mac_factors import fused_blocks, global_pair_terms
 from attnprof.kernels.builtin._memory import parameter_and_input_bytes, stack_peak_bytes
 from attnprof.kernels.builtin._window_decoding import (
     build_window_decoding,
@@ -41,9 +37,6 @@ from attnprof.nn.banded.tiling import (
     scores,
 )
 
-if TYPE_CHECKING:
-    import torch
-
 name = "longformer-banded"
 summary = "any pattern; attnprof's LongformerSelfAttention: linear, trainable"
 source = "Longformer, arXiv 2004.05150, section 3.1; attnprof/nn/banded/tiling.py"
@@ -53,6 +46,7 @@ needs_compilation = False
 has_float32_softmax = False
 
 padding_multiple = no_padding
+parameters = _banded.parameters
 cache_bytes = window_cache_bytes
 
 _FEATURES: tuple[Feature, ...] = (
@@ -76,52 +70,12 @@ def unsupported_reason(workload: Workload) -> str | None:
     return None
 
 
-def _has_global_rows(layer: AttentionPattern) -> bool:
-    """Whether a layer has a second set of projections: for global tokens, even if it has none."""
-    return not layer.causal and not layer.is_dense
-
-
-def parameters(workload: Workload) -> int:
-    """Parameters of six projections per layer, as in transformers' class; of three if causal."""
-    sets = sum(1 + _has_global_rows(layer) for layer in workload.layers)
-    return formulas.parameters(workload, sets)
-
-
 def build(workload: Workload) -> Call:
     """`LongformerSelfAttention` with the pattern's window and dilations; no dropout."""
-    from attnprof.nn.longformer import LongformerSelfAttention
-
-    config = SimpleNamespace(
-        hidden_size=workload.hidden_size,
-        num_attention_heads=workload.num_heads,
-        num_key_value_heads=workload.kv_heads,
-        head_dim=workload.head_dim,
-        v_head_dim=workload.value_dim,
-        attention_window=[_window(layer) for layer in workload.layers],
-        attention_probs_dropout_prob=0.0,
-    )
-
-    def make_layer(index: int, layer: AttentionPattern) -> Any:
-        attention = LongformerSelfAttention(
-            config, index, dilation=layer.dilation, causal=layer.causal
-        )
-        attention.ignores_hooks = True  # the only hooks here are a counter's
-        return attention
-
-    def make_kwargs(hidden_states: torch.Tensor) -> dict[str, Any]:
-        sparse = next(layer for layer in workload.layers if not layer.is_dense)
-        return {"global_positions": sparse.global_positions}
-
+    make_layer, make_kwargs = layer_makers(workload, "auto")
     if workload.mode == "decode":
         return build_window_decoding(workload, make_layer, workload)
     return build_call(workload, workload.seq_len, make_layer, make_kwargs)
-
-
-def _window(layer: AttentionPattern) -> tuple[int, int] | None:
-    """Keys before and after a query; None if the layer is dense."""
-    if layer.left is None or layer.right is None:
-        return None
-    return layer.left, layer.right
 
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
@@ -135,7 +89,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
         *formulas.projection_terms(workload),
         *_tile_terms(workload),
         *_global_key_terms(workload),
-        *_global_query_terms(workload),
+        *global_query_terms(workload),
         *formulas.rest_of_layer_terms(workload),
     ]
 
@@ -204,41 +158,9 @@ def _global_key_terms(workload: Workload) -> list[MacTerm]:
     return global_pair_terms(workload, name, max(numbers), layers)
 
 
-def _global_query_terms(workload: Workload) -> list[MacTerm]:
-    """The queries' projection, and keys and values projected or absorbed."""
-    g = formulas.num_globals(workload)
-    if g == 0:
-        return []
-    layers = formulas.layers_with_globals(workload)
-    layer = next(layer for layer in workload.layers if layer.symmetric_globals)
-    if not GlobalQueries.of(workload, layer).is_absorbed:
-        return [
-            *formulas.global_projection_terms(workload),
-            *global_pair_terms(workload, "global queries", g, layers),
-        ]
-    num, width = Factor("g", g), Factor("D", workload.hidden_size)
-    heads, head_dim = Factor("H", workload.num_heads), Factor("d", workload.head_dim)
-
-    def term(name: str, *factors: Factor | int) -> MacTerm:
-        return formulas.term(workload, "global_tokens", name, factors, layers=layers)
-
-    # Queries are projected, then multiplied with the projection of keys; contexts with that of
-    # values.
-    projections: tuple[Factor | int, ...] = (3, num, width, heads, head_dim)
-    if workload.has_equal_widths:
-        projections = (3, num, Factor("D", workload.hidden_size, 2))
-    elif workload.value_dim != workload.head_dim:
-        widths = Factor("(2d+e)", 2 * workload.head_dim + workload.value_dim)
-        projections = (num, width, heads, widths)
-    return [
-        term("absorbed projection", *projections),
-        term("global queries", 2, num, heads, formulas.tokens(workload), width),
-    ]
-
-
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """Tiles of the band in both passes, global columns, and global rows."""
-    n, positions = workload.seq_len, layer.symmetric_globals
+    n = workload.seq_len
     if workload.mode == "decode":
         return fused_blocks(workload, tuple(decoded_windows(workload, layer, head)), ())
 
@@ -251,15 +173,7 @@ def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[Comp
         (*tiles(_forward_tiles(workload, layer)), *columns),
         (*tiles(_backward_tiles(workload, layer)), *columns),
     )
-    if GlobalQueries.of(workload, layer).is_absorbed:
-        of_rows = ComputedBlocks(
-            runs=rows_of(positions, n),
-            backward=backward_products(workload),
-            features=workload.hidden_size,
-        )
-        return (*computed, of_rows)
-    rows = rows_of(positions, n)
-    return (*computed, *fused_blocks(workload, rows, rows))
+    return (*computed, *global_row_blocks(workload, layer))
 
 
 def static_bytes(workload: Workload) -> int:

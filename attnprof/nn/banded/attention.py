@@ -68,12 +68,24 @@ def forward(
         for group in chains(query.shape[2], heads.dilation, sizes.tokens_per_call):
             _forward_chains(group, keys, sizes, operator, *of_heads)
     if global_rows is not None:
-        for item, positions in enumerate(band.global_positions):
-            index = torch.tensor(positions, dtype=torch.int64, device=query.device)
-            output[item].index_copy_(1, index, global_rows[item, :, : len(positions)])
-            # exp(score - inf) is 0: no gradient flows from these rows into the band.
-            log_sum_exp[item].index_fill_(1, index, torch.inf)
+        set_global_rows(output, log_sum_exp, global_rows, band)
     return output, log_sum_exp
+
+
+def set_global_rows(output: Tensor, log_sum_exp: Tensor, global_rows: Tensor, band: Band) -> None:
+    """Write the outputs of global tokens in place of those of the band.
+
+    Args:
+        output: `(batch, heads, seq_len, value_dim)`.
+        log_sum_exp: `(batch, heads, seq_len)`; becomes inf at global tokens.
+        global_rows: `(batch, heads, globals, value_dim)`.
+        band: with the positions of global tokens.
+    """
+    for item, positions in enumerate(band.global_positions):
+        index = torch.tensor(positions, dtype=torch.int64, device=output.device)
+        output[item].index_copy_(1, index, global_rows[item, :, : len(positions)])
+        # exp(score - inf) is 0: no gradient flows from these rows into the band.
+        log_sum_exp[item].index_fill_(1, index, torch.inf)
 
 
 def backward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from attnprof.nn.banded import attention
 from attnprof.nn.banded.band import Band
+from attnprof.nn.banded.implementation import Chosen
 from attnprof.nn.banded.tile_kernels import is_fused
 
 
@@ -26,6 +28,7 @@ def banded_attention(
     scale: float,
     dropout_p: float,
     may_overwrite_query: bool = False,
+    implementation: Chosen = "tiles",
 ) -> Tensor:
     """Differentiable attention to a dilated band and to global keys, linear in length.
 
@@ -42,6 +45,7 @@ def banded_attention(
         dropout_p: probability with which an attention weight is dropped.
         may_overwrite_query: whether the output may be written to `query`, to save memory; this is
             done if no gradient is needed and values are as wide as queries.
+        implementation: what computes it.
 
     Returns:
         `(batch, heads, seq_len, value_dim)`.
@@ -51,16 +55,27 @@ def banded_attention(
     inputs = (query, key, value, global_rows, key_padding_mask)
     is_as_wide = query.shape[3] == value.shape[3]
     is_in_place = may_overwrite_query and not has_gradient and is_as_wide
-    if torch.compiler.is_compiling() or _is_shape_only(query, value, dropout_p):
-        # One operator: loops over tiles would be unrolled into the graph, or compute nothing.
+    is_operator = implementation == "triton" or _is_shape_only(query, value, dropout_p)
+    if is_operator or torch.compiler.is_compiling():
+        # One operator: loops over tiles would be unrolled into the graph, or compute nothing, and
+        # no mode of torch would see kernels of Triton.
         if is_in_place and not torch.compiler.is_compiling():
-            _in_place_operator(*inputs, *_band_to_schema(band), scale)
+            _in_place_operator(*inputs, *_band_to_schema(band), scale, implementation)
             return query
-        return _operator(*inputs, *_band_to_schema(band), scale, dropout_p)[0]
+        return _operator(*inputs, *_band_to_schema(band), scale, dropout_p, implementation)[0]
     if has_gradient:
         return _Differentiable.apply(*inputs, band, scale, dropout_p)
     output = query if is_in_place else None
     return attention.forward(*inputs, band, scale, dropout_p, output)[0]
+
+
+def _kernels(implementation: str) -> ModuleType:
+    """The module with `forward` and `backward` of an implementation; imports Triton if needed."""
+    if implementation == "triton":
+        from attnprof.nn.banded import triton_attention
+
+        return triton_attention
+    return attention
 
 
 def _is_shape_only(query: Tensor, value: Tensor, dropout_p: float) -> bool:
@@ -218,11 +233,12 @@ def _operator(
     counts: Sequence[int],
     scale: float,
     dropout_p: float,
+    implementation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`attention.forward`: output, log-sum-exp, and the random state before dropout."""
+    """`forward` of an implementation: output, log-sum-exp, and the random state before dropout."""
     state = _random_state(query.device) if dropout_p else torch.empty(0, dtype=torch.uint8)
     band = _band(sides, dilation, causal, positions, counts)
-    output, log_sum_exp = attention.forward(
+    output, log_sum_exp = _kernels(implementation).forward(
         query, key, value, global_rows, key_padding_mask, band, scale, dropout_p
     )
     return output, log_sum_exp, state
@@ -230,7 +246,7 @@ def _operator(
 
 @_operator.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *_, dropout_p = args
+    *_, dropout_p, _ = args
     sums = query.new_empty(query.shape[:3], dtype=attention.accumulate_type(query))
     state_bytes = _random_state(query.device).numel() if dropout_p else 0
     state = torch.empty(state_bytes, dtype=torch.uint8, device="cpu")
@@ -250,10 +266,12 @@ def _in_place_operator(
     positions: Sequence[int],
     counts: Sequence[int],
     scale: float,
+    implementation: str,
 ) -> None:
-    """`attention.forward`, with the output written to the query."""
+    """`forward` of an implementation, with the output written to the query."""
+    inputs = (query, key, value, global_rows, key_padding_mask)
     band = _band(sides, dilation, causal, positions, counts)
-    attention.forward(query, key, value, global_rows, key_padding_mask, band, scale, output=query)
+    _kernels(implementation).forward(*inputs, band, scale, output=query)
 
 
 @_in_place_operator.register_fake
@@ -275,14 +293,15 @@ def _backward_operator(
     counts: Sequence[int],
     scale: float,
     dropout_p: float,
+    implementation: str,
     output: Tensor,
     log_sum_exp: Tensor,
     random_state: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`attention.backward`: the gradients of query, key and value."""
+    """`backward` of an implementation: the gradients of query, key and value."""
     band = _band(sides, dilation, causal, positions, counts)
     with _replay_rng(random_state if dropout_p else None, query.device):
-        return attention.backward(
+        return _kernels(implementation).backward(
             grad_output,
             query,
             key,
@@ -314,7 +333,7 @@ def _operator_backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor |
         grad_output, query, key, value, key_padding_mask, *ctx.constants, *saved
     )
     of_rows = _rows_gradient(grad_output, _band(*ctx.constants[:5]), ctx.globals)
-    return *gradients, of_rows, *(None,) * 8
+    return *gradients, of_rows, *(None,) * 9
 
 
 _operator.register_autograd(_operator_backward, setup_context=_save)
