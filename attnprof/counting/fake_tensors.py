@@ -14,7 +14,6 @@ import torch
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
 )
@@ -22,6 +21,7 @@ from torch._subclasses.fake_tensor import (
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
 from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
+from attnprof.counting.fake_cuda import CudaFunctions, fake_tensor_mode
 from attnprof.counting.fake_patches import (
     masks_inspected,
     silent_advice,
@@ -62,7 +62,7 @@ class CounterFailedError(MeasurementError):
 @contextmanager
 def fake_mode() -> Generator[None]:
     """New tensors are fake inside; operators accept real ones from outside, too."""
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = fake_tensor_mode()
     known = ConstantPropagation(lambda operator: formula_of(operator) is not None)
     with (
         fake,
@@ -70,6 +70,7 @@ def fake_mode() -> Generator[None]:
         known,
         subclass_constructors(),
         known_block_masks(fake, known),
+        CudaFunctions(),
         swappable_parameters(known),
         masks_inspected(),
         silent_logger(),

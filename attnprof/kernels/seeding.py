@@ -46,6 +46,8 @@ def seeded_everywhere() -> Generator[None]:
 
 
 def _gpus(workload: Workload) -> list[int]:
+    """The GPU whose random numbers are restored; none on a machine that only counts for CUDA."""
     import torch
 
-    return [torch.cuda.current_device()] if workload.device == "cuda" else []
+    has_gpu = workload.device == "cuda" and torch.cuda.is_available()
+    return [torch.cuda.current_device()] if has_gpu else []
