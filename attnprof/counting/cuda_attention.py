@@ -95,9 +95,7 @@ def _are_dense(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool) -
     if not query.dim() == key.dim() == value.dim() == 4:
         return False
     heads, kv_heads, value_heads = (tensor.shape[1] for tensor in (query, key, value))
-    fits = kv_heads == value_heads and (
-        heads % kv_heads == 0 if enable_gqa else heads == kv_heads
-    )
+    fits = kv_heads == value_heads and (heads % kv_heads == 0 if enable_gqa else heads == kv_heads)
     return (
         fits
         and query.shape[0] == key.shape[0] == value.shape[0]
