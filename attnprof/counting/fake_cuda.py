@@ -77,8 +77,8 @@ def _moved(
     func: Callable[..., Any], tensor: Tensor, *args: Any, copy: bool = False, **kwargs: Any
 ) -> Tensor:
     """`Tensor.to`: a tensor that is on CUDA already is not copied to it once more."""
-    parse: Any = torch._C._nn._parse_to
-    device, dtype, non_blocking, memory_format = parse(*args, **kwargs)
+    core: Any = torch._C
+    device, dtype, non_blocking, memory_format = core._nn._parse_to(*args, **kwargs)
     if device is not None and (_is_told(device) or device.type == "cuda"):
         device = None if tensor.device.type == "cuda" else _CUDA
     if device is None and dtype is None and memory_format is None and not copy:
@@ -89,16 +89,17 @@ def _moved(
 
 
 def _moved_to_cuda(func: Callable[..., Any], tensor: Tensor, *_: Any, **__: Any) -> Tensor:
-    return tensor.to(_CUDA)
+    return _moved(Tensor.to, tensor, _CUDA)
 
 
 def _is_told(value: object) -> bool:
     return isinstance(value, torch.device) and value == _TOLD
 
 
+_tensor: Any = Tensor
 _REPLACED: dict[Any, Callable[..., Any]] = {
     scaled_dot_product_attention: _attention,
-    Tensor.is_cuda.__get__: _is_cuda,
+    _tensor.is_cuda.__get__: _is_cuda,
     Tensor.to: _moved,
     Tensor.cuda: _moved_to_cuda,
 }

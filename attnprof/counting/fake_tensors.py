@@ -23,6 +23,7 @@ from attnprof.counting.call import Build, Call
 from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
 from attnprof.counting.fake_cuda import CudaFunctions, fake_tensor_mode
 from attnprof.counting.fake_patches import (
+    autocast_refused,
     masks_inspected,
     silent_advice,
     silent_logger,
@@ -71,6 +72,7 @@ def fake_mode() -> Generator[None]:
         subclass_constructors(),
         known_block_masks(fake, known),
         CudaFunctions(),
+        autocast_refused(),
         swappable_parameters(known),
         masks_inspected(),
         silent_logger(),
