@@ -136,7 +136,7 @@ class CudaAttention:
         return self._efficient_backward_bytes() if kernel == "efficient" else 0
 
     def _flash_backward_bytes(self) -> int:
-        """In float32, queries' gradients and a sum for each; keys' gradients for each query head."""
+        """Gradients of queries and their sums in float32, those of keys for each query head."""
         rows = self.batch * self.heads * _round_up(self.queries, _QUERY_ALIGNMENT)
         accumulated = _FLOAT * rows * (_round_head(self.head_dim) + 1)
         if self.kv_heads == self.heads:

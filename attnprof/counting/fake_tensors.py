@@ -56,6 +56,10 @@ _MESSAGES = (
 """Parts of torch's error messages where code requests the values of a fake tensor."""
 
 
+_NO_CUDA = ("not compiled with CUDA", "no NVIDIA driver", "No CUDA GPUs")
+"""Parts of torch's error messages where real tensors are made on CUDA and there is none."""
+
+
 class CounterFailedError(MeasurementError):
     """A third-party counter failed on a call; it may only have failed on fake tensors."""
 
@@ -129,7 +133,8 @@ def on_fake_tensors(
 
     A call that fails on fake tensors need not be wrong: it may need values, or call operators that
     have no shape function. A call that is wrong fails on real tensors, too. Errors that attnprof
-    raises about the call itself are not tried again on real tensors.
+    raises about the call itself are not tried again on real tensors, and on CUDA none are where
+    there is no GPU.
 
     Args:
         build: makes the call, on fake tensors inside `fake_mode`.
@@ -143,8 +148,17 @@ def on_fake_tensors(
     except Exception as error:
         if _is_about_the_call(error):
             raise
-        before_real(error)
-    return measure(build())
+        on_fake = error
+    try:
+        before_real(on_fake)
+        return measure(build())
+    except Exception as error:
+        if not any(words in str(error) for words in _NO_CUDA):
+            raise
+    if not needs_real_values(on_fake):
+        raise on_fake
+    message = f"{why_not_fake(on_fake)}, so counting needs a real run, which needs a CUDA device"
+    raise MeasurementError(message)
 
 
 def _is_about_the_call(error: Exception) -> bool:

@@ -306,16 +306,10 @@ class Target(CustomKernelTraits, ABC):
             Exception: `error` itself, where a real run would fail in the same way.
             MeasurementError: when there is not enough memory for a real run.
         """
-        import torch
-
         from attnprof.counting.fake_tensors import needs_real_values, why_not_fake
 
         if not needs_real_values(error) and (quantity, workload.mode) in self._ran_on_fake:
             raise error  # it ran at other lengths: this length is wrong
-        if workload.device == "cuda" and not torch.cuda.is_available():
-            raise MeasurementError(
-                f"{why_not_fake(error)}, so counting needs a real run, which needs a CUDA device"
-            ) from error
         try:
             needed = self.build_bytes(workload)
         except Exception:
