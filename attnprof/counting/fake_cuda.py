@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
@@ -54,13 +54,9 @@ class CudaFunctions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         replacement = _REPLACED.get(func)
-        if replacement is None or not _is_fake(args):
+        if replacement is None or not args:
             return func(*args, **kwargs)
         return replacement(func, *args, **kwargs)
-
-
-def _is_fake(args: tuple[Any, ...]) -> bool:
-    return bool(args) and isinstance(args[0], FakeTensor)
 
 
 def _attention(func: Callable[..., Any], query: Tensor, *args: Any, **kwargs: Any) -> Tensor:

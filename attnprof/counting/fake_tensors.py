@@ -56,7 +56,7 @@ _MESSAGES = (
 """Parts of torch's error messages where code requests the values of a fake tensor."""
 
 
-_NO_CUDA = ("not compiled with CUDA", "no NVIDIA driver", "No CUDA GPUs")
+_NO_CUDA = ("not compiled with CUDA", "support for cuda", "no NVIDIA driver", "No CUDA GPUs")
 """Parts of torch's error messages where real tensors are made on CUDA and there is none."""
 
 

@@ -40,7 +40,11 @@ def fused_decoding_memory(
     kv_heads = heads if repeats_keys else workload.kv_heads
     call = fused_call(workload, queries, keys, kv_heads=kv_heads, has_mask=is_masked)
     masks = workload.batch_size if is_masked else 0
-    fused = fused_memory(workload, replace(call, heads=heads), masks)
+    call = replace(call, heads=heads)
+    fused = fused_memory(workload, call, masks)
+    # The memory-efficient kernel stores its output by queries, then heads.
+    is_by_queries = workload.device == "cuda" and call.kernel == "efficient"
+    unpacked = p.output if is_packed and is_by_queries and heads > 1 else 0
     return DecodingMemory(
         forward=max(
             _before_attention(p, grown),
@@ -49,6 +53,8 @@ def fused_decoding_memory(
             + grown
             + repeats
             + max(fused.mask_making, fused.mask + p.output + fused.forward),
+            # query, output and a copy of it; all keys and values
+            p.query + grown + p.output + unpacked,
         ),
         kept=grown,
     )
