@@ -12,12 +12,13 @@ from workloads import CAUSAL, HEADS, describe, sliding
 
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
 from attnprof.core.blocks import ComputedBlocks
+from attnprof.core.workload import DType, Mode, Scope
 from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.call_profile import profile_call
 from attnprof.counting.fake_tensors import fake_mode
 
 # Lengths with and without padding of masks; enough queries that keys are split in some cases.
-PATTERNS = (
+PATTERNS: tuple[tuple[AttentionPattern | AttentionStack, dict[str, Any]], ...] = (
     (AttentionPattern.dense(HEADS), {}),
     (sliding(16, positions=(3, 20, 39)), {}),
     (sliding(8, dilation=(1, 1, 2, 5)), {}),
@@ -29,14 +30,14 @@ PATTERNS = (
     (sliding((5, 2), positions=(3, 20)), {"kv_heads": 1, "head_dim": 16}),
     (sliding(8), {"value_dim": 24}),
 )
-RUNS = (
+RUNS: tuple[tuple[int, int, DType, Mode, Scope], ...] = (
     (100, 2, "float32", "inference", "attention"),
     (96, 1, "bfloat16", "training", "attention"),
     (180, 1, "float16", "inference", "layer"),
     (90, 2, "float32", "training", "layer"),
 )
 ON_CUDA = [
-    Workload(pattern, *(seq_len, 64, batch, dtype, "cuda", mode, scope), **widths)
+    Workload(pattern, seq_len, 64, batch, dtype, "cuda", mode, scope, **widths)
     for index, (pattern, widths) in enumerate(PATTERNS)
     for seq_len, batch, dtype, mode, scope in (RUNS[index % 4],)
 ] + [
@@ -85,7 +86,7 @@ def test_blocks_of_causal_attention_on_cuda_are_the_triangle(name: str) -> None:
     assert pairs == Counter((query, key) for query in range(50) for key in range(query + 1))
 
 
-GROUPED = {"kv_heads": 2}
+GROUPED: dict[str, Any] = {"kv_heads": 2}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,8 @@ def test_what_torch_does_not_fuse_on_cuda_is_unsupported(
     name: str, pattern: AttentionPattern, options: dict[str, Any], reason: str | None
 ) -> None:
     kernel = kernels.find(name)
-    workload = Workload(pattern, 40, **({"hidden_size": 64, "device": "cuda"} | options))
+    sizes: dict[str, Any] = {"hidden_size": 64, "device": "cuda"} | options
+    workload = Workload(pattern, 40, **sizes)
     given = kernel.unsupported_reason(workload)
     assert (given or "").find(reason or "") >= 0
     assert (given is None) == (reason is None)

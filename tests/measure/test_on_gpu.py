@@ -130,6 +130,7 @@ def test_comparison_end_to_end() -> None:
         assert cells["operator_macs"] == cells["executed_macs"]
         assert cast("int", cells["time_ns"]) > 0
         assert cells["bound"] in ("compute", "memory")
+    assert table.environment is not None
     assert "gpu" in table.environment
 
 
@@ -146,7 +147,8 @@ def test_the_fused_kernel_is_the_one_that_torch_chooses(
         return torch.empty(2, number, 96, width, device="cuda", dtype=getattr(torch, dtype))
 
     mask = torch.ones(96, 96, device="cuda", dtype=torch.bool) if masked == "mask" else None
-    chosen = torch._fused_sdp_choice(
+    choose: Any = torch.ops.aten._fused_sdp_choice
+    chosen = choose(
         *(heads(4), heads(kv_heads), heads(kv_heads)),
         attn_mask=mask,
         is_causal=masked == "causal",
