@@ -18,6 +18,7 @@ from attnprof.counting.call import Call
 from attnprof.counting.fake_tensors import fake_mode, on_fake_tensors
 from attnprof.counting.operator_counts import count_operators
 
+attention: Any = scaled_dot_product_attention
 FLASH = "_scaled_dot_product_flash_attention"
 EFFICIENT = "_scaled_dot_product_efficient_attention"
 
@@ -50,25 +51,23 @@ def heads(
 @pytest.mark.parametrize(
     ("attend", "operator"),
     [
-        (lambda: scaled_dot_product_attention(*[heads()] * 3), FLASH),
-        (lambda: scaled_dot_product_attention(*[heads(12)] * 3, is_causal=True), FLASH),
-        (lambda: scaled_dot_product_attention(*[heads(dtype=torch.float32)] * 3), EFFICIENT),
-        (lambda: scaled_dot_product_attention(*[heads()] * 3, torch.ones(20, 20) > 0), EFFICIENT),
-        (lambda: scaled_dot_product_attention(*[heads(dtype=torch.float64)] * 3), "bmm"),
+        (lambda: attention(*[heads()] * 3), FLASH),
+        (lambda: attention(*[heads(12)] * 3, is_causal=True), FLASH),
+        (lambda: attention(*[heads(dtype=torch.float32)] * 3), EFFICIENT),
+        (lambda: attention(*[heads()] * 3, torch.ones(20, 20) > 0), EFFICIENT),
+        (lambda: attention(*[heads(dtype=torch.float64)] * 3), "bmm"),
         (
-            lambda: scaled_dot_product_attention(
-                heads(), heads(number=2), heads(number=2), enable_gqa=True
-            ),
+            lambda: attention(heads(), heads(number=2), heads(number=2), enable_gqa=True),
             FLASH,
         ),
         (
-            lambda: scaled_dot_product_attention(
+            lambda: attention(
                 *(heads(dtype=torch.float32, number=n) for n in (4, 2, 2)), enable_gqa=True
             ),
             "bmm",
         ),
-        (lambda: scaled_dot_product_attention(*[heads()[0]] * 3), "bmm"),
-        (lambda: scaled_dot_product_attention(*[heads().mT.contiguous().mT] * 3), "bmm"),
+        (lambda: attention(*[heads()[0]] * 3), "bmm"),
+        (lambda: attention(*[heads().mT.contiguous().mT] * 3), "bmm"),
     ],
 )
 def test_attention_runs_the_operator_that_a_gpu_would_run(
@@ -86,24 +85,24 @@ def test_disabled_kernels_are_not_chosen() -> None:
     seen = []
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH):
         with fake_mode(), sdpa_kernel(backend), Operators() as operators:
-            scaled_dot_product_attention(*[heads()] * 3)
+            attention(*[heads()] * 3)
         seen.append({FLASH, EFFICIENT, "bmm"} & operators.calls.keys())
     assert seen == [{FLASH}, {EFFICIENT}, {"bmm"}]
 
 
 def test_heads_and_masks_are_padded_as_on_a_gpu() -> None:
     with fake_mode(), Operators() as operators:
-        output = scaled_dot_product_attention(*[heads(12)] * 3)
+        output = attention(*[heads(12)] * 3)
     assert operators.calls[FLASH] == (2, 4, 20, 16)
     assert output.shape == (2, 4, 20, 12)
     with fake_mode(), Operators() as operators:
-        scaled_dot_product_attention(*[heads()] * 3, torch.ones(20, 20, device="cuda") > 0)
+        attention(*[heads()] * 3, torch.ones(20, 20, device="cuda") > 0)
     assert operators.calls["constant_pad_nd"] == (20, 20)
 
 
 def test_attention_on_the_cpu_is_what_it_was() -> None:
     with fake_mode(), Operators() as operators:
-        scaled_dot_product_attention(*[heads(device="cpu")] * 3)
+        attention(*[heads(device="cpu")] * 3)
     assert f"{FLASH}_for_cpu" in operators.calls
 
 
@@ -112,7 +111,7 @@ def test_attention_on_the_cpu_is_what_it_was() -> None:
 def test_macs_of_both_passes_are_those_of_the_pairs(dtype: torch.dtype, is_causal: bool) -> None:
     def run() -> None:
         query = heads(dtype=dtype).requires_grad_()
-        scaled_dot_product_attention(query, query, query, is_causal=is_causal).sum().backward()
+        attention(query, query, query, is_causal=is_causal).sum().backward()
         assert query.grad is not None
         assert query.grad.device.type == "cuda"
 

@@ -71,7 +71,7 @@ def test_costs_on_cuda_are_those_of_a_run_on_fake_tensors(name: str, workload: W
 
 @pytest.mark.parametrize("name", ["bert-sdpa", "mistral-sdpa"])
 def test_blocks_of_causal_attention_on_cuda_are_the_triangle(name: str) -> None:
-    kernel = kernels.find(name)
+    kernel: Any = kernels.find(name)
     workload = Workload(CAUSAL, 50, 64, device="cuda", dtype="bfloat16")
     pairs: Counter[Any] = Counter()
     for computed in kernel.blocks(workload, CAUSAL, 0):
