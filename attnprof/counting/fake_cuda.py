@@ -9,15 +9,17 @@ not depend on the machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from attnprof.counting.cuda_attention import attention_on_cuda
 
@@ -44,6 +46,26 @@ def fake_tensor_mode() -> FakeTensorMode:
     # No subclass: higher-order operators find their rule by the type of the mode.
     mode.dispatch = dispatch_without_cuda
     return mode
+
+
+@contextmanager
+def cuda_functions(*things: object) -> Generator[None]:
+    """`CudaFunctions` while a call on fake CUDA tensors runs; nothing for other calls.
+
+    Only then, as torch's modules take no fast path while such a mode is active.
+
+    Args:
+        things: modules, tensors, and containers of them.
+    """
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is None:
+        yield  # at once: calls on real tensors are timed
+        return
+    modules = [leaf for leaf in tree_leaves(things) if isinstance(leaf, nn.Module)]
+    inside = [tensor for module in modules for tensor in module.parameters()]
+    tensors = [leaf for leaf in (*tree_leaves(things), *inside) if isinstance(leaf, FakeTensor)]
+    is_on_cuda = any(tensor.device.type == "cuda" for tensor in tensors)
+    with CudaFunctions() if is_on_cuda else nullcontext():
+        yield
 
 
 class CudaFunctions(TorchFunctionMode):

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
 from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
-from attnprof.counting.fake_cuda import CudaFunctions, fake_tensor_mode
+from attnprof.counting.fake_cuda import cuda_functions, fake_tensor_mode
 from attnprof.counting.fake_patches import (
     autocast_refused,
     masks_inspected,
@@ -75,7 +75,6 @@ def fake_mode() -> Generator[None]:
         known,
         subclass_constructors(),
         known_block_masks(fake, known),
-        CudaFunctions(),
         autocast_refused(),
         swappable_parameters(known),
         masks_inspected(),
@@ -144,7 +143,9 @@ def on_fake_tensors(
     """
     try:
         with fake_mode():
-            return measure(build())
+            call = build()
+            with cuda_functions(call.module, call.kwargs):
+                return measure(call)
     except Exception as error:
         if _is_about_the_call(error):
             raise

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from attnprof.core.errors import MeasurementError
 from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.call import Call
+from attnprof.counting.fake_cuda import CudaFunctions
 from attnprof.counting.fake_tensors import fake_mode, on_fake_tensors
 from attnprof.counting.operator_counts import count_operators
 
@@ -73,7 +74,7 @@ def heads(
 def test_attention_runs_the_operator_that_a_gpu_would_run(
     attend: Callable[[], Tensor], operator: str
 ) -> None:
-    with fake_mode(), torch.device("cuda"), Operators() as operators:
+    with fake_mode(), CudaFunctions(), torch.device("cuda"), Operators() as operators:
         output = attend()
     assert operator in operators.calls
     assert len({FLASH, EFFICIENT, "bmm"} & operators.calls.keys()) == 1
@@ -84,24 +85,24 @@ def test_attention_runs_the_operator_that_a_gpu_would_run(
 def test_disabled_kernels_are_not_chosen() -> None:
     seen = []
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH):
-        with fake_mode(), sdpa_kernel(backend), Operators() as operators:
+        with fake_mode(), CudaFunctions(), sdpa_kernel(backend), Operators() as operators:
             attention(*[heads()] * 3)
         seen.append({FLASH, EFFICIENT, "bmm"} & operators.calls.keys())
     assert seen == [{FLASH}, {EFFICIENT}, {"bmm"}]
 
 
 def test_heads_and_masks_are_padded_as_on_a_gpu() -> None:
-    with fake_mode(), Operators() as operators:
+    with fake_mode(), CudaFunctions(), Operators() as operators:
         output = attention(*[heads(12)] * 3)
     assert operators.calls[FLASH] == (2, 4, 20, 16)
     assert output.shape == (2, 4, 20, 12)
-    with fake_mode(), Operators() as operators:
+    with fake_mode(), CudaFunctions(), Operators() as operators:
         attention(*[heads()] * 3, torch.ones(20, 20, device="cuda") > 0)
     assert operators.calls["constant_pad_nd"] == (20, 20)
 
 
 def test_attention_on_the_cpu_is_what_it_was() -> None:
-    with fake_mode(), Operators() as operators:
+    with fake_mode(), CudaFunctions(), Operators() as operators:
         attention(*[heads(device="cpu")] * 3)
     assert f"{FLASH}_for_cpu" in operators.calls
 
@@ -116,12 +117,12 @@ def test_macs_of_both_passes_are_those_of_the_pairs(dtype: torch.dtype, is_causa
         assert query.grad.device.type == "cuda"
 
     pairs = 20 * 21 // 2 if is_causal else 20 * 20
-    with fake_mode():
+    with fake_mode(), CudaFunctions():
         assert count_operators(run).macs == 7 * 2 * 4 * pairs * 16
 
 
 def test_tensors_know_that_they_are_on_cuda_and_are_not_copied_to_it_again() -> None:
-    with fake_mode():
+    with fake_mode(), CudaFunctions():
         tensor = torch.randn(4, 4, device="cuda")
         assert (tensor.is_cuda, tensor.device.type) == (True, "cuda")
         other = torch.randn(4)
@@ -155,19 +156,19 @@ class Routed(nn.Module):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize(
-    ("module", "message"),
+    ("make", "message"),
     [
-        (Routed(), "its shapes depend on data, so counting needs a real run, which needs a CUDA"),
-        (nn.Linear(7, 7), "must have same reduction dim"),
+        (Routed, "its shapes depend on data, so counting needs a real run, which needs a CUDA"),
+        (lambda: nn.Linear(7, 7), "must have same reduction dim"),
     ],
 )
 def test_what_fails_on_fake_cuda_tensors_is_reported_as_it_failed(
-    module: nn.Module, message: str
+    make: Callable[[], nn.Module], message: str
 ) -> None:
     def build() -> Call:
-        return Call(
-            module.to("cuda"), {_argument(module): torch.rand(4, device="cuda")}, "inference"
-        )
+        with CudaFunctions():
+            on_cuda = make().to("cuda")
+        return Call(on_cuda, {_argument(on_cuda): torch.rand(4, device="cuda")}, "inference")
 
     with pytest.raises(Exception, match=message):
         on_fake_tensors(build, lambda call: call.run())

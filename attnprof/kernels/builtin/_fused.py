@@ -50,17 +50,21 @@ def fused_call(
     )
 
 
-def fused_memory(workload: Workload, call: CudaAttention, masks: int = 0) -> FusedMemory:
+def fused_memory(
+    workload: Workload, call: CudaAttention, masks: int = 0, mask_rows: int | None = None
+) -> FusedMemory:
     """Memory of a call on the workload's device.
 
     Args:
         workload: the device, and whether there is a backward pass.
         call: the call.
-        masks: masks of `(queries, keys)` pairs, from truth values to numbers; 0 for none.
+        masks: masks of `(mask_rows, keys)` pairs, from truth values to numbers; 0 for none.
+        mask_rows: rows of a mask; None for as many as queries.
     """
-    numeric = masks * call.queries * call.keys * workload.dtype_bytes
+    rows = call.queries if mask_rows is None else mask_rows
+    numeric = masks * rows * call.keys * workload.dtype_bytes
     if workload.device == "cuda":
-        padded = padded_mask_bytes(masks, call.queries, call.keys, workload.dtype)
+        padded = padded_mask_bytes(masks, rows, call.keys, workload.dtype)
         requires_grad = workload.mode == "training"
         sums = call.log_sum_exp_bytes(call.kernel, requires_grad=requires_grad)
         return FusedMemory(

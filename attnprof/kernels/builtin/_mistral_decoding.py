@@ -41,7 +41,7 @@ def fused_decoding_memory(
     call = fused_call(workload, queries, keys, kv_heads=kv_heads, has_mask=is_masked)
     masks = workload.batch_size if is_masked else 0
     call = replace(call, heads=heads)
-    fused = fused_memory(workload, call, masks)
+    fused = fused_memory(workload, call, masks, m)
     # The memory-efficient kernel stores its output by queries, then heads.
     is_by_queries = workload.device == "cuda" and call.kernel == "efficient"
     unpacked = p.output if is_packed and is_by_queries and heads > 1 else 0
