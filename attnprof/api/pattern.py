@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError
@@ -11,10 +10,10 @@ from attnprof.core.notation import layer_pattern, parse_window
 from attnprof.core.option_values import split_values
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.shape import read_shape
-from attnprof.core.workload import Device, Workload
+from attnprof.core.workload import Workload
 from attnprof.options import (
     GridOptions,
-    read_device_name,
+    read_counting_device,
     read_kernel_names,
     read_workloads,
     reject_unknown_options,
@@ -119,7 +118,7 @@ def _read_built_in_names(options: PatternOptions) -> list[str]:
 
 def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workload]:
     """One length with every pattern; the patterns of the paper's figure 2 if none is chosen."""
-    device = read_device_name(options)
+    device = read_counting_device(options)
     model = options.get("model")
     chosen: PatternOptions = {**options}
     has_mask = options.get("pattern") is not None
@@ -128,7 +127,7 @@ def _read_workloads(options: PatternOptions, *, has_kernels: bool) -> list[Workl
     if options.get("len") is None:
         in_windows = LENGTH_IN_WINDOWS * max(1, _widest_window(chosen))
         chosen["len"] = LENGTH_OF_MASKS if has_mask else in_windows
-    workloads = read_workloads(chosen, "cpu" if device == "auto" else cast("Device", device))
+    workloads = read_workloads(chosen, device)
     lengths = {workload.seq_len for workload in workloads}
     if len(lengths) > 1:
         raise UsageError("len", " ".join(map(str, sorted(lengths))), "must be one length")

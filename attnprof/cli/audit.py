@@ -19,7 +19,12 @@ from attnprof.measure.request import (
     Request,
     open_kernel_processes,
 )
-from attnprof.options import GridOptions, read_cases, reject_unknown_options
+from attnprof.options import (
+    GridOptions,
+    read_cases,
+    read_counting_device,
+    reject_unknown_options,
+)
 from attnprof.report.outputs import OutputOptions, Outputs
 
 if TYPE_CHECKING:
@@ -87,8 +92,9 @@ def prepare_audit(options: AuditOptions) -> AuditRequest:
         paths, {"csv": AuditTable.to_csv, "json": AuditTable.to_json, "markdown": markdown}
     )
     peers = () if options.get("no_peers") else installed_peers()
+    device = read_counting_device(options)
     with open_kernel_processes(grid) as stack:
-        return AuditRequest(read_cases(grid, "cpu"), outputs, peers, stack=stack.pop_all())
+        return AuditRequest(read_cases(grid, device), outputs, peers, stack=stack.pop_all())
 
 
 def audit(
@@ -102,6 +108,7 @@ def audit(
     model: options.Model = None,
     scope: options.Scope = None,
     dtype: options.DType = None,
+    device: options.CountDevice = None,
     mode: options.Mode = None,
     batch_size: options.BatchSize = None,
     hidden_size: options.HiddenSize = None,

@@ -20,7 +20,12 @@ from attnprof.measure.request import (
     Request,
     open_kernel_processes,
 )
-from attnprof.options import GridOptions, read_cases, reject_unknown_options
+from attnprof.options import (
+    GridOptions,
+    read_cases,
+    read_counting_device,
+    reject_unknown_options,
+)
 from attnprof.report.outputs import OutputOptions, Outputs
 
 
@@ -54,8 +59,9 @@ def prepare_breakdown(options: BreakdownOptions) -> BreakdownRequest:
     reject_unknown_options(options, BreakdownOptions)
     paths: OutputOptions = {"csv": options.get("csv"), "json": options.get("json")}
     outputs = Outputs[Breakdown].read(paths, {"csv": Breakdown.to_csv, "json": Breakdown.to_json})
+    device = read_counting_device(options)
     with open_kernel_processes(options) as stack:
-        return BreakdownRequest(read_cases(options, "cpu"), outputs, stack=stack.pop_all())
+        return BreakdownRequest(read_cases(options, device), outputs, stack=stack.pop_all())
 
 
 def breakdown(
@@ -69,6 +75,7 @@ def breakdown(
     model: options.Model = None,
     scope: options.Scope = None,
     dtype: options.DType = None,
+    device: options.CountDevice = None,
     mode: options.Mode = None,
     batch_size: options.BatchSize = None,
     hidden_size: options.HiddenSize = None,

@@ -147,6 +147,7 @@ def device(auto: str, panel: str | None = WORKLOAD) -> Any:
 
 
 Device = Annotated[str | None, device("CUDA if available")]
+CountDevice = Annotated[str | None, device("cpu; cuda needs no GPU here")]
 EstimateDevice = Annotated[str | None, device("cpu, or the device of --machine")]
 
 Mode = Annotated[

@@ -13,7 +13,7 @@ from attnprof.cli import completion, measurement_options, options, output_option
 from attnprof.cli.option_forms import OUTPUT, WORKLOAD, flag, option
 from attnprof.cli.saving import run_and_save
 from attnprof.core.errors import MeasurementError, UsageError, suggest
-from attnprof.core.workload import Case, Device
+from attnprof.core.workload import Case
 from attnprof.kernels.custom import PUBLISHED
 from attnprof.measure import Observer
 from attnprof.measure.request import (
@@ -25,7 +25,7 @@ from attnprof.measure.request import (
 from attnprof.options import (
     GridOptions,
     read_cases,
-    read_device_name,
+    read_counting_device,
     read_kernel_names,
     reject_unknown_options,
 )
@@ -52,7 +52,6 @@ _Model = Annotated[
 ]
 _Kernel = Annotated[list[str] | None, options.kernel("none, but the model")]
 _Len = Annotated[list[str] | None, options.lengths(str(DEFAULT_LENGTH))]
-_Device = Annotated[str | None, options.device("cpu")]
 _Details = Annotated[bool, flag("--details", OUTPUT, "Print a row for each single layer.")]
 
 
@@ -103,9 +102,9 @@ def prepare_windows(options: WindowsOptions) -> WindowsRequest:
     outputs = Outputs[WindowsTable].read(
         paths, {"csv": WindowsTable.to_csv, "json": WindowsTable.to_json, "markdown": markdown}
     )
-    device = read_device_name(options)
+    device = read_counting_device(options)
     with open_kernel_processes(grid) as stack:
-        cases = read_cases(grid, cast("Device", "cpu" if device == "auto" else device))
+        cases = read_cases(grid, device)
         return WindowsRequest(cases, outputs, stack=stack.pop_all())
 
 
@@ -130,7 +129,7 @@ def windows(
     model: _Model = None,
     len: _Len = None,
     dtype: options.DType = None,
-    device: _Device = None,
+    device: options.CountDevice = None,
     mode: options.Mode = None,
     batch_size: options.BatchSize = None,
     hidden_size: options.HiddenSize = None,

@@ -88,8 +88,11 @@ class Call:
                 depend on its parameters and inputs.
             FailedError: if the module tries to exit the process, as `sys.exit` does.
         """
+        from attnprof.counting.fake_cuda import cuda_functions
+
         try:
-            return self._run()
+            with cuda_functions(self.module, self.kwargs):
+                return self._run()
         except BaseException as error:
             keep_inside(error)
             raise

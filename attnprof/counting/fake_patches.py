@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from attnprof.core.errors import MeasurementError
 from attnprof.counting.constant_propagation import ConstantPropagation
 
 
@@ -96,6 +97,35 @@ def masks_inspected() -> Generator[None]:
     finally:
         import_utils.is_fake_tensor = is_fake
         model.warn_if_padding_and_no_attention_mask = warn
+
+
+@contextmanager
+def autocast_refused() -> Generator[None]:
+    """Without CUDA, torch switches off `torch.autocast("cuda")`: costs of other types are refused.
+
+    Raises:
+        MeasurementError: when it is switched on in this context.
+    """
+    if torch.cuda.is_available():
+        yield
+        return
+    autocast: Any = torch.autocast
+    create = autocast.__init__
+
+    def refuse(
+        self: Any, device_type: str, *args: Any, enabled: bool = True, **kwargs: Any
+    ) -> None:
+        if device_type == "cuda" and enabled:
+            raise MeasurementError(
+                "autocast on cuda cannot be counted without a GPU; set the module's own dtype"
+            )
+        create(self, device_type, *args, enabled=enabled, **kwargs)
+
+    autocast.__init__ = refuse
+    try:
+        yield
+    finally:
+        autocast.__init__ = create
 
 
 def _always_false(*args: Any) -> bool:

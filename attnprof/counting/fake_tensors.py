@@ -14,7 +14,6 @@ import torch
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
 )
@@ -22,7 +21,9 @@ from torch._subclasses.fake_tensor import (
 from attnprof.core.errors import AttnprofError, MeasurementError, describe_error
 from attnprof.counting.call import Build, Call
 from attnprof.counting.constant_propagation import ConstantPropagation, ValuesNeededError
+from attnprof.counting.fake_cuda import cuda_functions, fake_tensor_mode
 from attnprof.counting.fake_patches import (
+    autocast_refused,
     masks_inspected,
     silent_advice,
     silent_logger,
@@ -55,6 +56,10 @@ _MESSAGES = (
 """Parts of torch's error messages where code requests the values of a fake tensor."""
 
 
+_NO_CUDA = ("not compiled with CUDA", "support for cuda", "no NVIDIA driver", "No CUDA GPUs")
+"""Parts of torch's error messages where real tensors are made on CUDA and there is none."""
+
+
 class CounterFailedError(MeasurementError):
     """A third-party counter failed on a call; it may only have failed on fake tensors."""
 
@@ -62,7 +67,7 @@ class CounterFailedError(MeasurementError):
 @contextmanager
 def fake_mode() -> Generator[None]:
     """New tensors are fake inside; operators accept real ones from outside, too."""
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = fake_tensor_mode()
     known = ConstantPropagation(lambda operator: formula_of(operator) is not None)
     with (
         fake,
@@ -70,6 +75,7 @@ def fake_mode() -> Generator[None]:
         known,
         subclass_constructors(),
         known_block_masks(fake, known),
+        autocast_refused(),
         swappable_parameters(known),
         masks_inspected(),
         silent_logger(),
@@ -126,7 +132,8 @@ def on_fake_tensors(
 
     A call that fails on fake tensors need not be wrong: it may need values, or call operators that
     have no shape function. A call that is wrong fails on real tensors, too. Errors that attnprof
-    raises about the call itself are not tried again on real tensors.
+    raises about the call itself are not tried again on real tensors, and on CUDA none are where
+    there is no GPU.
 
     Args:
         build: makes the call, on fake tensors inside `fake_mode`.
@@ -136,12 +143,23 @@ def on_fake_tensors(
     """
     try:
         with fake_mode():
-            return measure(build())
+            call = build()
+            with cuda_functions(call.module, call.kwargs):
+                return measure(call)
     except Exception as error:
         if _is_about_the_call(error):
             raise
-        before_real(error)
-    return measure(build())
+        on_fake = error
+    try:
+        before_real(on_fake)
+        return measure(build())
+    except Exception as error:
+        if not any(words in str(error) for words in _NO_CUDA):
+            raise
+    if not needs_real_values(on_fake):
+        raise on_fake
+    message = f"{why_not_fake(on_fake)}, so counting needs a real run, which needs a CUDA device"
+    raise MeasurementError(message)
 
 
 def _is_about_the_call(error: Exception) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import cast, get_args
 
 from attnprof.core.errors import UsageError
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, Device
 from attnprof.options import GridOptions, read_cases
 
 
@@ -16,8 +16,11 @@ def case_of(target: str, seq_len: int, options: Mapping[str, str | int]) -> Case
     Raises:
         UsageError: when the target cannot be used, or an option does not fit it.
     """
+    device = options.get("device", "cpu")
+    if device not in get_args(Device):
+        raise UsageError("device", device, "must be cpu or cuda")
     grid = cast("GridOptions", {"kernel": [target], "len": seq_len, **options})
-    cases = read_cases(grid, "cpu")
+    cases = read_cases(grid, cast("Device", device))
     if len(cases) != 1:
         raise UsageError("target", target, "must have one value for each option")
     return cases[0]

@@ -61,6 +61,7 @@ class ContractOptions(TypedDict, total=False):
     new_tokens: int
     batch_size: int
     dtype: str
+    device: str
     mode: str
     scope: str
 

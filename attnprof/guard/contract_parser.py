@@ -37,7 +37,7 @@ _KEYS = (
 )
 TARGET_INDEPENDENT = (
     *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "causal"),
-    *("batch_size", "dtype", "mode", "new_tokens"),
+    *("batch_size", "dtype", "device", "mode", "new_tokens"),
 )
 """Options that do not depend on the target."""
 
@@ -97,10 +97,6 @@ class ContractReader:
         Raises:
             ConfigurationError: for the first error in it.
         """
-        if "device" in table:
-            raise self.error(
-                "device", table["device"], "contracts are counted without a device; remove it"
-            )
         self._check_keys(table, _KEYS, "")
         contract = self._read(table)
         self._check_options(contract)
@@ -206,6 +202,8 @@ class ContractReader:
             if isinstance(value, bool) or not isinstance(value, str | int):
                 raise self.error(key, value, f"must be one value, as for --{key.replace('_', '-')}")
             options[key] = value
+        if options.get("device") == "cpu":
+            del options["device"]  # the default: the lock says the same of both
         return options
 
     def _table(self, table: dict[str, Any], key: str, known: Iterable[Any]) -> dict[Any, Any]:

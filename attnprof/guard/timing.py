@@ -62,12 +62,15 @@ def time_against_reference(
     """
     import torch
 
-    from attnprof.measure.rounds import Budget, cpu_timer, measure_rounds
+    from attnprof.measure.rounds import Budget, cpu_timer, cuda_timer, measure_rounds
 
     limit = contract.time
     assert limit is not None
     os.chdir(folder)
     target = case_of(contract.target, limit.at, contract.options)
+    is_on_gpu = target.workload.device == "cuda"
+    if is_on_gpu and not torch.cuda.is_available():
+        raise MeasurementError("time on cuda needs a CUDA device; torch finds none here")
     reference = _reference_case(contract, limit)
     calls = {
         name: _checked_call(name, case)
@@ -80,7 +83,7 @@ def time_against_reference(
     processes = snapshot()
     measured = measure_rounds(
         {name: call.run for name, call in calls.items()},
-        cpu_timer,
+        cuda_timer() if is_on_gpu else cpu_timer,
         Budget(max_seconds),
         is_settled=is_settled,
         surroundings=surroundings_here(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from attnprof.core.workload import Workload
 
@@ -15,10 +15,15 @@ def seeded_defaults(workload: Workload) -> Generator[None]:
     """Make tensors in the workload's type and on its device, from one seed; restored at the end."""
     import torch
 
+    from attnprof.counting.fake_cuda import CudaFunctions
+    from attnprof.counting.fake_tensors import is_fake_mode
+
+    is_fake_cuda = workload.device == "cuda" and is_fake_mode()
+    functions = CudaFunctions() if is_fake_cuda else nullcontext()
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, workload.dtype))
     try:
-        with torch.device(workload.device), torch.random.fork_rng(_gpus(workload)):
+        with functions, torch.device(workload.device), torch.random.fork_rng(_gpus(workload)):
             torch.manual_seed(SEED)
             yield
     finally:
@@ -46,6 +51,8 @@ def seeded_everywhere() -> Generator[None]:
 
 
 def _gpus(workload: Workload) -> list[int]:
+    """The GPU whose random numbers are restored; none on a machine that only counts for CUDA."""
     import torch
 
-    return [torch.cuda.current_device()] if workload.device == "cuda" else []
+    has_gpu = workload.device == "cuda" and torch.cuda.is_available()
+    return [torch.cuda.current_device()] if has_gpu else []

@@ -23,7 +23,7 @@ _BLAS = {
 _BLAS_NAMES = {"open": "OpenBLAS", "accelerate": "Accelerate", "nvpl": "NVPL", "flame": "BLIS"}
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
-NO_CUDA = "torch finds no CUDA device; use cpu or auto"
+NO_CUDA = "torch finds no CUDA device; use cpu or auto; attnprof estimate needs none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

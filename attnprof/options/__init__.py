@@ -202,6 +202,16 @@ def _check_sizes(kernel: str, workloads: Sequence[Workload]) -> None:
                 raise UsageError("input", spec.text, refusals[0])
 
 
+def read_counting_device(options: Mapping[str, object]) -> Device:
+    """The device that a command counts for, which need not be there; `auto` is the CPU.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
+    name = read_device_name(options)
+    return "cpu" if name == "auto" else cast("Device", name)
+
+
 def read_device_name(options: Mapping[str, object]) -> str:
     """The name of the device, `auto` by default; does not check that there is one.
 

@@ -22,6 +22,12 @@ from attnprof.core.units import (
 from attnprof.report.symbols import describe_symbols
 from attnprof.report.text_table import TextRow, fit_table, wrapped
 
+_ON_CUDA = (
+    "on CUDA: the fused kernels of an A100; tensors and the buffers of kernels, without cuBLAS's "
+    "workspace, what is inside cuDNN's kernels, and what the allocator rounds up"
+)
+"""What the costs of a GPU are those of, and what its peak memory includes."""
+
 
 def render_explanations(explanations: Sequence[Explanation], width: int) -> list[Text]:
     """A legend, then for each kernel its terms, what the pattern needs, its memory, its source.
@@ -77,6 +83,8 @@ def _sentences(explanation: Explanation) -> Iterator[str]:
         yield from _why_fewer(explanation)
     if explanation.peak_bytes is not None:
         yield _peak(explanation.peak_bytes, explanation.memory)
+        if explanation.workload.device == "cuda":
+            yield _ON_CUDA
     yield f"source: {explanation.terms[0].source}" if explanation.terms else "no MACs"
 
 

@@ -57,7 +57,8 @@ ERRORS = {
     'time = { reference = "bert-sdpb", at = 512, max = 1 }': r"time.reference .*mean bert-sdpa",
     'time = { reference = "bert-sdpa", at = 512, max = 0 }': r".max = 0: must be a ratio above 0",
     'uncounted = "maybe"': r":4: guard.a.uncounted = 'maybe': must be \"forbid\" or \"allow\"",
-    'device = "cuda"': r":4: guard.a.device = 'cuda': contracts are counted without a device",
+    'device = "tpu"': r":4: guard.a.device = 'tpu': must be cpu or cuda",
+    'device = "auto"': r":4: guard.a.device = 'auto': must be cpu or cuda",
     "window = [1, 2]": r":4: guard.a.window = \[1, 2\]: must be one value",
     'window = "7"': r":4: guard.a.window = '7': must be an even number of keys",
     'dtype = "float31"': r":4: guard.a.dtype = 'float31': unknown; did you mean float32\?",
@@ -110,3 +111,13 @@ def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.guard"))
     with pytest.raises(ConfigurationError, match=r"is defined twice, first in .*attnprof\.toml; "):
         read_configuration(start=tmp_path)
+
+
+def test_the_device_of_a_contract_is_part_of_what_the_lock_describes(tmp_path: Path) -> None:
+    path = tmp_path / "attnprof.toml"
+    subjects = []
+    for line in ("", 'device = "cpu"', 'device = "cuda"'):
+        path.write_text(contract("a", "bert-sdpa", [512], line))
+        subjects.append(read_configuration(path).contracts["a"].subject)
+    assert subjects[0] == subjects[1]  # locks of contracts without the key stay valid
+    assert subjects[2] == subjects[0] | {"device": "cuda"}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from guard_contracts import EAGER, SDPA
 from guard_project import Project, contract, terms
 from timeouts import PATIENCE_SECONDS
 
+from attnprof import kernels
+from attnprof.core.errors import MeasurementError
 from attnprof.guard import check as guard_check
 from attnprof.guard import update as guard_update
+from attnprof.guard.cases import case_of
 from attnprof.guard.config import read_configuration
-from attnprof.guard.contract import ConfigurationError
+from attnprof.guard.contract import ConfigurationError, TimeLimit
 from attnprof.guard.measurement import measure
 from attnprof.guard.reports import text
+from attnprof.guard.timing import time_against_reference
 from attnprof.isolation.workers import InProcessWorkers
 
 FAILING = """
@@ -300,3 +306,20 @@ def test_a_misspelt_table_beside_the_contracts_is_an_error(tmp_path: Path) -> No
     (tmp_path / "pyproject.toml").write_text(SDPA.replace("[guard", "[tool.attnprof.gaurd"))
     with pytest.raises(ConfigurationError, match="unknown table gaurd; did you mean guard"):
         read_configuration(start=tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_contract_on_cuda_is_measured_without_a_gpu_except_its_time(project: Project) -> None:
+    lines = ('device = "cuda"', 'dtype = "bfloat16"', 'mode = "training"')
+    project.says(contract("a", "bert-sdpa", [128, 256], *lines))
+    (configured,) = project.contracts()
+    costs = measure(configured, project.folder)
+    kernel = kernels.find("bert-sdpa")
+    for seq_len, cell in costs.cells.items():
+        workload = case_of("bert-sdpa", seq_len, configured.options).workload
+        assert workload.device == "cuda"
+        assert cell.macs == kernel.executed_macs(workload)
+        assert cell.peak_bytes == pytest.approx(kernel.peak_bytes(workload), rel=0.01)
+    timed = replace(configured, time=TimeLimit(reference="bert-eager", at=128, max=1.0))
+    with pytest.raises(MeasurementError, match="time on cuda needs a CUDA device"):
+        time_against_reference(timed, project.folder)

@@ -144,3 +144,12 @@ def test_an_uncounted_operator_of_a_module_is_its_own() -> None:
 
     own = own_parts([part("", None), part("a", None), part("a.b", 5)])
     assert {path: itself.macs for (*_, path), itself in own.items()} == {"a": None}
+
+
+def test_a_breakdown_for_cuda_needs_no_gpu() -> None:
+    options = {"kernel": ["bert-sdpa"], "len": [128], "dtype": "bfloat16", "device": "cuda"}
+    with prepare_breakdown(options) as request:  # type: ignore[arg-type]
+        result = request.run()
+    assert not result.failures
+    operators = {part.part for part in result.parts if part.by == "operator"}
+    assert "aten._scaled_dot_product_flash_attention" in operators

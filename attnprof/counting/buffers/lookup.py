@@ -1,9 +1,10 @@
 """Memory that an operator allocates inside, from the shapes of its arguments.
 
 A formula takes the operator's arguments under the names of its schema and `result`, and returns the
-most bytes that it allocates at one time beside its outputs, or bounds for them. Operators of torch
-without a formula allocate next to nothing inside: about 300 calls were compared with the allocator.
-Of operators that are neither torch's nor attnprof's nothing is known.
+most bytes that it allocates at one time beside its outputs, or bounds for them. Higher-order
+operators have no schema: their arguments are passed by position. Operators of torch without a
+formula allocate next to nothing inside: about 300 calls were compared with the allocator. Of
+operators that are neither torch's nor attnprof's nothing is known.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import torch
 from torch import Tensor
 
 from attnprof.counting import banded_formulas
-from attnprof.counting.buffers import attention, pointwise, products
+from attnprof.counting.buffers import attention, cuda_attention, pointwise, products
 from attnprof.counting.buffers.bounds import NO_BYTES, UNKNOWN_BYTES, Formula, InnerBytes
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.zero_mac_operators import is_zero_mac
 
 _BUFFERS: dict[Any, Formula] = {
     **attention.BUFFERS,
+    **cuda_attention.BUFFERS,
     **products.BUFFERS,
     **pointwise.BUFFERS,
     **banded_formulas.BUFFERS,
@@ -37,7 +39,10 @@ def inner_bytes(
     formula = _BUFFERS.get(packet)
     if formula is None:
         return NO_BYTES if _has_no_buffers(func, packet, args, result) else UNKNOWN_BYTES
-    size = formula(**arguments_of(func, args, kwargs), result=result)
+    if isinstance(func, torch._ops.OpOverload):
+        size = formula(**arguments_of(func, args, kwargs), result=result)
+    else:
+        size = formula(*args, **kwargs, result=result)
     return size if isinstance(size, InnerBytes) else InnerBytes(size, size)
 
 

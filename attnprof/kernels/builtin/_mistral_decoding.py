@@ -6,11 +6,13 @@ integrations/sdpa_attention.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnprof.core.pattern import AttentionPattern
-from attnprof.core.sdpa_buffers import forward_buffer_bytes
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._causal_masks import has_mask, keys_of
 from attnprof.kernels.builtin._decoding import DecodingMemory, grown_cache_bytes
+from attnprof.kernels.builtin._fused import fused_call, fused_memory
 from attnprof.kernels.builtin._memory import Projected
 from attnprof.kernels.builtin._mistral_memory import repeats_are_copies, rotation_bytes
 
@@ -35,16 +37,24 @@ def fused_decoding_memory(
     if repeats_keys and m > 1 and repeats_are_copies(workload):
         repeats = 2 * workload.batch_size * keys * workload.query_width * size
     is_masked = has_mask(workload, layer, "sdpa")
-    mask = workload.batch_size * m * keys * size if is_masked else 0
-    attentions = workload.batch_size * heads
-    fused = attentions * queries * max(4, size)
-    if workload.device == "cpu":
-        fused += forward_buffer_bytes(attentions, queries, keys, workload.head_dim, workload.dtype)
+    kv_heads = heads if repeats_keys else workload.kv_heads
+    call = fused_call(workload, queries, keys, kv_heads=kv_heads, has_mask=is_masked)
+    masks = workload.batch_size if is_masked else 0
+    call = replace(call, heads=heads)
+    fused = fused_memory(workload, call, masks, m)
+    # The memory-efficient kernel stores its output by queries, then heads.
+    is_by_queries = workload.device == "cuda" and call.kernel == "efficient"
+    unpacked = p.output if is_packed and is_by_queries and heads > 1 else 0
     return DecodingMemory(
         forward=max(
             _before_attention(p, grown),
             # query, output; all keys and values, and copies of them; the mask as numbers
-            p.query + grown + repeats + mask + p.output + fused,
+            p.query
+            + grown
+            + repeats
+            + max(fused.mask_making, fused.mask + p.output + fused.forward),
+            # query, output and a copy of it; all keys and values
+            p.query + grown + p.output + unpacked,
         ),
         kept=grown,
     )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from attnprof.core.blocks import BlockRun, consecutive
 from attnprof.core.pattern import AttentionPattern
-from attnprof.core.sdpa_buffers import forward_buffer_bytes
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._decoding import DecodingMemory
+from attnprof.kernels.builtin._fused import fused_call, fused_memory
 from attnprof.kernels.builtin._memory import activation_bytes
 from attnprof.nn.window_tokens import HeldTokens, attended_keys, shared_heads
 
@@ -140,10 +140,8 @@ def _most_of_one_call(workload: Workload, layer: AttentionPattern) -> int:
             is_copied = len(held.slices_of(sinks, window)) > 1
             copies = attentions * keys * widths * size if is_copied else 0
             output = attentions * shared * workload.value_dim * size
-            buffers = attentions * shared * max(4, size)
-            if workload.device == "cpu":
-                buffers += forward_buffer_bytes(
-                    attentions, shared, keys, workload.head_dim, workload.dtype
-                )
-            most = max(most, copies + output + buffers)
+            call = replace(
+                fused_call(workload, shared, keys), heads=len(group.keys), kv_heads=len(group.keys)
+            )
+            most = max(most, copies + output + fused_memory(workload, call).forward)
     return most

@@ -21,6 +21,7 @@ from attnprof.kernels.builtin._decoding import (
     stack_cache_bytes,
     stack_decoding_bytes,
 )
+from attnprof.kernels.builtin._fused import fused_call, fused_memory, unsupported_on_cuda
 from attnprof.kernels.builtin._mac_factors import (
     all_pairs,
     fused_attention_terms,
@@ -30,10 +31,7 @@ from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
     activation_bytes,
-    flash_cpu_backward_bytes,
-    flash_cpu_forward_bytes,
     has_residual,
-    log_sum_exp_bytes,
     projection_backward_bytes,
     stack_peak_bytes,
 )
@@ -46,10 +44,19 @@ ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
 has_float32_softmax = False
 
-unsupported_reason = _bert.unsupported_reason
 padding_multiple = no_padding
 parameters = _bert.parameters
 cache_bytes = stack_cache_bytes
+
+
+def unsupported_reason(workload: Workload) -> str | None:
+    """Supports dense attention only, on CUDA in types that torch fuses."""
+    reason = _bert.unsupported_reason(workload)
+    if reason:
+        return reason
+    is_masked = has_mask(workload, workload.layers[0], "sdpa") and workload.pattern.causal
+    call = fused_call(workload, workload.queries, workload.seq_len, has_mask=is_masked)
+    return unsupported_on_cuda(workload, call)
 
 
 def build(workload: Workload) -> Call:
@@ -102,17 +109,13 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
     n = workload.seq_len
     projected = Projected.of(workload)
     activation = projected.hidden
-    statistics = log_sum_exp_bytes(workload, n)
-    on_cpu = workload.device == "cpu"
+    fused = fused_memory(workload, fused_call(workload, n, n))
     return LayerMemory(
         # query, key, value, output
-        forward=4 * activation
-        + (flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics),
-        saved=4 * activation + statistics,
+        forward=4 * activation + fused.forward,
+        saved=4 * activation + fused.saved,
         # query, key, value and their gradients
-        output_backward=6 * activation
-        + statistics
-        + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
+        output_backward=6 * activation + fused.saved + fused.backward,
         projection_backward=projection_backward_bytes(
             projected, has_residual=has_residual(workload)
         ),
@@ -126,18 +129,14 @@ def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMem
     m, n = workload.queries, workload.seq_len
     activation, cache = activation_bytes(workload, m), grown_cache_bytes(workload, layer)
     is_masked = has_mask(workload, layer, "sdpa")
-    mask = workload.batch_size * m * n * workload.dtype_bytes if is_masked else 0
-    fused = (
-        flash_cpu_forward_bytes(workload, m, n)
-        if workload.device == "cpu"
-        else log_sum_exp_bytes(workload, m)
-    )
+    call = fused_call(workload, m, n, has_mask=is_masked)
+    fused = fused_memory(workload, call, masks=workload.batch_size * is_masked)
     return DecodingMemory(
         forward=max(
             # query, new keys and values; all keys and values
             3 * activation + cache,
             # query, output; all keys and values; the mask as numbers
-            2 * activation + cache + mask + fused,
+            activation + cache + max(fused.mask_making, activation + fused.mask + fused.forward),
         ),
         kept=cache,
     )

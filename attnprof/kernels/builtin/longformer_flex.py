@@ -16,6 +16,7 @@ from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _projected
 from attnprof.kernels.builtin._build import build_call, no_padding
+from attnprof.kernels.builtin._fused import FusedMemory, fused_call, unsupported_on_cuda
 from attnprof.kernels.builtin._mac_factors import fused_scores_passes
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
@@ -26,6 +27,7 @@ from attnprof.kernels.builtin._memory import (
     parameter_and_input_bytes,
     stack_peak_bytes,
 )
+from attnprof.kernels.builtin._projected_memory import projected_memory
 from attnprof.nn.block_mask import BLOCK, block_runs, block_scores
 
 name = "longformer-flex"
@@ -54,7 +56,9 @@ def unsupported_reason(workload: Workload) -> str | None:
     if workload.device == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "FlexAttention on CUDA needs triton, which is not installed"
-        return None
+        rows = fused_call(workload, workload.seq_len, workload.seq_len)
+        has_rows = any(layer.symmetric_globals for layer in workload.layers)
+        return unsupported_on_cuda(workload, rows) if has_rows else None
     if workload.mode == "training":
         return "FlexAttention has no backward pass on CPU"
     compilers = (os.environ.get("CXX", ""), *_COMPILERS)
@@ -117,11 +121,14 @@ def peak_bytes(workload: Workload) -> int:
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    n, g = workload.seq_len, len(layer.symmetric_globals)
+    if workload.device == "cuda":
+        # Log-sum-exp and largest score of each query; in the backward pass one sum for each.
+        sums = log_sum_exp_bytes(workload, workload.seq_len)
+        compiled = FusedMemory(forward=2 * sums, saved=2 * sums, backward=sums)
+        return projected_memory(workload, layer, compiled)
+    g = len(layer.symmetric_globals)
     sizes = Projected.of(workload)
     attention = sizes.projected + sizes.output
-    if workload.device == "cuda":
-        return LayerMemory(forward=attention + log_sum_exp_bytes(workload, n))
     rows = sizes.output + sizes.key + sizes.value + _global_row_bytes(workload, g) if g else 0
     copies = sizes.key + sizes.value
     return LayerMemory(forward=max(attention + copies + _compiled_buffer_bytes(workload), rows))

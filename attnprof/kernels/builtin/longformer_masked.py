@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnprof.core import formulas
 from attnprof.core.blocks import ComputedBlocks
+from attnprof.core.cuda_attention import CudaAttention
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.mask_pattern import MaskPattern
 from attnprof.core.pattern import AttentionPattern
@@ -20,24 +21,23 @@ from attnprof.kernels.builtin._decoding import (
     stack_decoding_bytes,
     unsupported_decoding,
 )
+from attnprof.kernels.builtin._fused import (
+    fused_call,
+    fused_memory,
+    unsupported_on_cuda,
+)
 from attnprof.kernels.builtin._mac_factors import (
     all_pairs,
     dense_term,
     fused_scores_passes,
-    projection_sets,
 )
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
-    activation_bytes,
-    flash_cpu_backward_bytes,
-    flash_cpu_forward_bytes,
-    has_residual,
-    log_sum_exp_bytes,
     parameter_and_input_bytes,
-    projection_backward_bytes,
     stack_peak_bytes,
 )
+from attnprof.kernels.builtin._projected_memory import projected_memory
 from attnprof.kernels.builtin._window_decoding import (
     build_window_decoding,
     grown_window_bytes,
@@ -67,7 +67,20 @@ def unsupported_reason(workload: Workload) -> str | None:
     reason = unsupported_decoding(workload) or _projected.unsupported_pattern(workload, "decode")
     if reason is None and workload.device == "cpu" and workload.value_dim != workload.head_dim:
         return "torch fuses attention on CPU only where values are as wide as keys"
-    return reason
+    return reason or _unsupported_on_cuda(workload)
+
+
+def _unsupported_on_cuda(workload: Workload) -> str | None:
+    calls = [_window_call(workload, layer) for layer in workload.layers]
+    if any(layer.symmetric_globals for layer in workload.layers):
+        calls.append(fused_call(workload, workload.seq_len, workload.seq_len))
+    return unsupported_on_cuda(workload, *calls)
+
+
+def _window_call(workload: Workload, layer: AttentionPattern) -> CudaAttention:
+    """The operator's call in a layer, without the rows of global tokens."""
+    has_mask = _masks_of(layer) > 0
+    return fused_call(workload, workload.queries, workload.seq_len, has_mask=has_mask)
 
 
 def build(workload: Workload) -> Call:
@@ -155,145 +168,20 @@ def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMem
     dense = workload.densified()
     grown = grown_window_bytes(dense, dense.layers[0])
     new = projected.key + projected.value if m < n else 0
-    mask = _masks_of(layer) * m * n * workload.dtype_bytes
-    fused = (
-        flash_cpu_forward_bytes(workload, m, n)
-        if workload.device == "cpu"
-        else log_sum_exp_bytes(workload, m)
-    )
+    fused = fused_memory(workload, _window_call(workload, layer), _masks_of(layer))
     return DecodingMemory(
         forward=max(
             # query, new keys and values; all keys and values
             projected.query + new + grown,
             # query, output; all keys and values; the mask as numbers
-            projected.query + projected.output + grown + mask + fused,
+            projected.query
+            + grown
+            + max(fused.mask_making, projected.output + fused.mask + fused.forward),
         ),
         kept=grown,
     )
 
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
-    """Memory of one attention, as the largest of these moments.
-
-    | moment | alive at the same time |
-    |---|---|
-    | window, forward | query, key, value, output; numeric mask; buffers of fused attention |
-    | global rows, forward | the output, their query and output, keys and values; buffers |
-    | global rows, backward | all that is saved, a copy of the gradient, gradients of keys, values |
-    | window, backward | query, key, value and their gradients; numeric mask; buffers |
-    | projections, backward | see `projection_backward_bytes` |
-    """
-    tensors = _Tensors.of(workload, layer)
-    if workload.mode == "inference":
-        return _inference_memory(tensors)
-    return _training_memory(workload, layer, tensors)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tensors:
-    """Bytes of one attention's tensors; those of global rows are 0 without global tokens.
-
-    Attributes:
-        projected: query, key, value and output of all tokens, and weights.
-        numeric_mask: the mask in the workload's type.
-        log_sum_exp: what fused attention saves beside its output.
-        fused: buffers of fused attention and its log-sum-exp.
-        fused_backward: buffers of its backward pass.
-        global_inputs: hidden states of global tokens.
-        global_rows: their queries and outputs.
-        fused_rows: as `fused`, of the global rows.
-        fused_rows_backward: as `fused_backward`, of the global rows.
-    """
-
-    projected: Projected
-    numeric_mask: int
-    log_sum_exp: int
-    fused: int
-    fused_backward: int
-    global_inputs: int
-    global_rows: int
-    fused_rows: int
-    fused_rows_backward: int
-
-    @classmethod
-    def of(cls, workload: Workload, layer: AttentionPattern) -> _Tensors:
-        """Sizes for one layer of the workload."""
-        n, g = workload.seq_len, len(layer.symmetric_globals)
-        log_sum_exp = log_sum_exp_bytes(workload, n)
-        on_cpu = workload.device == "cpu"
-        on_cpu_with_globals = on_cpu and g > 0
-        return cls(
-            projected=Projected.of(workload),
-            numeric_mask=_masks_of(layer) * n * n * workload.dtype_bytes,
-            log_sum_exp=log_sum_exp,
-            fused=flash_cpu_forward_bytes(workload, n, n) if on_cpu else log_sum_exp,
-            fused_backward=flash_cpu_backward_bytes(workload, n, n) if on_cpu else log_sum_exp,
-            global_inputs=activation_bytes(workload, g),
-            global_rows=activation_bytes(workload, g, workload.query_width + workload.output_width),
-            fused_rows=flash_cpu_forward_bytes(workload, g, n) if on_cpu_with_globals else 0,
-            fused_rows_backward=(
-                flash_cpu_backward_bytes(workload, g, n) if on_cpu_with_globals else 0
-            ),
-        )
-
-    @property
-    def window_forward(self) -> int:
-        """The peak of the forward pass before the global rows."""
-        return self.projected.projected + self.projected.output + self.numeric_mask + self.fused
-
-    @property
-    def keys(self) -> int:
-        """Keys and values of all tokens."""
-        return self.projected.key + self.projected.value
-
-
-def _inference_memory(tensors: _Tensors) -> LayerMemory:
-    """Nothing is saved: the peak of the window, or of the global rows beside its output."""
-    global_rows = tensors.keys + tensors.global_rows + tensors.fused_rows
-    return LayerMemory(forward=max(tensors.window_forward, tensors.projected.output + global_rows))
-
-
-def _training_memory(workload: Workload, layer: AttentionPattern, tensors: _Tensors) -> LayerMemory:
-    """The peaks of both passes, and what is saved between them."""
-    t, has_globals = tensors, bool(layer.symmetric_globals)
-    weights = t.projected.weights
-    saved = t.projected.projected + t.projected.output + t.numeric_mask + t.log_sum_exp
-    if has_globals:
-        # the rows' input, query and output, their keys and values, and a second output
-        saved += t.keys + t.projected.output + t.global_inputs + t.global_rows
-    # query, key, value and their gradients
-    window = 2 * t.projected.projected + t.numeric_mask + t.log_sum_exp + t.fused_backward
-    return LayerMemory(
-        forward=max(t.window_forward, saved + t.fused_rows),
-        saved=saved,
-        output_backward=0 if has_globals else window,
-        attention_backward=_backward_peak(workload, t, saved, window) if has_globals else 0,
-        projection_backward=projection_backward_bytes(
-            t.projected,
-            has_residual=has_residual(workload),
-            earlier_weights=weights if has_globals else 0,
-        ),
-        output_is_saved=True,
-        gradients=projection_sets(layer) * weights,
-    )
-
-
-def _backward_peak(workload: Workload, t: _Tensors, saved: int, window: int) -> int:
-    """Peak of the backward pass before the projections, with global tokens.
-
-    The window reads a copy of the output's gradient without the global rows, and keeps an output
-    without them. The global rows, which go first, leave the gradients of three projections and one
-    of the input; where a residual has left one already, it is added to that.
-
-    Args:
-        workload: the call.
-        t: sizes of tensors.
-        saved: bytes that the forward pass saved.
-        window: peak of the window's backward pass by itself.
-    """
-    of_input = 0 if has_residual(workload) else t.projected.hidden
-    return max(
-        # the copy, and the gradients of the global rows' keys and values
-        saved + t.keys + t.global_rows + t.fused_rows_backward,
-        window + 2 * t.projected.output + of_input + t.projected.weights,
-    )
+    fused = fused_memory(workload, _window_call(workload, layer), _masks_of(layer))
+    return projected_memory(workload, layer, fused)

@@ -8,19 +8,25 @@ from typing import Literal
 from attnprof.core import formulas
 from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.causal_blocks import fused_causal_runs
+from attnprof.core.cuda_attention import CudaAttention
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
 from attnprof.kernels.builtin import _mistral
 from attnprof.kernels.builtin._build import no_padding
-from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal
+from attnprof.kernels.builtin._causal_masks import has_mask, is_fused_causal, keys_of
 from attnprof.kernels.builtin._decoding import (
     DecodingMemory,
     decoded_runs,
     decoded_terms,
     stack_cache_bytes,
     stack_decoding_bytes,
+)
+from attnprof.kernels.builtin._fused import (
+    fused_call,
+    fused_memory,
+    unsupported_on_cuda,
 )
 from attnprof.kernels.builtin._mac_factors import (
     fused_attention_terms,
@@ -29,9 +35,6 @@ from attnprof.kernels.builtin._mac_factors import (
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
-    flash_cpu_backward_bytes,
-    flash_cpu_forward_bytes,
-    log_sum_exp_bytes,
     stack_peak_bytes,
 )
 from attnprof.kernels.builtin._mistral_decoding import fused_decoding_memory
@@ -53,13 +56,18 @@ ptflops_misses = "scaled_dot_product_attention"
 needs_compilation = False
 has_float32_softmax = False
 
-unsupported_reason = _mistral.unsupported_reason
 padding_multiple = no_padding
 parameters = _mistral.parameters
 cache_bytes = stack_cache_bytes
 
 _WIDEST_GROUPED_HEAD = 256
 """Up to this head_dim, transformers hands grouped keys to the fused operator as they are."""
+
+
+def unsupported_reason(workload: Workload) -> str | None:
+    """Supports causal attention, dense or in a window; on CUDA what torch fuses."""
+    calls = [_fused_call(workload, layer) for layer in workload.layers]
+    return _mistral.unsupported_reason(workload) or unsupported_on_cuda(workload, *calls)
 
 
 def build(workload: Workload) -> Call:
@@ -112,12 +120,12 @@ def _decoding_memory(workload: Workload, layer: AttentionPattern) -> DecodingMem
 
 def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> LayerMemory:
     """Memory of one attention; the comments name the tensors alive at each moment."""
-    n, projected = workload.seq_len, Projected.of(workload, has_bias=False)
+    projected = Projected.of(workload, has_bias=False)
     is_masked = has_mask(workload, layer, "sdpa")
     is_repeated = _repeats_keys(workload, layer)
     copied = projected.query if is_repeated and repeats_are_copies(workload) else 0
-    mask = workload.batch_size * n * n * workload.dtype_bytes if is_masked else 0
-    statistics, on_cpu = log_sum_exp_bytes(workload, n), workload.device == "cpu"
+    masks = workload.batch_size if is_masked else 0
+    fused = fused_memory(workload, _fused_call(workload, layer), masks)
     # rotated query and key, value; copies of the latter two take their place
     inputs = projected.query + 2 * copied if copied else projected.projected
     gradients = 3 * projected.query if is_repeated else projected.projected
@@ -127,17 +135,11 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
             # rotated query and key, value, copies; numeric mask; output
             projected.projected
             + 2 * copied
-            + mask
-            + projected.output
-            + (flash_cpu_forward_bytes(workload, n, n) if on_cpu else statistics),
+            + max(fused.mask_making, fused.mask + projected.output + fused.forward),
         ),
-        saved=inputs + mask + projected.output + statistics,
+        saved=inputs + fused.mask + projected.output + fused.saved,
         # the inputs and their gradients
-        output_backward=inputs
-        + gradients
-        + mask
-        + statistics
-        + (flash_cpu_backward_bytes(workload, n, n) if on_cpu else statistics),
+        output_backward=inputs + gradients + fused.mask + fused.saved + fused.backward,
         attention_backward=max(
             # gradients of the inputs; that of the values of a group summed
             gradients + (projected.value if is_repeated else 0),
@@ -148,6 +150,17 @@ def _layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> La
         ),
         output_is_saved=True,
         gradients=projected.weights,
+    )
+
+
+def _fused_call(workload: Workload, layer: AttentionPattern) -> CudaAttention:
+    """The operator's call in a layer: grouped keys are repeated, or not."""
+    return fused_call(
+        workload,
+        workload.queries,
+        keys_of(workload, layer),
+        kv_heads=workload.num_heads if _repeats_keys(workload, layer) else None,
+        has_mask=has_mask(workload, layer, "sdpa"),
     )
 
 
