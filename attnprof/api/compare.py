@@ -14,7 +14,7 @@ from attnprof.api.result_table import ResultTable
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.workload import Case, Device, groups_by_length
+from attnprof.core.workload import Case, Device
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
 from attnprof.isolation.system_memory import available_bytes
@@ -26,7 +26,7 @@ from attnprof.measure import Observer, environment, runner, worker_tasks
 from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
-from attnprof.options import read_cases
+from attnprof.options.selection import read_groups
 from attnprof.report.formats import table_renderers
 from attnprof.report.journal import Journal, RunFingerprint
 from attnprof.report.outputs import Outputs
@@ -179,14 +179,16 @@ def _prepare_with(
     def run(function: Callable[..., Any], *args: Any) -> Any:
         return workers.run(function, *args, max_seconds=measurements.timeout).result
 
-    device: Device = run(environment.resolve_device, checked.device_name)
+    devices: dict[str, Device] = {
+        name: run(environment.resolve_device, name) for name in checked.selection.device_names
+    }
     here: environment.Environment = run(environment.capture)
     if isinstance(workers, ForkServer):
-        workers.is_limited = device == "cpu"
+        workers.is_limited = "cuda" not in devices.values()
     reference_digest = _digest_of_reference(measurements.check_against, run)
     observe("checking the kernels", 0.0)
-    cases = read_cases(options, device)
-    groups = groups_by_length(cases)
+    groups = read_groups(checked.selection, devices).here
+    cases = [case for group in groups for case in group]
     journal, earlier = None, {}
     if checked.journal_path:
         journal = Journal(
@@ -198,7 +200,7 @@ def _prepare_with(
         earlier = journal.resumable(groups, _wanted(measurements))
     table = ResultTable()
     table.machine = checked.machine
-    table.available_bytes = run(available_bytes, device)
+    table.available_bytes = run(available_bytes, next(iter(devices.values())))
     table.environment = here.as_dict()
     outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(

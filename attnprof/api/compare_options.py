@@ -17,7 +17,8 @@ from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.rate_probes import LEAST_BUDGET_SECONDS
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import MeasureSettings
-from attnprof.options import read_cases, read_device_name, read_kernel_names, reject_unknown_options
+from attnprof.options import reject_unknown_options
+from attnprof.options.selection import Selection, StudyOptions, read_groups, read_selection
 from attnprof.report.formats import renderers
 from attnprof.report.image_forms import draws
 from attnprof.report.journal import journal_path
@@ -26,7 +27,7 @@ from attnprof.report.outputs import STDOUT, Outputs
 DEFAULT_MAX_SECONDS = 15.0
 
 
-class CompareOptions(EstimateOptions, total=False):
+class CompareOptions(EstimateOptions, StudyOptions, total=False):
     """Options of `attnprof compare`."""
 
     no_count: bool
@@ -47,18 +48,18 @@ class CheckedOptions:
     Attributes:
         options: as they were passed.
         measurements: what to measure.
-        device_name: `auto`, `cpu` or `cuda`.
         machine: stored machine for predictions; None for none.
         threads: that the CPU computes with.
+        selection: the cases, as far as they are known before devices are.
         kernel_names: each once.
         journal_path: where records are kept as they come; None if no results file is written.
     """
 
     options: CompareOptions
     measurements: MeasureSettings
-    device_name: str
     machine: Machine | None
     threads: int
+    selection: Selection
     kernel_names: list[str]
     journal_path: Path | None
 
@@ -71,11 +72,12 @@ def check_options(options: CompareOptions) -> CheckedOptions:
     """
     reject_unknown_options(options, CompareOptions)
     measurements = _read_measurements(options)
-    device_name = read_device_name(options)
+    selection = read_selection(options)
+    device_names = selection.device_names
     path = options.get("machine")
     machine = None if path is None else machines.read_machine(path)
     threads = read_threads(options) or cpu_threads()
-    names = read_kernel_names(options)
+    names = selection.kernel_names
     has_custom = any(kernels.is_custom(name) for name in names)
     if measurements.check_against and not has_custom:
         raise UsageError(
@@ -91,13 +93,13 @@ def check_options(options: CompareOptions) -> CheckedOptions:
     if results_journal:
         outputs.check_keeps([results_journal], "is for the records of the run")
     if not has_custom:
-        read_cases(options, "cpu")
+        read_groups(selection, dict.fromkeys(device_names, "cpu"))
     return CheckedOptions(
         options=options,
         measurements=measurements,
-        device_name=device_name,
         machine=machine,
         threads=threads,
+        selection=selection,
         kernel_names=names,
         journal_path=results_journal,
     )

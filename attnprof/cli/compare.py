@@ -41,6 +41,8 @@ def compare(
     causal: options.Causal = None,
     new_tokens: options.NewTokens = None,
     input: options.Input = None,
+    sweep: options.Sweep = None,
+    shard: options.Shard = None,
     machine: options.Machine = None,
     max_seconds: measurement_options.MaxSeconds = f"{DEFAULT_MAX_SECONDS:g}",
     precision: measurement_options.Precision = f"{TARGET_RELATIVE_WIDTH:g}",

@@ -10,6 +10,7 @@ from typing import Any
 from attnprof.cli.plain_options import parameter_of
 from attnprof.cli.settings import (
     NAMES,
+    OF_CASES,
     OWN_TABLE_ONLY,
     PREFIX,
     Setting,
@@ -24,6 +25,8 @@ COMMAND_LINE = "attnprof command line"
 
 _SETTINGS = "attnprof settings"
 """Key of the settings in a context's `meta`."""
+
+_STUDY = "--sweep"
 
 
 class ConfigurableCommand(VariadicCommand):
@@ -43,6 +46,9 @@ class ConfigurableCommand(VariadicCommand):
             except SettingError:
                 if not set(args).intersection(ctx.help_option_names):
                     raise
+            if any(word.partition("=")[0] == _STUDY for word in args):
+                for name in OF_CASES:
+                    ctx.meta[_SETTINGS].pop(name, None)
         ctx.default_map = {name: setting.value for name, setting in ctx.meta[_SETTINGS].items()}
         rest = super().parse_args(ctx, args)
         ctx.meta[COMMAND_LINE] = (*typed, *_words_in_effect(ctx))

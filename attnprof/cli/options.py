@@ -233,6 +233,26 @@ Input = Annotated[
     ),
 ]
 
+Sweep = Annotated[
+    str | None,
+    _workload(
+        "--sweep",
+        "PATH",
+        "Study: a TOML file with a table grid of options such as len and dtype, each with one "
+        "value or several, and lists of tables exclude and include. It selects all cases.",
+    ),
+]
+
+Shard = Annotated[
+    str | None,
+    _workload(
+        "--shard",
+        "I/N",
+        "Run one part of N: 2/8 is the second eighth. What is compared stays together; [bold]"
+        "attnprof report[/] joins the parts.",
+    ),
+]
+
 Machine = Annotated[
     str | None,
     _workload(

@@ -36,9 +36,12 @@ FLAGS = (
 
 OUTPUTS = (
     *("csv", "json", "markdown", "png", "svg", "html"),
-    *("resume", "name", "pattern", "formulas"),
+    *("resume", "name", "pattern", "formulas", "sweep", "shard"),
 )
 """Options that only the command line has."""
+
+OF_CASES = (*LISTS, *TEXTS[: TEXTS.index("machine")], "causal")
+"""Settings that select cases; none applies with `--sweep`: a study is the same everywhere."""
 
 OWN_TABLE_ONLY = {"pattern": ("kernel", "len", "window"), "windows": ("model", "kernel")}
 """By command, settings for all commands that it does not take: a picture shows one pattern, where
@@ -226,6 +229,8 @@ def _read_table(
     Raises:
         SettingError: for an unknown key or a wrong type.
     """
+    from attnprof.core.files import kernel_from, path_from
+
     for name, value in table.items():
         source = f"{place} {name}"
         if name not in known:
@@ -237,13 +242,13 @@ def _read_table(
         elif name in LISTS:
             words = _values(source, value)
             if name == "kernel":
-                words = tuple(_path_of_kernel(word, base, folder) for word in words)
+                words = tuple(kernel_from(base, word, folder) for word in words)
             yield name, Setting(words, source)
         else:
             text = _text(source, value)
             yield (
                 name,
-                Setting(_from_here(text, base, folder) if name == "machine" else text, source),
+                Setting(path_from(base, text, folder) if name == "machine" else text, source),
             )
 
 
@@ -266,19 +271,6 @@ def _text(source: str, value: object) -> str:
     if value == "":
         raise SettingError(source, "(empty)", "needs a value")
     return str(value)
-
-
-def _path_of_kernel(word: str, base: Path, folder: Path) -> str:
-    """A kernel, with the path of a config relative to the working directory."""
-    path, separator, part = word.partition("::")
-    if not path.endswith(".json"):
-        return word
-    return f"{_from_here(path, base, folder)}{separator}{part}"
-
-
-def _from_here(path: str, base: Path, folder: Path) -> str:
-    """A path that is relative to `base`, relative to the working directory."""
-    return path if Path(path).is_absolute() else os.path.relpath(base / path, folder)
 
 
 def _unknown(name: str, prefix: str, known: Collection[str] = NAMES, *, upper: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Atomic file replacement, and locks that exclude other processes."""
+"""Atomic file replacement, locks that exclude other processes, and paths in configuration."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ _DESCRIPTORS = "/proc/self/fd"
 def is_special(path: Path) -> bool:
     """Whether the path is a device or a pipe, such as /dev/null, which must not be replaced."""
     return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+
+
+def path_from(base: Path, path: str, folder: Path) -> str:
+    """A path that is relative to `base`, relative to a folder."""
+    return path if Path(path).is_absolute() else os.path.relpath(base / path, folder)
+
+
+def kernel_from(base: Path, name: str, folder: Path) -> str:
+    """A kernel's name; the path of a config, relative to `base`, is made relative to a folder."""
+    path, separator, part = name.partition("::")
+    if not path.endswith(".json"):
+        return name
+    return f"{path_from(base, path, folder)}{separator}{part}"
 
 
 def replace_file(path: Path, content: bytes) -> None:

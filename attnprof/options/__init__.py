@@ -41,9 +41,9 @@ SCOPES = ("attention", "layer", "stack")
 DEVICES = ("auto", "cpu", "cuda")
 """Values of `device`."""
 
-_TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope")
+_TEXT_OPTIONS = ("model", "dtype", "device", "mode", "scope", "shard")
 
-_PATHS = ("csv", "png", "svg", "json", "markdown", "html", "machine")
+_PATHS = ("csv", "png", "svg", "json", "markdown", "html", "machine", "sweep")
 
 
 class GridOptions(TypedDict, total=False):
@@ -88,9 +88,9 @@ def read_cases(options: GridOptions, device: Device) -> tuple[Case, ...]:
     shape = read_shape(options)
     lengths = read_lengths(options)
     names = read_kernel_names(options)
-    scope = _read_scope(options, names, shape)
+    scope = read_scope(options, names, shape)
     selected = [(name, kernels.find(name)) for name in names]
-    patterns = _read_patterns(options, shape, scope, lengths)
+    patterns = read_patterns(options, shape, scope, lengths)
     cases: dict[Case, None] = {}
     for seq_len in lengths:
         workloads = [
@@ -111,7 +111,7 @@ def read_workloads(options: GridOptions, device: Device) -> list[Workload]:
     """
     shape = read_shape(options)
     lengths = read_lengths(options)
-    patterns = _read_patterns(options, shape, SCOPES[0], lengths)
+    patterns = read_patterns(options, shape, SCOPES[0], lengths)
     return [
         _workload(options, shape, pattern, seq_len, device, SCOPES[0])
         for seq_len in lengths
@@ -144,9 +144,14 @@ def read_lengths(options: GridOptions) -> list[int]:
     return sorted({length for word in words for length in parse_lengths(word)})
 
 
-def _read_patterns(
+def read_patterns(
     options: GridOptions, shape: Shape, scope: str, lengths: Sequence[int]
 ) -> list[Pattern]:
+    """Every window with every dilation and every set of global positions, or every mask.
+
+    Raises:
+        UsageError: for a value that cannot be parsed.
+    """
     model = shape.model
     num_layers = model.num_layers if scope == "stack" else 1
     if options.get("pattern") is not None:
@@ -254,11 +259,14 @@ def read_kernel_names(options: GridOptions) -> list[str]:
     )
 
 
-def _read_scope(options: GridOptions, names: Iterable[str], shape: Shape) -> str:
+def read_scope(options: GridOptions, names: Iterable[str], shape: Shape) -> str:
     """One of `SCOPES`.
 
     Layers of a model that differ are costed as a stack, which needs whole layers if the output of
     attention is not as wide as its input.
+
+    Raises:
+        UsageError: for another name, and where all kernels are custom.
     """
     scope = options.get("scope")
     if scope is None:
