@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from attnprof.core.workload import Case, Workload
@@ -25,22 +25,22 @@ class Follower:
     """Follows the measurements of one group.
 
     Attributes:
-        cases: of the group; None for one that is not valid here.
-        announce: called with the number of the case that begins, or `IN_ROUNDS`.
+        cases: of the group.
+        announce: called with the number of the case that begins, or `IN_ROUNDS`, and whether it
+            is timed.
         is_careful: whether each call of the timed rounds is announced, not only the first of each
             case.
         is_timing: whether the timed rounds have begun.
         current: what was announced last.
+        called: the numbers of the cases that were timed at least once.
     """
 
-    cases: Sequence[Case | None]
-    announce: Callable[[int], None]
+    cases: Sequence[Case]
+    announce: Callable[[int, bool], None]
     is_careful: bool
     is_timing: bool = False
-    current: int | None = None
-
-    def __post_init__(self) -> None:
-        self._called: set[int] = set()
+    current: tuple[int, bool] | None = None
+    called: set[int] = field(default_factory=set[int])
 
     def before(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
         """A worker process is going to call a function."""
@@ -50,11 +50,11 @@ class Follower:
         if function in _TIMED_TASKS:
             self.is_timing = True
             if function is worker_tasks.timed and not self.is_careful:
-                index = IN_ROUNDS if index in self._called else index
-                self._called.add(index)
-        if index != self.current:
-            self.current = index
-            self.announce(index)
+                index = IN_ROUNDS if index in self.called else index
+                self.called.add(index)
+        if (index, self.is_timing) != self.current:
+            self.current = (index, self.is_timing)
+            self.announce(index, self.is_timing)
 
     def _case_of(self, args: Sequence[Any]) -> int | None:
         """The number of the case among the arguments, given as such or as kernel and workload."""
@@ -69,10 +69,7 @@ class Follower:
         return self._index(lambda case: case.kernel in names)
 
     def _index(self, is_meant: Callable[[Case], bool]) -> int | None:
-        indices = (
-            index for index, case in enumerate(self.cases) if case is not None and is_meant(case)
-        )
-        return next(indices, None)
+        return next((index for index, case in enumerate(self.cases) if is_meant(case)), None)
 
 
 class FollowedWorkers:

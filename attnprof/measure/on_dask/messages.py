@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from attnprof.core.machine import Machine
@@ -16,7 +16,7 @@ from attnprof.core.result_table import identity_of
 from attnprof.core.saved_masks import SavedMask
 from attnprof.core.saved_workload import SavedWorkload
 from attnprof.core.typed_json import read_as
-from attnprof.core.workload import Case, Workload
+from attnprof.core.workload import Case, Device, Workload
 from attnprof.kernels.custom.mask_function import parse_mask_function
 from attnprof.measure.single_case import MeasureSettings
 
@@ -25,7 +25,16 @@ TOPIC = "attnprof"
 topic for as long as it runs."""
 
 STARTED = "started"
-"""What an event of a case that begins has in place of a record's number."""
+FINISHED = "finished"
+STALE = "stale"
+REFUSED = "refused"
+LOST = "lost"
+"""Kinds of events, each `[run, attempt, kind, content]`: a case begins, `[its number, whether it is
+timed]`; all records were sent, their count; the task was meant for another process; the worker
+cannot measure the group, the reason; the client has noticed that the worker is gone."""
+
+RECORDS = "records"
+"""The kind of an event with records: `[the number of the first, records]`."""
 
 IN_ROUNDS = -1
 """The case of an event when all cases of a group are called in turn."""
@@ -56,8 +65,11 @@ class Versions:
                 self.packages.get(name, "not installed"),
                 other.packages.get(name, "not installed"),
             )
-        found = [f"{name} {there} (here {here})" for name, (there, here) in pairs.items()
-                 if there != here]
+        found = [
+            f"{name} {there} (here {here})"
+            for name, (there, here) in pairs.items()
+            if there != here
+        ]
         if self.source != other.source and not any(text.startswith("attnprof ") for text in found):
             found.append("other source files of attnprof")
         return found
@@ -72,7 +84,7 @@ class Greeting:
         versions: of the client.
         allows_other_versions: whether those of the worker may differ.
         kernels: names of all kernels.
-        device: `auto`, `cpu` or `cuda`.
+        device_names: any of `auto`, `cpu` and `cuda`.
         threads: that the CPU computes with; 0 for an equal part of the worker's cores.
         sharers: workers on the same machine, this one included.
         timeout: seconds that one reply of a custom kernel may take.
@@ -83,7 +95,7 @@ class Greeting:
     versions: Versions
     allows_other_versions: bool
     kernels: tuple[str, ...]
-    device: str
+    device_names: tuple[str, ...]
     threads: int
     sharers: int
     timeout: float
@@ -97,14 +109,14 @@ class Reply:
     Attributes:
         refusal: why it cannot be used; empty if it can.
         token: identifies the process; every group that is sent to it has to name it.
-        device: that it measures on.
+        devices: that names of devices stand for.
         environment: of the worker, by name.
         available_bytes: that a call could allocate on the device.
     """
 
     refusal: str = ""
     token: str = ""
-    device: str = ""
+    devices: Mapping[str, Device] = field(default_factory=dict[str, Device])
     environment: Mapping[str, object] | None = None
     available_bytes: int = 0
 
@@ -136,22 +148,7 @@ class GroupTask:
     is_careful: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupResult:
-    """What became of a group.
-
-    Attributes:
-        is_stale: whether the task was meant for another process; nothing was measured.
-        refusal: why the worker cannot measure it; empty if it did.
-        records: all records, as in the events.
-    """
-
-    is_stale: bool = False
-    refusal: str = ""
-    records: tuple[object, ...] = ()
-
-
-def to_text(message: Greeting | Reply | GroupTask | GroupResult) -> str:
+def to_text(message: Greeting | Reply | GroupTask) -> str:
     """A message as JSON."""
     return json.dumps(asdict(message), ensure_ascii=False)
 
@@ -163,23 +160,29 @@ def case_data(case: Case) -> dict[str, object]:
     return data | {"depends_on_head": any(layer.depends_on_head for layer in layers)}
 
 
+def saved_case(data: Mapping[str, object]) -> Case:
+    """The case that `case_data` wrote, whose mask functions need not exist here."""
+    saved = read_as(SavedWorkload, data)
+    mask = SavedMask(depends_on_head=read_as(bool, data["depends_on_head"]))
+    workload = saved.workload({saved.pattern: mask} if saved.pattern else {})
+    return Case(read_as(str, data["kernel"]), workload)
+
+
 def read_case(data: Mapping[str, object]) -> Case:
     """The case that `case_data` wrote. The code of a user's mask function is imported by its name.
 
     Raises:
         UsageError: for a mask function that does not exist here.
     """
-    saved = read_as(SavedWorkload, data)
-    mask = SavedMask(depends_on_head=read_as(bool, data["depends_on_head"]))
-    workload = saved.workload({saved.pattern: mask} if saved.pattern else {})
-    return Case(read_as(str, data["kernel"]), _with_live_masks(workload))
+    case = saved_case(data)
+    return replace(case, workload=_with_live_masks(case.workload))
 
 
 def _with_live_masks(workload: Workload) -> Workload:
     """The workload with mask functions that can be evaluated."""
-    layers = tuple(_live(layer) for layer in workload.layers)
-    if layers == workload.layers and not mask_layers(workload.pattern):
+    if not mask_layers(workload.pattern):
         return workload
+    layers = tuple(_live(layer) for layer in workload.layers)
     pattern = layers[0] if len(layers) == 1 else AttentionStack(layers=layers)
     return replace(workload, pattern=pattern)
 

@@ -6,10 +6,9 @@ The process that they are forks of is kept between groups, so that imports are m
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +23,7 @@ from attnprof.core.cpu import computing_with, usable_cores
 from attnprof.core.errors import AttnprofError, describe_error
 from attnprof.core.records import Record, failure_record
 from attnprof.core.typed_json import parse_object, read_as
-from attnprof.core.workload import Case
+from attnprof.core.workload import Case, Device
 from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import open_workers
 from attnprof.kernels import custom
@@ -32,15 +31,19 @@ from attnprof.kernels.custom import is_target
 from attnprof.measure import environment, runner, worker_tasks
 from attnprof.measure.on_dask.following import FollowedWorkers, Follower, Stopped
 from attnprof.measure.on_dask.messages import (
+    FINISHED,
+    RECORDS,
+    REFUSED,
+    STALE,
     STARTED,
     TOPIC,
     Greeting,
-    GroupResult,
     GroupTask,
     Reply,
     WireRecord,
     read_case,
     read_wire_record,
+    saved_case,
     to_text,
     wire_record,
 )
@@ -56,6 +59,7 @@ class _Session:
     """What one run keeps in this process between its groups.
 
     Attributes:
+        run: that it belongs to.
         token: identifies it.
         workers: forks of the process that has imported what is needed.
         stack: ends the processes.
@@ -63,6 +67,7 @@ class _Session:
         key: the Dask task that is running; empty without one.
     """
 
+    run: str
     token: str
     workers: FollowedWorkers
     stack: ExitStack
@@ -87,9 +92,9 @@ class _Sessions(WorkerPlugin):
     def transition(self, key: Any, start: Any, finish: Any, **kwargs: Any) -> None:
         """End the processes of a running task that was cancelled, or whose client is gone."""
         session = self.open
-        if session is not None and start == "executing" and finish == "released":
-            if key == session.key:
-                session.workers.stop()
+        was_running = start == "executing" and finish == "released"
+        if was_running and session is not None and key == session.key:
+            session.workers.stop()
 
     def teardown(self, worker: Worker) -> None:
         """End all processes with the Dask worker."""
@@ -148,53 +153,54 @@ def _open_session(greeting: Greeting) -> Reply:
     )
     workers = FollowedWorkers(server)
     token = uuid4().hex
-    _sessions.replace(_Session(token, workers, stack))
+    _sessions.replace(_Session(greeting.run, token, workers, stack))
     stack.enter_context(computing_with(threads))
     stack.enter_context(custom.custom_kernels_in(workers, greeting.timeout))
 
     def run(function: Any, *args: Any) -> Any:
         return workers.run(function, *args, max_seconds=greeting.timeout).result
 
-    device = run(environment.resolve_device, greeting.device)
-    server.is_limited = device == "cpu"
+    devices: dict[str, Device] = {
+        name: run(environment.resolve_device, name) for name in greeting.device_names
+    }
+    server.is_limited = "cuda" not in devices.values()
     return Reply(
         token=token,
-        device=device,
+        devices=devices,
         environment=run(environment.capture).as_dict(),
-        available_bytes=run(available_bytes, device),
+        available_bytes=run(available_bytes, next(iter(devices.values()))),
     )
 
 
-def leave(token: str) -> None:
-    """End a session, with its processes."""
-    with _sessions.lock:
-        if _sessions.open is not None and _sessions.open.token == token:
-            _sessions.replace(None)
+def leave(run: str) -> None:
+    """End the processes of a run; called on the thread that a running task may wait for."""
+    session = _sessions.open
+    if session is not None and session.run == run:
+        session.workers.stop()
 
 
-def measure_group(text: str) -> str:
-    """Measure a group of cases; its records are events as they come, until rounds are timed.
+def measure_group(text: str) -> None:
+    """Measure a group of cases. Its records are events, as is all that becomes of it.
 
     Args:
         text: a `GroupTask`.
-
-    Returns:
-        A `GroupResult` with all records.
     """
     task = read_as(GroupTask, parse_object(text))
     with _sessions.lock:
         session = _sessions.open
         if session is None or session.token != task.token:
-            return to_text(GroupResult(is_stale=True))
+            _emit(task, STALE)
+            return
         refusal = _other_source(task.sources)
         if refusal:
-            return to_text(GroupResult(refusal=refusal))
-        with _current_task(session):
-            try:
-                return to_text(GroupResult(records=tuple(_measured(task, session))))
-            except Stopped:
-                _sessions.replace(None)
-                return to_text(GroupResult(is_stale=True))
+            _emit(task, REFUSED, refusal)
+            return
+        try:
+            with _current_task(session):
+                _emit(task, FINISHED, _measure(task, session))
+        except Stopped:
+            _sessions.replace(None)
+            _emit(task, STALE)
 
 
 @contextmanager
@@ -220,18 +226,40 @@ def _other_source(sources: Mapping[str, str]) -> str:
     return ""
 
 
-def _measured(task: GroupTask, session: _Session) -> Iterable[WireRecord]:
-    """All records of a group, as plain data."""
-    cases, records = _cases(task)
-    emit = partial(_emit, task)
-    for number, record in enumerate(records):
-        emit(number, *record)
+def _measure(task: GroupTask, session: _Session) -> int:
+    """Measure a group and send its records; how many they are.
+
+    The records of the timed rounds are sent together, so that cases keep their pairs.
+    """
+    cases: list[Case] = []
+    invalid: list[WireRecord] = []
+    for index, data in enumerate(task.cases):
+        try:
+            cases.append(read_case(data))
+        except AttnprofError as error:
+            cases.append(saved_case(data))
+            invalid.append(wire_record(index, failure_record(cases[-1], error)))
+    if invalid:
+        _emit(task, RECORDS, [0, invalid])
+    closed = {index for index, *_ in invalid}
+    valid = [case for index, case in enumerate(cases) if index not in closed]
+    return len(invalid) + (
+        _measure_valid(task, session, cases, valid, len(invalid)) if valid else 0
+    )
+
+
+def _measure_valid(
+    task: GroupTask,
+    session: _Session,
+    cases: Sequence[Case],
+    valid: Sequence[Case],
+    sent: int,
+) -> int:
+    """Measure the valid cases of a group; how many records were sent, without those before."""
     follower = Follower(cases, partial(_announce, task), task.is_careful)
     session.workers.follower = follower
-    valid = [case for case in cases if case is not None]
-    if not valid:
-        return records
-    numbers = {case: index for index, case in enumerate(cases) if case is not None}
+    numbers = {case: index for index, case in enumerate(cases)}
+    count, waiting = 0, list[WireRecord]()
     for record in runner.measure(
         [valid],
         task.settings,
@@ -240,53 +268,36 @@ def _measured(task: GroupTask, session: _Session) -> Iterable[WireRecord]:
         machine=task.machine,
         shorter=session.samples,
     ):
-        records.append(wire_record(numbers[Case(record.kernel, record.workload)], record))
-        if not follower.is_timing:
-            emit(len(records) - 1, *records[-1])
+        waiting.append(wire_record(numbers[Case(record.kernel, record.workload)], record))
         if record.quantity in _OF_SAMPLES:
             session.samples.append(record)
-    return records
+        if not follower.is_timing:
+            _emit(task, RECORDS, [sent + count, waiting])
+            count, waiting = count + len(waiting), []
+    if waiting:
+        _emit(task, RECORDS, [sent + count, waiting])
+    return count + len(waiting)
 
 
-def _cases(task: GroupTask) -> tuple[list[Case | None], list[WireRecord]]:
-    """The cases of a group; None for those that are not valid here, and the records of these."""
-    cases: list[Case | None] = []
-    failed: list[WireRecord] = []
-    for index, data in enumerate(task.cases):
-        try:
-            cases.append(read_case(data))
-        except AttnprofError as error:
-            cases.append(None)
-            failed.append(_failure(index, error))
-    return cases, failed
-
-
-def _failure(index: int, error: Exception) -> WireRecord:
-    record = failure_record(_NO_CASE, error)
-    return [index, record.quantity, None, record.status, record.detail]
-
-
-def _known(task: GroupTask, cases: Sequence[Case | None]) -> dict[Case, list[Record]]:
+def _known(task: GroupTask, cases: Sequence[Case]) -> dict[Case, list[Record]]:
     known: dict[Case, list[Record]] = {}
     for data in task.known:
-        index: int = data[0]  # type: ignore[index]
-        case = cases[index]
-        if case is not None:
-            known.setdefault(case, []).append(read_wire_record(data, cases))
+        record = read_wire_record(data, cases)
+        known.setdefault(Case(record.kernel, record.workload), []).append(record)
     return known
 
 
-def _announce(task: GroupTask, index: int) -> None:
+def _announce(task: GroupTask, index: int, is_timing: bool) -> None:
     """Tell the client which case begins, and wait until the scheduler knows it.
 
     If the case ends this process at once, that is how the client learns which one it was.
     """
     worker = get_worker()
-    text = json.dumps([task.run, task.attempt, STARTED, index])
+    text = json.dumps([task.run, task.attempt, STARTED, [index, is_timing]])
     sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=text)
 
 
-def _emit(task: GroupTask, number: int, *record: object) -> None:
-    """Send a record; JSON, as numbers of MACs may exceed 64 bits."""
-    text = json.dumps([task.run, task.attempt, number, *record], ensure_ascii=False)
+def _emit(task: GroupTask, kind: str, content: object = None) -> None:
+    """Send an event, as JSON: numbers of MACs may exceed 64 bits."""
+    text = json.dumps([task.run, task.attempt, kind, content], ensure_ascii=False)
     get_worker().log_event(TOPIC, text)

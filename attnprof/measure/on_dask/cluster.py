@@ -1,0 +1,327 @@
+"""The client's side of a Dask cluster: its workers, and what they say."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sys
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, Future, Scheduler
+from distributed.deploy.spec import SpecCluster
+from distributed.deploy.subprocess import SubprocessWorker
+
+from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.typed_json import parse_object, read_as
+from attnprof.measure import Observer
+from attnprof.measure.on_dask import worker_side
+from attnprof.measure.on_dask.messages import TOPIC, Greeting, Reply, to_text
+from attnprof.measure.on_dask.target import DaskTarget
+
+RESOURCE = "attnprof"
+"""The Dask resource of a worker: one case at a time."""
+
+START = f'dask worker SCHEDULER --nthreads 1 --resources "{RESOURCE}=1"'
+_CONNECT_SECONDS = 10
+_POLL_SECONDS = 0.25
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DaskWorker:
+    """A worker that may be used.
+
+    Attributes:
+        address: of the worker.
+        reply: to its greeting.
+        sharers: workers on the same machine, this one included.
+    """
+
+    address: str
+    reply: Reply
+    sharers: int
+
+
+class Cluster:
+    """The workers of a scheduler that have the resource and the same versions.
+
+    Args:
+        target: as on the command line.
+        client: connected to the scheduler.
+        greeting: sent to each worker.
+
+    Attributes:
+        inbox: what has happened, in order: `("event", text)` from workers, and `("done", attempt)`
+            where a task has ended.
+        workers: those that may be used, by their addresses.
+        refused: why others may not be, by their addresses.
+        warn: called with a line for each worker that is refused.
+    """
+
+    def __init__(self, target: DaskTarget, client: Client, greeting: Greeting) -> None:
+        self.target = target
+        self.client = client
+        self.greeting = greeting
+        self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.workers: dict[str, DaskWorker] = {}
+        self.refused: dict[str, str] = {}
+        self.warn: Callable[[str], None] = lambda message: None
+        self._greeted: dict[str, tuple[Future, int]] = {}
+        self._warned: set[str] = set()
+        self._count = 0
+        client.subscribe_topic(TOPIC, lambda event: self.inbox.put(("event", event[1])))
+
+    def submit(self, function: Callable[..., Any], text: str, address: str) -> Future:
+        """Run a function on one worker, once; nothing but text is sent.
+
+        It does not move to another worker if this one is lost.
+        """
+        self._count += 1
+        return self.client.submit(
+            function,
+            text,
+            key=f"attnprof-{self.greeting.run}-{self._count}",
+            workers=[address],
+            allow_other_workers=False,
+            resources={RESOURCE: 1},
+            retries=0,
+            pure=False,
+        )
+
+    def refresh(self) -> list[str]:
+        """Greet new workers; the addresses of those that are gone.
+
+        Raises:
+            MeasurementError: when the scheduler is gone.
+        """
+        present = self._present()
+        for address in [address for address in self._greeted if address not in present]:
+            self._greeted.pop(address)[0].cancel()
+        self._read_replies()
+        usable = [address for address, info in present.items() if _is_usable(info)]
+        for address in usable:
+            if address not in (*self.workers, *self._greeted, *self.refused):
+                self._greet(address, _sharers(present, address))
+        lost = [address for address in self.workers if address not in present]
+        for address in lost:
+            del self.workers[address]
+        return lost
+
+    def forget(self, address: str) -> None:
+        """The process behind an address is another one now: it will be greeted again."""
+        self.workers.pop(address, None)
+
+    def refuse(self, address: str, reason: str) -> None:
+        """Use a worker no more."""
+        self.workers.pop(address, None)
+        self.refused[address] = reason
+        message = f"Dask worker {address} is not used: {reason}"
+        if reason not in self._warned:
+            self._warned.add(reason)
+            self.warn(message)
+
+    def wait_for_workers(self, observe: Observer, timeout: float) -> None:
+        """Wait until all workers that are there have been greeted, and one of them may be used.
+
+        Raises:
+            UsageError: when none can be used, or none comes in time.
+            MeasurementError: when the scheduler is gone.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            self.refresh()
+            present = self._present()
+            if self.workers and not self._greeted:
+                return
+            if not self._greeted:
+                self._check_usable(present)
+            if time.monotonic() > deadline:
+                expected = f"no worker joined within {timeout:g} s; start one with {self.start}"
+                raise UsageError("dask", self.target.text, expected)
+            waits_for = "imports of the workers" if self._greeted else "a Dask worker"
+            observe(f"waiting for {waits_for}", 0.0)
+            time.sleep(_POLL_SECONDS / 5)
+
+    @property
+    def start(self) -> str:
+        """How to start a worker by hand."""
+        return START.replace("SCHEDULER", self.target.text)
+
+    def leave(self) -> None:
+        """End what this run has started on the workers of a scheduler elsewhere."""
+        for future, _ in self._greeted.values():
+            future.cancel()
+        if self.workers and self.client.status == "running":
+            with suppress(Exception):  # the scheduler or a worker may go away now
+                self.client.run(
+                    worker_side.leave, self.greeting.run, workers=[*self.workers], on_error="ignore"
+                )
+
+    def lost_message(self) -> str:
+        """What to say when the scheduler is gone."""
+        return f"the Dask scheduler {self.target.text} is gone"
+
+    def _present(self) -> Mapping[str, Mapping[str, Any]]:
+        if self.client.status != "running":
+            raise MeasurementError(self.lost_message())
+        try:
+            return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError, KeyError) as error:
+            raise MeasurementError(self.lost_message()) from error
+
+    def _check_usable(self, present: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse a cluster whose workers all lack the resource or were refused.
+
+        Raises:
+            UsageError: with how to start a worker, or the first refusal.
+        """
+        if not present or self.workers:
+            return
+        refusals = [self.refused[address] for address in present if address in self.refused]
+        if not any(_is_usable(info) for info in present.values()):
+            expected = f'its workers lack the resource "{RESOURCE}"; start them with {self.start}'
+            raise UsageError("dask", self.target.text, expected)
+        if len(refusals) == sum(map(_is_usable, present.values())):
+            raise UsageError("dask", self.target.text, f"no worker can be used: {refusals[0]}")
+
+    def _greet(self, address: str, sharers: int) -> None:
+        greeting = replace(self.greeting, sharers=sharers)
+        self._greeted[address] = (
+            self.submit(worker_side.greet, to_text(greeting), address),
+            sharers,
+        )
+
+    def _read_replies(self) -> None:
+        for address, (future, sharers) in list(self._greeted.items()):
+            if not future.done():
+                continue
+            del self._greeted[address]
+            try:
+                reply = read_as(Reply, parse_object(future.result(timeout=_CONNECT_SECONDS)))
+            except Exception as error:  # as of a worker that has no attnprof, or has just ended
+                self.refuse(address, describe_error(error))
+                continue
+            if reply.refusal:
+                self.refuse(address, reply.refusal)
+            else:
+                self.workers[address] = DaskWorker(address, reply, sharers)
+
+
+def _is_usable(info: Mapping[str, Any]) -> bool:
+    return info.get("resources", {}).get(RESOURCE, 0) >= 1
+
+
+def _sharers(present: Mapping[str, Mapping[str, Any]], address: str) -> int:
+    """How many workers that may be used are on the machine of one of them."""
+    host = present[address].get("host")
+    return sum(info.get("host") == host for info in present.values() if _is_usable(info))
+
+
+@contextmanager
+def open_cluster(target: DaskTarget, greeting: Greeting, gpus: int = 0) -> Generator[Cluster]:
+    """Connect to a scheduler, or start workers on this machine; all of them end with the context.
+
+    Args:
+        target: as on the command line.
+        greeting: sent to each worker.
+        gpus: of this machine, of which each local worker gets one; 0 without any.
+
+    Raises:
+        UsageError: when there is no scheduler at the address.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_silenced())
+        address: Any = target.text
+        if target.local_workers:
+            address = stack.enter_context(_local_cluster(target.local_workers, gpus))
+            greeting = replace(greeting, search_path=tuple(map(str, sys.path)))
+        client = stack.enter_context(_connected(address, target))
+        cluster = Cluster(target, client, greeting)
+        try:
+            yield cluster
+        finally:
+            if not target.local_workers:
+                cluster.leave()
+
+
+@contextmanager
+def _silenced() -> Generator[None]:
+    """Dask's own messages are not shown: what matters is said in our words."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _connected(address: Any, target: DaskTarget) -> Generator[Client]:
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        reason = f"no scheduler answers there ({describe_error(error)})"
+        raise UsageError("dask", target.text, reason) from error
+    try:
+        yield client
+    finally:
+        with suppress(Exception):  # the scheduler may be gone
+            client.close(timeout=_CONNECT_SECONDS)
+
+
+@contextmanager
+def _local_cluster(workers: int, gpus: int) -> Generator[SpecCluster]:
+    """A scheduler in this process, and workers on this machine in processes of their own."""
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "nthreads": 1,
+        "resources": {RESOURCE: 1},
+        "memory_limit": 0,  # a case that takes too much memory is a row
+        "dashboard": False,
+        "silence_logs": logging.CRITICAL,
+        "death_timeout": _START_SECONDS,
+    }
+    spec = {
+        index: {
+            "cls": SubprocessWorker,
+            "options": {"worker_kwargs": options | _on_gpu(index, gpus)},
+        }
+        for index in range(workers)
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+    }
+    cluster = SpecCluster(
+        workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL, name="attnprof"
+    )
+    try:
+        yield cluster
+    finally:
+        with suppress(Exception):
+            cluster.close(timeout=_CONNECT_SECONDS)
+
+
+def _on_gpu(index: int, gpus: int) -> dict[str, Any]:
+    return {"env": {"CUDA_VISIBLE_DEVICES": str(index)}} if gpus else {}
+
+
+def new_run() -> str:
+    """Identifies a run among those of a scheduler."""
+    return uuid4().hex[:12]
+
+
+def event_of(text: str) -> tuple[str, int, str, Any]:
+    """Run, attempt, kind and content of an event."""
+    run, attempt, kind, content = json.loads(text)
+    return run, attempt, kind, content
