@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 from attnprof import kernels
 from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
 from attnprof.api.finishing import finish, python_call
 from attnprof.api.result_table import ResultTable
+from attnprof.api.study_records import study_part, with_settings
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
@@ -40,6 +41,7 @@ class CompareRequest(Request):
 
     Attributes:
         groups: what to cost; the cases of a group are timed in the same rounds.
+        settings: of cases of a study, see `Groups`.
         outputs: where results go.
         measurements: what to measure.
         environment: of the measuring machine.
@@ -52,6 +54,7 @@ class CompareRequest(Request):
     """
 
     groups: Sequence[Sequence[Case]]
+    settings: Mapping[Case, str]
     outputs: Outputs[ResultTable]
     measurements: MeasureSettings
     environment: environment.Environment
@@ -87,7 +90,7 @@ class CompareRequest(Request):
             self.table.machine,
         )
         try:
-            for record in records:
+            for record in with_settings(records, self.settings):
                 self.table.add(record)
                 self._keep(record, warn)
             if self.journal:
@@ -99,6 +102,11 @@ class CompareRequest(Request):
         finally:
             self._save()
         return self.table
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there is something to save: rows, or that a shard has none."""
+        return bool(self.table.rows) or not self.groups
 
     def _keep(self, record: Record, warn: Callable[[str], None]) -> None:
         with self._warned(warn):
@@ -117,7 +125,7 @@ class CompareRequest(Request):
         failures: list[str] = []
         for save in (
             self.journal.flush if self.journal else lambda: None,
-            lambda: self.outputs.save(self.table) if self.table.rows else None,
+            lambda: self.outputs.save(self.table) if self.has_results else None,
         ):
             try:
                 save()
@@ -187,24 +195,39 @@ def _prepare_with(
         workers.is_limited = "cuda" not in devices.values()
     reference_digest = _digest_of_reference(measurements.check_against, run)
     observe("checking the kernels", 0.0)
-    groups = read_groups(checked.selection, devices).here
-    cases = [case for group in groups for case in group]
+    every = read_groups(checked.selection, devices)
+    groups = every.here
+    cases = [case for group in every.every for case in group]
+    fingerprint = _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases))
+    study = study_part(
+        every, measurements, fingerprint.sources, is_study=options.get("sweep") is not None
+    )
     journal, earlier = None, {}
     if checked.journal_path:
         journal = Journal(
             checked.journal_path,
-            _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases)),
+            replace(fingerprint, host=here.host or "", study=study),
             is_resumed=bool(options.get("resume")),
         )
         stack.callback(journal.close)
         earlier = journal.resumable(groups, _wanted(measurements))
     table = ResultTable()
     table.machine = checked.machine
+    table.study = study
     table.available_bytes = run(available_bytes, next(iter(devices.values())))
     table.environment = here.as_dict()
     outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
-        groups, outputs, measurements, here, workers, journal, earlier, table, stack=stack.pop_all()
+        groups,
+        every.settings,
+        outputs,
+        measurements,
+        here,
+        workers,
+        journal,
+        earlier,
+        table,
+        stack=stack.pop_all(),
     )
 
 

@@ -82,6 +82,16 @@ detail shows them."""
 
 PREDICTED = (PREDICTED_TIME, PREDICTED_TIME_LOW, PREDICTED_TIME_HIGH)
 
+MACHINE = "machine"
+"""The machine that measured a case, where a table has several: the record's detail is its name."""
+
+SETTING = "setting"
+"""In a study, the values of options that a case shares with those that it is compared with: the
+record's detail, such as `bfloat16, batch 2`. Empty where a study has one."""
+
+NAMES = (MACHINE, SETTING)
+"""Quantities whose detail is no note but names something."""
+
 CASE = "case"
 """The quantity of the record that closes a case; it has a status and no value."""
 

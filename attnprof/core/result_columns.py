@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnprof.core.records import COLUMN_UNITS
+from attnprof.core.records import COLUMN_UNITS, MACHINE
 
 LEADING_COLUMNS = (
     "kernel",
@@ -36,7 +36,7 @@ _BEFORE_BOUND = _QUANTITIES.index("intensity") + 1
 
 LATER_COLUMNS = (*_QUANTITIES[_ADDED:_BEFORE_BOUND], BOUND, *_QUANTITIES[_BEFORE_BOUND:])
 
-COLUMNS = (*LEADING_COLUMNS, *FIRST_QUANTITIES, *WORKLOAD_COLUMNS, *LATER_COLUMNS)
+COLUMNS = (*LEADING_COLUMNS, *FIRST_QUANTITIES, *WORKLOAD_COLUMNS, *LATER_COLUMNS, MACHINE)
 
 ESTIMATED = frozenset(
     {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from attnprof.core.intervals import Interval
+from attnprof.core.machine_names import machine_name
 from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import (
     format_dilation,
@@ -22,6 +23,8 @@ from attnprof.core.records import (
     COLUMN_UNITS,
     FAILURES,
     FRACTIONS,
+    MACHINE,
+    NAMES,
     PREDICTED,
     RATIO,
     REFERENCE,
@@ -42,6 +45,7 @@ from attnprof.core.result_columns import (
 )
 from attnprof.core.roofline import bound
 from attnprof.core.saved_costs import SavedCosts
+from attnprof.core.study import StudyPart
 from attnprof.core.units import format_bytes, format_long_duration
 from attnprof.core.verdict import Verdict, verdict
 from attnprof.core.workload import Workload
@@ -69,6 +73,8 @@ class Row:
             nanoseconds are integers); also quantities without a column.
         is_finished: whether the case has been closed.
         withheld: why there is no verdict although the time was measured; empty if there is one.
+        machine: that measured it, where the table has several; empty if it is the table's.
+        setting: of the study, which the rows that it is compared with share; empty without one.
     """
 
     kernel: str
@@ -78,6 +84,8 @@ class Row:
     values: dict[str, Value] = field(default_factory=dict[str, Value])
     is_finished: bool = False
     withheld: str = ""
+    machine: str = ""
+    setting: str = ""
 
     @property
     def detail(self) -> str:
@@ -165,6 +173,7 @@ class Row:
             "pattern": format_mask(workload.pattern),
             **{column: self.values.get(column) for column in LATER_COLUMNS},
             BOUND: bound(self.values),
+            MACHINE: self.machine or None,
         }
 
     def predicted(self) -> dict[str, Cell]:
@@ -226,6 +235,8 @@ class ResultTable:
             where that is unknown.
         saved_costs: what findings need of custom kernels, by name, so that their code need not run
             again; kernels that are missing are found by their names.
+        study: the part of a study that the results are of; None where they are of none.
+        machines: environments by the names that rows have, where several machines measured.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -237,6 +248,8 @@ class ResultTable:
         self.command: str = ""
         self.finished_at: str = ""
         self.saved_costs: Mapping[str, SavedCosts] = {}
+        self.study: StudyPart | None = None
+        self.machines: Mapping[str, Mapping[str, object]] = {}
         for record in records:
             self.add(record)
 
@@ -249,7 +262,9 @@ class ResultTable:
             row = self._rows[key] = Row(record.kernel, record.workload)
         if record.value is not None:
             row.values[record.quantity] = record.value
-        if record.detail:
+        if record.quantity in NAMES:
+            setattr(row, record.quantity, record.detail)
+        elif record.detail:
             row.details.append(record.detail)
         if record.quantity == WITHHELD:
             row.withheld = record.detail
@@ -273,6 +288,14 @@ class ResultTable:
         """One row for each closed case, in the order of their first records."""
         return [row for row in self._rows.values() if row.is_finished]
 
+    def machine_of(self, row: Row) -> str:
+        """The name of the machine that measured a row; empty where nothing was measured."""
+        return row.machine or machine_name(self.environment, row.workload.device)
+
+    def cells(self, row: Row) -> dict[str, Cell]:
+        """A row by column, see `Row.cells`, with the table's machine where the row names none."""
+        return {**row.cells(), MACHINE: self.machine_of(row) or None}
+
     @property
     def num_rows(self) -> int:
         """The number of closed cases."""
@@ -291,7 +314,7 @@ class ResultTable:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(row.cells().values() for row in self.rows)
+        writer.writerows(self.cells(row).values() for row in self.rows)
         return text.getvalue()
 
     def to_json(self, environment: Mapping[str, object] | None = None) -> str:
@@ -324,6 +347,6 @@ class ResultTable:
         """
         import pandas as pd
 
-        frame = pd.DataFrame([row.cells() for row in self.rows], columns=list(COLUMNS))
+        frame = pd.DataFrame([self.cells(row) for row in self.rows], columns=list(COLUMNS))
         types = {name: "Float64" if name in FRACTIONS else "Int64" for name in COLUMN_UNITS}
         return frame.astype(types)

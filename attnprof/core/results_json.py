@@ -17,6 +17,8 @@ from attnprof.core.machine import Machine, check_machine
 from attnprof.core.records import (
     CASE,
     COLUMN_UNITS,
+    MACHINE,
+    NAMES,
     PREDICTED,
     RATIO,
     REFERENCE,
@@ -30,6 +32,7 @@ from attnprof.core.result_table import ResultTable, Row, describe_extent
 from attnprof.core.saved_costs import read_saved_costs
 from attnprof.core.saved_masks import SavedMask, saved_masks
 from attnprof.core.saved_workload import SavedWorkload, saved_workload
+from attnprof.core.study import StudyPart
 from attnprof.core.typed_json import UnexpectedError, read_as
 from attnprof.core.workload import Workload
 
@@ -50,6 +53,8 @@ def to_json(table: ResultTable, environment: Mapping[str, object] | None) -> str
     """The results as a JSON object; see `ResultTable.to_json`."""
     notes: dict[tuple[str, Workload], list[Record]] = {}
     for record in table.records:
+        if record.quantity in NAMES:
+            continue
         if record.detail or (record.status != "ok" and record.quantity != CASE):
             notes.setdefault((record.kernel, record.workload), []).append(record)
     document = {
@@ -61,19 +66,24 @@ def to_json(table: ResultTable, environment: Mapping[str, object] | None) -> str
         "machine": None if table.machine is None else asdict(table.machine),
         "custom_kernels": {name: costs.as_dict() for name, costs in table.saved_costs.items()},
         "masks": saved_masks(row.workload for row in table.rows),
-        "rows": [_to_object(row, notes.get((row.kernel, row.workload), ())) for row in table.rows],
+        "study": None if table.study is None else table.study.as_dict(),
+        "machines": table.machines,
+        "rows": [
+            _to_object(table, row, notes.get((row.kernel, row.workload), ())) for row in table.rows
+        ],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def _to_object(row: Row, notes: Sequence[Record]) -> dict[str, object]:
+def _to_object(table: ResultTable, row: Row, notes: Sequence[Record]) -> dict[str, object]:
     in_columns = {*COLUMN_UNITS, *PREDICTED}
     return {
-        **row.cells(),
+        **table.cells(row),
         **row.verdict_fields(),
         **row.predicted(),
         "layers": len(row.workload.layers),
         "scope": row.workload.scope,
+        "setting": row.setting,
         "quantities": {name: row.values[name] for name in sorted(row.values.keys() - in_columns)},
         "notes": [
             {"quantity": note.quantity, "status": note.status, "detail": note.detail}
@@ -100,6 +110,8 @@ class _SavedRow(SavedWorkload):
     notes: tuple[_Note, ...] | None = None
     speedup_low: float | None = None
     speedup_high: float | None = None
+    machine: str | None = None
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +147,10 @@ class _SavedResults:
     machine: Machine | None = None
     custom_kernels: Mapping[str, object] = field(default_factory=dict[str, object])
     masks: Mapping[str, SavedMask] = field(default_factory=dict[str, SavedMask])
+    study: StudyPart | None = None
+    machines: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
 
 
 def read_results(document: Mapping[str, object], table: _Table) -> _Table:
@@ -158,19 +174,25 @@ def read_results(document: Mapping[str, object], table: _Table) -> _Table:
         check_machine(saved.machine)
     if saved.environment is not None:
         check_environment(saved.environment, "environment")
+    for name, known in saved.machines.items():
+        check_environment(known, f"machines.{name}")
     _check_time(saved.finished_at)
     table.environment = saved.environment
     table.command = saved.command
     table.finished_at = saved.finished_at
     table.available_bytes = saved.available_bytes
     table.machine = saved.machine
+    table.study = saved.study
+    table.machines = saved.machines
     table.saved_costs = {
         name: read_saved_costs(costs, f"custom_kernels.{name}")
         for name, costs in saved.custom_kernels.items()
     }
     for index, row in enumerate(saved.rows):
         for record in _records(row, f"rows[{index}]", saved.masks):
-            table.add(record)
+            # In a file of one machine, the environment is that of all rows.
+            if record.quantity != MACHINE or saved.machines:
+                table.add(record)
     return table
 
 
@@ -193,6 +215,9 @@ def _records(value: object, path: str, masks: Mapping[str, SavedMask]) -> Iterat
         notes = (_Note(WITHHELD if is_withheld else CASE, row.status, detail),)
         values |= _reference_ratio(row, values) | ({WITHHELD: 1} if is_withheld else {})
     noted = {note.quantity for note in notes}
+    for quantity, text in zip(NAMES, (row.machine, row.setting), strict=True):
+        if text:
+            yield Record(row.kernel, workload, quantity, detail=text)
     for quantity, number in values.items():
         if quantity not in noted:
             yield Record(row.kernel, workload, quantity, number)

@@ -5,6 +5,7 @@ Slow imports are made where they are used: estimates and help do not need them.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Environment:
         blas: libraries that multiply matrices on CPU, such as `MKL 2024.2, oneDNN v3.12.0`.
         driver: version of the GPU's driver.
         cuda: version of CUDA that torch was built with.
+        host: digest of the host's name, which tells equal machines apart.
     """
 
     processor: str
@@ -58,6 +60,7 @@ class Environment:
     blas: str | None = None
     driver: str | None = None
     cuda: str | None = None
+    host: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -86,6 +89,7 @@ def capture() -> Environment:
         blas=blas_of(torch.__config__.show()),
         driver=_driver() if gpu else None,
         cuda=torch.version.cuda,
+        host=hashlib.sha256(platform.node().encode()).hexdigest()[:8],
     )
 
 

@@ -27,6 +27,7 @@ from attnprof.options import (
     read_patterns,
     read_scope,
 )
+from attnprof.options.scalars import scalars_of, setting_names
 from attnprof.options.shards import WHOLE, Shard, groups_of_shard, read_shard
 from attnprof.options.study import KEYS, SCALARS, Table, read_study
 
@@ -112,10 +113,13 @@ class Groups:
     Attributes:
         every: all groups of the study, in ascending lengths; a case is in one of them.
         shard: the part that is run.
+        settings: for each case, the name of what it shares with those that it is compared with, of
+            the options of which a study has several values; empty where it has none.
     """
 
     every: tuple[tuple[Case, ...], ...]
     shard: Shard
+    settings: Mapping[Case, str]
 
     @property
     def here(self) -> list[tuple[Case, ...]]:
@@ -174,56 +178,57 @@ def read_groups(selection: Selection, devices: Mapping[str, Device]) -> Groups:
         UsageError: for the first value that cannot be used, and for an exclude that leaves nothing
             out.
     """
+    every = [_choose(combination, devices) for combination in selection.combinations]
+    names = setting_names([c.options.keys() for c in every], [c.scalars for c in every])
     groups: dict[tuple[int, Hashable], dict[Case, None]] = {}
-    known: set[Case] = set()
+    settings: dict[Case, str] = {}
     matched: set[int] = set()
-    for combination in selection.combinations:
-        device = devices[read_device_name(combination.options)]
-        try:
-            cases = read_cases(combination.options, device)
-            setting = _setting(combination.options, device)
-        except UsageError as error:
-            raise _in_study(combination, error) from error
+    for combination, chosen, name in zip(selection.combinations, every, names, strict=True):
+        cases = chosen.cases
         for index, exclude in enumerate(combination.excludes):
-            left = _without(exclude, combination.options, device, cases)
+            left = _without(exclude, chosen, cases)
             if len(left) < len(cases):
                 matched.add(index)
             cases = left
+        compared = tuple(chosen.scalars.items())
         for case in cases:
-            if case not in known:
-                known.add(case)
-                groups.setdefault((case.workload.seq_len, setting), {})[case] = None
+            if case not in settings:
+                settings[case] = name
+                groups.setdefault((case.workload.seq_len, compared), {})[case] = None
     _check_excludes(selection, matched)
     ordered = sorted(groups.items(), key=lambda item: item[0][0])
-    return Groups(tuple(tuple(cases) for _, cases in ordered), selection.shard)
+    return Groups(tuple(tuple(cases) for _, cases in ordered), selection.shard, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A combination on its device: the value of each scalar, and the cases."""
+
+    options: GridOptions
+    scalars: Mapping[str, str]
+    cases: tuple[Case, ...]
+
+
+def _choose(combination: Combination, devices: Mapping[str, Device]) -> _Chosen:
+    options = combination.options
+    device = devices[read_device_name(options)]
+    try:
+        cases = read_cases(options, device)
+        return _Chosen(options, scalars_of(options, device), cases)
+    except UsageError as error:
+        raise _in_study(combination, error) from error
 
 
 def _in_study(combination: Combination, error: UsageError) -> UsageError:
     return error if combination.table is None else combination.table.rejected(error)
 
 
-def _setting(options: GridOptions, device: Device) -> Hashable:
-    """What cases that are compared share, whatever their patterns."""
-    return (
-        read_shape(options),
-        options.get("dtype") or "float32",
-        options.get("mode") or "inference",
-        device,
-        options.get("scope") or "",
-    )
-
-
-def _without(
-    exclude: Table, options: GridOptions, device: Device, cases: Sequence[Case]
-) -> tuple[Case, ...]:
+def _without(exclude: Table, chosen: _Chosen, cases: Sequence[Case]) -> tuple[Case, ...]:
     """The cases that an exclude keeps: those of which something that it names differs."""
-    if not _has_scalars(exclude, options, device):
+    if not _has_scalars(exclude, chosen):
         return tuple(cases)
-    lengths, names, patterns = (
-        _lengths(exclude),
-        _kernels(exclude),
-        _patterns(exclude, options),
-    )
+    lengths, names = _lengths(exclude), _kernels(exclude)
+    patterns = _patterns(exclude, chosen.options)
     return tuple(
         case
         for case in cases
@@ -235,35 +240,14 @@ def _without(
     )
 
 
-def _has_scalars(exclude: Table, options: GridOptions, device: Device) -> bool:
-    actual = _scalars(options, device)
+def _has_scalars(exclude: Table, chosen: _Chosen) -> bool:
+    """Whether a combination has one of the values of each scalar that an exclude names."""
+    names = {"device": read_device_name(chosen.options)}
     return all(
-        {str(value) for value in exclude.values[key]} & actual[key]
+        {str(value) for value in exclude.values[key]} & {chosen.scalars[key], names.get(key, "")}
         for key in SCALARS
         if key in exclude.values
     )
-
-
-def _scalars(options: GridOptions, device: Device) -> dict[str, set[str]]:
-    """The value of each scalar as text, defaults included; two for a device that was chosen."""
-    shape = read_shape(options)
-    mode = options.get("mode") or "inference"
-    head_dim = shape.head_dim or shape.hidden_size // shape.num_heads
-    return {
-        "model": {shape.model.name},
-        "hidden_size": {str(shape.hidden_size)},
-        "num_heads": {str(shape.num_heads)},
-        "kv_heads": {str(shape.kv_heads or shape.num_heads)},
-        "head_dim": {str(head_dim)},
-        "value_dim": {str(shape.value_dim or head_dim)},
-        "causal": {str(shape.causal)},
-        "new_tokens": {str(shape.new_tokens or (1 if mode == "decode" else 0))},
-        "batch_size": {str(shape.batch_size)},
-        "dtype": {str(options.get("dtype") or "float32")},
-        "device": {device, read_device_name(options)},
-        "mode": {mode},
-        "scope": {read_scope(options, read_kernel_names(options), shape)},
-    }
 
 
 def _lengths(exclude: Table) -> set[int] | None:

@@ -16,6 +16,7 @@ from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.files import lock_exclusively, replace_file
 from attnprof.core.records import CASE, FAILURES, WITHHELD, Record
 from attnprof.core.result_table import identity_of, record_line
+from attnprof.core.study import StudyPart
 from attnprof.core.units import counted
 from attnprof.core.workload import Case
 from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, is_of_end, read_line
@@ -35,14 +36,24 @@ class RunFingerprint:
     Attributes:
         machine: processor, threads, GPU and versions.
         sources: digests of the source files of custom kernels, by kernel.
+        host: digest of the host's name, which may differ.
+        study: the part of a study that is run, which may differ; None where it is of none.
     """
 
     machine: Mapping[str, object]
     sources: Mapping[str, str]
+    host: str = ""
+    study: StudyPart | None = None
 
     def as_line(self) -> dict[str, object]:
         """The header of the records of a run."""
-        return {HEADER: SCHEMA, "machine": self.machine, "sources": self.sources}
+        header: dict[str, object] = {
+            HEADER: SCHEMA,
+            "machine": self.machine,
+            "sources": self.sources,
+            "host": self.host,
+        }
+        return header if self.study is None else {**header, "study": self.study.as_dict()}
 
     def matches(self, header: Mapping[str, Any], kernel: str) -> bool:
         """Whether a kernel's records under a header may be reused."""

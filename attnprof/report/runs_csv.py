@@ -18,5 +18,5 @@ def render_csv(runs: Sequence[Run]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, "run"])
     for run in runs:
-        writer.writerows([*row.cells().values(), run.name] for row in run.table.rows)
+        writer.writerows([*run.table.cells(row).values(), run.name] for row in run.table.rows)
     return text.getvalue()

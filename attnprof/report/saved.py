@@ -14,6 +14,7 @@ from attnprof.core.result_table import ResultTable
 from attnprof.core.results_json import check_environment, read_results
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.core.saved_workload import SavedWorkload, saved_workload
+from attnprof.core.study import StudyPart
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.core.workload import Workload
 from attnprof.report.journal import RunFingerprint
@@ -67,7 +68,7 @@ def read_table(path: str, new_table: Callable[[], _Table]) -> _Table:
     except UnexpectedError as error:
         reason = f"{error}" if str(error).startswith("is ") else f"has no results ({error})"
         raise UsageError(_ARGUMENT, path, f"{reason}; {_REMEDY}") from error
-    if not table.rows:
+    if not table.rows and table.study is None:
         raise UsageError(_ARGUMENT, path, f"has no finished rows; {_REMEDY}")
     table.saved_costs = {
         row.kernel: table.saved_costs.get(row.kernel) or SavedCosts()
@@ -118,7 +119,10 @@ def _read_journal(text: str, table: _Table) -> _Table:
         raise UnexpectedError("is a journal of another version of attnprof")
     last = headers[-1]
     check_environment(last["machine"], "machine")
-    table.environment = last["machine"]
+    host = read_as(str, last.get("host", ""), "host")
+    table.environment = {**last["machine"], "host": host} if host else last["machine"]
+    study = last.get("study")
+    table.study = None if study is None else read_as(StudyPart, study, "study")
     for record in _current_records(lines, RunFingerprint(last["machine"], last["sources"])):
         table.add(record)
     table.close("error", "interrupted before it finished")
