@@ -17,6 +17,7 @@ from attnprof.core.machine import Machine
 from attnprof.core.records import Record
 from attnprof.core.units import counted
 from attnprof.core.workload import Case
+from attnprof.kernels.custom.mask_function import source_digest
 from attnprof.measure import Observer
 from attnprof.measure.on_dask import worker_side
 from attnprof.measure.on_dask.cluster import Cluster, DaskWorker, event_of
@@ -54,7 +55,7 @@ class _Attempt:
 
     group: GroupState
     worker: DaskWorker
-    future: Future
+    future: Future[Any]
     received: int = 0
     current: tuple[int, bool] | None = None
     is_complete: bool = False
@@ -68,13 +69,11 @@ class RunSettings:
         measurements: what to measure.
         machine: stored machine for predictions; None for none.
         sources: digests of the sources of custom kernels, by name.
-        patience: seconds to wait for a worker when none is left.
     """
 
     measurements: MeasureSettings
     machine: Machine | None
     sources: Mapping[str, str]
-    patience: float
 
 
 def measure_on_dask(
@@ -168,13 +167,18 @@ class _Run:
             known=group.wire_records(),
             machine=settings.machine,
             sources=settings.sources,
+            masks=source_digest(group.cases),
             is_careful=group.is_careful,
         )
         group.last_worker = worker.address
         future = self._cluster.submit(worker_side.measure_group, to_text(task), worker.address)
         self._attempts[number] = _Attempt(group, worker, future)
         inbox = self._cluster.inbox
-        future.add_done_callback(lambda _: inbox.put(("done", number)))
+
+        def note_end(future: Future[Any]) -> None:
+            inbox.put(("done", number))
+
+        future.add_done_callback(note_end)
 
     def _on_message(self, kind: str, content: Any) -> Iterator[Record]:
         if kind == "done":
@@ -252,11 +256,9 @@ class _Run:
         now = time.monotonic()
         if self._cluster.workers:
             self._last_worker_seen = now
-        elif now - self._last_worker_seen > self._settings.patience:
-            raise MeasurementError(
-                f"no Dask worker joined within {self._settings.patience:g} s; start one with "
-                f"{self._cluster.start}, and add --resume"
-            )
+        elif now - self._last_worker_seen > self._settings.measurements.timeout:
+            waited = f"no Dask worker joined within {self._settings.measurements.timeout:g} s"
+            raise MeasurementError(f"{waited}; start one with {self._cluster.start}, and --resume")
 
     def _noted(self, group: GroupState, records: Iterator[Record]) -> Iterator[Record]:
         """The records; counts the cases that they close."""

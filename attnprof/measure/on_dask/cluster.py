@@ -8,9 +8,10 @@ import queue
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,9 @@ from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
+from attnprof.core.machine_names import machine_name, numbered
 from attnprof.core.typed_json import parse_object, read_as
+from attnprof.core.workload import Device
 from attnprof.measure import Observer
 from attnprof.measure.on_dask import worker_side
 from attnprof.measure.on_dask.messages import TOPIC, Greeting, Reply, to_text
@@ -62,7 +65,7 @@ class Cluster:
             where a task has ended.
         workers: those that may be used, by their addresses.
         refused: why others may not be, by their addresses.
-        warn: called with a line for each worker that is refused.
+        machines: environments of workers elsewhere, by the names of their machines.
     """
 
     def __init__(self, target: DaskTarget, client: Client, greeting: Greeting) -> None:
@@ -72,13 +75,18 @@ class Cluster:
         self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.workers: dict[str, DaskWorker] = {}
         self.refused: dict[str, str] = {}
-        self.warn: Callable[[str], None] = lambda message: None
-        self._greeted: dict[str, tuple[Future, int]] = {}
+        self.machines: dict[str, Mapping[str, object]] = {}
+        self._warn: Callable[[str], None] = self._warn_later
+        self._warnings: list[str] = []
+        self._greeted: dict[str, tuple[Future[Any], int]] = {}
         self._warned: set[str] = set()
         self._count = 0
-        client.subscribe_topic(TOPIC, lambda event: self.inbox.put(("event", event[1])))
+        client.subscribe_topic(TOPIC, self._on_event)
 
-    def submit(self, function: Callable[..., Any], text: str, address: str) -> Future:
+    def _on_event(self, event: tuple[float, str]) -> None:
+        self.inbox.put(("event", event[1]))
+
+    def submit(self, function: Callable[..., Any], text: str, address: str) -> Future[Any]:
         """Run a function on one worker, once; nothing but text is sent.
 
         It does not move to another worker if this one is lost.
@@ -122,10 +130,33 @@ class Cluster:
         """Use a worker no more."""
         self.workers.pop(address, None)
         self.refused[address] = reason
-        message = f"Dask worker {address} is not used: {reason}"
         if reason not in self._warned:
             self._warned.add(reason)
-            self.warn(message)
+            self._warn(f"Dask worker {address} is not used: {reason}")
+
+    def warn_with(self, warn: Callable[[str], None]) -> None:
+        """Pass on messages about workers that are refused, those so far as well."""
+        self._warn = warn
+        for message in self._warnings:
+            warn(message)
+        self._warnings.clear()
+
+    def _warn_later(self, message: str) -> None:
+        self._warnings.append(message)
+
+    def machine_of(self, worker: DaskWorker, device: Device) -> str:
+        """The name of a worker's machine; empty if all workers are on this machine."""
+        if self.target.local_workers:
+            return ""
+        environment = worker.reply.environment
+        base, host = machine_name(environment, device), environment.get("host")
+        for number in count(1):
+            name = numbered(base, number)
+            if name not in self.machines:
+                self.machines[name] = environment
+            if self.machines[name].get("host") == host:
+                return name
+        raise AssertionError
 
     def wait_for_workers(self, observe: Observer, timeout: float) -> None:
         """Wait until all workers that are there have been greeted, and one of them may be used.
@@ -225,13 +256,15 @@ def _sharers(present: Mapping[str, Mapping[str, Any]], address: str) -> int:
 
 
 @contextmanager
-def open_cluster(target: DaskTarget, greeting: Greeting, gpus: int = 0) -> Generator[Cluster]:
+def open_cluster(
+    target: DaskTarget, greeting: Greeting, gpus: Sequence[str] = ()
+) -> Generator[Cluster]:
     """Connect to a scheduler, or start workers on this machine; all of them end with the context.
 
     Args:
         target: as on the command line.
         greeting: sent to each worker.
-        gpus: of this machine, of which each local worker gets one; 0 without any.
+        gpus: of this machine, of which each local worker gets one; empty where it has none.
 
     Raises:
         UsageError: when there is no scheduler at the address.
@@ -280,7 +313,7 @@ def _connected(address: Any, target: DaskTarget) -> Generator[Client]:
 
 
 @contextmanager
-def _local_cluster(workers: int, gpus: int) -> Generator[SpecCluster]:
+def _local_cluster(workers: int, gpus: Sequence[str]) -> Generator[SpecCluster]:
     """A scheduler in this process, and workers on this machine in processes of their own."""
     options: dict[str, Any] = {
         "host": "127.0.0.1",
@@ -302,9 +335,8 @@ def _local_cluster(workers: int, gpus: int) -> Generator[SpecCluster]:
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
     }
-    cluster = SpecCluster(
-        workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL, name="attnprof"
-    )
+    silence: Any = logging.CRITICAL  # a level, or False for none
+    cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=silence, name="attnprof")
     try:
         yield cluster
     finally:
@@ -312,8 +344,8 @@ def _local_cluster(workers: int, gpus: int) -> Generator[SpecCluster]:
             cluster.close(timeout=_CONNECT_SECONDS)
 
 
-def _on_gpu(index: int, gpus: int) -> dict[str, Any]:
-    return {"env": {"CUDA_VISIBLE_DEVICES": str(index)}} if gpus else {}
+def _on_gpu(index: int, gpus: Sequence[str]) -> dict[str, Any]:
+    return {"env": {"CUDA_VISIBLE_DEVICES": gpus[index]}} if gpus else {}
 
 
 def new_run() -> str:

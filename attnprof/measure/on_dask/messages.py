@@ -97,7 +97,7 @@ class Greeting:
     kernels: tuple[str, ...]
     device_names: tuple[str, ...]
     threads: int
-    sharers: int
+    sharers: int = 1
     timeout: float
     search_path: tuple[str, ...] = ()
 
@@ -117,7 +117,7 @@ class Reply:
     refusal: str = ""
     token: str = ""
     devices: Mapping[str, Device] = field(default_factory=dict[str, Device])
-    environment: Mapping[str, object] | None = None
+    environment: Mapping[str, object] = field(default_factory=dict[str, object])
     available_bytes: int = 0
 
 
@@ -134,6 +134,7 @@ class GroupTask:
         known: records that need not be measured again.
         machine: stored machine for predictions; None for none.
         sources: digests of the sources of custom kernels on the client, by name.
+        masks: digest of the sources of users' mask functions; empty without any.
         is_careful: whether each call of the timed rounds is announced: a worker died in them.
     """
 
@@ -145,6 +146,7 @@ class GroupTask:
     known: tuple[object, ...] = ()
     machine: Machine | None = None
     sources: Mapping[str, str]
+    masks: str
     is_careful: bool = False
 
 

@@ -27,6 +27,11 @@ class DaskTarget:
     text: str
     local_workers: int = 0
 
+    @property
+    def threads(self) -> int:
+        """Threads of each local worker: its part of the cores; 0 with a scheduler elsewhere."""
+        return max(1, usable_cores() // self.local_workers) if self.local_workers else 0
+
 
 def read_dask_target(value: object, *, has_times: bool) -> DaskTarget | None:
     """The value of `dask`; None if it is not given.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from distributed.utils import sync
 from attnprof import kernels
 from attnprof.core.cpu import computing_with, usable_cores
 from attnprof.core.errors import AttnprofError, describe_error
+from attnprof.core.mask_pattern import format_mask
 from attnprof.core.records import Record, failure_record
 from attnprof.core.typed_json import parse_object, read_as
 from attnprof.core.workload import Case, Device
@@ -28,6 +29,7 @@ from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
+from attnprof.kernels.custom.mask_function import import_masks, source_digest
 from attnprof.measure import environment, runner, worker_tasks
 from attnprof.measure.on_dask.following import FollowedWorkers, Follower, Stopped
 from attnprof.measure.on_dask.messages import (
@@ -81,6 +83,7 @@ class _Sessions(WorkerPlugin):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open: _Session | None = None
+        self.masks: dict[tuple[str, ...], str] = {}
 
     def replace(self, session: _Session | None) -> None:
         """End the session that is open, if any, and keep another one."""
@@ -191,7 +194,7 @@ def measure_group(text: str) -> None:
         if session is None or session.token != task.token:
             _emit(task, STALE)
             return
-        refusal = _other_source(task.sources)
+        refusal = _other_source(task)
         if refusal:
             _emit(task, REFUSED, refusal)
             return
@@ -213,16 +216,29 @@ def _current_task(session: _Session) -> Generator[None]:
         session.workers.follower = None
 
 
-def _other_source(sources: Mapping[str, str]) -> str:
-    """What differs between the sources of custom kernels here and those of the client."""
-    for name, digest in sources.items():
-        try:
+def _other_source(task: GroupTask) -> str:
+    """What differs between the user's sources here and those of the client; empty if nothing.
+
+    Mask functions are imported into this process, where they stay as they were.
+    """
+    for name, digest in task.sources.items():
+        with suppress(AttnprofError):  # the rows of its cases will say why
             kernel = kernels.find(name)
-            here = kernel.source_digest() if is_target(kernel) else digest
-        except AttnprofError:  # the rows of its cases will say why
-            continue
-        if here != digest:
-            return f"its source of {name} differs"
+            if is_target(kernel) and kernel.source_digest() != digest:
+                return f"its source of {name} differs"
+    if not task.masks:
+        return ""
+    with suppress(AttnprofError):
+        cases = [read_case(data) for data in task.cases]
+        import_masks(cases)
+        here, names = (
+            source_digest(cases),
+            tuple(sorted({format_mask(case.workload.pattern) for case in cases})),
+        )
+        if here != task.masks:
+            return "its source of the masks differs"
+        if _sessions.masks.setdefault(names, here) != here:
+            return "the source of the masks has changed since it imported them; restart it"
     return ""
 
 
