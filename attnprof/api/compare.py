@@ -78,6 +78,7 @@ class CompareRequest(Request):
         """
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
+        self.table.expect((case.kernel, case.workload) for group in self.groups for case in group)
         records = self.place.records(
             self.groups, self.measurements, self.table, self.earlier, observe, warn
         )

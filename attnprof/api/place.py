@@ -187,7 +187,8 @@ def open_place(workers: Workers, checked: CheckedOptions, stack: ExitStack) -> P
     """
     if checked.dask is None:
         return ThisMachine(workers)
-    from attnprof.measure.on_dask.cluster import new_run, open_cluster
+    from attnprof.measure.on_dask.cluster import new_run
+    from attnprof.measure.on_dask.connection import open_cluster
     from attnprof.measure.on_dask.messages import Greeting
     from attnprof.measure.on_dask.versions import versions
 

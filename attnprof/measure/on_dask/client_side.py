@@ -7,14 +7,15 @@ import queue
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Future
+from distributed.scheduler import KilledWorker
 
 from attnprof.core.errors import MeasurementError
 from attnprof.core.machine import Machine
-from attnprof.core.records import Record
+from attnprof.core.records import CASE, FAILURES, MACHINE, Record
 from attnprof.core.units import counted
 from attnprof.core.workload import Case
 from attnprof.kernels.custom.mask_function import source_digest
@@ -182,7 +183,7 @@ class _Run:
 
     def _on_message(self, kind: str, content: Any) -> Iterator[Record]:
         if kind == "done":
-            self._on_done(content)
+            yield from self._on_done(content)
             return
         run, number, kind, content = event_of(content)
         attempt = self._attempts.get(number)
@@ -198,7 +199,7 @@ class _Run:
             first, records = content
             if first == attempt.received:
                 attempt.received += len(records)
-                yield from self._noted(attempt.group, attempt.group.take(records))
+                yield from self._of_worker(attempt, attempt.group.take(records))
         elif kind == FINISHED:
             attempt.is_complete = content == attempt.received
         elif kind == REFUSED:
@@ -210,7 +211,7 @@ class _Run:
         elif kind == LOST:
             yield from self._on_lost(number)
 
-    def _on_done(self, number: int) -> None:
+    def _on_done(self, number: int) -> Iterator[Record]:
         """A task has ended: on its worker, or because the scheduler is gone.
 
         Raises:
@@ -224,12 +225,16 @@ class _Run:
         if attempt.is_complete and attempt.group.is_finished:
             del self._attempts[number]
             attempt.future.release()
-        else:
-            self._note_lost(number)
+            return
+        if attempt.future.status == "error":
+            error = attempt.future.exception(timeout=_POLL_SECONDS)
+            if isinstance(error, Exception) and not isinstance(error, KilledWorker):
+                yield from self._of_worker(attempt, attempt.group.fail(error))
+        self._note_lost(number)
 
     def _on_lost(self, number: int) -> Iterator[Record]:
         attempt = self._attempts[number]
-        yield from self._noted(attempt.group, attempt.group.worker_died(attempt.current))
+        yield from self._of_worker(attempt, attempt.group.worker_died(attempt.current))
         self._put_back(number)
 
     def _put_back(self, number: int) -> None:
@@ -259,6 +264,24 @@ class _Run:
         elif now - self._last_worker_seen > self._settings.measurements.timeout:
             waited = f"no Dask worker joined within {self._settings.measurements.timeout:g} s"
             raise MeasurementError(f"{waited}; start one with {self._cluster.start}, and --resume")
+
+    def _of_worker(self, attempt: _Attempt, records: Iterator[Record]) -> Iterator[Record]:
+        """The records of a worker; before a case is closed comes the name of its machine."""
+        worker = attempt.worker
+        for record in self._noted(attempt.group, records):
+            if record.quantity != CASE:
+                yield record
+                continue
+            machine = self._cluster.machine_of(worker, record.workload.device)
+            if machine:
+                yield Record(record.kernel, record.workload, MACHINE, detail=machine)
+            notes = [record.detail]
+            if machine and record.status in FAILURES:
+                notes.append(f"on {worker.address}")
+            elif worker.sharers > 1 and attempt.group.is_timed(record):
+                others = counted(worker.sharers - 1, "other worker")
+                notes.append(f"timed beside {others} on this machine")
+            yield replace(record, detail="; ".join(filter(None, notes)))
 
     def _noted(self, group: GroupState, records: Iterator[Record]) -> Iterator[Record]:
         """The records; counts the cases that they close."""

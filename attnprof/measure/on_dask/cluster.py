@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import queue
-import sys
 import time
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, Scheduler
-from distributed.deploy.spec import SpecCluster
-from distributed.deploy.subprocess import SubprocessWorker
+from distributed import Client, Future
 
 from attnprof.core.errors import MeasurementError, UsageError, describe_error
 from attnprof.core.machine_names import machine_name, numbered
@@ -32,9 +27,8 @@ RESOURCE = "attnprof"
 """The Dask resource of a worker: one case at a time."""
 
 START = f'dask worker SCHEDULER --nthreads 1 --resources "{RESOURCE}=1"'
-_CONNECT_SECONDS = 10
+_REPLY_SECONDS = 10
 _POLL_SECONDS = 0.25
-_START_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +229,7 @@ class Cluster:
                 continue
             del self._greeted[address]
             try:
-                reply = read_as(Reply, parse_object(future.result(timeout=_CONNECT_SECONDS)))
+                reply = read_as(Reply, parse_object(future.result(timeout=_REPLY_SECONDS)))
             except Exception as error:  # as of a worker that has no attnprof, or has just ended
                 self.refuse(address, describe_error(error))
                 continue
@@ -253,99 +247,6 @@ def _sharers(present: Mapping[str, Mapping[str, Any]], address: str) -> int:
     """How many workers that may be used are on the machine of one of them."""
     host = present[address].get("host")
     return sum(info.get("host") == host for info in present.values() if _is_usable(info))
-
-
-@contextmanager
-def open_cluster(
-    target: DaskTarget, greeting: Greeting, gpus: Sequence[str] = ()
-) -> Generator[Cluster]:
-    """Connect to a scheduler, or start workers on this machine; all of them end with the context.
-
-    Args:
-        target: as on the command line.
-        greeting: sent to each worker.
-        gpus: of this machine, of which each local worker gets one; empty where it has none.
-
-    Raises:
-        UsageError: when there is no scheduler at the address.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(_silenced())
-        address: Any = target.text
-        if target.local_workers:
-            address = stack.enter_context(_local_cluster(target.local_workers, gpus))
-            greeting = replace(greeting, search_path=tuple(map(str, sys.path)))
-        client = stack.enter_context(_connected(address, target))
-        cluster = Cluster(target, client, greeting)
-        try:
-            yield cluster
-        finally:
-            if not target.local_workers:
-                cluster.leave()
-
-
-@contextmanager
-def _silenced() -> Generator[None]:
-    """Dask's own messages are not shown: what matters is said in our words."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="distributed")
-            yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextmanager
-def _connected(address: Any, target: DaskTarget) -> Generator[Client]:
-    try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
-        reason = f"no scheduler answers there ({describe_error(error)})"
-        raise UsageError("dask", target.text, reason) from error
-    try:
-        yield client
-    finally:
-        with suppress(Exception):  # the scheduler may be gone
-            client.close(timeout=_CONNECT_SECONDS)
-
-
-@contextmanager
-def _local_cluster(workers: int, gpus: Sequence[str]) -> Generator[SpecCluster]:
-    """A scheduler in this process, and workers on this machine in processes of their own."""
-    options: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "nthreads": 1,
-        "resources": {RESOURCE: 1},
-        "memory_limit": 0,  # a case that takes too much memory is a row
-        "dashboard": False,
-        "silence_logs": logging.CRITICAL,
-        "death_timeout": _START_SECONDS,
-    }
-    spec = {
-        index: {
-            "cls": SubprocessWorker,
-            "options": {"worker_kwargs": options | _on_gpu(index, gpus)},
-        }
-        for index in range(workers)
-    }
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
-    }
-    silence: Any = logging.CRITICAL  # a level, or False for none
-    cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=silence, name="attnprof")
-    try:
-        yield cluster
-    finally:
-        with suppress(Exception):
-            cluster.close(timeout=_CONNECT_SECONDS)
-
-
-def _on_gpu(index: int, gpus: Sequence[str]) -> dict[str, Any]:
-    return {"env": {"CUDA_VISIBLE_DEVICES": gpus[index]}} if gpus else {}
 
 
 def new_run() -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attnprof.core.records import CASE, Record, case_record
+from attnprof.core.records import CASE, Record, case_record, failure_record
 from attnprof.core.workload import Case
 from attnprof.measure.on_dask.messages import (
     IN_ROUNDS,
@@ -90,6 +90,17 @@ class GroupState:
             if self.deaths[index] + before >= MOST_DEATHS:
                 doing = "was timed" if is_timed else "ran"
                 yield from self._give_up([index], f"its worker died twice while it {doing}")
+
+    def fail(self, error: Exception) -> Iterator[Record]:
+        """Its task failed; yields the records that close its cases."""
+        for index, case in enumerate(self.cases):
+            if index not in self.closed:
+                yield from self._add(index, [failure_record(case, error)])
+
+    def is_timed(self, record: Record) -> bool:
+        """Whether the case of a record was timed."""
+        index = self.cases.index(Case(record.kernel, record.workload))
+        return (index, "time_ns") in self.known
 
     def _give_up(self, indices: Iterable[int], detail: str) -> Iterator[Record]:
         for index in indices:

@@ -7,7 +7,6 @@ import platform
 from functools import cache
 from pathlib import Path
 
-import attnprof
 from attnprof.measure import environment
 from attnprof.measure.on_dask.messages import Versions
 
@@ -26,7 +25,7 @@ def versions() -> Versions:
 
 def _source_digest() -> str:
     """SHA-256 of the source files of attnprof, whatever folder they are in."""
-    folder = Path(str(attnprof.__file__)).parent
+    folder = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\n".encode())
