@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import psutil
@@ -11,12 +12,12 @@ from torch import nn
 
 from attnprof.measure import worker_tasks
 
-RAISES, EXITS, KILLS, KILLS_IN_ROUNDS = 10, 12, 14, 18
+RAISES, EXITS, KILLS, KILLS_IN_ROUNDS, HANGS = 10, 12, 14, 18, 22
 
 
 def _runs(function: object) -> bool:
     code = getattr(function, "__code__", None)
-    frame = __import__("sys")._getframe()
+    frame = sys._getframe()
     while frame is not None:
         if frame.f_code is code:
             return True
@@ -58,6 +59,8 @@ class Faulty(Healthy):
                 raise RuntimeError("it broke")
             if length == EXITS:
                 os._exit(7)
+            if length == HANGS:
+                time.sleep(3600)
             if length == KILLS:
                 _kill_dask_worker()
         if _runs(worker_tasks.timed) and length == KILLS_IN_ROUNDS:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -28,8 +28,7 @@ class DaskProcesses:
         self._processes: list[subprocess.Popen[bytes]] = []
         where = ("--host", f"{protocol}://127.0.0.1", "--port", "0")
         self.scheduler = self._start("scheduler", *where, "--no-dashboard", *self._place)
-        self._wait(self._file.exists)
-        self.address: str = json.loads(self._file.read_text())["address"]
+        self.address = self._wait_for_address()
 
     @property
     def _place(self) -> tuple[str, ...]:
@@ -74,11 +73,13 @@ class DaskProcesses:
                 child.kill()
         psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
 
-    def _wait(self, is_there: object) -> None:
+    def _wait_for_address(self) -> str:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_there():  # type: ignore[operator]
-            assert time.monotonic() < deadline
+        while time.monotonic() < deadline:
+            with suppress(OSError, ValueError):  # it is not there yet, or being written
+                return json.loads(self._file.read_text())["address"]
             time.sleep(0.02)
+        raise AssertionError("the scheduler did not start")
 
 
 @contextmanager

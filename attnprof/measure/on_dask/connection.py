@@ -25,6 +25,9 @@ from attnprof.measure.on_dask.target import DaskTarget
 _CONNECT_SECONDS = 10
 _START_SECONDS = 60
 
+_LOGGERS = ("distributed", "distributed.client")
+"""Those that Dask gives a level of their own."""
+
 
 @contextmanager
 def open_cluster(
@@ -58,15 +61,17 @@ def open_cluster(
 @contextmanager
 def _silenced() -> Generator[None]:
     """Dask's own messages are not shown: what matters is said in our words."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="distributed")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -52,6 +52,10 @@ from attnprof.measure.on_dask.messages import (
 from attnprof.measure.on_dask.versions import versions
 
 _PLUGIN = "attnprof"
+_IDLE_SECONDS = 30.0
+"""A session without a task for so long is ended: its client may be gone. A client that is not
+greets again."""
+
 _OF_SAMPLES = ("executed_macs", "time_ns", "time_low_ns", "time_high_ns", "withheld")
 """Quantities that predict the times of longer lengths."""
 
@@ -83,7 +87,28 @@ class _Sessions(WorkerPlugin):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open: _Session | None = None
+        self._timer: threading.Timer | None = None
         self.masks: dict[tuple[str, ...], str] = {}
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """Exclude other tasks of this process; afterwards, wait for the next one."""
+        with self.lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            try:
+                yield
+            finally:
+                self._timer = threading.Timer(_IDLE_SECONDS, self._end_if_idle)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _end_if_idle(self) -> None:
+        if self.lock.acquire(blocking=False):
+            try:
+                self.replace(None)
+            finally:
+                self.lock.release()
 
     def replace(self, session: _Session | None) -> None:
         """End the session that is open, if any, and keep another one."""
@@ -122,7 +147,7 @@ def greet(text: str) -> str:
     if here != greeting.versions and not greeting.allows_other_versions:
         differences = "; ".join(here.differences(greeting.versions))
         return to_text(Reply(refusal=f"it has {differences}"))
-    with _sessions.lock:
+    with _sessions.in_use():
         _watch_for_cancelled_tasks()
         _sessions.replace(None)
         try:
@@ -189,7 +214,7 @@ def measure_group(text: str) -> None:
         text: a `GroupTask`.
     """
     task = read_as(GroupTask, parse_object(text))
-    with _sessions.lock:
+    with _sessions.in_use():
         session = _sessions.open
         if session is None or session.token != task.token:
             _emit(task, STALE)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from dask_faults import EXITS, KILLS, KILLS_IN_ROUNDS, RAISES
+from command_line import messages_of
+from dask_faults import EXITS, HANGS, KILLS, KILLS_IN_ROUNDS, RAISES
 from dask_processes import HELPERS, RESOURCE, DaskProcesses, dask_processes
 from timeouts import PATIENCE_SECONDS
 
@@ -57,7 +57,8 @@ def test_every_case_has_one_row_although_workers_are_killed(
     killed: list[int] = []
 
     def observe(activity: str, part: float) -> None:
-        if not killed and activity.startswith("3 of "):
+        closed = activity.partition(" of ")[0]
+        if not killed and closed.isdecimal() and int(closed) >= 3:
             worker = cluster.worker_processes()[0]
             killed.append(worker.pid)
             worker.kill()
@@ -69,7 +70,7 @@ def test_every_case_has_one_row_although_workers_are_killed(
     assert killed
     rows = {(row.kernel, row.workload.seq_len): row for row in table.rows}
     assert list(rows) == [(name, length) for length in lengths for name in names]
-    assert journal_ends(path) == Counter(rows)
+    assert journal_ends(path) == Counter(list(rows))
     failed = {
         RAISES: "RuntimeError: it broke while operator counted it",
         EXITS: "ended its process with exit code 7",
@@ -107,7 +108,9 @@ def test_workers_without_the_resource_are_named_with_the_remedy(
     from attnprof.measure.on_dask import cluster as clusters
 
     monkeypatch.setattr(clusters, "RESOURCE", "another")
-    with pytest.raises(UsageError, match=r'dask worker tcp://127\.0\.0\.1:.* --resources "attnprof=1"'):
+    with pytest.raises(
+        UsageError, match=r'dask worker tcp://127\.0\.0\.1:.* --resources "attnprof=1"'
+    ):
         attnprof.compare(len=8, kernel="longformer-masked", dask=cluster.address, **SMALL)
 
 
@@ -116,53 +119,51 @@ def test_no_scheduler_is_one_line() -> None:
         attnprof.compare(len=8, kernel="longformer-masked", dask="tcp://127.0.0.1:1", **SMALL)
 
 
-def start(cluster: DaskProcesses, path: Path, *words: str) -> subprocess.Popen[str]:
+def start(cluster: DaskProcesses, path: Path) -> subprocess.Popen[str]:
+    """A run whose second case never ends."""
     command = [sys.executable, "-m", "attnprof", "compare", "--dask", cluster.address, "--no-time"]
-    command += ["--hidden-size", "32", "--num-heads", "2", "--kernel", "longformer-masked"]
-    command += ["--len", "8:128:+4", "--json", str(path), *words]
+    command += ["--hidden-size", "32", "--num-heads", "2", "--kernel", "dask_faults:Faulty"]
+    command += ["--len", "8", str(HANGS), "--no-memory", "--json", str(path), "--resume"]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
+        command, cwd=HELPERS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
-def wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
-    journal = path.with_suffix(".jsonl")
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not journal.exists() or journal.read_text().count('"quantity": "case"') < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def wait_for_no_forks(cluster: DaskProcesses) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(worker.children() for worker in cluster.worker_processes()):
+    while not is_so():
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+def forks_of(cluster: DaskProcesses) -> list[psutil.Process]:
+    return [fork for one in cluster.worker_processes() for fork in one.children(recursive=True)]
+
+
 def test_an_interrupted_client_and_a_lost_scheduler_leave_what_is_finished(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
+    journal = path.with_suffix(".jsonl")
     with dask_processes(tmp_path, 1) as cluster:
-        for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-            process = start(cluster, path, "--resume")
-            wait_for_rows(process, path, 2 if code == 130 else len(journal_ends(path)) + 2)
-            process.send_signal(number)
+        for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9), (None, 3)):
+            process = start(cluster, path)
+            wait_until(lambda: journal.exists() and '"case"' in journal.read_text(), process)
+            length = f'"seq_len": {HANGS}'
+            wait_until(lambda text=length: text in journal.read_text(), process)
+            wait_until(lambda: len(forks_of(cluster)) > 1, process)
+            if number is None:
+                cluster.scheduler.kill()
+            else:
+                process.send_signal(number)
             _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
             assert process.returncode == code, stderr
             assert "Traceback" not in stderr
-            wait_for_no_forks(cluster)
-        before = len(journal_ends(path))
-        process = start(cluster, path, "--resume")
-        wait_for_rows(process, path, before + 2)
-        cluster.scheduler.kill()
-        _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == 3, stderr
-        lines = [line for line in stderr.splitlines() if not line.startswith("written: ")]
-        assert lines == [f"attnprof: the Dask scheduler {cluster.address} is gone"]
-    assert set(journal_ends(path).values()) == {1}
+            wait_until(lambda: not forks_of(cluster))
+    gone = f"attnprof: the Dask scheduler {cluster.address} is gone"
+    assert [line for line in messages_of(stderr) if not line.startswith("written: ")] == [gone]
+    assert journal_ends(path) == {("dask_faults:Faulty", 8): 1}
     rows = json.loads(path.read_text())["rows"]
-    assert len(rows) >= before + 2
+    assert (rows[0]["seq_len"], rows[0]["status"]) == (8, "ok")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for certificates")
