@@ -177,12 +177,15 @@ def test_a_scheduler_with_tls_is_reached_by_dasks_own_settings(tmp_path: Path) -
         check=True, capture_output=True,
     )  # fmt: skip
     tls = ("--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key)
-    pair = {"cert": certificate, "key": key}
-    security = {"ca-file": certificate, "client": pair}
+    security = {
+        "distributed.comm.tls.ca-file": certificate,
+        "distributed.comm.tls.client.cert": certificate,
+        "distributed.comm.tls.client.key": key,
+    }
     cluster = DaskProcesses(tmp_path, tls, "tls")
     try:
         cluster.worker(*RESOURCE)
-        with dask.config.set({"distributed.comm.tls": security}):
+        with dask.config.set(security):
             table = attnprof.compare(
                 len=8, kernel="longformer-masked", no_time=True, dask=cluster.address, **SMALL
             )
