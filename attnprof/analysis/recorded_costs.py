@@ -5,22 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnprof import kernels
+from attnprof.analysis.comparisons import comparisons_of
 from attnprof.analysis.explanation import explain_all
 from attnprof.analysis.findings import find_in
 from attnprof.analysis.findings.max_length import needed_bytes
 from attnprof.analysis.series import series_of
 from attnprof.core.mask_pattern import mask_layers
 from attnprof.core.result_table import ResultTable
-from attnprof.core.saved_costs import SavedCosts
+from attnprof.core.saved_costs import SavedCosts, costs_name
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.saved import RecordedKernel
 
 
 def recorded_costs(table: ResultTable) -> dict[str, SavedCosts]:
-    """What findings need of each custom kernel of a table, by name; runs their code.
+    """What findings need of each custom kernel of a table, by `costs_name`; runs their code.
 
     A table with these as its `saved_costs` has the same findings without it.
     """
+    return {
+        costs_name(name, part.table.rows[0].setting): costs
+        for part in comparisons_of(table)
+        if part.table.rows
+        for name, costs in _recorded(part.table).items()
+    }
+
+
+def _recorded(table: ResultTable) -> dict[str, SavedCosts]:
     names = dict.fromkeys(row.kernel for row in table.rows if row.kernel not in kernels.names())
     found = {name: kernels.find(name) for name in names}
     recorders = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -105,6 +106,17 @@ def series_of(table: ResultTable, *, with_wrong: bool = False) -> list[Series]:
 def _saved(table: ResultTable, name: str) -> SavedKernel | None:
     costs = None if name in kernels.names() else table.saved_costs.get(name)
     return None if costs is None else saved_kernel(name, costs)
+
+
+def of_one_machine(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the machine that measured most of them, the first of several.
+
+    Times of several machines are not compared, nor are lengths whose times are of several.
+    """
+    counts = Counter(row.machine for row in rows)
+    most = max(counts.values(), default=0)
+    machine = next((row.machine for row in rows if counts[row.machine] == most), "")
+    return [row for row in rows if row.machine == machine]
 
 
 def find_reference(series: Sequence[Series]) -> Series | None:

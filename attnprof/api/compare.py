@@ -15,7 +15,7 @@ from attnprof.api.result_table import ResultTable
 from attnprof.api.study_records import study_part, with_settings
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
-from attnprof.core.records import CASE, Record
+from attnprof.core.records import CASE, INTERRUPTED, Record
 from attnprof.core.workload import Case
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
@@ -29,7 +29,8 @@ from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 from attnprof.options.selection import read_groups
 from attnprof.report.formats import table_renderers
-from attnprof.report.journal import Journal, RunFingerprint
+from attnprof.report.journal import Journal
+from attnprof.report.journal_format import RunFingerprint
 from attnprof.report.outputs import Outputs
 
 
@@ -78,6 +79,9 @@ class CompareRequest(Request):
         """
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
+        if not self.groups and self.table.study:
+            study = self.table.study
+            warn(f"shard {study.parts[0]}/{study.count} has no cases: they are in other shards")
         self.table.expect((case.kernel, case.workload) for group in self.groups for case in group)
         records = self.place.records(
             self.groups, self.measurements, self.table, self.earlier, observe, warn
@@ -90,7 +94,7 @@ class CompareRequest(Request):
                 self.journal.finish()
             finish(self.table)
         except (KeyboardInterrupt, MeasurementError):
-            self.table.close("error", "interrupted before it finished")
+            self.table.close("error", INTERRUPTED)
             raise
         finally:
             self._save()
@@ -304,7 +308,8 @@ def compare(**options: Unpack[CompareOptions]) -> ResultTable:
     Takes the options of `attnprof compare` as keyword arguments, with values as for `estimate`:
     `compare(len=[512, 1024], kernel=["bert-sdpa", "longformer-hf"], no_time=True)`. Kernels run in
     worker processes, which import what they need. If `kernel` contains a module or function that
-    cannot be imported by name, all kernels run in this process, and its rows say so.
+    cannot be imported by name, all kernels run in this process, and its rows say so. With
+    `sweep="study.toml"` a file selects the cases, and the table has a part for each setting.
 
     Raises:
         UsageError: for the first option that cannot be used, before any work.

@@ -106,12 +106,13 @@ class ResultTable(result_table.ResultTable):
         """
         from attnprof.report.charts.canvas import settings
         from attnprof.report.charts.pictures import figure_of
+        from attnprof.report.comparisons import compared_runs
         from attnprof.report.image_forms import read_chart
         from attnprof.report.run import Run
 
         self.record_costs()
         with settings("attnprof"):
-            return figure_of([Run("", self)], read_chart(chart))
+            return figure_of(compared_runs([Run("", self)]), read_chart(chart))
 
     def __str__(self) -> str:
         """The answer as text, in 80 columns."""

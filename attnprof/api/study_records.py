@@ -40,6 +40,7 @@ def study_part(
         parts=(groups.shard.index,),
         count=groups.shard.count,
         cases=sum(map(len, groups.every)),
+        settings=tuple(dict.fromkeys(groups.settings.values())),
         sources=sources,
     )
 

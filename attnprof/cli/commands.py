@@ -5,7 +5,7 @@ from __future__ import annotations
 SUMMARIES = {
     "estimate": "Cost attention with closed forms: instant, no torch, any length.",
     "compare": "Measure real kernels: MACs by every counter, peak memory, time.",
-    "report": "Show saved results again, of one run or of several side by side.",
+    "report": "Show saved results again: of one run, of a study in parts, or of runs side by side.",
     "audit": "Check every counter against the operator-level count and name each difference.",
     "breakdown": "Break MACs down by module and by operator, and show how each part grows.",
     "windows": "Compare what a model's windows need with what it executes, layer by layer.",

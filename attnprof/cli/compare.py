@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
+    from attnprof.api.compare_options import CompareOptions
     from attnprof.cli.signals import Shutdown
     from attnprof.measure import Observer
 
@@ -49,6 +50,7 @@ def compare(
     no_time: measurement_options.NoTime = False,
     no_count: measurement_options.NoCount = False,
     no_memory: measurement_options.NoMemory = False,
+    dry_run: measurement_options.DryRun = False,
     threads: measurement_options.Threads = None,
     allow_slow: measurement_options.AllowSlow = False,
     timeout: measurement_options.Timeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
@@ -75,11 +77,14 @@ def compare(
     from attnprof.cli.progress import progress
     from attnprof.cli.signals import graceful_shutdown
 
+    if dry_run:
+        _show_plan(options.passed_options(ctx))
+        return
     with graceful_shutdown() as shutdown, ExitStack() as display:
         observe = display.enter_context(progress())
         try:
             typed = options.typed_command(ctx)
-            request = prepare_compare(options.passed_options(ctx), typed, observe)
+            request = prepare_compare(_without_plan(options.passed_options(ctx)), typed, observe)
         except KeyboardInterrupt:
             display.close()
             echo_err(f"attnprof: {shutdown.word}; nothing was measured yet")
@@ -89,6 +94,19 @@ def compare(
                 _run(request, shutdown, observe)
             _show(request, shutdown, has_details=details, has_formulas=explain)
     raise typer.Exit(shutdown.exit_code)
+
+
+def _without_plan(passed: CompareOptions) -> CompareOptions:
+    """The options of `compare` in Python, which has no dry run."""
+    return cast("CompareOptions", {n: value for n, value in passed.items() if n != "dry_run"})
+
+
+def _show_plan(passed: CompareOptions) -> None:
+    """Print what would be measured."""
+    from attnprof.api.plan import plan_compare
+    from attnprof.cli.console import show_plan
+
+    show_plan(plan_compare(_without_plan(passed)))
 
 
 def _run(request: CompareRequest, shutdown: Shutdown, observe: Observer) -> None:

@@ -16,21 +16,27 @@ from attnprof.report.columns import Column
 from attnprof.report.explanation import render_explanations
 from attnprof.report.overview import WIDTH as OVERVIEW_WIDTH
 from attnprof.report.overview import overview_of
+from attnprof.report.overview.study import study_overviews
+from attnprof.report.plan import Plan, plan_sentences, plan_tables
 from attnprof.report.setting import describe_setting, describe_subject
 from attnprof.report.summary import describe_findings, describe_notes
 from attnprof.report.terminal_overview import (
     HINTS,
     render_overview,
+    render_overview_table,
     render_remarks,
+    render_study,
     render_verdict,
+    wrapped_lines,
 )
-from attnprof.report.terminal_side_by_side import render_side_by_side
+from attnprof.report.terminal_side_by_side import render_side_by_side, without_repetition
 from attnprof.report.terminal_table import render_table
 from attnprof.report.text_table import UNBOUNDED
 
 if TYPE_CHECKING:
     from attnprof.core.result_table import ResultTable
     from attnprof.report.doctor import Section
+    from attnprof.report.run import Run
     from attnprof.report.side_by_side import SideBySide
 
 _PROSE_WIDTH = 100
@@ -66,6 +72,25 @@ def show_side_by_side(runs: SideBySide) -> None:
     _, width = _overview_console()
     for part in render_side_by_side(runs, width):
         print_uncropped(part)
+
+
+def show_study(runs: Sequence[Run]) -> None:
+    """Print the settings of a study, one below the other; on a terminal, hints at more."""
+    console, width = _overview_console()
+    for part in render_study(study_overviews(runs, width), width):
+        print_uncropped(part)
+    _show_hints(console)
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the cases of a comparison, and what they would take."""
+    _, width = _overview_console()
+    for table in plan_tables(plan):
+        print_uncropped(render_overview_table(without_repetition(table), width))
+        print_uncropped(Text())
+    for sentence in plan_sentences(plan):
+        for line in wrapped_lines(sentence, width):
+            print_uncropped(line)
 
 
 def show_heading(text: str) -> None:

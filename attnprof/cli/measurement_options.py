@@ -60,6 +60,16 @@ Threads = Annotated[
     _measurement("--threads", _INTEGER, "CPU threads.", default="torch's choice"),
 ]
 
+DryRun = Annotated[
+    bool,
+    flag(
+        "--dry-run",
+        MEASUREMENT,
+        "List the cases with their predicted time and memory, and totals; nothing is measured. "
+        "Times are predicted with --machine, or from what --json has already.",
+    ),
+]
+
 AllowSlow = Annotated[
     bool,
     flag(

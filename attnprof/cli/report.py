@@ -42,8 +42,9 @@ def report(
     chart: output_options.Chart = None,
     markdown: output_options.Markdown = None,
     csv: output_options.Csv = None,
+    json: output_options.Json = None,
 ) -> None:
-    """Show saved results again, of one run or of several side by side.
+    """Show saved results again: of one run, of a study in parts, or of runs side by side.
 
     Example: [bold]attnprof report costs.json --html costs.html[/]
     """
@@ -62,10 +63,13 @@ def report(
         "png": png,
         "svg": svg,
         "html": html,
+        "json": json,
     }
     outputs = Outputs.read(paths, renderers({"png": png, "svg": svg, "chart": chart}))
     outputs.check_keeps(results, "has the results to show")
-    runs = read_runs(results, name or ())
+    runs = read_runs(results, name or (), lambda note: echo_err(f"attnprof: {note}"))
+    if json and len(runs) > 1:
+        raise UsageError("json", json, "needs the results of one run or study; name its files only")
     _, exit_code = run_and_save(lambda: outputs.save(runs))
     if not outputs.takes_stdout:
         show_runs(runs, has_details=details, has_formulas=explain)

@@ -11,16 +11,27 @@ from attnprof.cli.console import (
     show_heading,
     show_overview,
     show_side_by_side,
+    show_study,
 )
 from attnprof.core.result_table import ResultTable
 from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
+from attnprof.report.comparisons import compared_runs
 from attnprof.report.run import Run
 from attnprof.report.run_facts import describe_machine
 from attnprof.report.side_by_side import side_by_side
 
 
 def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> None:
-    """Print the results of one run, in the same words whether it has just ended or was saved."""
+    """Print the results of one run, in the same words whether it has just ended or was saved.
+
+    A study of several settings has a part for each.
+    """
+    runs = compared_runs([Run("", table)])
+    if len(runs) > 1:
+        show_study(runs)
+        if has_details:
+            _show_each(runs, has_formulas=has_formulas)
+        return
     _show_costs(table, has_details=has_details)
     if has_formulas:
         show_explanations(table)
@@ -46,8 +57,13 @@ def show_runs(runs: Sequence[Run], *, has_details: bool, has_formulas: bool) -> 
     if len(runs) == 1:
         show_table(runs[0].table, has_details=has_details, has_formulas=has_formulas)
         return
-    show_side_by_side(side_by_side(runs))
+    compared = compared_runs(runs)
+    show_side_by_side(side_by_side(compared))
     if has_details:
-        for run in runs:
-            show_heading(run.name)
-            show_table(run.table, has_details=True, has_formulas=has_formulas)
+        _show_each(compared, has_formulas=has_formulas)
+
+
+def _show_each(runs: Sequence[Run], *, has_formulas: bool) -> None:
+    for run in runs:
+        show_heading(run.name)
+        show_table(run.table, has_details=True, has_formulas=has_formulas)

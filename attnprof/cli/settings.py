@@ -37,7 +37,7 @@ FLAGS = (
 
 OUTPUTS = (
     *("csv", "json", "markdown", "png", "svg", "html"),
-    *("resume", "name", "pattern", "formulas", "sweep", "shard"),
+    *("resume", "name", "pattern", "formulas", "sweep", "shard", "dry_run"),
 )
 """Options that only the command line has."""
 

@@ -39,5 +39,6 @@ def kind_of(name: str) -> str:
 
 
 def _short(name: object) -> str:
-    """Without trademarks and clock rates."""
-    return " ".join(_LEFT_OUT.sub(" ", str(name or "")).split())
+    """Without trademarks and clock rates, unless nothing else is left."""
+    text = str(name or "")
+    return " ".join(_LEFT_OUT.sub(" ", text).split()) or text

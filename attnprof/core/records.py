@@ -95,6 +95,9 @@ NAMES = (MACHINE, SETTING)
 CASE = "case"
 """The quantity of the record that closes a case; it has a status and no value."""
 
+INTERRUPTED = "interrupted before it finished"
+"""The detail of a case that a run began and did not close."""
+
 _HIDDEN_UNITS = {
     COMPILE: "ns",
     ROUNDS: "1",

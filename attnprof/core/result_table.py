@@ -40,8 +40,6 @@ from attnprof.core.result_columns import (
     ESTIMATED,
     FIRST_QUANTITIES,
     LATER_COLUMNS,
-    LEADING_COLUMNS,
-    WORKLOAD_COLUMNS,
 )
 from attnprof.core.roofline import bound
 from attnprof.core.saved_costs import SavedCosts
@@ -189,33 +187,6 @@ def describe_extent(workload: Workload) -> str:
     return f"stack of {layers} layers" if layers > 1 else ""
 
 
-def identity_of(kernel: str, workload: Workload) -> dict[str, Cell]:
-    """What identifies a case, as plain data.
-
-    Layers and scope have keys here; in rows they are part of the detail.
-    """
-    cells = Row(kernel, workload).cells()
-    columns = (*LEADING_COLUMNS[1:2], *LEADING_COLUMNS[3:12], *WORKLOAD_COLUMNS)
-    return {
-        "kernel": kernel,
-        **{column: cells[column] for column in columns},
-        "layers": len(workload.layers),
-        "scope": workload.scope,
-    }
-
-
-def record_line(record: Record) -> dict[str, Cell]:
-    """A record as plain data: its case, quantity, value, unit, status and detail."""
-    return {
-        **identity_of(record.kernel, record.workload),
-        "quantity": record.quantity,
-        "value": record.value,
-        "unit": record.unit,
-        "status": record.status,
-        "detail": record.detail,
-    }
-
-
 class ResultTable:
     """The results of `attnprof.estimate` and `attnprof.compare`: one row per kernel and workload.
 
@@ -338,6 +309,8 @@ class ResultTable:
 
     def to_json_lines(self) -> str:
         """JSON lines: one record per line, with the keys of `record_line`."""
+        from attnprof.core.record_lines import record_line
+
         lines = (json.dumps(record_line(record), ensure_ascii=False) for record in self.records)
         return "".join(f"{line}\n" for line in lines)
 

@@ -39,6 +39,11 @@ class SavedCosts:
         }
 
 
+def costs_name(kernel: str, setting: str) -> str:
+    """The name under which a table has the costs of a kernel in one setting of a study."""
+    return f"{kernel}; {setting}" if setting else kernel
+
+
 _KINDS: Mapping[str, Any] = {
     "executed_macs": int,
     "peak_bytes": int,

@@ -15,6 +15,7 @@ class StudyPart:
         parts: the shards that the results have, from 1, ascending.
         count: of all shards.
         cases: of the whole study.
+        settings: their names, in the order of the study.
         sources: digests of the source files of custom kernels, by kernel.
     """
 
@@ -22,8 +23,9 @@ class StudyPart:
     parts: tuple[int, ...]
     count: int
     cases: int
+    settings: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
-        return {**asdict(self), "parts": list(self.parts)}
+        return {**asdict(self), "parts": list(self.parts), "settings": list(self.settings)}

@@ -14,7 +14,7 @@ from attnprof.core.errors import UsageError, suggest
 from attnprof.core.lengths import parse_lengths
 from attnprof.core.mask_pattern import format_mask
 from attnprof.core.notation import format_dilation, format_global_tokens, format_window
-from attnprof.core.result_table import identity_of
+from attnprof.core.record_lines import identity_of
 from attnprof.core.shape import read_shape
 from attnprof.core.workload import Case, Device
 from attnprof.kernels.custom.reference import split_names
@@ -195,7 +195,7 @@ def read_groups(selection: Selection, devices: Mapping[str, Device]) -> Groups:
             if case not in settings:
                 settings[case] = name
                 groups.setdefault((case.workload.seq_len, compared), {})[case] = None
-    _check_excludes(selection, matched)
+    _check_excludes(selection, matched, {case.kernel for chosen in every for case in chosen.cases})
     ordered = sorted(groups.items(), key=lambda item: item[0][0])
     return Groups(tuple(tuple(cases) for _, cases in ordered), selection.shard, settings)
 
@@ -244,7 +244,7 @@ def _has_scalars(exclude: Table, chosen: _Chosen) -> bool:
     """Whether a combination has one of the values of each scalar that an exclude names."""
     names = {"device": read_device_name(chosen.options)}
     return all(
-        {str(value) for value in exclude.values[key]} & {chosen.scalars[key], names.get(key, "")}
+        set(exclude.texts(key)) & {chosen.scalars[key], names.get(key, "")}
         for key in SCALARS
         if key in exclude.values
     )
@@ -254,7 +254,7 @@ def _lengths(exclude: Table) -> set[int] | None:
     if "len" not in exclude.values:
         return None
     try:
-        words = (part.strip() for word in exclude.values["len"] for part in str(word).split(","))
+        words = (part.strip() for word in exclude.texts("len") for part in word.split(","))
         return {length for word in words for length in parse_lengths(word)}
     except UsageError as error:
         raise exclude.rejected(error) from error
@@ -263,7 +263,7 @@ def _lengths(exclude: Table) -> set[int] | None:
 def _kernels(exclude: Table) -> set[str] | None:
     if "kernel" not in exclude.values:
         return None
-    return {name for word in exclude.values["kernel"] for name in split_names(str(word))}
+    return {name for word in exclude.texts("kernel") for name in split_names(word)}
 
 
 def _is_named(case: Case, names: Collection[str]) -> bool:
@@ -279,7 +279,7 @@ def _patterns(exclude: Table, options: GridOptions) -> dict[str, set[str]]:
         if key not in exclude.values:
             continue
         found[key] = set()
-        chosen = cast("GridOptions", {**options, key: list(exclude.values[key])})
+        chosen = cast("GridOptions", {**options, key: exclude.texts(key)})
         with suppress(UsageError):  # what no pattern of this combination has, matches none
             shape = read_shape(chosen)
             scope = read_scope(chosen, read_kernel_names(chosen), shape)
@@ -300,16 +300,21 @@ def _has_pattern(case: Case, patterns: Mapping[str, Collection[str]]) -> bool:
     )
 
 
-def _check_excludes(selection: Selection, matched: Collection[int]) -> None:
-    """Refuse an exclude that leaves no case out, which is a typing mistake."""
-    first = selection.combinations[0]
-    for index, exclude in enumerate(first.excludes):
-        if index in matched:
-            continue
-        grid = first.table
-        names = [] if grid is None else [str(name) for name in grid.values.get("kernel", ())]
-        for word in exclude.values.get("kernel", ()):
-            if names and not any(str(word) == name.partition("(")[0] for name in names):
-                expected = f"no kernel of the grid; {suggest(str(word), names)}"
-                raise exclude.error("kernel", word, expected)
-        raise exclude.error("", None, "matches no case of the grid; correct or remove it")
+def _check_excludes(
+    selection: Selection, matched: Collection[int], kernel_names: Collection[str]
+) -> None:
+    """Refuse what leaves no case out, which is a typing mistake.
+
+    Args:
+        selection: whose first combination has the excludes.
+        matched: the indices of excludes that left something out.
+        kernel_names: of all cases.
+    """
+    bare = {name.partition("(")[0] for name in kernel_names if kernels.is_custom(name)}
+    known = {*kernel_names, *bare}
+    for index, exclude in enumerate(selection.combinations[0].excludes):
+        for name in _kernels(exclude) or ():
+            if name not in known:
+                raise exclude.error("kernel", name, f"is not in the grid; {suggest(name, known)}")
+        if index not in matched:
+            raise exclude.error("", None, "matches no case of the grid; correct or remove it")

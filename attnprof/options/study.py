@@ -26,6 +26,13 @@ own."""
 
 SCALARS = tuple(key for key in KEYS if key not in LISTS)
 
+_OF_THE_RUN = (
+    *("max_seconds", "precision", "timeout", "threads", "allow_slow", "no_isolation"),
+    *("no_time", "no_count", "no_memory", "check_against", "machine", "shard", "resume"),
+    *("csv", "json", "markdown", "png", "svg", "html", "chart", "details", "explain"),
+)
+"""Options of `compare` that a study does not have."""
+
 _GRID, _INCLUDE, _EXCLUDE = "grid", "include", "exclude"
 _TABLES = (_GRID, _INCLUDE, _EXCLUDE)
 _OPTION = "sweep"
@@ -66,13 +73,17 @@ class Table:
             return self.error(name, error.value, error.expected)
         return self.error("", None, f"{name} {error.value}: {error.expected}")
 
+    def texts(self, key: str) -> list[str]:
+        """The values of a key as on the command line, where each is a value of its own."""
+        return [str(value) for value in self.values.get(key, ())]
+
     def combinations(self) -> list[GridOptions]:
         """The options of each combination of the scalars, in the order in which they are listed.
 
         Raises:
             UsageError: where there are too many.
         """
-        lists = {key: list(self.values[key]) for key in LISTS if key in self.values}
+        lists = {key: self.texts(key) for key in LISTS if key in self.values}
         scalars = [key for key in SCALARS if key in self.values]
         count = 1
         for key in scalars:
@@ -168,7 +179,14 @@ def _table(file: Path, text: str, name: str, value: object) -> Table:
     values: dict[str, tuple[Scalar, ...]] = {}
     for key, content in table.items():
         if key not in KEYS:
-            raise bare.error(key, None, f"unknown; {suggest(key, KEYS)}")
+            option = f"--{key.replace('_', '-')}"
+            raise bare.error(
+                key,
+                None,
+                f"selects no cases; give {option} on the command line"
+                if key in _OF_THE_RUN
+                else f"unknown; {suggest(key, KEYS)}",
+            )
         values[key] = _values(bare, key, content)
     return Table(file, start, name, values, known)
 

@@ -185,6 +185,7 @@ COMPARE_COLUMNS = (
     Column("speed", _speed),
     *_INTENSITY,
     *_UTILISATION,
+    Column("machine", lambda row: row.machine or EMPTY),
 )
 ESTIMATE_COLUMNS = (
     *_MACS,

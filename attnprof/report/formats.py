@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypedDict
 
 from attnprof.core.result_table import ResultTable
+from attnprof.report.comparisons import compared_runs
 from attnprof.report.image_forms import ImageForm, read_chart, read_image_form
 from attnprof.report.outputs import Format, Renderer
 from attnprof.report.run import Run
@@ -47,19 +48,19 @@ def renderers(options: PictureOptions) -> Mapping[Format, Renderer[Sequence[Run]
     def markdown(runs: Sequence[Run]) -> str:
         from attnprof.report.runs_markdown import render_runs_markdown
 
-        return render_runs_markdown(runs)
+        return render_runs_markdown(compared_runs(runs))
 
     def picture(runs: Sequence[Run], form: ImageForm) -> bytes:
         with without_warnings_of("matplotlib"):
             from attnprof.report.charts import render_chart
 
-            return render_chart(runs, form, chart)
+            return render_chart(compared_runs(runs), form, chart)
 
     def html(runs: Sequence[Run]) -> str:
         with without_warnings_of("matplotlib"):
             from attnprof.report.page import render_page
 
-            return render_page(runs)
+            return render_page(compared_runs(runs))
 
     return {
         "csv": csv,

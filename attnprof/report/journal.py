@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.files import lock_exclusively, replace_file
+from attnprof.core.record_lines import identity_of, record_line
 from attnprof.core.records import CASE, FAILURES, WITHHELD, Record
-from attnprof.core.result_table import identity_of, record_line
-from attnprof.core.study import StudyPart
 from attnprof.core.units import counted
 from attnprof.core.workload import Case
-from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, is_of_end, read_line
+from attnprof.report.journal_format import (
+    FINISHED,
+    HEADER,
+    SCHEMA,
+    RunFingerprint,
+    is_of_end,
+    read_line,
+)
 
 _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
 """Takes the place of a damaged header; no record below it can be resumed."""
@@ -27,39 +32,6 @@ _LOST_HEADER: dict[str, Any] = {HEADER: SCHEMA}
 
 _MAX_NAMED_LINES = 5
 """Damaged lines that a message names."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFingerprint:
-    """What must be equal for records of an earlier run to be reused.
-
-    Attributes:
-        machine: processor, threads, GPU and versions.
-        sources: digests of the source files of custom kernels, by kernel.
-        host: digest of the host's name, which may differ.
-        study: the part of a study that is run, which may differ; None where it is of none.
-    """
-
-    machine: Mapping[str, object]
-    sources: Mapping[str, str]
-    host: str = ""
-    study: StudyPart | None = None
-
-    def as_line(self) -> dict[str, object]:
-        """The header of the records of a run."""
-        header: dict[str, object] = {
-            HEADER: SCHEMA,
-            "machine": self.machine,
-            "sources": self.sources,
-            "host": self.host,
-        }
-        return header if self.study is None else {**header, "study": self.study.as_dict()}
-
-    def matches(self, header: Mapping[str, Any], kernel: str) -> bool:
-        """Whether a kernel's records under a header may be reused."""
-        sources: Mapping[str, str] = header.get("sources", {})
-        is_same_source = sources.get(kernel) == self.sources.get(kernel)
-        return header.get("machine") == self.machine and is_same_source
 
 
 def journal_path(json_path: str) -> Path:

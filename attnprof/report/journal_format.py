@@ -1,10 +1,11 @@
-"""The lines that a journal may have; any other line is damaged."""
+"""The lines that a journal may have, its header first; any other line is damaged."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from attnprof.core.records import (
@@ -18,12 +19,46 @@ from attnprof.core.records import (
     Status,
     is_fraction,
 )
+from attnprof.core.study import StudyPart
 
 SCHEMA = 1
 HEADER = "attnprof_journal"
 FINISHED = "finished"
 
 _OF_END = {CASE, MACHINE, ROUNDS, WITHHELD, MATMUL_RATE, COPY_RATE, "speedup", *UTILISATIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFingerprint:
+    """What must be equal for records of an earlier run to be reused.
+
+    Attributes:
+        machine: processor, threads, GPU and versions.
+        sources: digests of the source files of custom kernels, by kernel.
+        host: digest of the host's name, which may differ.
+        study: the part of a study that is run, which may differ; None where it is of none.
+    """
+
+    machine: Mapping[str, object]
+    sources: Mapping[str, str]
+    host: str = ""
+    study: StudyPart | None = None
+
+    def as_line(self) -> dict[str, object]:
+        """The header of the records of a run."""
+        header: dict[str, object] = {
+            HEADER: SCHEMA,
+            "machine": self.machine,
+            "sources": self.sources,
+            "host": self.host,
+        }
+        return header if self.study is None else {**header, "study": self.study.as_dict()}
+
+    def matches(self, header: Mapping[str, Any], kernel: str) -> bool:
+        """Whether a kernel's records under a header may be reused."""
+        sources: Mapping[str, str] = header.get("sources", {})
+        is_same_source = sources.get(kernel) == self.sources.get(kernel)
+        return header.get("machine") == self.machine and is_same_source
 
 
 def read_line(text: bytes) -> dict[str, Any] | None:

@@ -14,7 +14,9 @@ class Run:
     Attributes:
         name: such as its machine or date; empty where a report has one run only.
         table: the results.
+        is_setting: whether it is one of several settings of one study, or the machines of it.
     """
 
     name: str
     table: ResultTable
+    is_setting: bool = False

@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 
 from attnprof import kernels
 from attnprof.core.errors import UsageError
-from attnprof.core.records import Record
+from attnprof.core.records import INTERRUPTED, Record
 from attnprof.core.result_table import ResultTable
 from attnprof.core.results_json import check_environment, read_results
-from attnprof.core.saved_costs import SavedCosts
+from attnprof.core.saved_costs import SavedCosts, costs_name
 from attnprof.core.saved_workload import SavedWorkload, saved_workload
 from attnprof.core.study import StudyPart
 from attnprof.core.typed_json import UnexpectedError, parse_object, read_as
 from attnprof.core.workload import Workload
-from attnprof.report.journal import RunFingerprint
-from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, read_line
+from attnprof.report.joining import Part, join_parts
+from attnprof.report.journal_format import FINISHED, HEADER, SCHEMA, RunFingerprint, read_line
 from attnprof.report.run import Run
 from attnprof.report.run_facts import names_of
 
@@ -28,12 +28,18 @@ _ARGUMENT = "results"
 _Table = TypeVar("_Table", bound=ResultTable)
 
 
-def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
+def read_runs(
+    paths: Sequence[str],
+    names: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda message: None,
+) -> list[Run]:
     """The runs in files of results; several runs are named by what tells them apart.
 
     Args:
         paths: `.json` files, and `.jsonl` files of interrupted runs.
-        names: of the runs, in their order; names are chosen where there are none.
+        names: of the files, in their order. Without them, names are chosen, and files of one study
+            are one run.
+        warn: called with what is missing or contradictory in the files of a study.
 
     Raises:
         UsageError: for the first file that cannot be read or has no results, and for names that
@@ -42,10 +48,15 @@ def read_runs(paths: Sequence[str], names: Sequence[str] = ()) -> list[Run]:
     tables = [read_table(path, ResultTable) for path in paths]
     if names:
         _check_names(names, len(paths))
-        chosen: Sequence[str] = names
-    else:
-        chosen = names_of(tables, paths)
-    return [Run(name, table) for name, table in zip(chosen, tables, strict=True)]
+        return [Run(name, table) for name, table in zip(names, tables, strict=True)]
+    joined = join_parts([Part(*known) for known in zip(paths, tables, strict=True)])
+    for note in (note for study in joined for note in study.notes):
+        warn(note)
+    for study in joined:
+        if not study.table.rows:
+            raise UsageError(_ARGUMENT, study.path, f"has no finished rows; {_REMEDY}")
+    chosen = names_of([study.table for study in joined], [study.path for study in joined])
+    return [Run(name, study.table) for name, study in zip(chosen, joined, strict=True)]
 
 
 def read_table(path: str, new_table: Callable[[], _Table]) -> _Table:
@@ -71,7 +82,7 @@ def read_table(path: str, new_table: Callable[[], _Table]) -> _Table:
     if not table.rows and table.study is None:
         raise UsageError(_ARGUMENT, path, f"has no finished rows; {_REMEDY}")
     table.saved_costs = {
-        row.kernel: table.saved_costs.get(row.kernel) or SavedCosts()
+        (name := costs_name(row.kernel, row.setting)): table.saved_costs.get(name) or SavedCosts()
         for row in table.rows
         if row.kernel not in kernels.names()
     }
@@ -125,7 +136,7 @@ def _read_journal(text: str, table: _Table) -> _Table:
     table.study = None if study is None else read_as(StudyPart, study, "study")
     for record in _current_records(lines, RunFingerprint(last["machine"], last["sources"])):
         table.add(record)
-    table.close("error", "interrupted before it finished")
+    table.close("error", INTERRUPTED)
     return table
 
 

@@ -17,7 +17,7 @@ from attnprof.core.notation import (
 from attnprof.core.pattern import Pattern
 from attnprof.core.presets import find_model_of
 from attnprof.core.result_table import ResultTable, describe_extent
-from attnprof.core.units import counted
+from attnprof.core.units import counted, format_count
 from attnprof.core.workload import Device, Workload
 
 _PATTERN_FIELDS: tuple[tuple[str, Callable[[Pattern], str]], ...] = (
@@ -125,10 +125,22 @@ def describe_place(table: ResultTable, condition: str = "") -> str:
         threads = facts.get("threads")
         if not gpu and isinstance(threads, int):
             parts.append(counted(threads, "thread"))
+    parts += _machines(table)
     if condition:
         parts.append(condition)
     pattern = describe_pattern_briefly(table)
     return ", ".join(parts) + (f"; {pattern}" if pattern else "")
+
+
+def _machines(table: ResultTable) -> list[str]:
+    """How many machines measured the rows, and which lengths each of them; empty for one."""
+    lengths: dict[str, dict[int, None]] = {}
+    for row in table.rows:
+        lengths.setdefault(row.machine, {})[row.workload.seq_len] = None
+    if len(lengths) < 2:
+        return []
+    each = "; ".join(", ".join(map(format_count, sorted(known))) for known in lengths.values())
+    return [f"{len(lengths)} machines ({each} tokens)"]
 
 
 def _basis(table: ResultTable) -> str:

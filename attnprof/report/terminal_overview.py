@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnprof.report.overview.model import Overview, OverviewTable
+from attnprof.report.overview.study import SettingOverview
 from attnprof.report.overview.tables import GAP
 from attnprof.report.text_table import wrapped
 
@@ -33,6 +34,15 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
         if table.note:
             yield from wrapped_lines(table.note, width, style="dim")
     yield from render_remarks(overview, width)
+
+
+def render_study(settings: Sequence[SettingOverview], width: int) -> Iterator[Text | Table]:
+    """The overview of each setting of a study below its name."""
+    for index, setting in enumerate(settings):
+        if index:
+            yield Text()
+        yield from wrapped_lines(setting.name, width, style="bold underline")
+        yield from render_overview(setting.overview, width)
 
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:

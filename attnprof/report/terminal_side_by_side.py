@@ -34,7 +34,7 @@ def render_side_by_side(runs: SideBySide, width: int) -> Iterator[Text | Table]:
     for table in runs.tables:
         yield Text()
         shown = replace(table, columns=(table.columns[0], *letters)) if is_lettered else table
-        yield render_overview_table(_without_repetition(shown), width)
+        yield render_overview_table(without_repetition(shown), width)
     yield Text()
     first = runs.runs[0][0]
     legend = runs.legend.replace(first, letters[0]) if is_lettered else runs.legend
@@ -53,7 +53,7 @@ def _width(table: OverviewTable) -> int:
     return sum(width + GAP for width in widths) - GAP
 
 
-def _without_repetition(table: OverviewTable) -> OverviewTable:
+def without_repetition(table: OverviewTable) -> OverviewTable:
     """The table with the name of a series only in its first row."""
     before = ("", *(row[0] for row in table.rows))
     rows = (

@@ -23,7 +23,7 @@ CONTRACT = (
 
 ADDED = (
     "causal, kv_heads, head_dim, value_dim, new_tokens, pattern, cache_bytes, "
-    "min_bytes, intensity, bound, utilisation, useful_utilisation"
+    "min_bytes, intensity, bound, utilisation, useful_utilisation, machine"
 )
 """Columns after those of the contract."""
 

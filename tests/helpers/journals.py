@@ -7,7 +7,8 @@ from pathlib import Path
 from attnprof.core.records import Record
 from attnprof.core.workload import Case, groups_by_length
 from attnprof.options import read_cases
-from attnprof.report.journal import Journal, RunFingerprint
+from attnprof.report.journal import Journal
+from attnprof.report.journal_format import RunFingerprint
 
 KEY = RunFingerprint({"processor": "one", "packages": {"torch": "2"}}, {})
 

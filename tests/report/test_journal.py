@@ -12,10 +12,10 @@ from journals import KEY, WANTED, cases, journal, quantities, record
 
 import attnprof
 from attnprof.core.errors import UsageError
+from attnprof.core.record_lines import record_line
 from attnprof.core.records import CASE, Record
-from attnprof.core.result_table import record_line
 from attnprof.core.workload import groups_by_length
-from attnprof.report.journal import RunFingerprint
+from attnprof.report.journal_format import RunFingerprint
 
 
 def write(path: Path, *records: Record, key: RunFingerprint = KEY) -> None:

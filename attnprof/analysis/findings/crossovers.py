@@ -27,7 +27,7 @@ from attnprof.analysis.measured_crossover import (
     TimedLength,
     find_measured_crossover,
 )
-from attnprof.analysis.series import Series
+from attnprof.analysis.series import Series, of_one_machine
 from attnprof.core.growth.empirical import Count
 from attnprof.core.growth.polynomial import Cost
 from attnprof.core.records import WINDOWED_REFERENCE
@@ -272,10 +272,14 @@ def _in_time(series: Series, reference: Series) -> Iterator[CrossoverFinding]:
 
 
 def timed_lengths(series: Series, reference: Series) -> list[TimedLength]:
-    """What is known of the times of two series, at each length at which both were timed."""
+    """What is known of the times of two series, at each length at which both were timed.
+
+    Only lengths of one machine: the ratios of another may be others.
+    """
     references = {row.workload: row for row in reference.rows}
     known = (
-        _timed(row, references.get(row.workload.densified()), reference) for row in series.rows
+        _timed(row, references.get(row.workload.densified()), reference)
+        for row in of_one_machine(series.rows)
     )
     return [timed for timed in known if timed is not None]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from attnprof.analysis.series import Series, find_reference
+from attnprof.analysis.series import Series, find_reference, of_one_machine
 from attnprof.core.intervals import Interval
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.pattern_stack import AttentionStack
@@ -88,7 +88,8 @@ def _shape_of(workload: Workload) -> Workload:
 
 
 def _at(seq_len: int, labelled: Sequence[tuple[str, Row]], kernel: str) -> Iterator[FastestFinding]:
-    timed = [(label, row) for label, row in labelled if "time_ns" in row.values]
+    here = of_one_machine([row for _, row in labelled if "time_ns" in row.values])
+    timed = [(label, row) for label, row in labelled if any(row is one for one in here)]
     calm = [(label, row) for label, row in timed if not row.withheld]
     if timed:
         references = [label for label, row in calm if row.kernel == kernel]

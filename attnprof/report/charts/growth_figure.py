@@ -38,27 +38,41 @@ def growth_figure(growth: Growth, heading: str, setting: str, tags: Tags) -> Fig
         setting,
         notes,
         legend_height=legend_height(entries, WIDTH),
-        panels_height=_height(growth),
+        panels_height=panels_height(growth),
     )
     figure = frame.figure
     if not growth.panels:
         figure.text(0.5, 0.5, "no kernel could be run", ha="center", va="center")
         return figure
-    places = (_bar_places if growth.is_bars else _curve_places)(growth.panels, frame.area)
+    draw_panels(figure, growth, frame.area, tags)
+    add_legend(figure, entries, frame.legend)
+    return figure
+
+
+def draw_panels(figure: Figure, growth: Growth, area: Place, tags: Tags, prefix: str = "") -> None:
+    """Draw all panels of a growth chart into a part of a picture.
+
+    Args:
+        figure: the picture.
+        growth: with one panel or more.
+        area: where the panels go; `panels_height` has its height.
+        tags: get the values of the points.
+        prefix: of the title of the first panel.
+    """
+    places = (_bar_places if growth.is_bars else _curve_places)(growth.panels, area)
     for index, (panel, place) in enumerate(zip(growth.panels, places, strict=True)):
         axes = add_axes(figure, place)
-        axes.set_title(panel.quantity.title, loc="left", fontsize=HEADING_POINTS)
+        title = panel.quantity.title if index else f"{prefix}{panel.quantity.title}"
+        axes.set_title(title, loc="left", fontsize=HEADING_POINTS)
         if growth.is_bars:
             draw_bars(axes, panel, tags, has_names=index == 0)
         else:
             draw_growth(axes, panel, growth, tags)
-            is_lowest = place.bottom - frame.area.bottom <= BELOW
+            is_lowest = place.bottom - area.bottom <= BELOW
             axes.set_xlabel(
                 axis_title(growth.axis, is_decoding=growth.is_decoding) if is_lowest else "",
                 labelpad=2,
             )
-    add_legend(figure, entries, frame.legend)
-    return figure
 
 
 def labels_of(panels: Sequence[Panel]) -> list[str]:
@@ -66,7 +80,7 @@ def labels_of(panels: Sequence[Panel]) -> list[str]:
     return [curve.label for panel in panels for curve in panel.curves]
 
 
-def _height(growth: Growth) -> float:
+def panels_height(growth: Growth) -> float:
     """Height of the panels: the usual one, or more where the names of all curves need it."""
     rows = max((len(panel.curves) for panel in growth.panels), default=1)
     if growth.is_bars:

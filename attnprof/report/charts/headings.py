@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attnprof.core.units import format_tokens
 from attnprof.report.charts.curves import Growth
 from attnprof.report.run import Run
-from attnprof.report.setting import describe_call, describe_place
+from attnprof.report.setting import describe_call, describe_place, describe_subject
 
 _AGAINST = {"seq_len": "length", "window": "window", "dilation": "dilation"}
 _COSTS = {
@@ -42,12 +42,27 @@ def roofline_heading(runs: Sequence[Run]) -> str:
 def setting_of(runs: Sequence[Run]) -> str:
     """What was costed, once where it is the same in all runs, and where and with which pattern."""
     filled = [run for run in runs if run.table.rows]
+    if len(filled) > 1 and filled[0].is_setting:
+        return _setting_of_study(filled)
     calls = dict.fromkeys(describe_call(run.table) for run in filled)
     places = dict.fromkeys(
         f"{run.name}: {describe_place(run.table)}" if run.name else describe_place(run.table)
         for run in filled
     )
     return "; ".join([" / ".join(calls), *places]) if filled else "no cases"
+
+
+def _setting_of_study(runs: Sequence[Run]) -> str:
+    """What all settings share; each has its own name."""
+    places = dict.fromkeys(describe_place(run.table) for run in runs)
+    heading = study_heading(runs)
+    return f"{heading}; {places.popitem()[0]}" if len(places) == 1 else heading
+
+
+def study_heading(runs: Sequence[Run]) -> str:
+    """Such as `Self-attention in 4 settings`."""
+    subjects = dict.fromkeys(describe_subject(run.table) for run in runs)
+    return f"{' and '.join(subjects)} in {len(runs)} settings"
 
 
 def _at_length(runs: Sequence[Run]) -> str:

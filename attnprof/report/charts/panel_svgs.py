@@ -72,7 +72,8 @@ def panel_svgs(runs: Sequence[Run], chart: Chart = "growth") -> list[PanelSvg]:
     """The panels of a chart of one or several runs; the same text for the same results.
 
     Args:
-        runs: their results; the names of several are part of the labels.
+        runs: their results; the names of several are part of the labels. Settings of a study have
+            panels of their own.
         chart: `growth`, costs against length; `breakdown`, the parts of the MACs, a panel for each
             kernel or, at one length, one for all; `roofline`, speed against intensity, without a
             panel where no rates of a machine are known.
@@ -80,17 +81,27 @@ def panel_svgs(runs: Sequence[Run], chart: Chart = "growth") -> list[PanelSvg]:
     if chart == "roofline":
         roofline = roofline_of(runs)
         return [_roofline_svg(roofline)] if roofline.curves else []
+    if chart == "growth" and runs and runs[0].is_setting:
+        return [
+            panel
+            for index, run in enumerate(runs, 1)
+            for panel in _growth_svgs(growth_of([Run("", run.table)]), f"{run.name}: ", f"-{index}")
+        ]
     if chart == "growth":
-        growth = growth_of(runs)
-        return [_growth_svg(panel, growth) for panel in growth.panels]
+        return _growth_svgs(growth_of(runs))
     breakdowns, _ = breakdowns_of(runs)
     if has_one_length(breakdowns):
         return [_parts_bars_svg(breakdowns)] if breakdowns else []
     return [_parts_svg(breakdown, index) for index, breakdown in enumerate(breakdowns)]
 
 
-def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
-    name, tags = panel.quantity.name, Tags()
+def _growth_svgs(growth: Growth, prefix: str = "", suffix: str = "") -> list[PanelSvg]:
+    """The panels, with what comes before their titles and after their names."""
+    return [_growth_svg(panel, growth, prefix, suffix) for panel in growth.panels]
+
+
+def _growth_svg(panel: Panel, growth: Growth, prefix: str, suffix: str) -> PanelSvg:
+    name, tags = f"{panel.quantity.name}{suffix}", Tags()
     with settings(name):
         entries = growth_legend(growth, [panel])
         if growth.is_bars:
@@ -105,7 +116,8 @@ def _growth_svg(panel: Panel, growth: Growth) -> PanelSvg:
             title = axis_title(growth.axis, is_decoding=growth.is_decoding)
             axes.set_xlabel(title, labelpad=2)
         svg = saved(figure_of_axes(axes), "svg").decode()
-    return PanelSvg(panel.quantity.title, name, for_page(svg, name, _summary(panel), tags))
+    title = f"{prefix}{panel.quantity.title}"
+    return PanelSvg(title, panel.quantity.name, for_page(svg, name, _summary(panel), tags))
 
 
 def _roofline_svg(roofline: Roofline) -> PanelSvg:

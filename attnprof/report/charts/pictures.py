@@ -19,6 +19,7 @@ from attnprof.report.charts.headings import (
 )
 from attnprof.report.charts.roofline import roofline_of
 from attnprof.report.charts.roofline_figure import roofline_figure
+from attnprof.report.charts.study_figure import study_figure
 from attnprof.report.charts.tags import Tags
 from attnprof.report.image_forms import Chart, ImageForm
 from attnprof.report.run import Run
@@ -40,6 +41,10 @@ def render_chart(runs: Sequence[Run], form: ImageForm, chart: Chart = "growth") 
 def figure_of(runs: Sequence[Run], chart: Chart = "growth") -> Figure:
     """The figure of a chart, inside `settings`."""
     setting = setting_of(runs)
+    if chart == "growth" and runs[0].is_setting:
+        each = [(run.name, growth_of([Run("", run.table)])) for run in runs]
+        heading = growth_heading(runs, growth_of(runs))
+        return study_figure(each, heading, setting, Tags())
     if chart == "growth":
         growth = growth_of(runs)
         return growth_figure(growth, growth_heading(runs, growth), setting, Tags())

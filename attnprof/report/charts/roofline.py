@@ -132,7 +132,8 @@ def _roofs(runs: Sequence[Run]) -> Iterable[Roof]:
     are_equal = len(set(best.values())) == 1
     has_dtypes = len({dtype for _, dtype in best}) > 1
     for (name, dtype), (flops, copied) in list(best.items())[: 1 if are_equal else None]:
-        parts = (name, dtype if has_dtypes else "")
+        # Settings of a study may be named by their dtypes.
+        parts = (name, dtype if has_dtypes and dtype not in name.split(", ") else "")
         yield Roof("" if are_equal else ", ".join(filter(None, parts)), flops, copied)
 
 

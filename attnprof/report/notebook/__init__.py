@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attnprof.report.charts import panel_svgs
+from attnprof.report.comparisons import compared_runs
 from attnprof.report.overview import overview_of
+from attnprof.report.overview.model import Overview
 from attnprof.report.run import Run
 
 if TYPE_CHECKING:
@@ -32,8 +34,14 @@ def render_fragment(table: ResultTable) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    charts = [(panel.title, Markup(panel.svg)) for panel in panel_svgs([Run("", table)])]
-    overview = overview_of(table, _WIDTH)
-    remarks = [line for line in (overview.undecided, overview.noise, *overview.notes) if line]
-    template = environment.get_template(_TEMPLATE)
-    return template.render(overview=overview, remarks=remarks, charts=charts)
+    runs = compared_runs([Run("", table)])
+    charts = [(panel.title, Markup(panel.svg)) for panel in panel_svgs(runs)]
+    parts = [_part(run) for run in runs]
+    return environment.get_template(_TEMPLATE).render(parts=parts, charts=charts)
+
+
+def _part(run: Run) -> tuple[str, Overview, list[str]]:
+    """The name of a run, its answer, and the lines below it."""
+    overview = overview_of(run.table, _WIDTH)
+    lines = (overview.undecided, overview.noise, *overview.notes)
+    return run.name, overview, [line for line in lines if line]

@@ -10,6 +10,7 @@ from attnprof.analysis import findings
 from attnprof.analysis.series import Series, series_of
 from attnprof.core.result_table import ResultTable
 from attnprof.report.charts import panel_svgs
+from attnprof.report.charts.headings import study_heading
 from attnprof.report.image_forms import Chart
 from attnprof.report.overview import overview_of
 from attnprof.report.overview.model import Overview, OverviewTable
@@ -63,10 +64,10 @@ def assemble(runs: Sequence[Run]) -> Page:
     subjects = dict.fromkeys(content.overview.heading for content in contents)
     settings = {content.overview.setting for content in contents}
     return Page(
-        title=" and ".join(subjects),
+        title=study_heading(runs) if runs[0].is_setting else " and ".join(subjects),
         setting=settings.pop() if len(settings) == 1 else "",
         legend=tuple(Cell(name, marker=marker) for name, marker in markers.items()),
-        comparison=_comparison(runs, series, markers) if len(runs) > 1 else None,
+        comparison=_comparison(runs, series, markers) if _are_comparable(runs) else None,
         runs=contents,
         charts=tuple(_chart_sets(runs)),
         patterns=tuple(pattern_figures(series)),
@@ -75,6 +76,13 @@ def assemble(runs: Sequence[Run]) -> Page:
         results=result_table(runs, markers),
         downloads=tuple(_downloads(runs)),
     )
+
+
+def _are_comparable(runs: Sequence[Run]) -> bool:
+    """Whether costs are shown side by side: not those of one study on several machines."""
+    if runs[0].is_setting and len({name for run in runs for name in run.table.machines}) > 1:
+        return False
+    return len(runs) > 1
 
 
 def _comparison(

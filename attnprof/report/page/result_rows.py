@@ -124,6 +124,9 @@ def _columns() -> list[_Column]:
         _fraction("utilisation", format_percent),
         _fraction("useful_utilisation", format_percent),
         _quantity("params"),
+        _Column(
+            Heading("machine", "left"), lambda row: Cell(row.machine or EMPTY, row.machine or None)
+        ),
     ]
 
 
