@@ -11,6 +11,7 @@ import typer
 from attnprof.cli import completion
 from attnprof.cli.configurable import COMMAND_LINE
 from attnprof.cli.option_forms import WORKLOAD, flag, option
+from attnprof.core.presets import MODELS
 
 _INTEGER = "<int>"
 
@@ -97,8 +98,8 @@ Model = Annotated[
     _workload(
         "--model",
         "NAME",
-        "Shape of a named model: bert-base, bert-large, longformer-base-4096, "
-        "longformer-large-4096, longformer-char-lm. Other options override it.",
+        f"Shape of a named model: {', '.join(model.name for model in MODELS)}. "
+        "Other options override it.",
         default="bert-base",
         complete=completion.models,
     ),
