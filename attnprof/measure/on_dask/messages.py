@@ -11,8 +11,8 @@ from attnprof.core.machine import Machine
 from attnprof.core.mask_pattern import MaskPattern, mask_layers
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.pattern_stack import AttentionStack
+from attnprof.core.record_lines import identity_of
 from attnprof.core.records import Record, Status, Value
-from attnprof.core.result_table import identity_of
 from attnprof.core.saved_masks import SavedMask
 from attnprof.core.saved_workload import SavedWorkload
 from attnprof.core.typed_json import read_as
