@@ -261,6 +261,8 @@ class _Run:
         now = time.monotonic()
         if self._cluster.workers:
             self._last_worker_seen = now
+        elif refusal := self._cluster.refusal():
+            raise MeasurementError(f"no Dask worker can be used any more: {refusal}")
         elif now - self._last_worker_seen > self._settings.measurements.timeout:
             waited = f"no Dask worker joined within {self._settings.measurements.timeout:g} s"
             raise MeasurementError(f"{waited}; start one with {self._cluster.start}, and --resume")

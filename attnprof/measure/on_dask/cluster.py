@@ -70,6 +70,7 @@ class Cluster:
         self.workers: dict[str, DaskWorker] = {}
         self.refused: dict[str, str] = {}
         self.machines: dict[str, Mapping[str, object]] = {}
+        self._devices: Mapping[str, Device] | None = None
         self._warn: Callable[[str], None] = self._warn_later
         self._warnings: list[str] = []
         self._greeted: dict[str, tuple[Future[Any], int]] = {}
@@ -201,6 +202,16 @@ class Cluster:
         except (OSError, TimeoutError, KeyError) as error:
             raise MeasurementError(self.lost_message()) from error
 
+    def refusal(self) -> str:
+        """Why none of the workers that are there may be used; empty if one may be, or none is there.
+
+        Raises:
+            MeasurementError: when the scheduler is gone.
+        """
+        usable = [address for address, info in self._present().items() if _is_usable(info)]
+        refusals = [self.refused.get(address, "") for address in usable]
+        return refusals[0] if refusals and all(refusals) else ""
+
     def _check_usable(self, present: Mapping[str, Mapping[str, Any]]) -> None:
         """Refuse a cluster whose workers all lack the resource or were refused.
 
@@ -209,12 +220,12 @@ class Cluster:
         """
         if not present or self.workers:
             return
-        refusals = [self.refused[address] for address in present if address in self.refused]
         if not any(_is_usable(info) for info in present.values()):
             expected = f'its workers lack the resource "{RESOURCE}"; start them with {self.start}'
             raise UsageError("dask", self.target.text, expected)
-        if len(refusals) == sum(map(_is_usable, present.values())):
-            raise UsageError("dask", self.target.text, f"no worker can be used: {refusals[0]}")
+        refusal = self.refusal()
+        if refusal:
+            raise UsageError("dask", self.target.text, f"no worker can be used: {refusal}")
 
     def _greet(self, address: str, sharers: int) -> None:
         greeting = replace(self.greeting, sharers=sharers)
@@ -233,10 +244,20 @@ class Cluster:
             except Exception as error:  # as of a worker that has no attnprof, or has just ended
                 self.refuse(address, describe_error(error))
                 continue
-            if reply.refusal:
-                self.refuse(address, reply.refusal)
+            refusal = reply.refusal or self._other_device(reply)
+            if refusal:
+                self.refuse(address, refusal)
             else:
                 self.workers[address] = DaskWorker(address, reply, sharers)
+
+    def _other_device(self, reply: Reply) -> str:
+        """Why a worker does not measure on the devices of the first one; empty if it does."""
+        if self._devices is None:
+            self._devices = reply.devices
+        for name, device in self._devices.items():
+            if reply.devices.get(name) != device:
+                return f"device {name} is {reply.devices.get(name)} there, and {device} elsewhere"
+        return ""
 
 
 def _is_usable(info: Mapping[str, Any]) -> bool:
