@@ -203,7 +203,7 @@ class Cluster:
             raise MeasurementError(self.lost_message()) from error
 
     def refusal(self) -> str:
-        """Why none of the workers that are there may be used; empty if one may be, or none is there.
+        """Why no worker that is there may be used; empty if one may be, or none is there.
 
         Raises:
             MeasurementError: when the scheduler is gone.
