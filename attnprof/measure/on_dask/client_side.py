@@ -38,7 +38,7 @@ from attnprof.measure.on_dask.messages import (
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
 
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
