@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,17 @@ class SavedCosts:
             name: {str(seq_len): cost for seq_len, cost in sorted(getattr(self, name).items())}
             for name in _KINDS
         }
+
+
+def merged_costs(saved: Iterable[Mapping[str, SavedCosts]]) -> dict[str, SavedCosts]:
+    """The costs of several files, by name: each knows a kernel at the lengths of its own rows."""
+    merged: dict[str, SavedCosts] = {}
+    for costs in saved:
+        for name, one in costs.items():
+            known = merged.get(name, SavedCosts())
+            lengths = {kind: {**getattr(known, kind), **getattr(one, kind)} for kind in _KINDS}
+            merged[name] = SavedCosts(**lengths)
+    return merged
 
 
 def costs_name(kernel: str, setting: str) -> str:

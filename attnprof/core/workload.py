@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from attnprof.core.arguments import whole_number
@@ -206,11 +204,6 @@ class Case:
 
     kernel: str
     workload: Workload
-
-
-def groups_by_length(cases: Iterable[Case]) -> list[tuple[Case, ...]]:
-    """Cases in ascending order of length, those of one length in one group."""
-    return [tuple(group) for _, group in groupby(cases, key=lambda case: case.workload.seq_len)]
 
 
 def dtype_name(tensor: Tensor) -> DType:

@@ -12,6 +12,7 @@ from attnprof.core.machine_names import kind_of, numbered
 from attnprof.core.records import COLUMN_UNITS, MACHINE, Record
 from attnprof.core.result_columns import ESTIMATED
 from attnprof.core.result_table import ResultTable, Row
+from attnprof.core.saved_costs import merged_costs
 from attnprof.core.study import StudyPart
 from attnprof.core.units import counted, format_count
 from attnprof.core.workload import Case
@@ -154,7 +155,7 @@ def _table(parts: Sequence[Part], chosen: Sequence[tuple[Part, Row]]) -> ResultT
     joined.machine = profiles[0] if all(one == profiles[0] for one in profiles) else None
     joined.command = " ".join(("attnprof report", *(part.path for part in parts)))
     joined.finished_at = max(table.finished_at for table in tables)
-    joined.saved_costs = {k: v for table in tables for k, v in table.saved_costs.items()}
+    joined.saved_costs = merged_costs(table.saved_costs for table in tables)
     joined.study = _study([table.study for table in tables if table.study])
     return joined
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from estimate_in_process import estimate
+from workloads import groups_by_length
 
 from attnprof import AttentionPattern, ResultTable, kernels
 from attnprof.analysis import cost_functions, findings
 from attnprof.analysis.crossover import Crossover, side_of
 from attnprof.analysis.findings.crossovers import CrossoverFinding
 from attnprof.analysis.findings.growth import GrowthFinding
-from attnprof.core.workload import Workload, groups_by_length
+from attnprof.core.workload import Workload
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.target import Work

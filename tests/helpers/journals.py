@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from workloads import groups_by_length
+
 from attnprof.core.records import Record
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.options import read_cases
 from attnprof.report.journal import Journal
 from attnprof.report.journal_format import RunFingerprint

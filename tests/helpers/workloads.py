@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from attnprof import AttentionPattern, AttentionStack, Workload
-from attnprof.core.workload import Mode, Scope
+from attnprof.core.workload import Case, Mode, Scope
 
 HEADS = 4
 HIDDEN = 64
@@ -90,3 +91,8 @@ WORKLOADS = [
     for pattern, widths in SHAPES
     for mode in MODES
 ]
+
+
+def groups_by_length(cases: Iterable[Case]) -> list[tuple[Case, ...]]:
+    """Cases in ascending order of length, those of one length in one group."""
+    return [tuple(group) for _, group in groupby(cases, key=lambda case: case.workload.seq_len)]

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 from typer.testing import CliRunner
-from workloads import HEADS, WORKLOADS, describe, sliding
+from workloads import HEADS, WORKLOADS, describe, groups_by_length, sliding
 
 from attnprof import AttentionPattern, AttentionStack, ResultTable, Workload, kernels
 from attnprof.analysis import findings
 from attnprof.cli import app
 from attnprof.core.errors import MeasurementError
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks
 from attnprof.measure.output_checks import describe_wrong_output

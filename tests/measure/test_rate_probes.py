@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from workloads import HEADS
+from workloads import HEADS, groups_by_length
 
 from attnprof import AttentionPattern, ResultTable, Workload
 from attnprof.core.records import COPY_RATE, MATMUL_RATE
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.isolation.outcome import Outcome
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import rate_probes, runner

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from journals import cases, journal, quantities, record
+from workloads import groups_by_length
 
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.records import CASE, Record
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.counting import counters
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import runner, worker_tasks

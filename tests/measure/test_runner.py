@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from workloads import groups_by_length
 
 import attnprof
 from attnprof import ResultTable, kernels
 from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner
 from attnprof.measure.disturbance import RoundLog

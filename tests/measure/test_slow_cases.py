@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workloads import groups_by_length
 
 import attnprof
 from attnprof import ResultTable, kernels
 from attnprof.core.machine import KernelSample, Machine, Rates, Sample
 from attnprof.core.records import WITHHELD, Record
 from attnprof.core.result_table import Row
-from attnprof.core.workload import Case, groups_by_length
+from attnprof.core.workload import Case
 from attnprof.isolation.workers import InProcessWorkers
 from attnprof.measure import feasibility, runner, throughput, worker_tasks
 from attnprof.measure.disturbance import Timed

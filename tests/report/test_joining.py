@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from studies import NUM_CASES, groups_of, results_of, saved, with_values
 from attnprof import ResultTable
 from attnprof.analysis import findings
 from attnprof.analysis.comparisons import comparisons_of
+from attnprof.core.saved_costs import SavedCosts
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
 from attnprof.report.run import Run
@@ -53,6 +55,20 @@ def test_a_joined_study_is_saved_and_read_again(tmp_path: Path) -> None:
     assert again.table.to_csv() == run.table.to_csv()
     assert again.table.machines == run.table.machines
     assert notes == []
+
+
+def test_costs_of_custom_kernels_are_known_at_the_lengths_of_all_parts(tmp_path: Path) -> None:
+    paths: list[str] = []
+    for index, seq_len in ((1, 64), (2, 128)):
+        table = results_of(groups_of(tmp_path, f"{index}/2"))
+        table.saved_costs = {"pkg.mod:Net; batch 1": SavedCosts(executed_macs={seq_len: index})}
+        paths.append(saved(tmp_path, f"part-{index}.json", table))
+        document = json.loads(Path(paths[-1]).read_text())
+        document["rows"][0] |= {"kernel": "pkg.mod:Net", "setting": "batch 1"}
+        Path(paths[-1]).write_text(json.dumps(document))
+    (run,), _ = read(*paths)
+    costs = run.table.saved_costs["pkg.mod:Net; batch 1"]
+    assert costs.executed_macs == {64: 1, 128: 2}
 
 
 def test_missing_shards_are_named(tmp_path: Path) -> None:

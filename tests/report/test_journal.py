@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from journals import KEY, WANTED, cases, journal, quantities, record
+from workloads import groups_by_length
 
 import attnprof
 from attnprof.core.errors import UsageError
 from attnprof.core.record_lines import record_line
 from attnprof.core.records import CASE, Record
-from attnprof.core.workload import groups_by_length
 from attnprof.report.journal_format import RunFingerprint
 
 
