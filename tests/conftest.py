@@ -29,6 +29,9 @@ os.environ.setdefault(
     ),
 )
 
+# One compiles as fast on two cores that tests share, without processes that import torch first.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 settings.register_profile("attnprof", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("attnprof")
 
@@ -41,7 +44,12 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 @pytest.fixture(scope="session")
 def guard_workers() -> Iterator[Workers]:
     """Processes that contracts are measured in; torch is imported for them once."""
-    modules = ["torch", "attnprof.counting.call_profile", "attnprof.kernels.custom.python_object"]
+    modules = [
+        "torch",
+        "torch._dynamo",
+        "attnprof.counting.call_profile",
+        "attnprof.kernels.custom.python_object",
+    ]
     modules += ["attnprof.kernels.custom.hf_config", "transformers.models.bert.modeling_bert"]
     with ForkServer(modules, is_limited=True) as server:
         yield server

@@ -19,8 +19,8 @@ from attnprof.report import streams
 
 INTERRUPTED = 130
 
-_POSITIONAL = "results"
-"""The only argument without an option; messages begin with its value."""
+_POSITIONAL = ("results", "base", "head")
+"""Arguments without an option; messages begin with their value."""
 
 _LONGEST_SHOWN = 200
 _SHOWN_PREFIX = 40
@@ -109,7 +109,7 @@ def _prepare_streams() -> None:
 
 
 def _describe(error: AttnprofError) -> str:
-    if isinstance(error, UsageError) and error.argument == _POSITIONAL:
+    if isinstance(error, UsageError) and error.argument in _POSITIONAL:
         return f"{_shortened(str(error.value))}: {error.expected}"
     if isinstance(error, UsageError):
         name = f"--{parameter_of(error.argument).replace('_', '-')}"

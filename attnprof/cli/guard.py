@@ -1,8 +1,7 @@
-"""`attnprof guard`: init, check, update."""
+"""`attnprof guard`: init, check, update, diff."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,12 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attnprof.cli import completion, measurement_options
-from attnprof.cli.option_forms import option
+from attnprof.cli.guard_diff import diff
+from attnprof.cli.guard_options import Config, Format, Timeout
+from attnprof.cli.guard_output import (
+    check_format,
+    ends_cleanly,
+    show_text,
+    write_github,
+    write_verdict,
+)
 from attnprof.cli.plain_options import PlainCommand, PlainGroup, with_default
-from attnprof.core.errors import MeasurementError, UsageError, suggest
+from attnprof.cli.variadic import VariadicCommand
 
 if TYPE_CHECKING:
-    from attnprof.guard.check import Check
     from attnprof.guard.config import Configuration
     from attnprof.guard.contract import Contract
     from attnprof.guard.update import Update
@@ -41,39 +47,8 @@ Names = Annotated[
         autocompletion=completion.contracts,
     ),
 ]
-Config = Annotated[
-    str | None,
-    option(
-        "--config",
-        "FILE",
-        "File with the contracts.",
-        default="attnprof.toml and pyproject.toml here, or in the nearest folder above that has "
-        "contracts",
-    ),
-]
-Timeout = Annotated[
-    str | None,
-    option("--timeout", "<float>", "Time limit in seconds for each contract.", default="300"),
-]
-Format = Annotated[
-    str,
-    option(
-        "--format",
-        "NAME",
-        "Output format: text, json, github, junit or markdown.",
-        complete=completion.guard_formats,
-    ),
-]
 NoTime = Annotated[bool, typer.Option("--no-time", help="Skip time limits.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat an undecided time as a failure.")]
-
-_STYLES = {
-    "kept": "green",
-    "broken": "bold red",
-    "undecided": "yellow",
-    "misconfigured": "bold red",
-    "not measured": "bold red",
-}
 
 
 @guard.command(cls=PlainCommand)
@@ -127,10 +102,9 @@ def check(
     """
     from attnprof.core.option_values import read_seconds
     from attnprof.guard import check as guard_check
-    from attnprof.guard.reports import FORMATS, github, markdown
+    from attnprof.guard.reports import FORMATS, github, markdown, text
 
-    if format not in FORMATS:
-        raise UsageError("format", format or "(empty)", f"unknown; {suggest(format, FORMATS)}")
+    check_format(format)
     configuration, contracts = _read(names, config)
     seconds = read_seconds("timeout", timeout, guard_check.DEFAULT_TIMEOUT_S)
     with _measuring(contracts, no_isolation=no_isolation) as (workers, observe):
@@ -144,46 +118,12 @@ def check(
             timeout=seconds,
             observe=observe,
         )
-    _write_verdict(result, format)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        if format != "github":
-            sys.stderr.write(github.render(result))
-        _append_summary(markdown.render(result))
+    if format == "text":
+        write_verdict(lambda: show_text(lambda width: text.render(result, width)), result.exit_code)
+    else:
+        write_verdict(lambda: sys.stdout.write(FORMATS[format](result)), result.exit_code)
+    write_github(format, lambda: github.render(result), lambda: markdown.render(result))
     raise typer.Exit(result.exit_code)
-
-
-def _write_verdict(result: Check, format: str) -> None:
-    """Write the report to stdout; a reader that closes the pipe does not change the verdict."""
-    from attnprof.cli.console import echo_err
-    from attnprof.guard.reports import FORMATS
-    from attnprof.report.streams import drop_stdout
-
-    try:
-        if format == "text":
-            _show(result)
-        else:
-            sys.stdout.write(FORMATS[format](result))
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        drop_stdout()
-    except OSError as error:
-        drop_stdout()
-        echo_err(f"attnprof: the verdict could not be written: {error.strerror}")
-        raise typer.Exit(result.exit_code or MeasurementError.exit_code) from error
-
-
-def _append_summary(text: str) -> None:
-    """Append to the step summary of GitHub Actions; a failure to write changes no verdict."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        from attnprof.cli.console import echo_err
-
-        echo_err(f"attnprof: {path}: the summary could not be written: {error.strerror}")
 
 
 def _write_lock(
@@ -240,37 +180,15 @@ def _measuring(
     contracts: list[Contract], *, no_isolation: bool
 ) -> Generator[tuple[Workers, Observer]]:
     """Workers and a progress observer; a signal ends them cleanly, and nothing is written."""
-    from attnprof.cli.console import echo_err
     from attnprof.cli.progress import progress
-    from attnprof.cli.signals import graceful_shutdown
     from attnprof.guard.check import workers_for
 
-    with graceful_shutdown() as shutdown:
-        try:
-            with (
-                progress() as observe,
-                workers_for(contracts, is_isolated=not no_isolation) as workers,
-            ):
-                yield workers, observe
-        except KeyboardInterrupt:
-            echo_err(f"attnprof: {shutdown.word}; nothing was written")
-            raise typer.Exit(shutdown.exit_code) from None
+    with (
+        ends_cleanly(),
+        progress() as observe,
+        workers_for(contracts, is_isolated=not no_isolation) as workers,
+    ):
+        yield workers, observe
 
 
-def _show(result: Check) -> None:
-    """Print the text report, with status words in colour on a terminal."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from attnprof.guard.reports import text
-    from attnprof.report.streams import columns
-
-    is_terminal = sys.stdout.isatty()
-    width = min(columns(), text.WIDTH) if is_terminal else text.WIDTH
-    report = Text(text.render(result, width), end="")
-    for word, style in _STYLES.items():
-        report.highlight_regex(rf"(?m)^{word}(?= )", style)
-    for label in ("where", "likely", "to accept", "to fix"):
-        report.highlight_regex(rf"(?m)^    {label}(?= )", "dim")
-    console = Console(width=10_000, highlight=False, force_terminal=is_terminal)
-    console.print(report, soft_wrap=True)
+guard.command(cls=VariadicCommand)(diff)

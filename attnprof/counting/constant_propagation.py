@@ -8,8 +8,7 @@ known where those of hidden states cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,14 +24,18 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from attnprof.core.errors import MeasurementError
+from attnprof.counting.derivations import (
+    Derivation,
+    KnownTensors,
+    is_like_pointwise,
+    value_of_part,
+    versions_of,
+)
 from attnprof.counting.tensor_subclasses import is_made_of_plain_tensors
 
 MAX_ELEMENTS = 2**24
 """Larger tensors stay unknown, unless their values repeat along a dimension: masks of 10 million
 tokens are small enough, scores are not."""
-
-_LIKE_POINTWISE = ("_to_copy", "clone")
-"""Operators with an element of the result for each of the input that torch does not tag so."""
 
 _aten = torch.ops.aten
 
@@ -54,27 +57,6 @@ _FILL_VALUES: dict[Any, int] = {
 _DATA_DEPENDENT_SHAPES = (DataDependentOutputException, DynamicOutputShapeException)
 
 _active: list[ConstantPropagation] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """How a tensor that is too large to be computed follows from known ones.
-
-    Attributes:
-        func: the operator.
-        args: its arguments.
-        kwargs: its named arguments.
-        versions: of the tensors among the arguments and of the result: they count writes.
-    """
-
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    versions: tuple[int, ...]
-
-    def is_current(self, result: Tensor) -> bool:
-        """Whether neither the arguments nor the result have been written to since."""
-        return _versions(result, self.args, self.kwargs) == self.versions
 
 
 class ValuesNeededError(MeasurementError):
@@ -109,6 +91,9 @@ class ConstantPropagation(TorchDispatchMode):
         self._values: Any = WeakIdKeyDictionary()
         self._derivations: Any = WeakIdKeyDictionary()
         self._invalid_storages: set[int] = set()
+        # The storage of a large tensor, kept so that its address stays its own, and the storages of
+        # the values of its parts.
+        self._parts: dict[int, tuple[Any, set[int]]] = {}
 
     def __enter__(self) -> ConstantPropagation:
         _active.append(self)
@@ -157,8 +142,10 @@ class ConstantPropagation(TorchDispatchMode):
             return self._fake_from_values(func, args, kwargs)
         if self._learn_fill(func, result):
             return result
+        self._forget_parts(func, args, kwargs)
         if not (is_known and self._learn_results(result, func, args, kwargs)):
             self._invalidate(func, args, kwargs)
+            self._learn_part(result, func, args, kwargs)
             self._note_derivation(result, func, args, kwargs)
         return result
 
@@ -219,7 +206,7 @@ class ConstantPropagation(TorchDispatchMode):
             return
         inputs = _tensors((args, kwargs))
         if all(t in self._derivations or self.value_of(t) is not None for t in inputs):
-            versions = _versions(result, args, kwargs)
+            versions = versions_of(result, args, kwargs)
             if versions is not None:
                 self._derivations[result] = Derivation(func, args, kwargs, versions)
 
@@ -247,11 +234,9 @@ class ConstantPropagation(TorchDispatchMode):
         Raises:
             RuntimeError: for another operator, or if the values that differ are too many.
         """
-        is_pointwise = torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in (
-            _LIKE_POINTWISE
-        )
         inputs = _tensors((args, kwargs))
-        if not (inputs and is_pointwise and len(outputs) == 1) or func._schema.is_mutable:
+        is_simple = is_like_pointwise(func) and not func._schema.is_mutable
+        if not (inputs and is_simple and len(outputs) == 1):
             raise RuntimeError("its values are too many")
         shape = outputs[0].shape
         with no_dispatch():
@@ -285,16 +270,35 @@ class ConstantPropagation(TorchDispatchMode):
 
     def _invalidate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tensors that the operator writes to become unknown, together with all their views."""
-        if not isinstance(func, torch._ops.OpOverload) or not func._schema.is_mutable:
+        for tensor in _written(func, args, kwargs):
+            value = self.value_of(tensor)
+            if value is not None:
+                self._invalid_storages.add(value.untyped_storage()._cdata)
+
+    def _learn_part(
+        self, result: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Compute and store the values of a small view of a large tensor that is derived."""
+        if not isinstance(func, torch._ops.OpOverload) or not func.is_view:
             return
-        for index, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            written = args[index] if index < len(args) else kwargs.get(argument.name)
-            for tensor in _tensors(written):
-                value = self.value_of(tensor)
-                if value is not None:
-                    self._invalid_storages.add(value.untyped_storage()._cdata)
+        if not isinstance(result, Tensor) or result.numel() > MAX_ELEMENTS:
+            return
+        with no_dispatch():
+            known = KnownTensors(self.value_of, self.derivation_of)
+            value = value_of_part(func, args, kwargs, known)
+        if value is not None:
+            self.learn(result, value)
+            storage = result.untyped_storage()
+            parts = self._parts.setdefault(storage._cdata, (storage, set()))[1]
+            parts.add(value.untyped_storage()._cdata)
+
+    def _forget_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Parts of a large tensor have values apart: a write to one leaves the others unknown."""
+        for tensor in _written(func, args, kwargs):
+            _, parts = self._parts.get(tensor.untyped_storage()._cdata, (None, set[int]()))
+            value = self._values.get(tensor)
+            written = None if value is None else value.untyped_storage()._cdata
+            self._invalid_storages |= parts - {written}
 
     def _masks_to_indices(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of an indexing operator with known masks replaced by their positions."""
@@ -314,13 +318,14 @@ def _packet(func: Any) -> Any:
     return getattr(func, "overloadpacket", func)
 
 
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    """The tensors that an operator writes to."""
+    if not isinstance(func, torch._ops.OpOverload) or not func._schema.is_mutable:
+        return
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield from _tensors(args[index] if index < len(args) else kwargs.get(argument.name))
+
+
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
-
-
-def _versions(result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """How often each tensor was written to; None in inference mode, which does not count that."""
-    tensors = [result, *_tensors((args, kwargs))]
-    if any(tensor.is_inference() for tensor in tensors):
-        return None
-    return tuple(tensor._version for tensor in tensors)

@@ -219,8 +219,8 @@ def _scaled(comparison: Comparison) -> Iterator[str]:
     most = fold_most_first(scaled, lambda row: row[1])
     for part, (ratio, _) in list(most.items())[:1]:
         yield (
-            f"{part} executes {ratio:g}x the locked MACs at every length: a different window, "
-            f"dilation or head size"
+            f"{part} executes {ratio:g}x {comparison.baseline.owner} MACs at every length: a "
+            f"different window, dilation or head size"
         )
 
 

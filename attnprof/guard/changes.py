@@ -79,16 +79,37 @@ def _without_formula(entry: Entry) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """The locked and the measured parts of a contract.
+class Baseline:
+    """What measured costs are compared with, in the words of messages.
 
     Attributes:
-        entry: the contract's entry in the lock; None if it has none.
+        adverb: as in `as locked`.
+        place: as in `linear in the lock`.
+        owner: as in `the locked MACs`.
+    """
+
+    adverb: str
+    place: str
+    owner: str
+
+
+LOCK = Baseline("locked", "in the lock", "the locked")
+BASE = Baseline("at the base", "at the base", "the base's")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The earlier and the measured parts of a contract.
+
+    Attributes:
+        entry: the contract's entry in the lock, or its costs at the base; None if it has none.
         measured: what was measured.
+        baseline: where the entry comes from.
     """
 
     entry: Entry | None
     measured: ContractCosts
+    baseline: Baseline = LOCK
 
     def locked(self, kind: PartKind) -> Parts:
         """Parts as locked; empty without an entry."""

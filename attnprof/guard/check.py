@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from attnprof.core.cpu import usable_cores
@@ -55,8 +56,15 @@ class Check:
 
 
 @contextmanager
-def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> Generator[Workers]:
+def workers_for(
+    contracts: Sequence[Contract], *, is_isolated: bool = True, project: Path | None = None
+) -> Generator[Workers]:
     """Workers that measure contracts: processes with torch already imported, or this process.
+
+    Args:
+        contracts: what they measure.
+        is_isolated: whether they are processes.
+        project: what lies in this folder is not imported in advance, as revisions of it differ.
 
     Raises:
         MeasurementError: where the system cannot fork worker processes.
@@ -64,8 +72,17 @@ def workers_for(contracts: Sequence[Contract], *, is_isolated: bool = True) -> G
     if not is_isolated:
         yield InProcessWorkers()
         return
-    with open_workers(modules(contracts), is_limited=True) as server:
+    imported = [name for name in modules(contracts) if not _is_inside(name, project)]
+    with open_workers(imported, is_limited=True) as server:
         yield server
+
+
+def _is_inside(name: str, project: Path | None) -> bool:
+    """Whether importing a module imports code of the project: transformers may be it."""
+    if project is None or not ("transformers" in name or name.endswith(".hf_config")):
+        return False
+    spec = find_spec("transformers")
+    return bool(spec and spec.origin and Path(spec.origin).resolve().is_relative_to(project))
 
 
 def check(
@@ -184,13 +201,28 @@ def result_of(
         measured: the measured costs, or the problem that prevented it.
         accept: the command that writes the measured costs to the lock.
     """
+    return judged(contract, measured, lambda: evaluate(contract, entry, measured, accept))
+
+
+def judged(
+    contract: Contract,
+    measured: ContractCosts,
+    evaluation: Callable[[], tuple[list[Breach], list[str], list[str]]],
+) -> Result:
+    """The verdict on a contract's measured costs: what prevented it, or an evaluation.
+
+    Args:
+        contract: what is allowed.
+        measured: the measured costs, or the problem that prevented it.
+        evaluation: breaches, causes and notes, of a measurement without a problem.
+    """
     result = Result(contract.name, display_path(contract.file), contract.line)
     problem = (
         measured.problem or unknown_growth(contract, measured) or unknown_useful(contract, measured)
     )
     if problem:
         return replace(result, problem=problem, is_misconfigured=measured.problem_kind == "config")
-    breaches, causes, notes = evaluate(contract, entry, measured, accept)
+    breaches, causes, notes = evaluation()
     laws = {NAMES[quantity]: measured.growth[quantity].law for quantity in GROWING}
     facts = ", ".join(f"{name} {law}" for name, law in laws.items() if law is not None)
     return replace(

@@ -99,6 +99,12 @@ def _nearest(start: Path) -> tuple[Path, list[Path]]:
     return start, []
 
 
+def files_beside(path: Path) -> list[Path]:
+    """A file with contracts, and where the others would be that share its lock."""
+    names = _FILES if path.name in _FILES else (path.name,)
+    return [path.with_name(name) for name in names]
+
+
 def _read_all(files: Iterable[Path]) -> dict[str, Contract]:
     """The contracts of files, by name.
 
@@ -122,11 +128,22 @@ def _refuse_duplicate(contract: Contract, contracts: Mapping[str, Contract]) -> 
         )
 
 
-def _parsed(file: Path) -> dict[str, Any]:
+def _tables(file: Path) -> dict[str, Any]:
+    """The tables of contracts in a file, by name.
+
+    Raises:
+        ConfigurationError: when it cannot be read, and as `tables_in`.
+    """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{display_path(file)}: cannot be read: {error}") from error
+    return tables_in(file, text)
+
+
+def _parsed(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         if "Cannot declare" in str(error):
             raise ConfigurationError(
@@ -137,13 +154,14 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{display_path(file)}: cannot be read: {error}") from error
 
 
-def _tables(file: Path) -> dict[str, Any]:
-    """The tables of contracts, by name.
+def tables_in(file: Path, text: str) -> dict[str, Any]:
+    """The tables of contracts in a file's text, by name.
 
     Raises:
-        ConfigurationError: when one is not a table, or when a table beside them is misspelt.
+        ConfigurationError: when the text is not valid, one of them is not a table, or a table
+            beside them is misspelt.
     """
-    table: Any = _parsed(file)
+    table: Any = _parsed(file, text)
     for key in _FILES.get(file.name, ("guard",)):
         unknown = set(table) - {key} if key == "guard" and isinstance(table, dict) else ()
         for name in sorted(cast("set[str]", unknown)):

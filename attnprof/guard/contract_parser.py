@@ -35,7 +35,7 @@ _KEYS = (
     *("target", "hf", "len", "growth", "macs", "params", "peak_bytes", "max", "time"),
     *("uncounted", *_OPTIONS),
 )
-_TARGET_INDEPENDENT = (
+TARGET_INDEPENDENT = (
     *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "causal"),
     *("batch_size", "dtype", "mode", "new_tokens"),
 )
@@ -114,7 +114,7 @@ class ContractReader:
         options, target = dict(contract.options), contract.target
         if kernels.is_custom(target):
             target = "bert-sdpa"
-            options = {name: options[name] for name in _TARGET_INDEPENDENT if name in options}
+            options = {name: options[name] for name in TARGET_INDEPENDENT if name in options}
         if "pattern" in options and parse_built_in(str(options["pattern"])) is None:
             del options["pattern"]  # user code runs only where it is measured
         try:

@@ -38,28 +38,34 @@ def evaluate(
         measured: the measured costs, of a measurement without a problem.
         accept: the command that writes the measured costs to the lock.
     """
-    breaches: list[Breach] = []
-    notes: list[str] = []
     stale = _stale(contract, entry, accept)
-    if stale is not None:
-        breaches.append(stale)
-        entry = None
-    breaches += _uncounted(contract, entry, measured, accept)
-    comparison = Comparison(entry, measured)
+    comparison = Comparison(entry if stale is None else None, measured)
+    breaches = [*([] if stale is None else [stale]), *breaches_of(contract, comparison, accept)]
+    if breaches:
+        return breaches, explain(comparison), []
+    notes = [note for quantity in QUANTITIES for note in _improvement(quantity, comparison, accept)]
+    return [], [], notes + lost_laws(contract, comparison)
+
+
+def breaches_of(contract: Contract, comparison: Comparison, accept: str) -> list[Breach]:
+    """Broken limits, and costs beyond what the contract allows against the earlier ones.
+
+    Args:
+        contract: what is allowed.
+        comparison: the measured costs, and the earlier ones where there are some.
+        accept: how to accept the measured costs.
+    """
+    entry, measured = comparison.entry, comparison.measured
+    breaches = _uncounted(contract, comparison, accept)
     breaches += over_useful(contract, measured)
     for quantity in QUANTITIES:
         growth = growth_breaches(contract, quantity, comparison, accept)
         breaches += growth
         breaches += _over_budget(contract, quantity, measured)
-        if entry is not None:
-            change = _change(contract, quantity, comparison, accept)
-            if change is None:
-                notes += _improvement(quantity, entry, measured, accept)
-            else:  # the breach of the law has named the parts already
-                breaches.append(replace(change, where=()) if growth else change)
-    if breaches:
-        return breaches, explain(comparison), []
-    return [], [], notes + _lost_laws(contract, entry, measured)
+        change = None if entry is None else _change(contract, quantity, comparison, accept)
+        if change is not None:  # the breach of the law has named the parts already
+            breaches.append(replace(change, where=()) if growth else change)
+    return breaches
 
 
 def unknown_growth(contract: Contract, measured: ContractCosts) -> str:
@@ -103,13 +109,11 @@ def _setting(value: object) -> str:
     return "not set" if value is None else str(value)
 
 
-def _uncounted(
-    contract: Contract, entry: Entry | None, measured: ContractCosts, accept: str
-) -> list[Breach]:
+def _uncounted(contract: Contract, comparison: Comparison, accept: str) -> list[Breach]:
     """The breach by operators without a MAC formula."""
-    if contract.forbids_uncounted and measured.uncounted:
-        return [_forbidden_uncounted(measured)]
-    return [] if entry is None else _newly_uncounted(entry, measured, accept)
+    if contract.forbids_uncounted and comparison.measured.uncounted:
+        return [_forbidden_uncounted(comparison.measured)]
+    return [] if comparison.entry is None else _newly_uncounted(comparison, accept)
 
 
 def _forbidden_uncounted(measured: ContractCosts) -> Breach:
@@ -126,32 +130,33 @@ def _forbidden_uncounted(measured: ContractCosts) -> Breach:
     )
 
 
-def _newly_uncounted(entry: Entry, measured: ContractCosts, accept: str) -> list[Breach]:
-    """Where such operators are allowed, more calls than locked: they may hide MACs."""
+def _newly_uncounted(comparison: Comparison, accept: str) -> list[Breach]:
+    """Where such operators are allowed, more calls than before: they may hide MACs."""
+    before = comparison.entry.uncounted if comparison.entry is not None else {}
     names = ", ".join(
-        f"{name} ({calls}, was {entry.uncounted.get(name, 0)})"
-        for name, calls in sorted(measured.uncounted.items())
-        if calls > entry.uncounted.get(name, 0)
+        f"{name} ({calls}, was {before.get(name, 0)})"
+        for name, calls in sorted(comparison.measured.uncounted.items())
+        if calls > before.get(name, 0)
     )
     if not names:
         return []
-    says = f"more calls of operators without a MAC formula than locked: {names}"
+    adverb = comparison.baseline.adverb
+    says = f"more calls of operators without a MAC formula than {adverb}: {names}"
     return [Breach("uncounted", says, mend=(accept,))]
 
 
-def _lost_laws(contract: Contract, entry: Entry | None, measured: ContractCosts) -> list[str]:
-    """Notes on locked laws that cannot be determined any more.
+def lost_laws(contract: Contract, comparison: Comparison) -> list[str]:
+    """Notes on earlier laws that cannot be determined any more.
 
     A law that the contract itself requires is a problem instead: `unknown_growth`.
     """
-    locked = entry.growth if entry is not None else {}
+    before = comparison.entry.growth if comparison.entry is not None else {}
+    place, growth = comparison.baseline.place, comparison.measured.growth
     return [
-        f"growth of {NAMES[quantity]} ({locked[quantity]} in the lock) can no longer be "
-        f"determined: checked up to {format_tokens(measured.growth[quantity].longest)} only"
+        f"growth of {NAMES[quantity]} ({before[quantity]} {place}) can no longer be "
+        f"determined: checked up to {format_tokens(growth[quantity].longest)} only"
         for quantity in GROWING
-        if locked.get(quantity)
-        and measured.growth[quantity].law is None
-        and quantity not in contract.growth
+        if before.get(quantity) and growth[quantity].law is None and quantity not in contract.growth
     ]
 
 
@@ -177,7 +182,7 @@ def _change(
         quantity,
         allowance.text,
         tuple(steps),
-        _where(KINDS[quantity], comparison, steps[-1].seq_len),
+        where_changed(KINDS[quantity], comparison, steps[-1].seq_len),
         (accept,),
     )
 
@@ -192,11 +197,10 @@ def _steps(quantity: Quantity, entry: Entry | None, measured: ContractCosts) -> 
     ]
 
 
-def _improvement(
-    quantity: Quantity, entry: Entry, measured: ContractCosts, accept: str
-) -> list[str]:
+def _improvement(quantity: Quantity, comparison: Comparison, accept: str) -> list[str]:
     """A note on a cost that fell, with the command that locks the lower cost in."""
-    if quantity == "macs" and entry.uncounted != measured.uncounted:
+    entry, measured = comparison.entry, comparison.measured
+    if entry is None or (quantity == "macs" and entry.uncounted != measured.uncounted):
         return []
     better = [step for step in _steps(quantity, entry, measured) if step.now < step.was]
     if not better:
@@ -230,9 +234,9 @@ def growth_breaches(
             f"growth.{quantity}",
             _describe_growth(quantity, growth.law, growth, locked),
             quantity,
-            str(limit) if is_written else f"{limit}, as locked",
+            str(limit) if is_written else f"{limit}, as {comparison.baseline.adverb}",
             (),
-            _where(KINDS[quantity], comparison, max(measured.cells), limit),
+            where_changed(KINDS[quantity], comparison, max(measured.cells), limit),
             (change_contract, accept) if is_written else (accept,),
         )
     ]
@@ -282,12 +286,12 @@ def _over_budget(
             quantity,
             show(quantity, budget),
             tuple(over),
-            _where(KINDS[quantity], Comparison(None, measured), over[-1].seq_len),
+            where_changed(KINDS[quantity], Comparison(None, measured), over[-1].seq_len),
             (f"raise max.{quantity} in the contract, or reduce the cost",),
         )
 
 
-def _where(
+def where_changed(
     kind: PartKind, comparison: Comparison, seq_len: int, limit: GrowthLaw | None = None
 ) -> tuple[str, ...]:
     """The parts that changed most at a length; with a limit, those that grow faster than it."""

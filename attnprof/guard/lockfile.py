@@ -116,7 +116,7 @@ def read_lock(path: Path) -> dict[str, Entry] | None:
             raise UnexpectedError(f"schema must be {SCHEMA}")
         entries = read_as(_File, content).contracts
         for contract, entry in entries.items():
-            _check(contract, entry)
+            check_entry(contract, entry)
     except (UnexpectedError, ValueError) as error:
         raise DamagedError(f"{name}: {error}; {_REMEDY}") from error
     return entries
@@ -126,7 +126,7 @@ class DamagedError(ConfigurationError):
     """A lock that cannot be read; `update` of all contracts may replace it."""
 
 
-def _check(contract: str, entry: Entry) -> None:
+def check_entry(contract: str, entry: Entry) -> None:
     """Check what types alone do not express.
 
     Raises:

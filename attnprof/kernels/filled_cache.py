@@ -120,10 +120,14 @@ def static_cache_bytes(cache: Any, config: Any, tokens: int) -> int | None:
 
     try:
         static: Any = StaticCache(config=config, max_cache_len=tokens)
-        for layer, filled in zip(static.layers, cache.layers, strict=True):
-            layer.lazy_initialization(filled.keys[:, :, :0], filled.values[:, :, :0])
-    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
+    except KeyError:  # a type of layer, such as compressed attention, that has no static form
         return None
+    if len(static.layers) != len(cache.layers):
+        return None
+    for layer, filled in zip(static.layers, cache.layers, strict=True):
+        if getattr(filled, "keys", None) is None:  # a state of linear attention
+            return None
+        layer.lazy_initialization(filled.keys[:, :, :0], filled.values[:, :, :0])
     return allocated_bytes(FilledCache(static).tensors())
 
 

@@ -59,6 +59,7 @@ def open_kernel_processes(options: Mapping[str, object]) -> ExitStack:
     ]
     with ExitStack() as stack:
         if custom_names and not options.get("no_isolation"):
+            custom.check_files(custom_names)
             server = stack.enter_context(open_workers(_modules(custom_names), shows_output=True))
             shares_imports = len(custom_names) > 1
             stack.enter_context(

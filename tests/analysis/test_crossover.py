@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -68,6 +70,12 @@ def test_a_crossover_is_found_in_either_direction(
     )
 
 
+@cache
+def dense_peaks(kernel: Any) -> dict[int, int]:
+    dense = Workload(AttentionPattern.dense(), 2400, dtype="bfloat16")
+    return {n: kernel.peak_bytes(dense.at(n)) for n in range(20, 2401)}
+
+
 @given(window=st.sampled_from((32, 512)), dilation=st.sampled_from((1, 2, 4)), g=st.integers(0, 20))
 @settings(max_examples=10, deadline=None)
 def test_crossing_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g: int) -> None:
@@ -75,10 +83,9 @@ def test_crossing_is_exact_for_the_memory_of_tiles(window: int, dilation: int, g
     # 41 lengths from 2,176 on for 8 globals, fewer than the spacing of the probes there.
     assume(window == 32 or dilation > 1 or g < 2)
     sliding = Workload(AttentionPattern.sliding(window, dilation, range(g)), 2400, dtype="bfloat16")
-    dense = Workload(AttentionPattern.dense(), 2400, dtype="bfloat16")
     costs = {n: longformer_banded.peak_bytes(sliding.at(n)) for n in range(20, 2401)}
     for kernel in (bert_sdpa, bert_eager):
-        references = {n: kernel.peak_bytes(dense.at(n)) for n in costs}
+        references = dense_peaks(kernel)
         cost, reference = (lambda n, of=of: of[max(20, n)] for of in (costs, references))
         expected = through_every_length(cost, reference, 2400)
         assert solve_crossover(cost, reference, 2400) == expected
@@ -158,6 +165,19 @@ def test_costs_known_only_at_multiples_are_bracketed_by_two_of_them(
         assert sides.crossing <= block
 
 
+@pytest.fixture(scope="module")
+def sides_of_longformer() -> dict[int, Side]:
+    """Its side of dense attention at every length."""
+    sparse, dense = (
+        Workload(AttentionPattern.sliding(512, 1, (0,)), 8192),
+        Workload(AttentionPattern.dense(), 8192),
+    )
+    return {
+        n: side_of(longformer_hf.executed_macs(sparse.at(n)), bert_sdpa.executed_macs(dense.at(n)))
+        for n in range(1, 8193)
+    }
+
+
 @pytest.mark.parametrize(
     ("lengths", "crossing", "until"),
     [
@@ -169,21 +189,16 @@ def test_costs_known_only_at_multiples_are_bracketed_by_two_of_them(
     ],
 )
 def test_padding_just_beyond_the_longest_length_is_no_lasting_crossover(
-    lengths: tuple[int, ...], crossing: Crossover, until: int | None
+    lengths: tuple[int, ...],
+    crossing: Crossover,
+    until: int | None,
+    sides_of_longformer: dict[int, Side],
 ) -> None:
     """At 2,049 tokens the chunks are those of 2,560, and dense attention multiplies less."""
     table = attnprof.estimate(kernel=["bert-sdpa", "longformer-hf"], len=lengths)
     finding = next(f for f in findings.find(table).crossovers if f.resource == "MACs")
     assert (finding.crossover, finding.until) == (crossing, until)
-    sparse, dense = (
-        Workload(AttentionPattern.sliding(512, 1, (0,)), 8192),
-        Workload(AttentionPattern.dense(), 8192),
-    )
-    sides = {
-        n: side_of(longformer_hf.executed_macs(sparse.at(n)), bert_sdpa.executed_macs(dense.at(n)))
-        for n in range(1, 8193)
-    }
-    last = until or 8192
+    sides, last = sides_of_longformer, until or 8192
     assert sides[lengths[-1]] == crossing.side
     if crossing.before:
         assert sides[crossing.before] != crossing.side

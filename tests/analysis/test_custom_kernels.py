@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -173,10 +174,11 @@ def test_kernels_counted_by_real_runs_are_not_run_at_longer_lengths(
     assert max(asked) <= 192
 
 
-def macs(name: str, workload: Workload) -> int:
-    kernel = kernels.find(name)
-    is_dense = name == "bert-sdpa"
-    return kernel.executed_macs(workload.densified() if is_dense else workload)
+@cache
+def macs_at_every_length(name: str) -> dict[int, int]:
+    (case, *_) = read_cases({"len": 160, "kernel": name, **SMALL}, "cpu")
+    kernel, workload = kernels.find(name), case.workload
+    return {n: kernel.executed_macs(workload.at(n)) for n in range(1, 161)}
 
 
 @pytest.mark.parametrize(
@@ -196,11 +198,7 @@ def test_crossings_are_those_of_the_search_through_every_length(name: str, refer
     found = findings.find(table_of(name, reference, lengths=lengths))
     finding = next(finding for finding in found.crossovers if finding.resource == "MACs")
     assert {finding.label, finding.reference} == {name, reference}
-    (case, *_) = read_cases({"len": 160, "kernel": finding.label, **SMALL}, "cpu")
-    one, other = (
-        {n: macs(which, case.workload.at(n)) for n in range(1, 161)}
-        for which in (finding.label, finding.reference)
-    )
+    one, other = macs_at_every_length(finding.label), macs_at_every_length(finding.reference)
     sides = {n: side_of(one[n], other[n]) for n in one}
     before = max((n for n in sides if sides[n] != sides[160]), default=0)
     expected = Crossover(sides[160], before, before + 1)

@@ -47,7 +47,7 @@ def completed(line: str, shell: str = "bash") -> list[str]:
     [
         ("attnprof ", list(SUMMARIES)),
         ("attnprof est", ["estimate"]),
-        ("attnprof guard ", ["init", "update", "check"]),
+        ("attnprof guard ", ["init", "update", "check", "diff"]),
         ("attnprof compare --max", ["--max-seconds"]),
         ("attnprof compare --kernel ", kernels.names()),
         ("attnprof compare --kernel bert-sdpa long", LONGFORMERS),

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from command_line import attnprof
 from loaded_modules import loaded_by
+from typer.testing import CliRunner, Result
+
+from attnprof.cli import app
+
+
+def pattern(*words: str, **environment: str) -> Result:
+    return CliRunner(env=environment).invoke(app, ["pattern", *words])
 
 
 def test_without_options_the_four_patterns_of_the_paper_are_drawn() -> None:
-    done = attnprof("pattern")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = pattern()
+    assert (done.exit_code, done.stderr) == (0, "")
     for name in ("full attention", "window 8", "window 8, dilation 2", "window 8, 1 global token"):
         assert name in done.stdout
     # 32 + 2 * (31 + 30 + 29 + 28) pairs, of 32 * 32
@@ -22,7 +29,7 @@ def test_without_options_the_four_patterns_of_the_paper_are_drawn() -> None:
 
 
 def test_kernels_are_drawn_with_computed_and_useful_pairs() -> None:
-    done = attnprof("pattern", "--kernel", "longformer-banded", "bert-sdpa", "--global-tokens", "0")
+    done = pattern("--kernel", "longformer-banded", "bert-sdpa", "--global-tokens", "0")
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
     useful = 512 * 129 - 64 * 65
     assert lines["longformer-banded"][2] == f"{useful:,}"
@@ -31,14 +38,14 @@ def test_kernels_are_drawn_with_computed_and_useful_pairs() -> None:
 
 
 def test_a_model_brings_its_windows_and_dilations() -> None:
-    done = attnprof("pattern", "--model", "longformer-char-lm", "--len", "256")
+    done = pattern("--model", "longformer-char-lm", "--len", "256")
     assert "layers 11-12, heads 7-8" in done.stdout
     assert "window 512, dilation 4" in done.stdout
 
 
 def test_long_headings_keep_what_tells_the_panels_apart() -> None:
     options = ("--len", "16", "--window", "4:8", "--dilation", "1x10:4x2")
-    done = attnprof("pattern", *options, COLUMNS="80")
+    done = pattern(*options, COLUMNS="80")
     picture, _ = done.stdout.split("pairs", 1)
     for layer in (1, 2):
         assert f"layer {layer}, heads 11-12" in picture
@@ -49,17 +56,17 @@ def test_long_headings_keep_what_tells_the_panels_apart() -> None:
 def test_files_by_suffix_and_stdout(tmp_path: Path) -> None:
     for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<svg"), ("a.pdf", b"%PDF")):
         path = tmp_path / name
-        done = attnprof("pattern", "--png", str(path))
-        assert done.returncode == 0
+        done = pattern("--png", str(path))
+        assert done.exit_code == 0
         assert done.stderr == f"written: {path}\n"
         assert path.read_bytes().startswith(start)
-    done = attnprof("pattern", "--svg", "-", "--kernel", "longformer-flex")
+    done = pattern("--svg", "-", "--kernel", "longformer-flex")
     assert ElementTree.fromstring(done.stdout).get("width") == "444"
 
 
 def test_a_million_tokens_take_no_quadratic_memory() -> None:
-    done = attnprof("pattern", "--len", "1M", "--window", "512", "--kernel", "longformer-hf")
-    assert done.returncode == 0
+    done = pattern("--len", "1M", "--window", "512", "--kernel", "longformer-hf")
+    assert done.exit_code == 0
     assert "1 character = 32,768 queries x 16,384 keys" in done.stdout
 
 
@@ -87,8 +94,8 @@ def test_an_ascii_terminal_gets_other_characters() -> None:
     ],
 )
 def test_errors_are_one_line_that_names_the_option(words: tuple[str, ...], message: str) -> None:
-    done = attnprof("pattern", *words)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = pattern(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert message in line
 

@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,14 @@ def saved(table: ResultTable, path: Path) -> Path:
     return path
 
 
+@cache
+def table_of(name: str) -> ResultTable:
+    return TABLES[name]()
+
+
 @pytest.fixture(params=TABLES)
 def table(request: pytest.FixtureRequest) -> ResultTable:
-    return TABLES[request.param]()
+    return table_of(request.param)
 
 
 @pytest.mark.parametrize("has_details", [False, True])
@@ -63,8 +69,17 @@ def test_the_terminal_is_that_of_the_run(
     assert done.stdout == shown.getvalue()
 
 
-@pytest.mark.parametrize("form", ["csv", "markdown", "svg", "html"])
-def test_files_are_those_of_the_run(table: ResultTable, form: Format, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, form) for name in TABLES for form in ("csv", "markdown")),
+        ("every status", "svg"),
+        ("every status", "html"),
+        ("a custom kernel", "html"),
+    ],
+)
+def test_files_are_those_of_the_run(name: str, form: Format, tmp_path: Path) -> None:
+    table = table_of(name)
     expected = table_renderers({"svg": "x.svg"})[form](table)
     path, output = saved(table, tmp_path / "costs.json"), tmp_path / f"costs.{form}"
     done = report(path, f"--{form}", output)

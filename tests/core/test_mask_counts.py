@@ -37,7 +37,8 @@ class GivenMask:
         return self.mask[:, queries][:, :, keys]
 
     def mask_mod(self, seq_len: int, num_heads: int, as_table: Callable[[Any], Any]) -> Any:
-        raise NotImplementedError
+        table, is_by_head = as_table(self.mask), len(self.mask) > 1
+        return lambda batch, head, query, key: table[head * is_by_head, query, key]
 
 
 def pattern_of(mask: np.ndarray, heads: int) -> MaskPattern:
@@ -82,10 +83,9 @@ def test_blocks_are_those_that_flex_attention_finds(drawn: tuple[np.ndarray, int
     mask, heads = drawn
     seq_len = mask.shape[1]
     pairs = torch.tensor(np.broadcast_to(mask, (heads, seq_len, seq_len)).copy())
-    theirs: Any = create_block_mask(
-        lambda b, h, q, k: pairs[h, q, k], None, heads, seq_len, seq_len, device="cpu"
-    )
     pattern = pattern_of(mask, heads)
+    function = pattern.function.mask_mod(seq_len, heads, torch.tensor)
+    theirs: Any = create_block_mask(function, None, heads, seq_len, seq_len, device="cpu")
     sizes = torch.full((-(-seq_len // BLOCK),), BLOCK)
     sizes[-1] = seq_len - BLOCK * (len(sizes) - 1)
     touched = theirs.to_dense()[0] > 0

@@ -14,6 +14,9 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from attnprof.counting.constant_propagation import MAX_ELEMENTS, constant_value
 from attnprof.counting.fake_tensors import fake_mode
 
+TOO_LONG = 5000
+"""Tokens of which a square mask has more elements than are computed."""
+
 
 def _mask() -> Tensor:
     mask = torch.zeros(2, 9)
@@ -97,7 +100,7 @@ def test_large_tensors_stay_unknown_and_take_no_memory() -> None:
 
 
 def test_a_large_mask_that_repeats_a_row_is_known() -> None:
-    n = 5000
+    n = TOO_LONG
     assert n * n > MAX_ELEMENTS
 
     def first_and_last_row(size: int) -> Tensor:
@@ -114,6 +117,45 @@ def test_a_large_mask_that_repeats_a_row_is_known() -> None:
         assert constant_value(torch.ones(1, n).expand(n, n).sum()) is None
     assert known is not None
     assert torch.equal(known[..., :30], first_and_last_row(30))
+
+
+def _square_mask(size: int) -> Tensor:
+    """Who attends to whom, as transformers makes it of padding, `(1, 1, size, size)`."""
+    is_token = (torch.arange(size) < size - 3)[None, None, None]
+    mask = torch.arange(size)[:, None].ge(2)[None, None] & is_token
+    return torch.where(mask, torch.zeros(()), torch.tensor(-7.0))
+
+
+PARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a row": lambda mask: mask[:, 0, 2, :],
+    "the end of a column": lambda mask: mask[0, 0, -30:, -1],
+    "some of a transposed tensor": lambda mask: mask.mT.expand(2, 1, -1, -1)[1, :, -5:, :3],
+}
+
+
+@pytest.mark.parametrize("part_of", PARTS.values(), ids=PARTS.keys())
+def test_parts_of_a_mask_that_is_too_large_are_known(part_of: Callable[[Tensor], Tensor]) -> None:
+    with fake_mode():
+        mask = _square_mask(TOO_LONG)
+        known = constant_value(part_of(mask))
+        assert constant_value(mask) is None
+    assert known is not None
+    assert torch.equal(known, part_of(_square_mask(TOO_LONG)))
+
+
+def test_a_part_of_a_large_mask_is_known_until_another_part_is_written_to() -> None:
+    with fake_mode():
+        mask = _square_mask(TOO_LONG)
+        first, second = mask[0, 0, 2], mask[0, 0, 3]
+        first[torch.tensor([0, 1])] = 5.0
+        assert constant_value(second) is None
+        assert constant_value(mask[0, 0, 2]) is None
+        known = constant_value(first[:3])
+        assert known is not None
+        assert known.tolist() == [5, 5, 0]
+        mask.fill_(1)
+        assert constant_value(first) is None
+        assert constant_value(first[:3]) is None
 
 
 @given(marks=st.lists(st.booleans(), min_size=1, max_size=40), shift=st.integers(-3, 3))

@@ -31,7 +31,7 @@ UNDISTURBED = (
 """Other tests run at the same time: their load must not withhold verdicts, or a resumed run would
 measure these times again."""
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_heads": 2, "window": 16, "max_seconds": 0.5}
-WORDS = ["--hidden-size", "32", "--num-heads", "2", "--window", "16", "--max-seconds", "0.2"]
+WORDS = ["--hidden-size", "32", "--num-heads", "2", "--window", "16", "--max-seconds", "0.05"]
 WORDS += ["--allow-slow"]  # these cases are fast, but not beside other tests
 
 PAIR = ("longformer-masked", "longformer-banded")

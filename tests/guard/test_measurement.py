@@ -54,30 +54,45 @@ class Hangs(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("target", "problem", "code"),
+    ("problems", "code"),
     [
-        ("failing:OneLength", "at 128 tokens: ValueError: no 128 really", 3),
-        ("failing:Refuses", "at 128 tokens: AssertionError: too long", 3),
-        ("failing:Dies", "killed by SIGABRT", 3),
-        ("failing:Exits", "at 64 tokens: SystemExit: 0", 3),
-        ("failing:Nothing", "target: failing has no Nothing; choose from", 2),
-        ("nowhere:Net", "target: nowhere cannot be imported: ModuleNotFoundError", 2),
-        ("broken:Net", "target: broken cannot be imported: SyntaxError", 2),
+        (
+            {
+                "failing:OneLength": "at 128 tokens: ValueError: no 128 really",
+                "failing:Refuses": "at 128 tokens: AssertionError: too long",
+                "failing:Dies": "killed by SIGABRT",
+                "failing:Exits": "at 64 tokens: SystemExit: 0",
+            },
+            3,
+        ),
+        (
+            {
+                "failing:Nothing": "target: failing has no Nothing; choose from",
+                "nowhere:Net": "target: nowhere cannot be imported: ModuleNotFoundError",
+                "broken:Net": "target: broken cannot be imported: SyntaxError",
+            },
+            2,
+        ),
     ],
+    ids=["when it runs", "before it runs"],
 )
-def test_a_failing_target_is_reported_and_the_others_are_checked(
-    project: Project, target: str, problem: str, code: int
+def test_failing_targets_are_reported_and_the_others_are_checked(
+    project: Project, problems: dict[str, str], code: int
 ) -> None:
     project.says(SDPA)
     project.init()
     project.has("failing", FAILING)
     project.has("broken", "def\n")
-    project.says(SDPA + contract("mine", target, [64, 128]))
+    contracts = (
+        contract(f"mine{index}", target, [64, 128]) for index, target in enumerate(problems)
+    )
+    project.says(SDPA + "".join(contracts))
     check = guard_check.check(project.configuration, project.contracts(), project.workers)
-    kept, failed = check.results
+    kept, *failed = check.results
     assert kept.status == "kept"
-    assert failed.problem.startswith(problem)
-    assert "\n" not in failed.problem
+    for result, problem in zip(failed, problems.values(), strict=True):
+        assert result.problem.startswith(problem)
+        assert "\n" not in result.problem
     assert check.exit_code == code
 
 

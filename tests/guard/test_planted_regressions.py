@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 from guard_project import Project, contract, terms
 
 from attnprof.guard.reports.text import render
+from attnprof.isolation.workers import Workers
 
 LENGTHS = [256, 512, 1024, 2048]
 CORE = "layers.0..1.attention.core"
@@ -120,22 +123,51 @@ PLANTED = {
 }
 
 
+Locked = Callable[[str, tuple[str, ...]], Project]
+"""Makes a project with a lock of the named encoder, or takes the one that it has made."""
+
+
+def net(*lines: str) -> str:
+    return contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"', *lines)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, guard_workers: Workers) -> Locked:
+    @cache
+    def make(encoder: str, lines: tuple[str, ...]) -> Project:
+        project = Project(tmp_path_factory.mktemp(encoder), guard_workers)
+        project.says(net(*lines))
+        project.encoder(encoder)
+        project.init()
+        return project
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("encoder", "lines"), sorted({(change[0], lines) for change, lines, *_ in PLANTED.values()})
+)
+def test_an_unchanged_encoder_keeps_its_contract(
+    locked: Locked, encoder: str, lines: tuple[str, ...]
+) -> None:
+    project = locked(encoder, lines)
+    project.encoder(encoder)
+    unchanged = project.check()
+    assert unchanged.exit_code == 0, render(unchanged)
+
+
 @pytest.mark.parametrize(
     ("change", "lines", "broken", "part", "cause"), PLANTED.values(), ids=PLANTED.keys()
 )
 def test_planted_regression_is_caught_with_its_module_and_its_cause(
-    project: Project,
+    locked: Locked,
     change: tuple[str, str],
     lines: tuple[str, ...],
     broken: list[str],
     part: str,
     cause: str,
 ) -> None:
-    project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"', *lines))
-    project.encoder(change[0])
-    project.init()
-    unchanged = project.check()
-    assert unchanged.exit_code == 0, render(unchanged)
+    project = locked(change[0], lines)
     project.encoder(change[1])
     check = project.check()
     (result,) = check.results
@@ -145,13 +177,19 @@ def test_planted_regression_is_caught_with_its_module_and_its_cause(
     assert any(where.startswith(part) for where in parts), parts
     assert any(re.search(cause, sentence) for sentence in result.causes), result.causes
     assert {breach.mend for breach in result.breaches} == {("attnprof guard update net",)}
-    # The command that accepts the change does so.
+
+
+def test_the_command_that_accepts_a_change_does_so(project: Project) -> None:
+    project.says(net())
+    project.encoder("linear")
+    project.init()
+    project.encoder("gated")
     project.update("net")
     assert project.check().exit_code == 0
 
 
 def test_an_improvement_is_noted_with_the_command_that_locks_it_in(project: Project) -> None:
-    project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"'))
+    project.says(net())
     project.encoder("eager")
     project.init()
     project.encoder("fused")
@@ -166,8 +204,7 @@ def test_an_improvement_is_noted_with_the_command_that_locks_it_in(project: Proj
 
 def test_a_budget_exceeded_without_a_change_has_no_cause(project: Project) -> None:
     """The rules report nothing when only a limit is exceeded."""
-    line = 'max.peak_bytes = "1 MiB"'
-    project.says(contract("net", "subject:build", LENGTHS, 'input = "x=batch,len,64"', line))
+    project.says(net('max.peak_bytes = "1 MiB"'))
     project.encoder("fused")
     project.init()
     (result,) = project.check().results

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import transformers
 from estimate_in_process import estimate
+from loaded_modules import loaded_by
 from typer.testing import CliRunner
 
 import attnprof
@@ -89,7 +90,7 @@ def _folder(name: str, tmp_path: Path) -> str:
 def test_models_of_many_kinds_are_counted(name: str, tmp_path: Path) -> None:
     table = attnprof.compare(
         kernel=_folder(name, tmp_path),
-        len=[96, 128],
+        len=96,
         no_time=True,
         device="cpu",
         no_isolation=name != "bert",  # one in a worker process is enough
@@ -262,11 +263,22 @@ def test_bad_targets_are_refused_in_one_line(
 ) -> None:
     if text:
         (module_folder / name).write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(app, ["estimate", "--kernel", name, "--len", "64"])
+    # A worker process says the same; it imports torch and transformers, which takes seconds.
+    where = ["--no-isolation"] * (name != "custom_module:number")
+    result = CliRunner().invoke(app, ["estimate", "--kernel", name, "--len", "64", *where])
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
     assert words in message
     assert "--kernel" in message
+
+
+def test_a_file_that_is_not_there_is_refused_before_torch_is_loaded() -> None:
+    code = (
+        "from typer.testing import CliRunner; from attnprof.cli import app\n"
+        "result = CliRunner().invoke(app, ['estimate', '--kernel', 'missing.json'])\n"
+        "assert result.exit_code == 2, result"
+    )
+    assert not {"torch", "transformers"} & loaded_by(code)
 
 
 def test_an_unknown_part_suggests_a_similar_name(tmp_path: Path) -> None:

@@ -11,12 +11,33 @@ from builtin_kernels import supported
 from workloads import CAUSAL, HEADS, sliding
 
 from attnprof import AttentionPattern, AttentionStack, Workload, kernels
+from attnprof.core.workload import DType, Mode
 from attnprof.counting.allocations import peak_bytes
 from attnprof.counting.fake_tensors import fake_mode
 from attnprof.measure.peak_memory import measure_peak_bytes
 
+# Each pair of length, type and mode.
+SETTINGS: tuple[tuple[int, int, DType, Mode], ...] = (
+    (64, 1, "float32", "inference"),
+    (64, 1, "bfloat16", "training"),
+    (700, 2, "float32", "training"),
+    (700, 2, "bfloat16", "inference"),
+)
+
 # Shapes in which different tensors decide the peak, with several head widths.
+# The first is the one that a compiled kernel runs.
 PEAKS = [
+    Workload(pattern, seq_len, 128, batch_size=batch, dtype=dtype, mode=mode, **widths)
+    for pattern, widths in (
+        (sliding(257, causal=True), {"kv_heads": 2, "head_dim": 20}),
+        (CAUSAL, {"kv_heads": 2}),
+        (sliding(65, (1, 1, 2, 2), (0, 3), causal=True), {"kv_heads": 1}),
+        (sliding((90, 3), positions=(0, 9, 20)), {"kv_heads": 2}),
+        (AttentionStack(layers=(sliding(65, causal=True), CAUSAL)), {}),
+    )
+    for seq_len, batch, dtype in ((700, 2, "float32"), (64, 1, "bfloat16"))
+    for mode in ("inference", "training")
+] + [
     Workload(pattern, seq_len, hidden, batch_size=batch, dtype=dtype, mode=mode)
     for pattern, hidden in (
         (AttentionPattern.dense(HEADS), 128),
@@ -32,21 +53,8 @@ PEAKS = [
         (AttentionPattern.sliding(64, 1, (), num_heads=1), 128),
         (AttentionPattern.sliding(128, 1, (0, 1), num_heads=1), 128),
     )
-    for seq_len, batch in ((64, 1), (700, 2))
-    for dtype in ("float32", "bfloat16")
-    for mode in ("inference", "training")
+    for seq_len, batch, dtype, mode in SETTINGS
     if dtype == "float32" or hidden == 128
-] + [
-    Workload(pattern, seq_len, 128, batch_size=batch, dtype=dtype, mode=mode, **widths)
-    for pattern, widths in (
-        (CAUSAL, {"kv_heads": 2}),
-        (sliding(257, causal=True), {"kv_heads": 2, "head_dim": 20}),
-        (sliding(65, (1, 1, 2, 2), (0, 3), causal=True), {"kv_heads": 1}),
-        (sliding((90, 3), positions=(0, 9, 20)), {"kv_heads": 2}),
-        (AttentionStack(layers=(sliding(65, causal=True), CAUSAL)), {}),
-    )
-    for seq_len, batch, dtype in ((64, 1, "bfloat16"), (700, 2, "float32"))
-    for mode in ("inference", "training")
 ]
 
 
@@ -57,7 +65,7 @@ def measured_peak(kernel: kernels.Kernel, workload: Workload) -> int:
     return measure_peak_bytes(call.run, "cpu")
 
 
-@pytest.mark.parametrize(("kernel", "workload"), supported(PEAKS, compiled=2))
+@pytest.mark.parametrize(("kernel", "workload"), supported(PEAKS, compiled=1))
 def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
@@ -74,7 +82,7 @@ def test_predicted_peak_is_within_two_per_cent_of_the_allocators(
 # The same as encoder layers, and lengths and depths as in practice.
 ENCODER_LAYERS = [
     replace(workload, scope="layer")
-    for workload in PEAKS[::3]  # each of length, type and mode with some of the patterns
+    for workload in PEAKS[2::3]  # each of length, type and mode with some of the patterns
     if workload.dtype == "float32" or workload.seq_len == 64
 ] + [
     Workload(pattern, seq_len, batch_size=batch, mode=mode, scope="layer")
@@ -88,7 +96,7 @@ ENCODER_LAYERS = [
 ]
 
 
-@pytest.mark.parametrize(("kernel", "workload"), supported(ENCODER_LAYERS, compiled=2))
+@pytest.mark.parametrize(("kernel", "workload"), supported(ENCODER_LAYERS, compiled=1))
 def test_predicted_peak_of_encoder_layers_is_within_one_per_cent_of_the_allocators(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from workloads import HEADS, HIDDEN
 
 from attnprof import AttentionPattern, Workload, kernels
+from attnprof.analysis.audit_table import AuditRow
 from attnprof.cli import app
 from attnprof.cli.audit import prepare_audit
 from attnprof.core.workload import Case
@@ -25,6 +26,7 @@ from attnprof.counting import counters, third_party
 from attnprof.counting.call import Call
 from attnprof.counting.reconciliation import CounterEntry, reconcile
 from attnprof.measure.audit import audit
+from attnprof.options import read_cases
 
 LENGTHS = (200,)
 WINDOWS = (16, 64)
@@ -60,11 +62,11 @@ def test_every_counter_is_fully_explained_on_every_kernel(seq_len: int) -> None:
         assert row.residual_macs == 0, row
 
 
-@pytest.mark.parametrize("scope", ["layer", "stack"])
-def test_whole_layers_are_explained_too(scope: str) -> None:
-    options: Any = {"scope": scope, "len": 100, "kernel": EAGER, "window": "16:32"}
-    request = prepare_audit({**options, "hidden_size": 64, "num_heads": 4, "no_peers": True})
-    table = request.run()
+def test_stacks_and_whole_layers_are_explained_too() -> None:
+    options: Any = {"len": 100, "kernel": EAGER, "window": "16:32"}
+    options |= {"hidden_size": 64, "num_heads": 4}
+    stacks = read_cases({**options, "scope": "stack"}, "cpu")
+    table = audit([*stacks, *read_cases({**options, "scope": "layer"}, "cpu")], ())
     assert table.unexplained == []
     named = {name for row in table.rows for name in row.differences}
     assert {"bias", "normalisation", "activation", "padding not counted"} <= named
@@ -147,18 +149,6 @@ def test_custom_modules_are_explained_too(name: str) -> None:
     assert counter.count(build) == counter.explain(build).counted_macs
 
 
-@pytest.mark.skipif(not INSTALLED, reason="the extra attnprof[audit] is not installed")
-def test_third_party_counters_are_explained_on_custom_modules(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(Path(__file__).parent)
-    chosen = Case("test_audit:Mixed", Workload(AttentionPattern.dense(HEADS), 10, 16))
-    rows = [row for row in audit([chosen], INSTALLED).rows if row.counter in INSTALLED]
-    assert len(rows) == len(INSTALLED)
-    for row in rows:
-        assert (row.failure, row.residual_macs) == ("", 0), row
-
-
 class Shared(nn.Module):
     """One linear layer at two paths of the module tree, called three times."""
 
@@ -181,17 +171,37 @@ def conv1d_of_transformers() -> nn.Module:
     return Conv1D(16, 16)
 
 
-def rows_of(make: Callable[[], nn.Module]) -> dict[str, Any]:
-    chosen = Case(f"test_audit:{make.__name__}", Workload(AttentionPattern.dense(HEADS), 10, 16))
-    return {row.counter: row for row in audit([chosen], INSTALLED).rows}
+MAKES: tuple[Any, ...] = (Mixed, Shared, encoder_layer, conv1d_of_transformers)
 
 
-@pytest.mark.parametrize("make", [Shared, encoder_layer, conv1d_of_transformers])
-def test_shared_modules_fast_paths_and_lookalikes_are_explained(
-    make: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def custom_rows() -> dict[str, dict[str, AuditRow]]:
+    """The rows of each module by counter, of one audit."""
+    workload = Workload(AttentionPattern.dense(HEADS), 10, 16)
+    chosen = [Case(f"test_audit:{make.__name__}", workload) for make in MAKES]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(__file__).parent)
+        rows = audit(chosen, INSTALLED).rows
+    return {
+        case.kernel: {row.counter: row for row in rows if row.case.kernel == case.kernel}
+        for case in chosen
+    }
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the extra attnprof[audit] is not installed")
+def test_third_party_counters_are_explained_on_custom_modules(
+    custom_rows: dict[str, dict[str, AuditRow]],
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parent)
-    rows = rows_of(make)
+    for name in INSTALLED:
+        row = custom_rows["test_audit:Mixed"][name]
+        assert (row.failure, row.residual_macs) == ("", 0), row
+
+
+@pytest.mark.parametrize("make", MAKES[1:])
+def test_shared_modules_fast_paths_and_lookalikes_are_explained(
+    make: Any, custom_rows: dict[str, dict[str, AuditRow]]
+) -> None:
+    rows = custom_rows[f"test_audit:{make.__name__}"]
     assert len(rows) == 1 + len(counters.names()) - 1 + len(INSTALLED)
     for row in rows.values():
         assert (row.failure, row.residual_macs) == ("", 0), row

@@ -21,9 +21,9 @@ from attnprof.kernels import custom
 from attnprof.measure.windows import layers_of
 
 BATCH = 2
-TOKENS = dict.fromkeys(MODELS, 45) | {"big_bird": 72}
-"""Longer than every window and no multiple of it, but for BigBird: there padded queries attend, and
-their outputs are set to 0 afterwards."""
+TOKENS = dict.fromkeys(MODELS, 45) | {"big_bird": 77}
+"""Longer than every window and no multiple of it: BigBird's padded queries attend, and their
+outputs are set to 0 afterwards."""
 
 SPARSE = ("longformer", "led", "big_bird")
 

@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from attnprof.core.published_formulas import _differences as parts
-from attnprof.core.published_formulas._per_parameter import (
-    TRAINING_SHARE,
-    full_attention_differences,
-    logit_macs,
-    parameter_differences,
-)
+from attnprof.core.published_formulas._differences import Differences
+from attnprof.core.published_formulas._per_parameter import training_differences, training_flops
 from attnprof.core.published_formulas._sizes import ModelSizes
 from attnprof.core.workload import Workload
 
@@ -26,22 +21,13 @@ source = "karpathy/nanoGPT, model.py, estimate_mfu"
 
 def flops(sizes: ModelSizes) -> Fraction:
     """The formula; a third of it for the forward pass alone."""
-    parameters = sizes.parameters + sizes.logit_weights
     attention = 12 * sizes.layers * sizes.heads * _head_width(sizes) * sizes.seq_len
-    training = sizes.tokens * (6 * parameters + attention)
-    return Fraction(training * sizes.passes, TRAINING_SHARE)
+    return training_flops(sizes, attention)
 
 
-def differences(workload: Workload, sizes: ModelSizes) -> parts.Differences:
+def differences(workload: Workload, sizes: ModelSizes) -> Differences:
     """As of PaLM's formula; and heads that are not hidden_size / heads wide."""
-    return parts.named(
-        sizes,
-        {
-            **full_attention_differences(workload, 2 * _head_width(sizes)),
-            **parameter_differences(workload),
-            parts.LOGITS: logit_macs(sizes),
-        },
-    )
+    return training_differences(workload, sizes, 2 * _head_width(sizes))
 
 
 def _head_width(sizes: ModelSizes) -> int:

@@ -79,6 +79,8 @@ class Builder:
                 return self.fill(value.shape, value.dtype, once.item())
             if value.dtype.is_complex:
                 return self.unknown(value.shape, value.dtype, "complex values are not followed")
+            if once.numel() and bool((once == once.flatten()[0]).all()):
+                return self.fill(value.shape, value.dtype, once.flatten()[0].item())
             data = once.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         key = (Constant, once.shape, once.dtype, hashlib.sha1(data).digest())
         if key not in self._made:
@@ -237,6 +239,12 @@ class Builder:
         shape = [*child.shape[:axis], len(indices), *child.shape[axis + 1 :]]
         if child.is_uniform or 0 in shape:
             return self.respread(child, shape)
+        if isinstance(child, Cat) and child.axis == axis and indices.step == 1:
+            box = tuple((0, size) for size in child.shape)
+            box = (*box[:axis], (indices.start, indices.stop), *box[axis + 1 :])
+            places = [(part, place[axis]) for part, place in child.sources(box)]
+            parts = [self.select(part, axis, range(*place)) for part, place in places]
+            return self.cast(self.cat(parts, axis), child.dtype)
         return self._once(Select, child, axis, indices)
 
     def overwrite(
@@ -250,21 +258,32 @@ class Builder:
         unknown = base.unknown or source.unknown
         if unknown:
             return self.unknown(base.shape, base.dtype, unknown)
-        return self._once(Overwrite, base, source, axis, indices)
+        if indices.step != 1:
+            return self._once(Overwrite, base, source, axis, indices)
+        # Parts side by side: what is written over is nowhere evaluated.
+        size = base.shape[axis]
+        before, after = range(indices.start), range(indices.stop, size)
+        parts = [self.select(base, axis, kept) if kept else None for kept in (before, after)]
+        parts.insert(1, self.cast(source, base.dtype))
+        return self.cat([part for part in parts if part is not None], axis)
 
-    def cat(self, children: Sequence[Expression], axis: int, result: Tensor) -> Expression:
+    def cat(self, children: Sequence[Expression], axis: int) -> Expression:
         """Tensors joined along one axis."""
-        # torch allows empty tensors with one axis among others.
-        children = [child for child in children if child.shape != (0,) or result.dim() == 1]
-        unknown = next((child.unknown for child in children if child.unknown), "")
-        if unknown:
-            return self.unknown(result.shape, result.dtype, unknown)
-        if all(isinstance(child, Data) for child in children):
-            is_parameter = all(getattr(child, "is_parameter", False) for child in children)
-            return self.data(result.shape, result.dtype, is_parameter)
+        if any(len(child.shape) > 1 for child in children):
+            # torch allows empty tensors with one axis among others.
+            children = [child for child in children if child.shape != (0,)]
         if len(children) == 1:
             return children[0]
-        return self._once(Cat, tuple(children), axis)
+        flat = list[Expression]()
+        for child in children:
+            flat += child.children if isinstance(child, Cat) and child.axis == axis else [child]
+        joined = Cat(flat, axis)
+        if joined.unknown:
+            return self.unknown(joined.shape, joined.dtype, joined.unknown)
+        if all(isinstance(child, Data) for child in children):
+            is_parameter = all(getattr(child, "is_parameter", False) for child in children)
+            return self.data(joined.shape, joined.dtype, is_parameter)
+        return self._once(Cat, tuple(flat), axis)
 
     def pad(
         self, child: Expression, pads: Sequence[int], fill: float, result: Tensor

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnprof.counting.aten_operators import aten_operators
 from attnprof.counting.attention.calls import AttentionCall
-from attnprof.counting.attention.discarded import Output, discarded_rows, pairs_of_rows
+from attnprof.counting.attention.discarded import Output, Reads, discarded_rows, pairs_of_rows
 from attnprof.counting.attention.expressions import Data, Expression, counted_or_reason
 from attnprof.counting.attention.tensors import (
     NO_ORIGIN,
@@ -76,11 +76,13 @@ class Chains:
         tensors: the expressions of tensors.
         softmaxes: all over scores, in running order.
         outputs: products of weights and values, with the softmax of the weights.
+        reads: what reads them.
     """
 
     tensors: TrackedTensors
     softmaxes: list[Softmax] = field(default_factory=list)
     outputs: dict[Output, Softmax] = field(default_factory=dict)
+    reads: Reads = field(default_factory=Reads)
 
     def softmax(
         self, packet: Any, scores: Tensor, result: Tensor, module_path: str
@@ -142,7 +144,15 @@ class Chains:
     def write_over(self, target: Tensor, indices: Sequence[Tensor | None]) -> None:
         """Follow a write to elements of a tensor: rows of attention may be lost by it."""
         for output, rows in discarded_rows(self.tensors.expression(target), indices):
-            self.outputs[output].discarded.setdefault(output, set()).update(rows)
+            self._discard(output, rows)
+
+    def discard_lost_rows(self) -> None:
+        """Rows of attention that nothing reads are not needed, once the call has run."""
+        for output, rows in self.reads.lost_rows():
+            self._discard(output, rows)
+
+    def _discard(self, output: Output, rows: set[int]) -> None:
+        self.outputs[output].discarded.setdefault(output, set()).update(rows)
 
 
 def call_of_chain(softmax: Softmax, counted: set[Product], count: CountPairs) -> AttentionCall:

@@ -1,21 +1,42 @@
-"""Rows of attention whose output is written over, so that none of their pairs are needed.
+"""Rows of attention whose output is not used, so that none of their pairs are needed.
 
 Longformer's global tokens, for example, get their output from an attention of their own: it
-replaces what the window of these tokens gave.
+replaces what the window of these tokens gave. BigBird multiplies the rows of padding by 0.
 """
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
 
-from attnprof.counting.attention.expressions import Box, Evaluate, Expression, Planes
+from attnprof.counting.attention.expressions import (
+    Box,
+    Evaluate,
+    Expression,
+    Planes,
+    expanded,
+    halves,
+    lengths,
+    varying,
+)
+from attnprof.counting.attention.layout import Cat, Expand, Pad, Permute, Respread, Select
 from attnprof.counting.attention.pair_counts import count_pairs_in
 from attnprof.counting.attention.pointwise import Cast, Pointwise
+from attnprof.counting.attention.reshaping import Reshape
 from attnprof.counting.constant_propagation import constant_value
+
+_aten = torch.ops.aten
+
+_PART_ELEMENTS = 2**20
+
+_OutputTensors = Sequence[tuple[Tensor, Expression]]
 
 
 class Output(Expression):
@@ -30,7 +51,7 @@ class Output(Expression):
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, weights: Expression) -> None:
         super().__init__(shape, dtype, [True] * (len(shape) - 1) + [False])
         self.has_data = True
-        self.is_output = True
+        self.outputs = frozenset([self])
         self.weights = weights
 
     def evaluate(self, box: Box, evaluate: Evaluate) -> Planes:
@@ -58,33 +79,170 @@ class Output(Expression):
         return box
 
 
+class _MixedRowsError(Exception):
+    """Elements come from several rows, or it is not known from which."""
+
+
 class _Rows:
     """Evaluates from which rows of one output the elements of an expression come."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._planes: dict[tuple[Expression, Box], Planes] = {}
 
     def evaluate(self, expression: Expression, box: Box) -> Planes:
-        """Row numbers in place of values; 0 where an element comes from no row."""
-        box = tuple(
-            part if varies else (0, 1) for part, varies in zip(box, expression.varies, strict=True)
-        )
+        """Row numbers in place of values; 0 where an element comes from no row.
+
+        Raises:
+            _MixedRowsError: if an element may come from several rows.
+        """
+        key = (expression, varying(expression, box))
+        if key not in self._planes:
+            self._planes[key] = self._evaluated(*key)
+        return self._planes[key]
+
+    def _evaluated(self, expression: Expression, box: Box) -> Planes:
         if expression is self._output:
             return Planes(self._output.row_numbers(box))
-        if not expression.is_output or isinstance(expression, Output):
+        if self._output not in expression.outputs:
             return Planes(torch.zeros([1] * len(box), dtype=torch.int64))
         if isinstance(expression, Cast):
             return self.evaluate(expression.children[0], box)
         if isinstance(expression, Pointwise):
-            parts = [
-                self.evaluate(child, expression.source(child, box)).value
-                for child in expression.children
-            ]
-            total = torch.zeros([1] * len(box), dtype=torch.int64)
-            for part in parts:
-                total = total + part
-            return Planes(total)
+            return self._pointwise(expression, box)
+        if isinstance(expression, Cat):
+            parts = [(self.evaluate(child, part), part) for child, part in expression.sources(box)]
+            values = [expanded(planes, part).value for planes, part in parts]
+            return Planes(torch.cat(values, expression.axis))
+        if isinstance(expression, Pad):
+            expression = Pad(expression.children[0], expression.pads, 0)
+        elif not isinstance(expression, _MOVES):
+            raise _MixedRowsError
         return expression.evaluate(box, self.evaluate)
+
+    def _pointwise(self, expression: Pointwise, box: Box) -> Planes:
+        """The rows of the one operand that comes from the output, none where a factor is 0."""
+        operands = [child for child in expression.children if self._output in child.outputs]
+        if len(operands) > 1:
+            raise _MixedRowsError
+        rows = self.evaluate(operands[0], expression.source(operands[0], box)).value
+        for child in _known_factors(expression):
+            rows = rows * (_value_of(child, expression.source(child, box)) != 0)
+        return Planes(rows)
+
+
+_MOVES = (Permute, Expand, Select, Respread, Reshape)
+
+
+def _known_factors(expression: Expression) -> list[Expression]:
+    """What a product multiplies by and is known."""
+    if isinstance(expression, Pointwise) and expression.operator.overloadpacket is _aten.mul:
+        return [child for child in expression.children if child.is_known]
+    return []
+
+
+def _value_of(expression: Expression, box: Box) -> Tensor:
+    def evaluate(part: Expression, inside: Box) -> Planes:
+        return part.evaluate(varying(part, inside), evaluate)
+
+    return evaluate(expression, box).value
+
+
+class Reads:
+    """What reads outputs of attention, and which of their rows only what cuts them off reads.
+
+    A row is lost where it is cut off, or multiplied by 0, and read nowhere else: by no operator
+    whose result is not followed, and not by the caller. What the caller may get is what is alive
+    after the last operator.
+    """
+
+    def __init__(self) -> None:
+        self._reads: dict[Expression, None] = {}
+        self._watched = 0
+        self._alive: dict[int, tuple[Any, Expression]] = {}
+        self._dead: list[Expression] = []  # since the last operator
+
+    def note(self, inputs: _OutputTensors, results: _OutputTensors) -> None:
+        """An operator has run: it read the outputs that are in no result.
+
+        Args:
+            inputs: its inputs that hold outputs of attention.
+            results: its results that do.
+        """
+        self._dead.clear()
+        held = {output for _, result in results for output in result.outputs}
+        for _, expression in inputs:
+            if not held.issuperset(expression.outputs):
+                self._reads[expression] = None
+        for tensor, expression in results:
+            self._watch(tensor, expression)
+
+    def _watch(self, tensor: Tensor, expression: Expression) -> None:
+        self._watched += 1
+        key = self._watched
+
+        def died(_: object) -> None:
+            self._dead.append(self._alive.pop(key)[1])
+
+        self._alive[key] = (weakref.ref(tensor, died), expression)
+
+    def lost_rows(self) -> Iterator[tuple[Output, set[int]]]:
+        """Rows of each output that are lost."""
+        readers = dict[Output, list[Expression]]()
+        returned = [expression for _, expression in self._alive.values()]
+        for expression in dict.fromkeys([*self._reads, *self._dead, *returned]):
+            for output in expression.outputs:
+                if isinstance(output, Output):
+                    readers.setdefault(output, []).append(expression)
+        for output, expressions in readers.items():
+            with no_dispatch():
+                may_lose = any(_may_lose_rows(expression) for expression in expressions)
+                lost = _rows_that_none_has(output, expressions) if may_lose else set[int]()
+            yield output, lost
+
+
+def _may_lose_rows(expression: Expression) -> bool:
+    """Whether elements of an output are cut off, or multiplied by a mask with zeros."""
+    seen, left = set[Expression](), [expression]
+    while left:
+        current = left.pop()
+        if isinstance(current, Select | Pad) or any(map(_may_be_zero, _known_factors(current))):
+            return True
+        seen.add(current)
+        left += [child for child in current.children if child.is_output and child not in seen]
+    return False
+
+
+def _may_be_zero(factor: Expression) -> bool:
+    if any(factor.varies):
+        return True
+    return not _value_of(factor, ((0, 1),) * len(factor.shape)).all()
+
+
+def _rows_that_none_has(output: Output, expressions: Sequence[Expression]) -> set[int]:
+    """Rows of an output of which no element is in one of the expressions."""
+    is_read = torch.zeros(math.prod(output.shape[:-1]) + 1, dtype=torch.bool)
+    is_read[0] = True
+    rows = _Rows(output)
+    try:
+        for expression in expressions:
+            while isinstance(expression, Permute | Reshape | Cast):
+                expression = expression.children[0]
+            whole = tuple((0, size) for size in expression.shape)
+            for box in _parts(varying(expression, whole)):
+                is_read[rows.evaluate(expression, box).value.flatten()] = True
+    except _MixedRowsError:
+        return set()
+    return set((~is_read).nonzero().flatten().tolist())
+
+
+def _parts(box: Box) -> Iterator[Box]:
+    """A box in parts that are small enough to be evaluated."""
+    if math.prod(lengths(box)) <= _PART_ELEMENTS:
+        yield box
+        return
+    for half in halves(box):
+        yield from _parts(half)
 
 
 def discarded_rows(
@@ -99,14 +257,17 @@ def discarded_rows(
     positions = _positions(indices)
     if positions is None or not target.is_output:
         return
-    for output in _outputs(target):
-        rows = set[int]()
-        with no_dispatch():
-            for position in positions:
-                whole = ((0, size) for size in target.shape[len(position) :])
-                box = (*((index, index + 1) for index in position), *whole)
-                rows.update(_Rows(output).evaluate(target, box).value.unique().tolist())
-        yield output, rows - {0}
+    boxes = list[Box]()
+    for position in positions:
+        whole = ((0, size) for size in target.shape[len(position) :])
+        boxes.append((*((index, index + 1) for index in position), *whole))
+    for output in target.outputs:
+        if isinstance(output, Output):
+            rows, found = _Rows(output), set[int]()
+            with no_dispatch(), suppress(_MixedRowsError):
+                numbers = [rows.evaluate(target, box).value.unique().tolist() for box in boxes]
+                found.update(*numbers)
+            yield output, found - {0}
 
 
 def pairs_of_rows(output: Output, rows: set[int]) -> int:
@@ -129,14 +290,3 @@ def _positions(indices: Sequence[Tensor | None]) -> list[tuple[int, ...]] | None
         if any(column.dim() != 1 for column in columns):
             return None
         return [tuple(row) for row in torch.stack(columns, 1).tolist()]
-
-
-def _outputs(expression: Expression) -> Iterator[Output]:
-    """The outputs of which an expression holds elements, each once."""
-    found, left = dict[Output, None](), [expression]
-    while left:
-        current = left.pop()
-        if isinstance(current, Output):
-            found[current] = None
-        left += [child for child in current.children if child.is_output]
-    yield from found

@@ -63,7 +63,7 @@ class Expression(ABC):
         has_data: whether values depend on data that is not known.
         unknown: why its values are not known where they must be; empty if they are.
         is_weights: whether it holds attention weights: the values of pairs are their scores.
-        is_output: whether it holds products of attention weights and values.
+        outputs: the products of attention weights and values of which it holds elements.
     """
 
     def __init__(
@@ -82,13 +82,18 @@ class Expression(ABC):
         self.has_scores = any(child.has_scores for child in children)
         self.has_data = any(child.has_data for child in children)
         self.is_weights = any(child.is_weights for child in children)
-        self.is_output = any(child.is_output for child in children)
+        self.outputs = frozenset[Expression]().union(*(child.outputs for child in children))
         self.unknown = next((child.unknown for child in children if child.unknown), "")
 
     @property
     def is_known(self) -> bool:
         """Whether all its values follow from constants."""
         return not (self.has_scores or self.has_data or self.unknown)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it holds products of attention weights and values."""
+        return bool(self.outputs)
 
     @property
     def is_uniform(self) -> bool:
@@ -178,6 +183,25 @@ class Unknown(Expression):
 def lengths(box: Box) -> list[int]:
     """The length of a box along each axis."""
     return [last - first for first, last in box]
+
+
+def halves(box: Box) -> tuple[Box, Box]:
+    """A box split along its longest axis."""
+    sizes = lengths(box)
+    axis = sizes.index(max(sizes))
+    first, last = box[axis]
+    middle = first + sizes[axis] // 2
+    return (
+        (*box[:axis], (first, middle), *box[axis + 1 :]),
+        (*box[:axis], (middle, last), *box[axis + 1 :]),
+    )
+
+
+def varying(expression: Expression, box: Box) -> Box:
+    """A box of length 1 along the axes in which all elements of an expression are equal."""
+    return tuple(
+        part if varies else (0, 1) for part, varies in zip(box, expression.varies, strict=True)
+    )
 
 
 def expanded(planes: Planes, box: Box) -> Planes:

@@ -164,6 +164,7 @@ class Pad(Expression):
             differs or edge != (0, 0) for differs, edge in zip(child.varies, edges, strict=True)
         ]
         super().__init__(shape, child.dtype, varies, [child])
+        self.pads = tuple(pads)
         self.before = [before for before, _ in edges]
         self.fill = fill
 

@@ -76,7 +76,7 @@ def _dropped_out(tensors: TrackedTensors, named: dict[str, Any], result: Tensor)
 
 def _cat(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Expression:
     children = [tensors.expression(tensor) for tensor in named["tensors"]]
-    return tensors.build.cat(children, named["dim"] % result.dim(), result)
+    return tensors.build.cat(children, named["dim"] % result.dim())
 
 
 def _stack(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Expression:
@@ -84,7 +84,7 @@ def _stack(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Ex
     shape = [*result.shape[:axis], 1, *result.shape[axis + 1 :]]
     build = tensors.build
     children = [build.reshape(tensors.expression(tensor), shape) for tensor in named["tensors"]]
-    return build.cat(children, axis, result)
+    return build.cat(children, axis)
 
 
 def _pad(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Expression:
@@ -119,7 +119,7 @@ def _roll(tensors: TrackedTensors, named: dict[str, Any], result: Tensor) -> Exp
         parts = [
             build.select(expression, axis, part) for part in (range(cut, size), range(cut)) if part
         ]
-        expression = build.cat(parts, axis, result)
+        expression = build.cat(parts, axis)
     return expression
 
 

@@ -16,9 +16,12 @@ from attnprof.counting.attention.expressions import (
     Expression,
     Planes,
     UnknownValuesError,
+    halves,
     lengths,
+    varying,
 )
 from attnprof.counting.attention.intervals import Bounds
+from attnprof.counting.attention.moves import before_moves
 from attnprof.counting.attention.pointwise import LARGE
 
 _PART_ELEMENTS = 2**16
@@ -31,6 +34,12 @@ def count_pairs(weights: Expression) -> int:
     Raises:
         UnknownValuesError: if values that decide on it are not known.
     """
+    if 0 in weights.shape:
+        return 0
+    return _count_all(weights if weights.unknown else before_moves(weights, _count_all))
+
+
+def _count_all(weights: Expression) -> int:
     copies = math.prod(
         size for size, varies in zip(weights.shape, weights.varies, strict=True) if not varies
     )
@@ -38,7 +47,7 @@ def count_pairs(weights: Expression) -> int:
         (0, size if varies else 1)
         for size, varies in zip(weights.shape, weights.varies, strict=True)
     )
-    return copies * count_pairs_in(weights, [whole]) if 0 not in weights.shape else 0
+    return copies * count_pairs_in(weights, [whole])
 
 
 def count_pairs_in(weights: Expression, boxes: Iterable[Box]) -> int:
@@ -65,24 +74,12 @@ def _count_in_box(weights: Expression, box: Box, penalties: Penalties) -> int:
     if known is not None and known.is_pair and known.low > -LARGE:
         return size
     if size > _PART_ELEMENTS:
-        return sum(_count_in_box(weights, half, penalties) for half in _halves(box))
+        return sum(_count_in_box(weights, half, penalties) for half in halves(box))
     planes = part.evaluate(weights, box)
     if planes.is_pair is None:
         return 0
     penalties.add(planes.value, planes.is_pair, box)
     return int(planes.is_pair.sum()) * (size // planes.is_pair.numel())
-
-
-def _halves(box: Box) -> tuple[Box, Box]:
-    """A box split along its longest axis."""
-    sizes = lengths(box)
-    axis = sizes.index(max(sizes))
-    first, last = box[axis]
-    middle = first + sizes[axis] // 2
-    return (
-        (*box[:axis], (first, middle), *box[axis + 1 :]),
-        (*box[:axis], (middle, last), *box[axis + 1 :]),
-    )
 
 
 class Penalties:
@@ -129,14 +126,14 @@ class _Part:
 
     def evaluate(self, expression: Expression, box: Box) -> Planes:
         """The elements in a box, of which those that are equal along an axis appear once."""
-        key = (expression, _varying(expression, box))
+        key = (expression, varying(expression, box))
         if key not in self._planes:
             self._planes[key] = expression.evaluate(key[1], self.evaluate)
         return self._planes[key]
 
     def bounds(self, expression: Expression, box: Box) -> Bounds | None:
         """Bounds of the elements in a box; None if they are not known."""
-        key = (expression, _varying(expression, box))
+        key = (expression, varying(expression, box))
         if key not in self._bounds:
             known = bounds(expression, key[1], self.bounds)
             if known is None and expression.is_known and _is_line(key[1]):
@@ -144,12 +141,6 @@ class _Part:
                 known = Bounds(float(value.min()), float(value.max()))
             self._bounds[key] = known
         return self._bounds[key]
-
-
-def _varying(expression: Expression, box: Box) -> Box:
-    return tuple(
-        part if varies else (0, 1) for part, varies in zip(box, expression.varies, strict=True)
-    )
 
 
 def _is_line(box: Box) -> bool:

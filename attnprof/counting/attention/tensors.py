@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from attnprof.counting.attention.building import Builder
 from attnprof.counting.attention.expressions import Expression
 from attnprof.counting.attention.views import Step
-from attnprof.counting.constant_propagation import Derivation, constant_value, derivation_of
+from attnprof.counting.constant_propagation import constant_value, derivation_of
+from attnprof.counting.derivations import Derivation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +122,11 @@ class TrackedTensors:
             return self.build.lost(tracked.expression, "its shape was changed", tensor.shape)
         return tracked.expression
 
+    def outputs(self, tensors: Iterable[Tensor]) -> list[tuple[Tensor, Expression]]:
+        """Those tensors that hold outputs of attention, with their expressions."""
+        tracked = [(one, self.expression(one)) for one in tensors if one in self._tracked]
+        return [(tensor, expression) for tensor, expression in tracked if expression.is_output]
+
     def origin(self, tensor: Tensor) -> Origin:
         """What a tensor comes from."""
         tracked = self._tracked.get(tensor)
@@ -138,6 +144,10 @@ class TrackedTensors:
             expression = step.forward(self.build, expression)
         base = tracked.base
         self._tracked[view] = _Tracked(base, (*tracked.steps, *steps), expression, base.version)
+
+    def become(self, tensor: Tensor, view: Tensor) -> None:
+        """A tensor takes the shape of a view of it, in place."""
+        self._tracked[tensor] = self._tracked[view]
 
     def write(self, tensor: Tensor, expression: Expression, origin: Origin) -> None:
         """All elements of a tensor, which may be a view, become those of an expression."""

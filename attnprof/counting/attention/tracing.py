@@ -38,7 +38,8 @@ from attnprof.counting.attention.operators import (
 from attnprof.counting.attention.pair_counts import count_pairs
 from attnprof.counting.attention.tensors import NO_ORIGIN, Product, TrackedTensors
 from attnprof.counting.attention.views import steps_to
-from attnprof.counting.constant_propagation import Derivation, constant_value
+from attnprof.counting.constant_propagation import constant_value
+from attnprof.counting.derivations import Derivation
 from attnprof.counting.mac_formulas import arguments_of, formula_of
 from attnprof.counting.operator_counts import intercept_operators
 
@@ -91,6 +92,15 @@ class Tracer:
         """Run an operator and follow what it does in the forward pass."""
         if torch._C._current_graph_task_id() != -1:
             return run()
+        read = self._tensors.outputs(_tensors((args, kwargs)))
+        result = self._run(func, args, kwargs, run)
+        held = self._tensors.outputs(_tensors(result))
+        self._chains.reads.note(read, held)
+        return result
+
+    def _run(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
         if func is torch.ops.higher_order.flex_attention:
             return self._run_flex(args, run)
         if not isinstance(func, torch._ops.OpOverload) or func.namespace == "prim":
@@ -107,6 +117,7 @@ class Tracer:
 
     def calls(self) -> AttentionCalls:
         """The attention of the run."""
+        self._chains.discard_lost_rows()
         products = set[Product]()
         calls = [self._call(found, products) for found in self._found]
         found = tuple(call for call in calls if call is not None)
@@ -254,11 +265,13 @@ class Tracer:
         named = arguments_of(func, args, kwargs)
         if func.overloadpacket is torch.ops.aten.index_put_:
             self._chains.write_over(named["self"], named["indices"])
-        result = run()
         plain = _out_of_place(func)
         if plain is not None and plain.is_view:  # it changes its shape, and no element
-            self._follow_view(plain.overloadpacket, named, inputs[0], inputs[:1])
-            return result
+            view = plain(*args, **kwargs)
+            self._follow_view(plain.overloadpacket, named, inputs[0], [view])
+            self._tensors.become(inputs[0], view)
+            return run()
+        result = run()
         for argument in func._schema.arguments:
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
@@ -308,6 +321,8 @@ def _is_composite(func: Any) -> bool:
 def _out_of_place(func: Any) -> Any:
     """The operator that returns what this one writes to its first argument; None if none does."""
     packet = getattr(torch.ops.aten, func.overloadpacket.__name__.removesuffix("_"), None)
+    if func.overloadpacket is torch.ops.aten.transpose_:
+        return torch.ops.aten.transpose.int
     return getattr(packet, func._overloadname, None)
 
 

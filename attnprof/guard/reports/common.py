@@ -45,9 +45,9 @@ def fixes(result: Result) -> dict[str, list[str]]:
         is_change = breach.quantity is not None and not breach.term.startswith("max.")
         sentences = remedies.setdefault("to accept" if is_change else "to fix", [])
         sentences += [sentence for sentence in breach.mend if sentence not in sentences]
-    # Edits of the contract come before the command that needs them.
+    # Edits of the contract come before what accepts everything else.
     for sentences in remedies.values():
-        sentences.sort(key=lambda sentence: sentence.startswith("attnprof guard"))
+        sentences.sort(key=lambda sentence: not sentence.startswith("set "))
     return remedies
 
 

@@ -29,7 +29,8 @@ class _Annotation:
 
     def __str__(self) -> str:
         file, title = _property(_in_repository(self.file)), _property(self.title)
-        return f"::{self.level} file={file},line={self.line},title={title}::{_data(self.message)}"
+        place = f"file={file},line={self.line}," if self.line else ""
+        return f"::{self.level} {place}title={title}::{_data(self.message)}"
 
 
 def render(check: Check) -> str:

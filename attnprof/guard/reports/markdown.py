@@ -8,13 +8,14 @@ from attnprof.guard.check import Check
 from attnprof.guard.reports.common import fixes, headline, step_cells, summary
 from attnprof.guard.results import Result
 
-_STATUS_CELLS = {
+STATUS_CELLS = {
     "kept": "✅ kept",
     "broken": "❌ broken",
     "undecided": "⚠️ undecided",
     "misconfigured": "❌ misconfigured",
     "failed": "❌ not measured",
 }
+"""Verdicts by status."""
 
 
 def render(check: Check) -> str:
@@ -29,9 +30,7 @@ def render(check: Check) -> str:
         details = result.problem or result.facts
         if result.breaches:
             details = "; ".join(breach.says for breach in result.breaches)
-        lines.append(
-            f"| {_cell(result.name)} | {_STATUS_CELLS[result.status]} | {_cell(details)} |"
-        )
+        lines.append(f"| {cell(result.name)} | {STATUS_CELLS[result.status]} | {cell(details)} |")
     for result in check.results:
         if result.breaches:
             lines += ["", *_broken(result)]
@@ -61,5 +60,6 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text in one cell of a table, as it is."""
     return _escaped(text).replace("|", "\\|").replace("\n", " ")

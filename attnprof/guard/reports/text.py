@@ -17,15 +17,17 @@ _LABEL = 11
 def render(check: Check, width: int = WIDTH) -> str:
     """The whole report, wrapped at `width` columns; names that are longer stay in one piece."""
     name_width = max((len(result.name) for result in check.results), default=0)
-    lines = [line for result in check.results for line in _line(result, name_width, width)]
+    lines: list[str] = []
+    for result in check.results:
+        lines += line(STATUS_WORDS[result.status], result, name_width, width)
     for result in check.results:
         if result.breaches:
-            lines += ["", *_broken(result, width)]
+            lines += ["", *broken(result, width)]
         if result.problem:
-            lines += ["", *_wrapped(_position(result) + result.problem, width, "", "    ")]
+            lines += ["", *wrapped(position(result) + result.problem, width, "", "    ")]
         for note in result.notes:
-            lines += ["", *_wrapped(f"note: {result.name}: {note}", width, "", "    ")]
-    lines += ["", *_wrapped(f"{summary(check)}, in {check.seconds:.1f} s", width, "", "    ")]
+            lines += ["", *wrapped(f"note: {result.name}: {note}", width, "", "    ")]
+    lines += ["", *wrapped(f"{summary(check)}, in {check.seconds:.1f} s", width, "", "    ")]
     return "\n".join(lines) + "\n"
 
 
@@ -33,28 +35,31 @@ def render_breaches(result: Result) -> str:
     """The breaches of one contract, without its file, causes and remedies."""
     lines: list[str] = []
     for breach in result.breaches:
-        lines += _wrapped(f"{result.name}: {headline(breach)}", WIDTH, "", "    ")
-        lines += _labelled("where", breach.where, WIDTH)
+        lines += wrapped(f"{result.name}: {headline(breach)}", WIDTH, "", "    ")
+        lines += labelled("where", breach.where, WIDTH)
     return "\n".join(lines)
 
 
-def _line(result: Result, name_width: int, width: int) -> list[str]:
-    head = f"{STATUS_WORDS[result.status]:<13} {result.name:<{name_width}}  "
-    return _wrapped(result.facts, width, head, " " * 16) if result.facts else [head.rstrip()]
+def line(word: str, result: Result, name_width: int, width: int) -> list[str]:
+    """One contract: the verdict's word, its name and its facts."""
+    head = f"{word:<13} {result.name:<{name_width}}  "
+    return wrapped(result.facts, width, head, " " * 16) if result.facts else [head.rstrip()]
 
 
-def _broken(result: Result, width: int) -> Iterator[str]:
+def broken(result: Result, width: int) -> Iterator[str]:
+    """The breaches of one contract, their likely causes and remedies."""
     for breach in result.breaches:
-        yield from _wrapped(_position(result) + headline(breach), width, "", "    ")
+        yield from wrapped(position(result) + headline(breach), width, "", "    ")
         yield from _aligned(step_cells(breach))
-        yield from _labelled("where", breach.where, width)
-    yield from _labelled("likely", result.causes, width)
+        yield from labelled("where", breach.where, width)
+    yield from labelled("likely", result.causes, width)
     for label, commands in fixes(result).items():
-        yield from _labelled(label, commands, width)
+        yield from labelled(label, commands, width)
 
 
-def _position(result: Result) -> str:
-    return f"{result.file}:{result.line}: {result.name}: "
+def position(result: Result) -> str:
+    """What a line about one contract begins with; a target without a contract is in no file."""
+    return f"{result.file}:{result.line}: {result.name}: " if result.line else f"{result.name}: "
 
 
 def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
@@ -64,13 +69,15 @@ def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
         yield f"    {tokens}   {before} → {now}   {change}"
 
 
-def _labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
+def labelled(label: str, sentences: Sequence[str], width: int) -> Iterator[str]:
+    """Sentences in lines of a width, with a label before the first."""
     for index, sentence in enumerate(sentences):
         head = f"    {label if index == 0 else '':<{_LABEL}}"
-        yield from _wrapped(sentence, width, head, " " * (len(head) + 2))
+        yield from wrapped(sentence, width, head, " " * (len(head) + 2))
 
 
-def _wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
+def wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
+    """Text in lines of a width, with an indent of the first line and one of the others."""
     return textwrap.wrap(
         text,
         width,

@@ -74,6 +74,24 @@ def dense_term(
     return formulas.term(workload, part, part + suffix, factors, passes=passes, layers=layers)
 
 
+def materialized_terms(workload: Workload) -> list[MacTerm]:
+    """Projections, and the scores and context of all pairs, masked or not."""
+    passes = formulas.training_passes(workload)
+    return [
+        *formulas.weight_terms(workload),
+        dense_term(workload, "scores", passes),
+        dense_term(workload, "context", passes),
+    ]
+
+
+def materialized_blocks(
+    workload: Workload, runs: tuple[BlockRun, ...]
+) -> tuple[ComputedBlocks, ...]:
+    """These pairs as one block of which nothing is recomputed in the backward pass."""
+    backward = backward_products(workload)
+    return (ComputedBlocks(runs=runs, backward=backward, features=workload.head_dim),)
+
+
 def fused_attention_terms(
     workload: Workload, is_causal: Callable[[AttentionPattern], bool]
 ) -> list[MacTerm]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from attnprof.core import formulas
 from attnprof.core.blocks import ComputedBlocks
 from attnprof.core.mac_terms import MacTerm, total_macs
 from attnprof.core.pattern import AttentionPattern
@@ -19,7 +18,11 @@ from attnprof.kernels.builtin._decoding import (
     stack_cache_bytes,
     stack_decoding_bytes,
 )
-from attnprof.kernels.builtin._mac_factors import all_pairs, backward_products, dense_term
+from attnprof.kernels.builtin._mac_factors import (
+    all_pairs,
+    materialized_blocks,
+    materialized_terms,
+)
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -55,12 +58,7 @@ def static_bytes(workload: Workload) -> int:
 
 def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, and products of all pairs, masked or not: 3 b n D^2 + 2 b n^2 D a layer."""
-    passes = formulas.training_passes(workload)
-    return [
-        *formulas.weight_terms(workload),
-        dense_term(workload, "scores", passes),
-        dense_term(workload, "context", passes),
-    ]
+    return materialized_terms(workload)
 
 
 def executed_macs(workload: Workload) -> int:
@@ -70,13 +68,7 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block."""
-    return (
-        ComputedBlocks(
-            runs=all_pairs(workload),
-            backward=backward_products(workload),
-            features=workload.head_dim,
-        ),
-    )
+    return materialized_blocks(workload, all_pairs(workload))
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -20,7 +20,7 @@ from attnprof.kernels.builtin._decoding import (
     stack_cache_bytes,
     stack_decoding_bytes,
 )
-from attnprof.kernels.builtin._mac_factors import backward_products, dense_term
+from attnprof.kernels.builtin._mac_factors import materialized_blocks, materialized_terms
 from attnprof.kernels.builtin._memory import LayerMemory, Projected, stack_peak_bytes
 from attnprof.kernels.builtin._mistral_decoding import eager_decoding_memory
 from attnprof.kernels.builtin._mistral_memory import (
@@ -58,12 +58,7 @@ def mac_terms(workload: Workload) -> list[MacTerm]:
     """Projections, and products of all pairs, masked or not: 2 b n^2 H d a layer."""
     if workload.mode == "decode":
         return [*formulas.weight_terms(workload), *decoded_terms(workload)]
-    passes = formulas.training_passes(workload)
-    return [
-        *formulas.weight_terms(workload),
-        dense_term(workload, "scores", passes),
-        dense_term(workload, "context", passes),
-    ]
+    return materialized_terms(workload)
 
 
 def executed_macs(workload: Workload) -> int:
@@ -73,13 +68,7 @@ def executed_macs(workload: Workload) -> int:
 
 def blocks(workload: Workload, layer: AttentionPattern, head: int) -> tuple[ComputedBlocks, ...]:
     """All pairs, as one block."""
-    return (
-        ComputedBlocks(
-            runs=decoded_runs(workload, layer),
-            backward=backward_products(workload),
-            features=workload.head_dim,
-        ),
-    )
+    return materialized_blocks(workload, decoded_runs(workload, layer))
 
 
 def peak_bytes(workload: Workload) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from attnprof.kernels.custom.lookup import (
     CustomKernel,
+    check_files,
     custom_kernels_in,
     find,
     is_python,
@@ -28,6 +29,7 @@ __all__ = [
     "CustomKernel",
     "TargetProxies",
     "TargetProxy",
+    "check_files",
     "custom_kernels_in",
     "find",
     "is_given",

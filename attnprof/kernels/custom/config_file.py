@@ -70,6 +70,16 @@ def read_config(reference: Reference) -> ConfigFile:
     )
 
 
+def check_file(reference: Reference) -> None:
+    """Refuse a file that no config can be in; loads neither torch nor transformers.
+
+    Raises:
+        UsageError: when the file cannot be read or is not a JSON object.
+    """
+    if _published(reference) is None:
+        _read(reference)
+
+
 def _published(reference: Reference) -> PublishedConfig | None:
     """The published config that a reference names; None where it names a folder or a file."""
     is_folder = Path(reference.location).is_dir()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeGuard
 
 from attnprof.core.errors import FailedError
 from attnprof.isolation.workers import Workers
+from attnprof.kernels.custom.config_file import check_file
 from attnprof.kernels.custom.failed_import import FailedTarget
 from attnprof.kernels.custom.objects import find_given, is_given
 from attnprof.kernels.custom.proxy import TargetProxies, TargetProxy
@@ -70,6 +71,17 @@ def is_python(name: str) -> bool:
         UsageError: when the name is not a reference.
     """
     return parse_reference(name).kind == "python"
+
+
+def check_files(names: Iterable[str]) -> None:
+    """Refuse configs whose files cannot be read, before worker processes import transformers.
+
+    Raises:
+        UsageError: for the first of them.
+    """
+    for reference in map(parse_reference, names):
+        if reference.kind == "config":
+            check_file(reference)
 
 
 def find(name: str) -> CustomKernel:

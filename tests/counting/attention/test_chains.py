@@ -182,12 +182,20 @@ def _copied_in_parts(scores: Tensor) -> Tensor:
     return copy.to(torch.float64)
 
 
+def _copied_in_steps(scores: Tensor) -> Tensor:
+    copy = torch.full_like(scores, -torch.inf)
+    copy[..., ::2] = scores[..., ::2]
+    copy[:, :, 1::2, 1::2] = scores[:, :, 1::2, 1::2]
+    copy[:, :, ::2, 1::2] = scores[:, :, ::2, 1::2]
+    return copy
+
+
 def _rolled(scores: Tensor) -> Tensor:
     return torch.stack([scores.roll(2, -1), scores.flip(-2).roll(1, -2)])[0]
 
 
 def _in_chunks(scores: Tensor) -> Tensor:
-    return torch.cat([part * 0.5 for part in scores.split(2, dim=-1)], dim=-1)
+    return torch.cat([part * 1.5 for part in scores.split(2, dim=-1)], dim=-1)
 
 
 LAYOUTS = {
@@ -196,6 +204,7 @@ LAYOUTS = {
     "with_sink": _with_sink,
     "skewed": _skewed,
     "copied_in_parts": _copied_in_parts,
+    "copied_in_steps": _copied_in_steps,
     "rolled": _rolled,
     "in_chunks": _in_chunks,
 }
@@ -219,9 +228,10 @@ def _scores(case: Case) -> Tensor:
     return query @ key.mT
 
 
-@settings(max_examples=40)
-@given(cases, st.sampled_from(sorted(APPLIED)), st.sampled_from(sorted(LAYOUTS)))
-def test_eager_pairs_are_those_of_the_mask(case: Case, applied: str, layout: str) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=6)
+@given(cases, st.sampled_from(sorted(APPLIED)))
+def test_eager_pairs_are_those_of_the_mask(layout: str, case: Case, applied: str) -> None:
     def run() -> None:
         masked = APPLIED[applied](_scores(case), MASKS[case.mask](case))
         weights = functional.dropout(LAYOUTS[layout](masked).softmax(-1).float(), 0.1)

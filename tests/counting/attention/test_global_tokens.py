@@ -9,12 +9,13 @@ from torch import Tensor
 from attnprof import AttentionPattern
 from attnprof.counting.attention.calls import AttentionCalls
 from attnprof.counting.attention.tracing import attention_calls
+from attnprof.counting.constant_propagation import MAX_ELEMENTS
 from attnprof.counting.fake_tensors import fake_mode
 
 N, HEADS = 32, 2
 
 
-def _longformer(global_positions: list[int], padded: int = 0) -> AttentionCalls:
+def _longformer(global_positions: list[int], padded: int = 0, seq_len: int = N) -> AttentionCalls:
     from transformers import LongformerConfig, LongformerModel
 
     config = LongformerConfig(
@@ -23,15 +24,15 @@ def _longformer(global_positions: list[int], padded: int = 0) -> AttentionCalls:
         num_hidden_layers=1,
         intermediate_size=8,
         vocab_size=16,
-        max_position_embeddings=N + 2,
+        max_position_embeddings=seq_len + 10,
         attention_window=8,
     )
     with fake_mode(), torch.no_grad():
         model = LongformerModel(config, add_pooling_layer=False).eval()
-        is_global = torch.zeros(1, N, dtype=torch.long)
+        is_global = torch.zeros(1, seq_len, dtype=torch.long)
         is_global[0, global_positions] = 1
-        attended = (torch.arange(N) < N - padded).long()[None]
-        tokens = torch.full((1, N), 5)
+        attended = (torch.arange(seq_len) < seq_len - padded).long()[None]
+        tokens = torch.full((1, seq_len), 5)
         return attention_calls(
             lambda: model(tokens, attention_mask=attended, global_attention_mask=is_global)
         )
@@ -47,6 +48,14 @@ def test_padded_tokens_attend_to_nothing_and_are_not_attended_to() -> None:
     pattern = AttentionPattern.sliding(window=8, num_heads=HEADS)
     mask = pattern.mask(N)[:, :-5, :-5]
     assert _longformer([], padded=5).attended_pairs == mask.sum()
+
+
+def test_sequences_whose_square_masks_are_too_large_to_compute_are_followed() -> None:
+    """Longformer pads them to a multiple of its window, with a mask of n x n for that."""
+    n = 4_139
+    assert n * n > MAX_ELEMENTS
+    pattern = AttentionPattern.sliding(window=8, num_heads=HEADS)
+    assert _longformer([], seq_len=n).attended_pairs == pattern.pairs(n)
 
 
 def test_rows_that_are_written_over_are_not_needed() -> None:

@@ -10,6 +10,7 @@ from timed_tables import Speed, timed_table
 
 from attnprof import ResultTable
 from attnprof.analysis import findings
+from attnprof.analysis.findings import Findings
 from attnprof.core.records import REFERENCE, Record
 from attnprof.core.result_table import Row
 from attnprof.core.units import format_count, format_ratio
@@ -65,13 +66,11 @@ def cells_of(overview: Overview) -> dict[tuple[str, str], str]:
     }
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
-    table: ResultTable,
+def the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
+    table: ResultTable, found: Findings
 ) -> None:
     outcomes = outcomes_of(table)
-    for finding in findings.find(table).fastest:
+    for finding in found.fastest:
         n, best = finding.seq_len, finding.best
         others = {kernel: outcomes[kernel, n] for kernel in KERNELS}
         if outcomes[REFERENCE, n] == "withheld":
@@ -87,11 +86,9 @@ def test_the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(
                 assert outcome == "faster"
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_crossovers_in_time_say_what_the_verdicts_say(table: ResultTable) -> None:
+def crossovers_in_time_say_what_the_verdicts_say(table: ResultTable, found: Findings) -> None:
     outcomes = outcomes_of(table)
-    for finding in findings.find(table).crossovers:
+    for finding in found.crossovers:
         if finding.measured is None or finding.reference != REFERENCE:
             continue
         known = {timed.seq_len: timed.outcome for timed in finding.measured.lengths}
@@ -102,10 +99,9 @@ def test_crossovers_in_time_say_what_the_verdicts_say(table: ResultTable) -> Non
             assert finding.ratio < 1
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_cells_show_the_verdicts_and_sentences_show_the_cells(table: ResultTable) -> None:
-    overview = overview_of(table)
+def cells_show_the_verdicts_and_sentences_show_the_cells(
+    table: ResultTable, overview: Overview
+) -> None:
     cells = cells_of(overview)
     (speed,) = (column for column in COMPARE_COLUMNS if column.heading == "speed")
     for row in table.rows:
@@ -128,9 +124,7 @@ def test_cells_show_the_verdicts_and_sentences_show_the_cells(table: ResultTable
             assert cells[kernel, longest].split()[-1] == ratio
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> None:
+def a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> None:
     rows = {(row.kernel, row.workload.seq_len): row for row in table.rows}
     text = " ".join(note for note in overview_of(table, 1000).notes if "paired" in note)
     for (kernel, n), row in rows.items():
@@ -142,13 +136,21 @@ def test_a_time_that_contradicts_its_speed_is_explained(table: ResultTable) -> N
         assert (f"{kernel} at {format_count(n)}" in text) == disagree
 
 
-@given(table=tables())
-@settings(max_examples=30, deadline=None)
-def test_the_best_cells_are_those_of_the_sentences(table: ResultTable) -> None:
-    overview = overview_of(table)
-    best = {finding.seq_len: finding.best for finding in findings.find(table).fastest}
+def the_best_cells_are_those_of_the_sentences(found: Findings, overview: Overview) -> None:
+    best = {finding.seq_len: finding.best for finding in found.fastest}
     shown = overview.tables[0]
     for row, marked in zip(shown.rows, shown.best, strict=True):
         for index in marked:
             seq_len = int(shown.columns[index - 1].replace(",", ""))
             assert row[0] in best[seq_len]
+
+
+@given(table=tables())
+@settings(max_examples=30, deadline=None)
+def test_statements_agree(table: ResultTable) -> None:
+    found, overview = findings.find(table), overview_of(table)
+    the_fastest_is_faster_than_the_reference_and_nobody_is_faster_than_it(table, found)
+    crossovers_in_time_say_what_the_verdicts_say(table, found)
+    cells_show_the_verdicts_and_sentences_show_the_cells(table, overview)
+    a_time_that_contradicts_its_speed_is_explained(table)
+    the_best_cells_are_those_of_the_sentences(found, overview)
