@@ -28,6 +28,8 @@ RESOURCE = "attnprof"
 
 START = f'dask worker SCHEDULER --nthreads 1 --resources "{RESOURCE}=1"'
 _REPLY_SECONDS = 10
+_SETTLED_SECONDS = 1.0
+"""Workers of one machine are used once no other has joined for so long: they share its cores."""
 _POLL_SECONDS = 0.25
 
 
@@ -75,6 +77,7 @@ class Cluster:
         self._warnings: list[str] = []
         self._greeted: dict[str, tuple[Future[Any], int]] = {}
         self._warned: set[str] = set()
+        self._seen: dict[str, float] = {}
         self._count = 0
         client.subscribe_topic(TOPIC, self._on_event)
 
@@ -108,14 +111,28 @@ class Cluster:
         for address in [address for address in self._greeted if address not in present]:
             self._greeted.pop(address)[0].cancel()
         self._read_replies()
-        usable = [address for address, info in present.items() if _is_usable(info)]
-        for address in usable:
-            if address not in (*self.workers, *self._greeted, *self.refused):
-                self._greet(address, _sharers(present, address))
         lost = [address for address in self.workers if address not in present]
         for address in lost:
             del self.workers[address]
+        usable = [address for address, info in present.items() if _is_usable(info)]
+        now = time.monotonic()
+        self._seen = {address: self._seen.get(address, now) for address in usable}
+        for address in usable:
+            neighbours = self._neighbours(present, address)
+            sharers = self.target.local_workers or len(neighbours)
+            if address in self.workers:
+                self.workers[address] = replace(self.workers[address], sharers=sharers)
+            elif address not in (*self._greeted, *self.refused) and (
+                self.target.local_workers
+                or now - max(self._seen[one] for one in neighbours) >= _SETTLED_SECONDS
+            ):
+                self._greet(address, sharers)
         return lost
+
+    def _neighbours(self, present: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
+        """The workers with the resource on the machine of one of them, itself included."""
+        host = present[address].get("host")
+        return [one for one in self._seen if present[one].get("host") == host]
 
     def forget(self, address: str) -> None:
         """The process behind an address is another one now: it will be greeted again."""
@@ -164,14 +181,15 @@ class Cluster:
         while True:
             self.refresh()
             present = self._present()
-            if self.workers and not self._greeted:
+            is_waiting = any(one not in (*self.workers, *self.refused) for one in self._seen)
+            if self.workers and not is_waiting:
                 return
-            if not self._greeted:
+            if not is_waiting:
                 self._check_usable(present)
             if time.monotonic() > deadline:
                 expected = f"no worker joined within {timeout:g} s; start one with {self.start}"
                 raise UsageError("dask", self.target.text, expected)
-            waits_for = "imports of the workers" if self._greeted else "a Dask worker"
+            waits_for = "imports of the workers" if is_waiting else "a Dask worker"
             observe(f"waiting for {waits_for}", 0.0)
             time.sleep(_POLL_SECONDS / 5)
 
@@ -262,12 +280,6 @@ class Cluster:
 
 def _is_usable(info: Mapping[str, Any]) -> bool:
     return info.get("resources", {}).get(RESOURCE, 0) >= 1
-
-
-def _sharers(present: Mapping[str, Mapping[str, Any]], address: str) -> int:
-    """How many workers that may be used are on the machine of one of them."""
-    host = present[address].get("host")
-    return sum(info.get("host") == host for info in present.values() if _is_usable(info))
 
 
 def new_run() -> str:
