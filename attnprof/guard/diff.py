@@ -122,15 +122,15 @@ def diff(pair: RevisionPair, costs: Costs, timing: Timing, timeout: float) -> Di
     """
     begun = time.monotonic()
     costs.measure(timeout)
-    said = _Said(pair)
+    contract_changes = _ContractChanges(pair)
     differences: list[Difference] = []
     for contract in pair.contracts:
         difference = _difference(contract, costs, pair)
         if timing.is_wanted and difference.base and difference.head:
             difference = _timed(difference, contract, costs, timing, timeout)
-        differences.append(_with_notes(difference, said.about(contract), costs))
-    differences += said.removed()
-    notes = [*_notes(pair), *costs.notes, *said.notes]
+        differences.append(_with_notes(difference, contract_changes.about(contract), costs))
+    differences += contract_changes.removed()
+    notes = [*_notes(pair), *costs.notes, *contract_changes.notes]
     return Diff(
         pair.base,
         pair.head,
@@ -218,8 +218,8 @@ def _with_notes(difference: Difference, notes: Sequence[str], costs: Costs) -> D
     return replace(difference, result=replace(result, notes=(*result.notes, *notes)))
 
 
-class _Said:
-    """What the contracts themselves say at the two revisions."""
+class _ContractChanges:
+    """How the contracts themselves differ between the two revisions."""
 
     def __init__(self, pair: RevisionPair) -> None:
         self._pair = pair

@@ -151,7 +151,8 @@ def test_markdown_of_several_runs_has_each_below_its_name(tmp_path: Path) -> Non
         (["{a}", "--name", "a", "b"], "--name a b: must be as many as there are files: 1 file"),
         (["{a}", "{b}", "--name", "a", "a"], "--name a: must differ from the other names"),
         (["{a}", "--csv", "/nowhere/x.csv"], "--csv /nowhere/x.csv: folder /nowhere does not"),
-        (["{a}", "--json", "x.json"], "--json: unknown option"),
+        (["{a}", "{b}", "--json", "x.json"], "--json x.json: needs the results of one run or"),
+        (["{a}", "--len", "512"], "--len: unknown option"),
     ],
 )
 def test_errors_are_one_line(words: list[str], message: str, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def project(tmp_path: Path, guard_workers: Workers) -> GitProject:
     return project
 
 
-class NoWorkers:
-    """Workers that measure only what is allowed to be measured."""
+class CountedWorkers:
+    """Workers that count what they measure."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
@@ -203,14 +203,14 @@ def test_a_base_is_measured_once(project: GitProject, guard_workers: Workers) ->
     project.write({"net.py": net(24)})
     counts: list[int] = []
     for _ in range(2):
-        workers = NoWorkers(guard_workers)
+        workers = CountedWorkers(guard_workers)
         diff = project.diff(workers=workers)  # type: ignore[arg-type]
         assert diff.exit_code == 1
         counts.append(workers.runs)
     assert counts == [2, 1]
     (file,) = (project.folder / ".git" / "attnprof").iterdir()
     file.write_text("{")
-    workers = NoWorkers(guard_workers)
+    workers = CountedWorkers(guard_workers)
     project.diff(workers=workers)  # type: ignore[arg-type]
     assert workers.runs == 2
     assert "is damaged; the base is measured again" in project.warnings[0]

@@ -113,7 +113,7 @@ def test_workers_without_the_resource_are_named_with_the_remedy(
 ) -> None:
     from attnprof.measure.on_dask import cluster as clusters
 
-    monkeypatch.setattr(clusters, "RESOURCE", "another")
+    monkeypatch.setattr(clusters, "_is_usable", lambda info: False)
     with pytest.raises(
         UsageError, match=r'dask worker tcp://127\.0\.0\.1:.* --resources "attnprof=1"'
     ):
