@@ -298,7 +298,9 @@ def _wider_than_beside(locked: Parts, current: Parts) -> list[str]:
 
 
 def _is_one_factor(ratios: list[float]) -> bool:
-    """Whether a cost changed, and by about the same factor at every length."""
+    """Whether a cost changed, and by about the same factor at each of several lengths."""
+    if len(ratios) < 2:
+        return False
     is_changed = any(abs(ratio - 1) >= _MIN_CHANGE for ratio in ratios)
     return is_changed and 0 < max(ratios) < _MAX_RATIO_SPREAD * min(ratios)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -69,14 +70,14 @@ class Output(Expression):
             stride *= self.shape[axis]
         return numbers
 
-    def row(self, number: int) -> Box:
-        """The part of the weights that is the row of a number."""
-        box: Box = ((0, self.weights.shape[-1]),)
+    def row(self, number: int) -> tuple[int, ...]:
+        """Where a row is in the weights; 0 along axes in which all their rows are equal."""
+        index = list[int]()
         number -= 1
-        for size in reversed(self.shape[:-1]):
-            box = ((number % size, number % size + 1), *box)
+        for size, differs in zip(self.shape[-2::-1], self.weights.varies[-2::-1], strict=True):
+            index.insert(0, number % size if differs else 0)
             number //= size
-        return box
+        return tuple(index)
 
 
 class _MixedRowsError(Exception):
@@ -223,17 +224,31 @@ def _rows_that_none_has(output: Output, expressions: Sequence[Expression]) -> se
     """Rows of an output of which no element is in one of the expressions."""
     is_read = torch.zeros(math.prod(output.shape[:-1]) + 1, dtype=torch.bool)
     is_read[0] = True
-    rows = _Rows(output)
     try:
-        for expression in expressions:
-            while isinstance(expression, Permute | Reshape | Cast):
-                expression = expression.children[0]
+        for expression in map(_in_another_shape, expressions):
             whole = tuple((0, size) for size in expression.shape)
             for box in _parts(varying(expression, whole)):
-                is_read[rows.evaluate(expression, box).value.flatten()] = True
+                is_read[_Rows(output).evaluate(expression, box).value.flatten()] = True
     except _MixedRowsError:
         return set()
     return set((~is_read).nonzero().flatten().tolist())
+
+
+def _in_another_shape(expression: Expression) -> Expression:
+    """The same elements, if possible with the parts of a value apart: they are of one row."""
+    if isinstance(expression, Permute | Reshape | Cast):
+        return _in_another_shape(expression.children[0])
+    if not isinstance(expression, Select) or not isinstance(expression.children[0], Reshape):
+        return expression
+    merged = expression.children[0]
+    before, shape, axis = merged.children[0], list[int](), 0
+    for old, new in merged.groups:
+        if expression.axis in new:
+            axis = len(shape) + new.index(expression.axis)
+            shape += [merged.shape[each] for each in new]
+        else:
+            shape += [before.shape[each] for each in old]
+    return Select(Reshape(before, shape), axis, expression.indices)
 
 
 def _parts(box: Box) -> Iterator[Box]:
@@ -272,8 +287,24 @@ def discarded_rows(
 
 def pairs_of_rows(output: Output, rows: set[int]) -> int:
     """Pairs in rows of the weights of an output."""
+    by_copies = dict[int, list[tuple[int, ...]]]()
+    for row, copies in sorted(Counter(map(output.row, rows)).items()):
+        by_copies.setdefault(copies, []).append(row)
     with no_dispatch():
-        return count_pairs_in(output.weights, [output.row(number) for number in sorted(rows)])
+        return sum(
+            copies * count_pairs_in(output.weights, _boxes(equal, output.weights.shape[-1]))
+            for copies, equal in by_copies.items()
+        )
+
+
+def _boxes(rows: Sequence[tuple[int, ...]], keys: int) -> Iterator[Box]:
+    """Rows in boxes, each of those that follow one another; they are sorted."""
+    first = 0
+    for last in range(1, len(rows) + 1):
+        (*outer, start), (*_, end) = rows[first], rows[last - 1]
+        if last == len(rows) or rows[last] != (*outer, end + 1):
+            yield (*((index, index + 1) for index in outer), (start, end + 1), (0, keys))
+            first = last
 
 
 def _positions(indices: Sequence[Tensor | None]) -> list[tuple[int, ...]] | None:
