@@ -10,20 +10,20 @@ from typing import Any, Unpack
 from attnprof import kernels
 from attnprof.api.compare_options import CheckedOptions, CompareOptions, check_options
 from attnprof.api.finishing import finish, python_call
+from attnprof.api.place import Place, open_place
 from attnprof.api.result_table import ResultTable
 from attnprof.api.study_records import study_part, with_settings
 from attnprof.core.cpu import computing_with
 from attnprof.core.errors import FailedError, MeasurementError, UsageError
 from attnprof.core.records import CASE, INTERRUPTED, Record
-from attnprof.core.workload import Case, Device
+from attnprof.core.workload import Case
 from attnprof.counting import counters
 from attnprof.isolation.fork_server import ForkServer
-from attnprof.isolation.system_memory import available_bytes
 from attnprof.isolation.workers import InProcessWorkers, Workers, open_workers
 from attnprof.kernels import custom
 from attnprof.kernels.custom import is_target
 from attnprof.kernels.custom.mask_function import source_digest
-from attnprof.measure import Observer, environment, runner, worker_tasks
+from attnprof.measure import Observer, worker_tasks
 from attnprof.measure.request import Request
 from attnprof.measure.runner import ResumedRecords
 from attnprof.measure.single_case import MeasureSettings
@@ -32,8 +32,6 @@ from attnprof.report.formats import table_renderers
 from attnprof.report.journal import Journal
 from attnprof.report.journal_format import RunFingerprint
 from attnprof.report.outputs import Outputs
-
-_FINGERPRINT_FACTS = ("processor", "cores", "threads", "gpu", "python", "packages")
 
 
 @dataclass(slots=True)
@@ -45,8 +43,7 @@ class CompareRequest(Request):
         settings: of cases of a study, see `Groups`.
         outputs: where results go.
         measurements: what to measure.
-        environment: of the measuring machine.
-        workers: start the processes that measure.
+        place: where it is measured.
         journal: keeps records as they come; None if no results file is written.
         earlier: records of an earlier run, by case.
         table: the results so far; kept if `run` is interrupted. Its `machine` is the stored
@@ -58,8 +55,7 @@ class CompareRequest(Request):
     settings: Mapping[Case, str]
     outputs: Outputs[ResultTable]
     measurements: MeasureSettings
-    environment: environment.Environment
-    workers: Workers
+    place: Place
     journal: Journal | None
     earlier: ResumedRecords
     table: ResultTable
@@ -74,24 +70,21 @@ class CompareRequest(Request):
 
         Args:
             observe: called with the current activity and the fraction of all work done.
-            warn: called with a message when a file cannot be written; measuring continues, and
-                writing is retried later.
+            warn: called with a message when a file cannot be written, which is retried later, and
+                when a Dask worker is not used; measuring continues.
 
         Raises:
-            MeasurementError: when a file still cannot be written at the end; all others are.
+            MeasurementError: when a file still cannot be written at the end; all others are. Also
+                when the Dask cluster is gone.
         """
         if self.journal and self.journal.damage:
             warn(self.journal.damage_message)
         if not self.groups and self.table.study:
             study = self.table.study
             warn(f"shard {study.parts[0]}/{study.count} has no cases: they are in other shards")
-        records = runner.measure(
-            self.groups,
-            self.measurements,
-            self.workers,
-            observe,
-            self.earlier,
-            self.table.machine,
+        self.table.expect((case.kernel, case.workload) for group in self.groups for case in group)
+        records = self.place.records(
+            self.groups, self.measurements, self.table, self.earlier, observe, warn
         )
         try:
             for record in with_settings(records, self.settings):
@@ -100,7 +93,7 @@ class CompareRequest(Request):
             if self.journal:
                 self.journal.finish()
             finish(self.table)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, MeasurementError):
             self.table.close("error", INTERRUPTED)
             raise
         finally:
@@ -173,13 +166,18 @@ def prepare_compare(
         if isinstance(workers, ForkServer):
             timeout = checked.measurements.timeout
             stack.enter_context(custom.custom_kernels_in(workers, timeout))
-        request = _prepare_with(workers, checked, stack, observe)
+        place = open_place(workers, checked, stack)
+        request = _prepare_with(workers, place, checked, stack, observe)
         request.table.command = command
         return request
 
 
 def _prepare_with(
-    workers: Workers, checked: CheckedOptions, stack: ExitStack, observe: Observer
+    workers: Workers,
+    place: Place,
+    checked: CheckedOptions,
+    stack: ExitStack,
+    observe: Observer,
 ) -> CompareRequest:
     """Check the options that need a worker process, and open the journal.
 
@@ -191,18 +189,15 @@ def _prepare_with(
     def run(function: Callable[..., Any], *args: Any) -> Any:
         return workers.run(function, *args, max_seconds=measurements.timeout).result
 
-    devices: dict[str, Device] = {
-        name: run(environment.resolve_device, name) for name in checked.selection.device_names
-    }
-    here: environment.Environment = run(environment.capture)
-    if isinstance(workers, ForkServer):
-        workers.is_limited = "cuda" not in devices.values()
+    found = place.surroundings(checked, observe)
     reference_digest = _digest_of_reference(measurements.check_against, run)
     observe("checking the kernels", 0.0)
-    every = read_groups(checked.selection, devices)
+    every = read_groups(checked.selection, found.devices)
     groups = every.here
     cases = [case for group in every.every for case in group]
-    fingerprint = _fingerprint(here, checked.kernel_names, reference_digest, source_digest(cases))
+    fingerprint = _fingerprint(
+        found.facts, checked.kernel_names, reference_digest, source_digest(cases)
+    )
     study = study_part(
         every, measurements, fingerprint.sources, is_study=options.get("sweep") is not None
     )
@@ -210,7 +205,7 @@ def _prepare_with(
     if checked.journal_path:
         journal = Journal(
             checked.journal_path,
-            replace(fingerprint, host=here.host or "", study=study),
+            replace(fingerprint, host=found.host, study=study),
             is_resumed=bool(options.get("resume")),
         )
         stack.callback(journal.close)
@@ -218,16 +213,15 @@ def _prepare_with(
     table = ResultTable()
     table.machine = checked.machine
     table.study = study
-    table.available_bytes = run(available_bytes, next(iter(devices.values())))
-    table.environment = here.as_dict()
+    table.available_bytes = found.available_bytes
+    table.environment = found.environment
     outputs = Outputs[ResultTable].read(options, table_renderers(options))
     return CompareRequest(
         groups,
         every.settings,
         outputs,
         measurements,
-        here,
-        workers,
+        place,
         journal,
         earlier,
         table,
@@ -276,18 +270,16 @@ def _digest_of_reference(name: str | None, run: Callable[..., Any]) -> str:
 
 
 def _fingerprint(
-    here: environment.Environment, names: Iterable[str], reference_digest: str, mask_digest: str
+    facts: Mapping[str, object], names: Iterable[str], reference_digest: str, mask_digest: str
 ) -> RunFingerprint:
     """What must be unchanged for an earlier measurement to remain valid.
 
     Args:
-        here: the measuring machine.
+        facts: of the measuring machine.
         names: of all kernels.
         reference_digest: identifies the reference of custom kernels; empty without one.
         mask_digest: identifies the mask functions of users; empty without any.
     """
-    facts = here.as_dict()
-    machine = {name: facts[name] for name in _FINGERPRINT_FACTS}
     digests: dict[str, str] = {}
     for name in names:
         kernel = kernels.find(name)
@@ -295,7 +287,7 @@ def _fingerprint(
             digests[name] = kernel.source_digest() + reference_digest
         elif mask_digest:
             digests[name] = mask_digest
-    return RunFingerprint(machine, digests)
+    return RunFingerprint(facts, digests)
 
 
 def _wanted(measurements: MeasureSettings) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from attnprof.core.files import is_special
 from attnprof.core.machine import Machine
 from attnprof.core.option_values import read_fraction, read_seconds, read_threads
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
+from attnprof.kernels import custom
+from attnprof.measure.on_dask.target import DaskTarget, read_dask_target
 from attnprof.measure.rate_probes import LEAST_BUDGET_SECONDS
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 from attnprof.measure.single_case import MeasureSettings
@@ -39,6 +42,8 @@ class CompareOptions(EstimateOptions, StudyOptions, total=False):
     resume: bool
     allow_slow: bool
     check_against: str | None
+    dask: str | None
+    allow_other_versions: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class CheckedOptions:
         selection: the cases, as far as they are known before devices are.
         kernel_names: each once.
         journal_path: where records are kept as they come; None if no results file is written.
+        dask: the cluster that measures; None for this machine.
     """
 
     options: CompareOptions
@@ -62,6 +68,7 @@ class CheckedOptions:
     selection: Selection
     kernel_names: list[str]
     journal_path: Path | None
+    dask: DaskTarget | None
 
 
 def check_options(options: CompareOptions) -> CheckedOptions:
@@ -76,7 +83,8 @@ def check_options(options: CompareOptions) -> CheckedOptions:
     device_names = selection.device_names
     path = options.get("machine")
     machine = None if path is None else machines.read_machine(path)
-    threads = read_threads(options) or cpu_threads()
+    dask = read_dask_target(options.get("dask"), has_times=measurements.time)
+    threads = read_threads(options) or (dask and dask.threads) or cpu_threads()
     names = selection.kernel_names
     has_custom = any(kernels.is_custom(name) for name in names)
     if measurements.check_against and not has_custom:
@@ -88,6 +96,7 @@ def check_options(options: CompareOptions) -> CheckedOptions:
         )
     if draws(options, "roofline"):
         _check_roofline(measurements, has_machine=machine is not None)
+    _check_dask(options, dask, names)
     outputs = Outputs.read(options, renderers(options))
     results_journal = _journal_path(options)
     if results_journal:
@@ -102,7 +111,24 @@ def check_options(options: CompareOptions) -> CheckedOptions:
         selection=selection,
         kernel_names=names,
         journal_path=results_journal,
+        dask=dask,
     )
+
+
+def _check_dask(
+    options: CompareOptions, dask: DaskTarget | None, kernel_names: Sequence[str]
+) -> None:
+    """Refuse what cannot be measured in other processes."""
+    if dask is None:
+        if options.get("allow_other_versions"):
+            raise UsageError("allow_other_versions", "", "needs --dask")
+        return
+    if options.get("no_isolation"):
+        raise UsageError("dask", dask.text, "measures in other processes; leave --no-isolation out")
+    for name in kernel_names:
+        if custom.is_given(name):
+            expected = "must be importable by its name for --dask: workers import it"
+            raise UsageError("kernel", name, expected)
 
 
 def _check_roofline(measurements: MeasureSettings, *, has_machine: bool) -> None:

@@ -56,6 +56,8 @@ def compare(
     timeout: measurement_options.Timeout = f"{DEFAULT_TIMEOUT_SECONDS:g}",
     check_against: measurement_options.CheckAgainst = None,
     no_isolation: measurement_options.NoIsolation = False,
+    dask: measurement_options.Dask = None,
+    allow_other_versions: measurement_options.AllowOtherVersions = False,
     details: output_options.Details = False,
     explain: output_options.Explain = False,
     html: output_options.Html = None,

@@ -107,3 +107,23 @@ NoIsolation = Annotated[
         "Run in this process (for debuggers); a crash then ends the run.",
     ),
 ]
+
+Dask = Annotated[
+    str | None,
+    _measurement(
+        "--dask",
+        "CLUSTER",
+        "Measure on the workers of a Dask cluster: local:N for N processes of this machine, one "
+        "for each GPU, or the address of a scheduler, such as tcp://host:8786.",
+        default="this process's machine, one case at a time",
+    ),
+]
+
+AllowOtherVersions = Annotated[
+    bool,
+    flag(
+        "--allow-other-versions",
+        MEASUREMENT,
+        "With --dask: also use workers with another version of Python, torch or attnprof.",
+    ),
+]

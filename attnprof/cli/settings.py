@@ -24,12 +24,13 @@ TEXTS = (
     *("model", "hidden_size", "num_heads", "kv_heads", "head_dim", "value_dim", "new_tokens"),
     *("batch_size", "dtype", "device", "mode", "scope"),
     *("machine", "max_seconds", "precision", "timeout", "threads", "check_against", "chart"),
-    "vocab_size",
+    *("vocab_size", "dask"),
 )
 """Settings with one value."""
 
 FLAGS = (
     *("no_count", "no_time", "no_memory", "no_peers", "allow_slow", "no_isolation"),
+    "allow_other_versions",
     *("causal", "details", "explain"),
 )
 """Settings that are true or false."""

@@ -224,6 +224,10 @@ class ResultTable:
         for record in records:
             self.add(record)
 
+    def expect(self, cases: Iterable[tuple[str, Workload]]) -> None:
+        """Rows come in the order of these kernels and workloads, whatever that of their records."""
+        self._rows |= {(name, each): Row(name, each) for name, each in cases} | self._rows
+
     def add(self, record: Record) -> None:
         """Add one record. A record of the quantity `case` closes its row."""
         self.records.append(record)

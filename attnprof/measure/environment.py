@@ -104,6 +104,13 @@ def blas_of(config: str) -> str | None:
     return ", ".join(libraries) or None
 
 
+def count_gpus() -> int:
+    """CUDA devices that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def resolve_device(device: str) -> Device:
     """The device of a name; `auto` is CUDA if there is a CUDA device, else CPU.
 

@@ -49,6 +49,7 @@ def measure(
     observe: Observer = _ignore,
     earlier: ResumedRecords | None = None,
     machine: Machine | None = None,
+    shorter: Sequence[Record] = (),
 ) -> Iterator[Record]:
     """Closed forms, counts, memory and time, group by group; records are yielded as they come.
 
@@ -63,10 +64,12 @@ def measure(
         earlier: records of an earlier run, which are yielded again instead of measured again.
         machine: stored machine whose times predict cases for which no shorter length of the same
             series was timed; utilisations are of its rates instead of those measured in this run.
+        shorter: records of shorter lengths that this machine has measured in another call; they
+            predict times, and are not yielded.
     """
     observe("starting", 0.0)
     plan = TimePlan(groups, measurements.max_seconds if measurements.time else 0.0)
-    records_so_far: list[Record] = []
+    records_so_far = list(shorter)
     slow = SlowCases(
         measurements.max_seconds,
         workers,

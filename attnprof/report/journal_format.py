@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 from attnprof.core.records import (
     CASE,
     COPY_RATE,
+    MACHINE,
     MATMUL_RATE,
     ROUNDS,
     UTILISATIONS,
@@ -24,7 +25,7 @@ SCHEMA = 1
 HEADER = "attnprof_journal"
 FINISHED = "finished"
 
-_OF_END = {CASE, ROUNDS, WITHHELD, MATMUL_RATE, COPY_RATE, "speedup", *UTILISATIONS}
+_OF_END = {CASE, MACHINE, ROUNDS, WITHHELD, MATMUL_RATE, COPY_RATE, "speedup", *UTILISATIONS}
 
 
 @dataclass(frozen=True, slots=True)

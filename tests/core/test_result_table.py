@@ -46,7 +46,7 @@ def test_csv_has_raw_integers_and_empty_cells() -> None:
 def test_json_and_json_lines_hold_the_same_values() -> None:
     document = json.loads(table().to_json({"cores": 2}))
     assert document["environment"] == {"cores": 2}
-    added = ["layers", "scope", "quantities", "notes"]
+    added = ["layers", "scope", "setting", "quantities", "notes"]
     assert [list(row) for row in document["rows"]] == [[*COLUMNS, *added]] * 2
     lines = [json.loads(line) for line in table().to_json_lines().splitlines()]
     assert len(lines) == 6

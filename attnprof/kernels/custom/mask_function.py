@@ -283,6 +283,18 @@ def mask_pattern(
     )
 
 
+def import_masks(cases: Iterable[Case]) -> None:
+    """Import the mask functions of users into this process.
+
+    Raises:
+        UsageError: for the first that cannot be imported.
+    """
+    for layer in (layer for case in cases for layer in mask_layers(case.workload.pattern)):
+        if isinstance(layer.function, UserMask):
+            with _user_code(layer.function):
+                _loaded(layer.function)
+
+
 def source_digest(cases: Iterable[Case]) -> str:
     """SHA-256 of the files of users' mask functions; empty without any."""
     functions = {layer.function for case in cases for layer in mask_layers(case.workload.pattern)}
