@@ -265,9 +265,10 @@ def _notes(pair: RevisionPair) -> Iterator[str]:
             files = "1 file" if number == 1 else f"{number:,} files"
             yield f"the working tree includes uncommitted changes in {files}"
     if repository.is_behind(pair.base, pair.head):
+        head = "HEAD" if pair.head.is_checkout else pair.head.name
         yield (
             f"{pair.base} has commits that are not in {pair.head}: what they changed counts as "
-            f"undone; leave them out with $(git merge-base {pair.base.name} HEAD) as the base"
+            f"undone; leave them out with $(git merge-base {pair.base.name} {head}) as the base"
         )
     if pair.is_own_code and any(_is_own(contract) for contract in pair.contracts):
         yield _OWN_CODE

@@ -48,6 +48,8 @@ def contracts_of(revisions: Revisions, trees: Worktrees, config: str | None) -> 
         configuration = read_configuration(path, start=_within(Path.cwd(), root, tree))
     except ConfigurationError as error:
         message = str(error).replace(f"{tree}{os.sep}", "" if head.is_checkout else f"{head.name}:")
+        if not head.is_checkout:  # the folder itself has no contract
+            message = message.replace(f"{tree}:", f"{head.name}:")
         raise ConfigurationError(message) from error
     if not configuration.folder.resolve().is_relative_to(tree):
         raise ConfigurationError(f"{configuration.folder}: is not in the repository {root}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable
@@ -20,6 +21,10 @@ _PREFIX = f"attnprof-diff-{platform.node()}-"
 """Of temporary folders; those that killed runs have left on this machine are found by it."""
 
 _LOCK = "lock"
+
+_ALL = "fetch-depth: 0"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,8 @@ class Repository:
 
     def _unknown(self, name: str) -> str:
         """What is wrong with a revision that is not found, and what helps."""
-        branch = name.partition("/")[2] if name.startswith("origin/") else name
         if self.git("rev-parse", "--is-shallow-repository") == "true":
-            return (
-                f"is not in this shallow clone; git fetch --depth=1 origin {branch}, or "
-                f"fetch-depth: 0 for actions/checkout"
-            )
+            return f"is not in this shallow clone; {_fetching(name)}; for actions/checkout, {_ALL}"
         known = self.git("for-each-ref", "--format=%(refname:short)").splitlines()
         close = f"origin/{name}" if f"origin/{name}" in known else suggest_or_none(name, known)
         hint = f"did you mean {close}?" if close else "name a branch, a tag or a commit"
@@ -117,10 +118,13 @@ class Repository:
         return sum("__pycache__/" not in line for line in lines)
 
     def is_behind(self, base: Revision, head: Revision) -> bool:
-        """Whether the base has commits that the head does not have, as far as history is known."""
+        """Whether the base has commits since the head branched off, as far as history is known."""
         if self.git("rev-parse", "--is-shallow-repository") == "true":
             return False
-        return not self.git.succeeds("merge-base", "--is-ancestor", base.commit, head.commit)
+        try:
+            return self.git("merge-base", base.commit, head.commit) != base.commit
+        except GitError:  # they have no common commit
+            return False
 
     def files(self, revision: Revision) -> list[PurePosixPath]:
         """The files of a revision, relative to the root; of the checkout also new ones."""
@@ -167,6 +171,17 @@ def find_repository(folder: Path) -> Repository:
             reason = "compares revisions of a git repository, and there is none here"
         raise UsageError("base", "guard diff", reason) from error
     return Repository(Path(root).resolve())
+
+
+def _fetching(name: str) -> str:
+    """The command that fetches a revision which a shallow clone lacks."""
+    if any(sign in name for sign in "~^@{:"):
+        return "git fetch --deepen=100 fetches earlier commits"
+    branch = name.removeprefix("origin/")
+    fetch = f"git fetch --depth=1 origin {branch}"
+    if _COMMIT.fullmatch(branch):
+        return fetch
+    return f"{fetch}:refs/remotes/origin/{branch}, and name it origin/{branch}"
 
 
 def _renames(items: Iterable[str]) -> dict[str, str]:

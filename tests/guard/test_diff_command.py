@@ -84,6 +84,10 @@ def test_errors_in_the_contracts_of_a_commit_name_the_commit(project: GitProject
     done = CliRunner().invoke(app, ["guard", "diff", "main", "main"])
     assert done.exit_code == 2
     assert done.stderr.startswith("attnprof: main:attnprof.toml:1: guard.net.target: is missing")
+    (project.folder / "attnprof.toml").unlink()
+    project.commit({"other.txt": ""})
+    done = CliRunner().invoke(app, ["guard", "diff", "main", "main"])
+    assert (done.exit_code, done.stderr[:33]) == (2, "attnprof: main: no contract found")
 
 
 def test_the_verdict_goes_to_github_too(project: GitProject, tmp_path: Path) -> None:

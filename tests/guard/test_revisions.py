@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path, PurePosixPath
 
@@ -151,8 +152,15 @@ def test_a_shallow_clone_without_the_base_says_how_to_fetch_it(
     clone = find_repository(tmp_path / "clone")
     with pytest.raises(UsageError) as caught:
         clone.revision("base", "main~1")
-    assert "shallow clone; git fetch --depth=1 origin main~1" in caught.value.expected
+    assert "shallow clone; git fetch --deepen=100 fetches" in caught.value.expected
     assert "fetch-depth: 0" in caught.value.expected
+    git(repository.root, "branch", "topic", "main~1")
+    with pytest.raises(UsageError) as caught:
+        clone.revision("base", "topic")
+    match = re.search("; git (fetch .*), and name it (.*?);", caught.value.expected)
+    assert match is not None
+    git(clone.root, "fetch", "--quiet", *match[1].split()[1:])
+    assert clone.revision("base", match[2]).commit == git(repository.root, "rev-parse", "topic")
     assert not clone.is_behind(clone.revision("base", "main"), clone.checkout())
 
 
@@ -172,6 +180,9 @@ def test_commits_that_only_the_base_has_are_noticed(repository: Repository) -> N
     git(repository.root, "checkout", "--quiet", "main")
     commit(repository.root, a="3\n")
     assert repository.is_behind(repository.revision("base", "main"), topic)
+    git(repository.root, "checkout", "--quiet", "--orphan", "other")
+    commit(repository.root, c="4\n")
+    assert not repository.is_behind(topic, repository.revision("base", "other"))
 
 
 def test_files_and_renames_of_a_revision(repository: Repository) -> None:
