@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnprof.core.global_queries import GlobalQueries
 from attnprof.core.pattern import AttentionPattern
-from attnprof.core.sdpa_buffers import backward_buffer_bytes, forward_buffer_bytes
 from attnprof.core.workload import Workload
+from attnprof.kernels.builtin._fused import fused_call, fused_memory
 from attnprof.kernels.builtin._memory import (
     LayerMemory,
     Projected,
@@ -16,6 +16,7 @@ from attnprof.kernels.builtin._memory import (
     log_sum_exp_bytes,
     projection_backward_bytes,
 )
+from attnprof.nn.banded.matmul_memory import matmul_backward_bytes, matmul_forward_bytes
 from attnprof.nn.banded.memory import BandedShape, backward_tiles_bytes, forward_tiles_bytes
 
 
@@ -26,18 +27,25 @@ def layer_memory(workload: Workload, layer: AttentionPattern, index: int) -> Lay
         seq_len=workload.seq_len,
         kv_heads=workload.kv_heads,
         head_dim=workload.head_dim,
+        value_dim=workload.value_dim,
         dtype=workload.dtype,
         sides=layer.sides(workload.seq_len),
         dilation=layer.dilation,
         num_globals=len(layer.global_positions),
     )
     backward = 0
+    is_on_cpu = workload.device == "cpu"
     if workload.mode == "training":
         of_keys = sizes.key + sizes.value
         accumulated = of_keys // workload.dtype_bytes * banded.accumulator_bytes
         converted = of_keys if accumulated > of_keys else 0
-        backward = accumulated - of_keys + max(backward_tiles_bytes(banded), converted)
-    return memory_around(workload, layer, forward_tiles_bytes(banded), backward)
+        backward = accumulated - of_keys
+        if is_on_cpu:
+            backward += max(backward_tiles_bytes(banded), converted)
+        else:
+            backward += matmul_backward_bytes(banded, converted)
+    forward = forward_tiles_bytes(banded) if is_on_cpu else matmul_forward_bytes(banded)
+    return memory_around(workload, layer, forward, backward)
 
 
 def memory_around(
@@ -56,7 +64,8 @@ def memory_around(
     sums = log_sum_exp_bytes(workload, workload.seq_len)
     rows = _GlobalRows.of(workload, layer)
     if workload.mode == "inference":
-        attention = rows.output + sizes.projected + sums + forward
+        written = 0 if workload.value_dim == workload.head_dim else sizes.output
+        attention = rows.output + sizes.projected + written + sums + forward
         return LayerMemory(forward=max(rows.forward, attention))
     saved = sizes.projected + sizes.output + sums + rows.saved
     return LayerMemory(
@@ -107,18 +116,14 @@ class _GlobalRows:
     @classmethod
     def _projected(cls, workload: Workload, rows: _RowSizes) -> _GlobalRows:
         """Keys and values of all tokens projected, and fused attention."""
-        sizes, n, dtype = Projected.of(workload), workload.seq_len, workload.dtype
+        sizes = Projected.of(workload)
         of_keys = sizes.key + sizes.value
         inputs = rows.inputs if workload.mode == "training" else 0
-        saved = (
-            inputs
-            + rows.queries
-            + rows.outputs
-            + of_keys
-            + log_sum_exp_bytes(workload, rows.tokens)
-        )
-        attentions = workload.batch_size * workload.kv_heads
-        buffers = forward_buffer_bytes(attentions, rows.folded, n, workload.head_dim, dtype)
+        heads = workload.kv_heads
+        call = replace(fused_call(workload, rows.folded, workload.seq_len), heads=heads)
+        fused = fused_memory(workload, call)
+        saved = inputs + rows.queries + rows.outputs + of_keys + fused.saved
+        buffers = fused.forward - fused.saved
         # The gradient of the output is copied to another layout.
         copied = rows.outputs if workload.kv_heads > 1 else 0
         return cls(
@@ -132,7 +137,7 @@ class _GlobalRows:
                 + copied
                 + rows.queries
                 + of_keys
-                + backward_buffer_bytes(rows.folded, n, dtype),
+                + fused.backward,
                 rows.inputs + 2 * rows.queries + of_keys + sizes.hidden + sizes.value_weight,
                 rows.inputs + rows.queries + 2 * sizes.hidden + sizes.weights - sizes.query_weight,
                 rows.inputs + sizes.hidden + sizes.weights,
