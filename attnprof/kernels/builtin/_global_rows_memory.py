@@ -10,6 +10,7 @@ from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.kernels.builtin._fused import fused_call, fused_memory
 from attnprof.kernels.builtin._memory import Projected, activation_bytes
+from attnprof.kernels.builtin._multiplied import MultipliedAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class GlobalRows:
         call = fused_call(workload, rows.folded, workload.seq_len)
         call = replace(call, heads=workload.kv_heads)
         if workload.device == "cuda" and call.kernel == "math":
-            attention = cls._multiplied(workload, rows, sizes)
+            attention = cls._multiplied(workload, rows, sizes, call)
         else:
             attention = cls._fused(workload, rows, sizes, call)
         of_keys = sizes.key + sizes.value
@@ -90,48 +91,26 @@ class GlobalRows:
         )
 
     @classmethod
-    def _multiplied(cls, workload: Workload, rows: _RowSizes, sizes: Projected) -> GlobalRows:
-        """Attention as products of matrices and a softmax, half precisions in float32.
-
-        Source: PyTorch, aten/src/ATen/native/transformers/attention.cpp,
-        _scaled_dot_product_attention_math.
-        """
-        size = workload.dtype_bytes
-        wider = max(4, size) // size
-        query, output, key, value = (
-            tensor * wider for tensor in (rows.queries, rows.outputs, sizes.key, sizes.value)
-        )
-        attentions = workload.batch_size * workload.kv_heads * rows.folded
-        pairs = attentions * workload.seq_len
-        weights = pairs * wider * size
-        is_half = wider > 1
-        # Products copy operands whose sequences and heads are not evenly spaced.
-        is_copied = workload.batch_size > 1 and workload.kv_heads > 1
-        is_folded = workload.num_heads > workload.kv_heads
-        copied_query = query if is_copied and not is_folded else 0
-        copied_key, copied_value = (key, value) if is_copied else (0, 0)
+    def _multiplied(
+        cls, workload: Workload, rows: _RowSizes, sizes: Projected, call: CudaAttention
+    ) -> GlobalRows:
+        """Attention as products of matrices, where torch fuses none."""
+        attention = MultipliedAttention.of(call)
         is_training = workload.mode == "training"
-        kept = key + copied_query if is_training else 0
         inputs = rows.inputs if is_training else 0
-        alive = inputs + rows.queries + sizes.key + sizes.value + rows.folded_queries + query
-        alive += query + key + value if is_half else 0
-        saved = inputs + query + key + value + weights
+        # Sequences and heads of a projection are not evenly spaced; folded queries are.
+        copies = workload.batch_size > 1 and workload.kv_heads > 1
+        attending = attention.forward_bytes(
+            copies_query=copies and workload.num_heads == workload.kv_heads,
+            copies_keys=copies,
+            keeps=is_training,
+        )
+        tensors = rows.queries + rows.folded_queries + sizes.key + sizes.value
         return cls(
-            forward=alive
-            + max(
-                key + copied_query + copied_key + weights,
-                # Which weights are -inf, and in which rows all are: a byte each.
-                kept + 2 * weights + pairs + attentions,
-                kept + weights + (pairs * size if is_half else 0) + copied_value + output,
-            ),
+            forward=inputs + tensors + attending,
             held=rows.outputs,
-            saved=saved if is_training else 0,
-            backward=max(
-                saved + output + value + weights,
-                saved + 2 * weights,
-                saved + query + key,
-                query + 2 * key + value,
-            ),
+            saved=inputs + attention.saved if is_training else 0,
+            backward=inputs + attention.backward_bytes,
         )
 
     @classmethod

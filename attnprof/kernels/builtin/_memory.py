@@ -241,8 +241,10 @@ def projection_backward_bytes(
     p = projected
     value_weight = earlier_weights + p.value_weight
     contribution = p.hidden if has_residual or earlier_weights else 0
+    summing = p.query + 3 * p.hidden + value_weight + (p.key if has_residual else p.key_weight)
     return max(
         p.projected + contribution + p.hidden + value_weight,
+        0 if earlier_weights else summing,
         p.query + p.key + 2 * p.hidden + value_weight + p.key_weight,
         p.query + 2 * p.hidden + earlier_weights + p.weights,
     )
