@@ -113,7 +113,8 @@ class Repository:
 
     def uncommitted(self) -> int:
         """The number of files that are changed, deleted or new and not committed."""
-        return len(self.git.lines("status", "--porcelain", "-z", "--no-renames"))
+        lines = self.git.lines("status", "--porcelain", "-z", "--no-renames")
+        return sum("__pycache__/" not in line for line in lines)
 
     def is_behind(self, base: Revision, head: Revision) -> bool:
         """Whether the base has commits that the head does not have, as far as history is known."""

@@ -52,8 +52,9 @@ def redirect_imports(tree: SourceTree) -> None:
 
     First the current folder and its `src`, then the search path as it is, in the end the root and
     its `src`. A module whose file git ignores, such as a compiled extension or `_version.py`, is
-    imported from the checkout if the revision does not have it.
+    imported from the checkout if the revision does not have it. Nothing is written beside modules.
     """
+    sys.dont_write_bytecode = True
     known = [_moved(Path(entry), tree) for entry in sys.path if entry]
     first, last = ([folder, folder / "src"] for folder in (tree.folder, tree.root))
     folders = [*first, *(path for path in known if path is not None), *last]

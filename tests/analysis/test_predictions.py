@@ -52,7 +52,7 @@ def test_a_skipped_row_shows_its_predicted_time_marked_as_such() -> None:
 def test_only_rows_that_were_predicted_have_the_keys_in_json_and_no_column_is_new() -> None:
     table = compared()
     *measured, skipped = json.loads(table.to_json())["rows"]
-    added = {"layers", "scope", "quantities", "notes"}
+    added = {"layers", "scope", "setting", "quantities", "notes"}
     assert all(set(row) == set(COLUMNS) | added for row in measured)
     assert set(skipped) - set(measured[0]) == set(PREDICTED)
     assert skipped["time_ns"] is None
