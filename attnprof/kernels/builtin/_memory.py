@@ -229,9 +229,9 @@ def projection_backward_bytes(
     """Peak bytes while the gradients of the value, key and query projections are computed.
 
     They begin with the gradients of query, key and value. Each projection adds the gradient of its
-    weight and a contribution to the input's gradient, which is then added to the one that is there
-    in place. Global tokens' projections go first: they leave gradients of their weights and one
-    contribution, as a residual does.
+    weight and a contribution to the input's gradient. The sum of the first two contributions is a
+    new tensor, to which later ones are added in place. Global tokens' projections go first: they
+    leave gradients of their weights and one such sum.
 
     Args:
         projected: sizes of tensors.
