@@ -133,6 +133,7 @@ def _shape(
         seq_len=query.shape[2],
         kv_heads=key.shape[1],
         head_dim=query.shape[3],
+        value_dim=query.shape[3],
         dtype=dtype_name(query),
         sides=(left, right),
         dilation=tuple(dilation),

@@ -229,9 +229,9 @@ def projection_backward_bytes(
     """Peak bytes while the gradients of the value, key and query projections are computed.
 
     They begin with the gradients of query, key and value. Each projection adds the gradient of its
-    weight and a contribution to the input's gradient, which is then added to the one that is there
-    in place. Global tokens' projections go first: they leave gradients of their weights and one
-    contribution, as a residual does.
+    weight and a contribution to the input's gradient. The sum of the first two contributions is a
+    new tensor, to which later ones are added in place. Global tokens' projections go first: they
+    leave gradients of their weights and one such sum.
 
     Args:
         projected: sizes of tensors.
@@ -241,8 +241,10 @@ def projection_backward_bytes(
     p = projected
     value_weight = earlier_weights + p.value_weight
     contribution = p.hidden if has_residual or earlier_weights else 0
+    summing = p.query + 3 * p.hidden + value_weight + (p.key if has_residual else p.key_weight)
     return max(
         p.projected + contribution + p.hidden + value_weight,
+        0 if earlier_weights else summing,
         p.query + p.key + 2 * p.hidden + value_weight + p.key_weight,
         p.query + 2 * p.hidden + earlier_weights + p.weights,
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from attnprof.core.blocks import BlockRun, consecutive
+from attnprof.core.cuda_attention import HEAD_ALIGNMENT, CudaAttention
 from attnprof.core.pattern import AttentionPattern
 from attnprof.core.workload import Workload
 from attnprof.counting.call import Call
@@ -17,6 +18,7 @@ from attnprof.kernels.builtin._build import build_call
 from attnprof.kernels.builtin._decoding import DecodingMemory
 from attnprof.kernels.builtin._fused import fused_call, fused_memory
 from attnprof.kernels.builtin._memory import activation_bytes
+from attnprof.kernels.builtin._multiplied import MultipliedAttention
 from attnprof.nn.window_tokens import HeldTokens, attended_keys, shared_heads
 
 if TYPE_CHECKING:
@@ -139,9 +141,29 @@ def _most_of_one_call(workload: Workload, layer: AttentionPattern) -> int:
             keys = len(sinks) + len(window)
             is_copied = len(held.slices_of(sinks, window)) > 1
             copies = attentions * keys * widths * size if is_copied else 0
-            output = attentions * shared * workload.value_dim * size
             call = replace(
                 fused_call(workload, shared, keys), heads=len(group.keys), kv_heads=len(group.keys)
             )
-            most = max(most, copies + output + fused_memory(workload, call).forward)
+            most = max(most, copies + _attending_bytes(workload, call))
     return most
+
+
+def _attending_bytes(workload: Workload, call: CudaAttention) -> int:
+    """Bytes of one call: the output, buffers, and a copy of the output by heads."""
+    outputs = call.batch * call.heads * call.queries * workload.dtype_bytes
+    output = outputs * call.value_dim
+    if workload.device == "cpu":
+        return output + fused_memory(workload, call).forward
+    if call.kernel == "math":
+        return max(MultipliedAttention.of(call).forward_bytes(), output)
+    aligned = call.head_dim
+    padded = 0
+    if call.kernel == "flash" and call.head_dim % HEAD_ALIGNMENT:
+        aligned += -call.head_dim % HEAD_ALIGNMENT
+        padded = (2 * outputs // call.queries * call.keys + outputs) * aligned
+        output = outputs * aligned
+        call = replace(call, head_dim=aligned, value_dim=aligned)
+    # On CUDA outputs are stored by queries, then heads.
+    is_copied = call.heads > 1 and call.queries > 1
+    copied = outputs * workload.value_dim if is_copied or padded else 0
+    return max(padded + output + fused_memory(workload, call).forward, output + copied)

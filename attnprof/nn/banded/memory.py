@@ -30,7 +30,8 @@ class BandedShape:
     Attributes:
         seq_len: tokens.
         kv_heads: heads of keys and values.
-        head_dim: width of a head.
+        head_dim: width of a head of queries and keys.
+        value_dim: width of a head of values; torch's fused attention on CPU needs them equal.
         dtype: of the tensors.
         sides: keys before and after a query.
         dilation: the stride of each query head.
@@ -40,6 +41,7 @@ class BandedShape:
     seq_len: int
     kv_heads: int
     head_dim: int
+    value_dim: int
     dtype: DType
     sides: Sides
     dilation: tuple[int, ...]
@@ -57,7 +59,7 @@ class BandedShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class Part:
     """Some heads of one sequence, and a group of its chains that is computed at one time.
 
     Attributes:
@@ -78,13 +80,13 @@ class _Part:
         return 0 if self.chains.dilation == 1 else self.chains.count * self.chains.length
 
 
-def _parts(shape: BandedShape, sizes: TileSizes) -> Iterator[_Part]:
+def parts(shape: BandedShape, sizes: TileSizes) -> Iterator[Part]:
     """All different parts, each with the first call of each run: the others are no larger."""
     groups = head_groups(shape.dilation, shape.kv_heads)
     different = {(len(one.queries), len(one.keys), one.dilation) for one in groups}
     for heads, kv_heads, dilation in different:
         for group in chains(shape.seq_len, dilation, sizes.tokens_per_call):
-            yield _Part(
+            yield Part(
                 heads=heads,
                 kv_heads=kv_heads,
                 chains=group,
@@ -100,7 +102,7 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
     most = 0
-    for part in _parts(shape, fused_forward_tile_sizes(size)):
+    for part in parts(shape, fused_forward_tile_sizes(size)):
         # Query and output, key and value.
         gathered = part.gathered_tokens * part.heads * (2 * d * size + accumulator)
         gathered += part.gathered_tokens * part.kv_heads * 2 * d * size
@@ -113,7 +115,7 @@ def forward_tiles_bytes(shape: BandedShape) -> int:
                 part.heads * run.tiles, run.queries, run.keys, d, shape.dtype
             )
             if g:
-                copied = part.heads * queries * d * size if _is_copied(run) else 0
+                copied = part.heads * queries * d * size if is_copied(run) else 0
                 of_globals = copied + output + 2 * queries * g * size
                 of_globals += forward_buffer_bytes(part.heads, queries, g, d, shape.dtype)
                 merging = output + 2 * part.heads * queries * accumulator
@@ -127,7 +129,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     size, accumulator = shape.dtype_bytes, shape.accumulator_bytes
     d, g = shape.head_dim, shape.num_globals
     most = 0
-    for part in _parts(shape, fused_backward_tile_sizes(size, shape.sides)):
+    for part in parts(shape, fused_backward_tile_sizes(size, shape.sides)):
         # Gradient of the output, query, output, gradient of the query; key, value, and theirs.
         gathered = part.gathered_tokens * part.heads * (4 * d * size + accumulator)
         gathered += part.gathered_tokens * part.kv_heads * 2 * d * (size + accumulator)
@@ -142,7 +144,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
                 band += part.heads * queries * d * size
             if g:
                 copied = 0
-                if _is_copied(run):
+                if is_copied(run):
                     copied = part.heads * queries * (3 * d * size + accumulator)
                 of_globals = copied + d * size * (part.heads * queries + 2 * part.kv_heads * g)
                 of_globals += 2 * queries * g * size
@@ -152,7 +154,7 @@ def backward_tiles_bytes(shape: BandedShape) -> int:
     return most
 
 
-def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
+def _has_gaps(num_heads: int, part: Part, run: TileRun) -> bool:
     """Whether the output's gradient has gaps, so that the operator copies it."""
     if part.heads > part.kv_heads:
         # Tokens by heads, as it is stored.
@@ -164,7 +166,7 @@ def _has_gaps(num_heads: int, part: _Part, run: TileRun) -> bool:
     return part.heads > 1 and run.queries < part.chains.count * part.chains.length
 
 
-def _is_copied(run: TileRun) -> bool:
+def is_copied(run: TileRun) -> bool:
     """Whether its tiles are copied to be reshaped into one, since they are not contiguous."""
     return run.tiles > 1 and run.spacing != run.queries
 
@@ -173,6 +175,13 @@ def _bias_bytes(span: int, run: TileRun, size: int) -> int:
     """Bytes of the bias of a tile and of the masked corners from which it is filled."""
     if run.band_offset is None:
         return 0
+    return corner_bytes(span, run, size) + run.queries * run.keys * size
+
+
+def corner_bytes(span: int, run: TileRun, size: int) -> int:
+    """Bytes of the masked corners of a tile."""
+    if run.band_offset is None:
+        return 0
     before = max(0, run.queries - run.band_offset - 1)
     behind = max(0, run.keys - (span - run.band_offset + 1))
-    return run.queries * (before + behind + run.keys) * size
+    return run.queries * (before + behind) * size
