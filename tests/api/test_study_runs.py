@@ -87,6 +87,28 @@ def test_a_shard_is_resumed(study: str, tmp_path: Path) -> None:
     assert {row.setting for row in again.rows} == {row.setting for row in first.rows}
 
 
+def test_another_part_is_not_resumed(study: str, tmp_path: Path) -> None:
+    """Its finished rows would be dropped; the whole study has them all."""
+    path = tmp_path / "part.json"
+    num_rows = run(study, shard="1/2", json=str(path)).num_rows
+    files = (path, path.with_suffix(".jsonl"))
+    before = [file.read_bytes() for file in files]
+    for _ in range(2):  # with its records, and without
+        with pytest.raises(UsageError) as caught:
+            run(study, shard="2/2", json=str(path), resume=True)
+        assert str(caught.value) == (
+            f"resume {path}: has part 1 of 2 of this study; part 2 of 2 would drop "
+            f"{num_rows} rows; name another file with --json"
+        )
+        assert path.read_bytes() == before[0]
+        assert not files[1].exists() or files[1].read_bytes() == before[1]
+        files[1].unlink(missing_ok=True)
+    files[1].write_bytes(before[1])
+    assert run(study, json=str(path), resume=True).num_rows == 7
+    with pytest.raises(UsageError, match=r"has all of this study; part 1 of 2 would drop"):
+        run(study, shard="1/2", json=str(path), resume=True)
+
+
 def test_a_shard_without_groups_has_empty_results(study: str, tmp_path: Path) -> None:
     path = tmp_path / "part.json"
     table = run(study, shard="8/8", json=str(path), csv=str(tmp_path / "part.csv"))
