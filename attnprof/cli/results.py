@@ -28,7 +28,7 @@ def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> 
     """
     runs = compared_runs([Run("", table)])
     if len(runs) > 1:
-        show_study(runs)
+        show_study(runs, has_details=has_details)
         if has_details:
             _show_each(runs, has_formulas=has_formulas)
         return

@@ -63,6 +63,8 @@ def test_a_table_of_several_settings_shows_each_of_them(study: str, tmp_path: Pa
         "batch 1",
         "batch 2",
     ]
+    assert "\n\n\n" not in text
+    assert text.splitlines()[-1].endswith(" on these settings: --details")
     for name in ("a.md", "a.html", "a.svg", "a.csv"):
         table.save(tmp_path / name)
     markdown = (tmp_path / "a.md").read_text()
@@ -70,6 +72,17 @@ def test_a_table_of_several_settings_shows_each_of_them(study: str, tmp_path: Pa
     assert "\n## batch 2\n" in markdown
     assert "Self-attention in 2 settings" in (tmp_path / "a.html").read_text()
     assert "<h3>batch 2</h3>" in (table._repr_html_() or "")
+
+
+def test_a_mark_is_explained_where_it_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        '[grid]\nkernel = ["bert-sdpa", "longformer-banded"]\nlen = 256\nwindow = 64\n'
+        'dtype = ["float32", "bfloat16"]\n'
+    )
+    text = str(run(str(file)))
+    assert text.count(" M* ") == 2
+    assert sum(line.startswith("* 0.") for line in text.splitlines()) == 2
 
 
 def test_a_shard_is_resumed(study: str, tmp_path: Path) -> None:
