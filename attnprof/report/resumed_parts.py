@@ -18,7 +18,6 @@ from attnprof.core.units import counted
 from attnprof.core.workload import Case
 from attnprof.report.journal import identity_of_line, read_lines
 from attnprof.report.journal_format import HEADER
-from attnprof.report.phrases import join_words
 from attnprof.report.saved import read_table
 
 
@@ -41,10 +40,11 @@ def check_resumed_part(
         return
     dropped = known - {_key(case) for case in cases}
     if dropped:
+        own = (study.name if study else "") or "this run"
         raise UsageError(
             "resume",
             json_path,
-            f"has {_described(earlier, study)}; {_part(study) or 'this run'} would drop "
+            f"has {_described(earlier, study)}; {own} would drop "
             f"{counted(len(dropped), 'row')}; name another file with --json",
         )
 
@@ -78,15 +78,7 @@ def _key(case: Case) -> str:
 
 
 def _is_part(study: StudyPart | None) -> bool:
-    return study is not None and len(study.parts) < study.count
-
-
-def _part(study: StudyPart | None) -> str:
-    """Such as `part 2 of 3`; empty where it is all of a study, or there is none."""
-    if study is None or not _is_part(study):
-        return ""
-    parts = "part" if len(study.parts) == 1 else "parts"
-    return f"{parts} {join_words([str(index) for index in study.parts])} of {study.count}"
+    return study is not None and study.is_part
 
 
 def _described(earlier: StudyPart | None, study: StudyPart | None) -> str:
@@ -95,4 +87,4 @@ def _described(earlier: StudyPart | None, study: StudyPart | None) -> str:
         return "rows of no study"
     is_same = study is not None and study.digest == earlier.digest
     whose = f"{'this' if is_same else 'another'} study"
-    return f"{_part(earlier) or 'all'} of {whose}"
+    return f"{earlier.name or 'all'} of {whose}"
