@@ -32,6 +32,7 @@ from attnprof.report.formats import table_renderers
 from attnprof.report.journal import Journal
 from attnprof.report.journal_format import RunFingerprint
 from attnprof.report.outputs import Outputs
+from attnprof.report.resumed_parts import check_resumed_part
 
 
 @dataclass(slots=True)
@@ -201,15 +202,8 @@ def _prepare_with(
     study = study_part(
         every, measurements, fingerprint.sources, is_study=options.get("sweep") is not None
     )
-    journal, earlier = None, {}
-    if checked.journal_path:
-        journal = Journal(
-            checked.journal_path,
-            replace(fingerprint, host=found.host, study=study),
-            is_resumed=bool(options.get("resume")),
-        )
-        stack.callback(journal.close)
-        earlier = journal.resumable(groups, _wanted(measurements))
+    key = replace(fingerprint, host=found.host, study=study)
+    journal, earlier = _open_journal(checked, key, groups, stack)
     table = ResultTable()
     table.machine = checked.machine
     table.study = study
@@ -227,6 +221,25 @@ def _prepare_with(
         table,
         stack=stack.pop_all(),
     )
+
+
+def _open_journal(
+    checked: CheckedOptions, key: RunFingerprint, groups: Sequence[Sequence[Case]], stack: ExitStack
+) -> tuple[Journal | None, ResumedRecords]:
+    """The journal of a run, if it has one, and the records of an earlier run.
+
+    Raises:
+        UsageError: where it belongs to something else, also to another part of a study.
+    """
+    path, is_resumed = checked.journal_path, bool(checked.options.get("resume"))
+    if path is None:
+        return None, {}
+    if is_resumed:
+        cases = (case for group in groups for case in group)
+        check_resumed_part(checked.options.get("json") or "", path, key.study, cases)
+    journal = Journal(path, key, is_resumed=is_resumed)
+    stack.callback(journal.close)
+    return journal, journal.resumable(groups, _wanted(checked.measurements))
 
 
 @contextmanager

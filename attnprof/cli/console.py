@@ -74,12 +74,13 @@ def show_side_by_side(runs: SideBySide) -> None:
         print_uncropped(part)
 
 
-def show_study(runs: Sequence[Run]) -> None:
-    """Print the settings of a study, one below the other; on a terminal, hints at more."""
+def show_study(runs: Sequence[Run], *, has_details: bool) -> None:
+    """Print the settings of a study, one below the other; without details, hints at them."""
     console, width = _overview_console()
-    for part in render_study(study_overviews(runs, width), width):
+    for part in render_study(study_overviews(runs, width), width, has_details=has_details):
         print_uncropped(part)
-    _show_hints(console)
+    if not has_details:
+        _show_hints(console)
 
 
 def show_plan(plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnprof.cli.console import (
+    print_uncropped,
     show_details,
     show_estimate,
     show_explanations,
@@ -19,6 +20,7 @@ from attnprof.report.comparisons import compared_runs
 from attnprof.report.run import Run
 from attnprof.report.run_facts import describe_machine
 from attnprof.report.side_by_side import side_by_side
+from attnprof.report.text import NO_ROWS
 
 
 def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> None:
@@ -28,7 +30,7 @@ def show_table(table: ResultTable, *, has_details: bool, has_formulas: bool) -> 
     """
     runs = compared_runs([Run("", table)])
     if len(runs) > 1:
-        show_study(runs)
+        show_study(runs, has_details=has_details)
         if has_details:
             _show_each(runs, has_formulas=has_formulas)
         return
@@ -54,13 +56,23 @@ def _show_costs(table: ResultTable, *, has_details: bool) -> None:
 
 def show_runs(runs: Sequence[Run], *, has_details: bool, has_formulas: bool) -> None:
     """Print the results of one or several runs; with details, each of several on its own too."""
-    if len(runs) == 1:
+    if len(runs) == 1 and not runs[0].table.rows:
+        print_uncropped(_without_cases(runs[0].table))
+    elif len(runs) == 1:
         show_table(runs[0].table, has_details=has_details, has_formulas=has_formulas)
-        return
-    compared = compared_runs(runs)
-    show_side_by_side(side_by_side(compared))
-    if has_details:
-        _show_each(compared, has_formulas=has_formulas)
+    else:
+        compared = compared_runs(runs)
+        show_side_by_side(side_by_side(compared))
+        if has_details:
+            _show_each(compared, has_formulas=has_formulas)
+
+
+def _without_cases(table: ResultTable) -> str:
+    """What is said of a part of a study that has no cases."""
+    if table.study is None or not (name := table.study.name):
+        return NO_ROWS
+    has = "has" if len(table.study.parts) == 1 else "have"
+    return f"{name} of this study {has} no cases: they are in other parts"
 
 
 def _show_each(runs: Sequence[Run], *, has_formulas: bool) -> None:

@@ -26,6 +26,20 @@ class StudyPart:
     settings: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def is_part(self) -> bool:
+        """Whether there are other parts."""
+        return len(self.parts) < self.count
+
+    @property
+    def name(self) -> str:
+        """Such as `part 2 of 3`; empty for all of a study, and where parts are unknown."""
+        if not self.is_part or not self.parts:
+            return ""
+        *first, last = map(str, self.parts)
+        shown = " and ".join(filter(None, (", ".join(first), last)))
+        return f"{'parts' if first else 'part'} {shown} of {self.count}"
+
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
         return {**asdict(self), "parts": list(self.parts), "settings": list(self.settings)}

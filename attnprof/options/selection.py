@@ -175,8 +175,8 @@ def read_groups(selection: Selection, devices: Mapping[str, Device]) -> Groups:
         devices: where cases run, by the names of `Selection.device_names`.
 
     Raises:
-        UsageError: for the first value that cannot be used, and for an exclude that leaves nothing
-            out.
+        UsageError: for the first value that cannot be used, for an exclude that leaves nothing out,
+            and where all of them leave no case.
     """
     every = [_choose(combination, devices) for combination in selection.combinations]
     names = setting_names([c.options.keys() for c in every], [c.scalars for c in every])
@@ -196,6 +196,9 @@ def read_groups(selection: Selection, devices: Mapping[str, Device]) -> Groups:
                 settings[case] = name
                 groups.setdefault((case.workload.seq_len, compared), {})[case] = None
     _check_excludes(selection, matched, {case.kernel for chosen in every for case in chosen.cases})
+    first = selection.combinations[0].table
+    if not groups and first is not None:
+        raise UsageError("sweep", first.file, "the excludes leave no case")
     ordered = sorted(groups.items(), key=lambda item: item[0][0])
     return Groups(tuple(tuple(cases) for _, cases in ordered), selection.shard, settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -47,7 +48,7 @@ class Table:
     Attributes:
         file: the study, for messages.
         line: of the table's header, from 1.
-        name: `grid`, `include[0]`, ...
+        name: `grid`, `include 1`, ...
         values: one or several for each key, each once.
         lines: the line of each key.
     """
@@ -60,8 +61,10 @@ class Table:
 
     def error(self, key: str, value: object, expected: str) -> UsageError:
         """The error for the value of a key; a key that is empty is the table itself."""
-        setting = f"{self.name}.{key}" if key else self.name
-        shown = "" if value is None else f" {value}"
+        setting = self.name
+        if key:
+            setting += f".{key}" if self.name == _GRID else f", {key}"
+        shown = "" if value is None else f" {_in_toml(value)}"
         position = f"{self.file}:{self.lines.get(key, self.line)}"
         return UsageError(_OPTION, position, f"{setting}{shown}: {expected}")
 
@@ -161,8 +164,8 @@ def _tables(file: Path, text: str, name: str, values: Any) -> Iterator[Table]:
     if not isinstance(values, list):
         expected = f"{name}: must be a list of tables, each below [[{name}]]"
         raise UsageError(_OPTION, f"{file}:{_line_of(text.splitlines(), name)}", expected)
-    for index, value in enumerate(cast("list[object]", values)):
-        yield _table(file, text, f"{name}[{index}]" if is_array else name, value)
+    for number, value in enumerate(cast("list[object]", values), 1):
+        yield _table(file, text, f"{name} {number}" if is_array else name, value)
 
 
 def _table(file: Path, text: str, name: str, value: object) -> Table:
@@ -213,12 +216,29 @@ def _values(table: Table, key: str, value: object) -> tuple[Scalar, ...]:
     return tuple(dict.fromkeys(words))
 
 
+def _in_toml(value: object) -> str:
+    """A value as a study has it; text without its quotes where it stands alone."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        words = (_quoted(one) for one in cast("list[object]", value))
+        return f"[{', '.join(words)}]"
+    if isinstance(value, dict):
+        pairs = (f"{key} = {_quoted(one)}" for key, one in cast("dict[str, object]", value).items())
+        return f"{{ {', '.join(pairs)} }}"
+    return str(value)
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _in_toml(value)
+
+
 def _extent(lines: list[str], name: str) -> tuple[int, int]:
     """The lines of a table: of its header, from 1, and of the next one; 0 where it has none."""
-    bare, _, index = name.partition("[")
+    bare, _, number = name.partition(" ")
     header = re.compile(rf"\s*\[+\s*{bare}\s*\]+")
     found = [number for number, line in enumerate(lines, 1) if header.match(line)]
-    position = int(index.rstrip("]") or 0)
+    position = int(number or 1) - 1
     if position >= len(found):
         return _line_of(lines, bare), len(lines)
     start = found[position]

@@ -68,7 +68,7 @@ class Journal:
     def __init__(self, path: Path, key: RunFingerprint, *, is_resumed: bool) -> None:
         self.path = path
         self._key = key
-        self._lines, self.damage, self._valid_bytes = _read(path)
+        self._lines, self.damage, self._valid_bytes = read_lines(path)
         if self._lines and not is_resumed and FINISHED not in self._lines[-1]:
             count = sum(1 for line in self._lines if line.get("quantity") == CASE)
             raise UsageError(
@@ -141,7 +141,7 @@ class Journal:
             if HEADER in line:
                 header = line
             elif "quantity" in line and self._key.matches(header, line["kernel"]):
-                by_identity.setdefault(_identity(line), {})[line["quantity"]] = line
+                by_identity.setdefault(identity_of_line(line), {})[line["quantity"]] = line
         return by_identity
 
     def add(self, record: Record) -> None:
@@ -265,13 +265,13 @@ def _as_bytes(line: Mapping[str, object]) -> bytes:
     return f"{json.dumps(line, ensure_ascii=False)}\n".encode()
 
 
-def _identity(line: Mapping[str, Any]) -> str:
+def identity_of_line(line: Mapping[str, Any]) -> str:
     """The case of a record's line, as a key."""
     other = ("quantity", "value", "unit", "status", "detail")
     return json.dumps({name: value for name, value in line.items() if name not in other})
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[int], int]:
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[int], int]:
     """The lines of a journal, the numbers of damaged lines, and how many bytes to keep.
 
     What a killed run leaves incomplete is not damage but is cut off: a last line without its end,

@@ -47,17 +47,21 @@ def describe_machine(known: Mapping[str, object], *, is_on_gpu: bool) -> str:
     return "; ".join(text for text in (", ".join(parts), ", ".join(versions)) if text)
 
 
-def names_of(tables: Sequence[ResultTable], paths: Sequence[str]) -> list[str]:
+def names_of(
+    tables: Sequence[ResultTable], paths: Sequence[str], *, are_files: bool = False
+) -> list[str]:
     """A name for each run: the first facts that tell all of them apart, else their files' names.
 
     Args:
         tables: one or several; one needs no name, and gets an empty one.
         paths: of their files.
+        are_files: whether the names are those of the files in any case: of studies, whose settings
+            have names of facts.
     """
     if len(tables) < 2:
         return ["" for _ in tables]
     names = ["" for _ in tables]
-    for facts in _facts(tables):
+    for facts in () if are_files else _facts(tables):
         longer = [", ".join(filter(None, pair)) for pair in zip(names, facts, strict=True)]
         if len(set(longer)) > len(set(names)):
             names = longer

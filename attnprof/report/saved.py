@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attnprof import kernels
+from attnprof.analysis.comparisons import comparisons_of
 from attnprof.core.errors import UsageError
 from attnprof.core.records import INTERRUPTED, Record
 from attnprof.core.result_table import ResultTable
@@ -54,8 +55,10 @@ def read_runs(
         warn(note)
     for study in joined:
         if not study.table.rows:
-            raise UsageError(_ARGUMENT, study.path, f"has no finished rows; {_REMEDY}")
-    chosen = names_of([study.table for study in joined], [study.path for study in joined])
+            _check_empty(study.path, is_alone=len(joined) == 1)
+    tables, files = [study.table for study in joined], [study.path for study in joined]
+    has_settings = any(len(comparisons_of(table)) > 1 for table in tables)
+    chosen = names_of(tables, files, are_files=has_settings)
     return [Run(name, study.table) for name, study in zip(chosen, joined, strict=True)]
 
 
@@ -87,6 +90,18 @@ def read_table(path: str, new_table: Callable[[], _Table]) -> _Table:
         if row.kernel not in kernels.names()
     }
     return table
+
+
+def _check_empty(path: str, *, is_alone: bool) -> None:
+    """Refuse results without rows, but for those of a part of a study that has no cases.
+
+    Only the records of a run are written before it has a row.
+    """
+    if Path(path).suffix == ".jsonl":
+        raise UsageError(_ARGUMENT, path, f"has no finished rows; {_REMEDY}")
+    if not is_alone:
+        expected = "is a part of a study, without cases; name it with the other parts only"
+        raise UsageError(_ARGUMENT, path, expected)
 
 
 def _check_names(names: Sequence[str], count: int) -> None:

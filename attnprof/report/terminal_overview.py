@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from attnprof.core.units import counted
 from attnprof.report.overview.model import Overview, OverviewTable
 from attnprof.report.overview.study import SettingOverview
 from attnprof.report.overview.tables import GAP
@@ -36,20 +37,34 @@ def render_overview(overview: Overview, width: int) -> Iterator[Text | Table]:
     yield from render_remarks(overview, width)
 
 
-def render_study(settings: Sequence[SettingOverview], width: int) -> Iterator[Text | Table]:
-    """The overview of each setting of a study below its name."""
+def render_study(
+    settings: Sequence[SettingOverview], width: int, *, has_details: bool = False
+) -> Iterator[Text | Table]:
+    """The overview of each setting of a study below its name, and how much they leave out.
+
+    Args:
+        settings: of the study.
+        width: as for `render_overview`.
+        has_details: whether what they leave out is shown below.
+    """
     for index, setting in enumerate(settings):
         if index:
             yield Text()
         yield from wrapped_lines(setting.name, width, style="bold underline")
         yield from render_overview(setting.overview, width)
+    left_out = sum(setting.left_out for setting in settings)
+    if left_out and not has_details:
+        yield Text()
+        line = f"{counted(left_out, 'more sentence')} on these settings: --details"
+        yield from wrapped_lines(line, width, style="dim")
 
 
 def render_verdict(overview: Overview, width: int) -> Iterator[Text]:
     """What was compared and where, and the sentences of the verdict."""
     yield from wrapped_lines(overview.heading, width, style="bold")
     yield from wrapped_lines(overview.setting, width, style="dim")
-    yield Text()
+    if overview.verdict:
+        yield Text()
     for sentence in overview.verdict:
         yield from wrapped_lines(sentence, width, indent=_INDENT)
 

@@ -63,6 +63,8 @@ def test_a_table_of_several_settings_shows_each_of_them(study: str, tmp_path: Pa
         "batch 1",
         "batch 2",
     ]
+    assert "\n\n\n" not in text
+    assert text.splitlines()[-1].endswith(" on these settings: --details")
     for name in ("a.md", "a.html", "a.svg", "a.csv"):
         table.save(tmp_path / name)
     markdown = (tmp_path / "a.md").read_text()
@@ -70,6 +72,17 @@ def test_a_table_of_several_settings_shows_each_of_them(study: str, tmp_path: Pa
     assert "\n## batch 2\n" in markdown
     assert "Self-attention in 2 settings" in (tmp_path / "a.html").read_text()
     assert "<h3>batch 2</h3>" in (table._repr_html_() or "")
+
+
+def test_a_mark_is_explained_where_it_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        '[grid]\nkernel = ["bert-sdpa", "longformer-banded"]\nlen = 256\nwindow = 64\n'
+        'dtype = ["float32", "bfloat16"]\n'
+    )
+    text = str(run(str(file)))
+    assert text.count(" M* ") == 2
+    assert sum(line.startswith("* 0.") for line in text.splitlines()) == 2
 
 
 def test_a_shard_is_resumed(study: str, tmp_path: Path) -> None:
@@ -85,6 +98,28 @@ def test_a_shard_is_resumed(study: str, tmp_path: Path) -> None:
     again = run(study, **options, resume=True)
     assert again.to_csv() == first.to_csv()
     assert {row.setting for row in again.rows} == {row.setting for row in first.rows}
+
+
+def test_another_part_is_not_resumed(study: str, tmp_path: Path) -> None:
+    """Its finished rows would be dropped; the whole study has them all."""
+    path = tmp_path / "part.json"
+    num_rows = run(study, shard="1/2", json=str(path)).num_rows
+    files = (path, path.with_suffix(".jsonl"))
+    before = [file.read_bytes() for file in files]
+    for _ in range(2):  # with its records, and without
+        with pytest.raises(UsageError) as caught:
+            run(study, shard="2/2", json=str(path), resume=True)
+        assert str(caught.value) == (
+            f"resume {path}: has part 1 of 2 of this study; part 2 of 2 would drop "
+            f"{num_rows} rows; name another file with --json"
+        )
+        assert path.read_bytes() == before[0]
+        assert not files[1].exists() or files[1].read_bytes() == before[1]
+        files[1].unlink(missing_ok=True)
+    files[1].write_bytes(before[1])
+    assert run(study, json=str(path), resume=True).num_rows == 7
+    with pytest.raises(UsageError, match=r"has all of this study; part 1 of 2 would drop"):
+        run(study, shard="1/2", json=str(path), resume=True)
 
 
 def test_a_shard_without_groups_has_empty_results(study: str, tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ def test_excludes_leave_out_what_enumeration_leaves_out(
         with pytest.raises(UsageError, match=r"matches no case|is not in the grid"):
             groups_of(tmp_path, text)
         return
+    if not kept:
+        with pytest.raises(UsageError, match=r"the excludes leave no case"):
+            groups_of(tmp_path, text)
+        return
     groups = groups_of(tmp_path, text)
     cases = [case for group in groups.every for case in group]
     assert len(cases) == len(set(cases))
@@ -158,7 +162,17 @@ def test_a_config_is_found_beside_the_study(tmp_path: Path) -> None:
         ("[grid]\nlen = []", ":2: grid.len []: needs at least one value"),
         ("[grid]\nlen = [16, [3]]", ":2: grid.len [3]: must be text or a whole number, or a list"),
         ("[grid]\nlen = 1.5", ":2: grid.len 1.5: must be text or a whole number"),
-        ("[grid]\nlen = true", ":2: grid.len True: must be text or a whole number"),
+        ("[grid]\nlen = true", ":2: grid.len true: must be text or a whole number"),
+        (
+            "[grid]\nlen = [[true, 'a'], 3]",
+            ':2: grid.len [true, "a"]: must be text or a whole number',
+        ),
+        ("[grid]\nlen = {a = 1}", ":2: grid.len { a = 1 }: must be text or a whole number"),
+        (
+            "[grid]\nlen = 16\n[[exclude]]\nlen = 16\n[[exclude]]\nlen = false",
+            ":6: exclude 2, len false: must be text or a whole number",
+        ),
+        ("[grid]\nlen = 16\n[[exclude]]\nlen = 16", "study.toml: the excludes leave no case"),
         ('[grid]\ncausal = "yes"', ":2: grid.causal yes: must be true or false"),
         ('[grid]\nmodel = ""', ':2: grid.model "": needs a value'),
         ('[grid]\nlen = 16\ndtype = ["float3"]', ":3: grid.dtype float3: unknown; did you mean"),
@@ -169,15 +183,15 @@ def test_a_config_is_found_beside_the_study(tmp_path: Path) -> None:
         ("[grid]\nlen = 1 2", ": is not valid TOML"),
         ("grid = 3", ":1: grid: must be a table"),
         ("[grid]\nlen = 16\n[exclude]\nlen = 16", ":3: exclude: must be a list of tables"),
-        ("[grid]\nlen = 16\n[[exclude]]\nlen = 17", ":3: exclude[0]: matches no case"),
-        ("[grid]\nlen = 16\n[[exclude]]\nlen = 'x'", ":4: exclude[0].len x: must be a positive"),
+        ("[grid]\nlen = 16\n[[exclude]]\nlen = 17", ":3: exclude 1: matches no case"),
+        ("[grid]\nlen = 16\n[[exclude]]\nlen = 'x'", ":4: exclude 1, len x: must be a positive"),
         (
             "[grid]\nlen = 16\n[[exclude]]\nkernel = 'bert-eagr'",
-            ":4: exclude[0].kernel bert-eagr: is not in the grid; did you mean bert-eager?",
+            ":4: exclude 1, kernel bert-eagr: is not in the grid; did you mean bert-eager?",
         ),
         (
             "[grid]\nlen = 16\n[[include]]\nlen = 32\n\n[[include]]\nlen = 16\nwindow = 3",
-            ":8: include[1].window 3: must be an even number",
+            ":8: include 2, window 3: must be an even number",
         ),
     ],
 )

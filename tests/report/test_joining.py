@@ -10,6 +10,8 @@ from studies import NUM_CASES, groups_of, results_of, saved, with_values
 from attnprof import ResultTable
 from attnprof.analysis import findings
 from attnprof.analysis.comparisons import comparisons_of
+from attnprof.cli.results import show_runs
+from attnprof.core.errors import UsageError
 from attnprof.core.saved_costs import SavedCosts
 from attnprof.report.columns import COMPARE_COLUMNS
 from attnprof.report.markdown import render_markdown
@@ -125,6 +127,7 @@ def test_files_of_other_studies_stay_side_by_side(tmp_path: Path) -> None:
     runs, notes = read(*parts(tmp_path, 2), other)
     assert [run.table.num_rows for run in runs] == [NUM_CASES, 1]
     assert notes == []
+    assert [run.name for run in runs] == ["part-1", "other"]
     named = read_runs(parts(tmp_path, 2), names=("one", "two"))
     assert [run.name for run in named] == ["one", "two"]
 
@@ -132,6 +135,24 @@ def test_files_of_other_studies_stay_side_by_side(tmp_path: Path) -> None:
 def test_an_empty_shard_is_joined(tmp_path: Path) -> None:
     paths = parts(tmp_path, 11)
     assert [ResultTable.load(path).num_rows for path in paths[8:]] == [0, 0, 0]
+    (run,), notes = read(*paths[7:])
+    assert run.table.num_rows == 3
+    assert notes == ["parts 1, 2, 3, 4, 5, 6 and 7 of 11 are missing: 21 cases"]
+
+
+def test_an_empty_shard_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = parts(tmp_path, 11)
+    for chosen, shown in (
+        (paths[10:], "part 11 of 11 of this study has"),
+        (paths[9:], "parts 10 and 11 of 11 of this study have"),
+    ):
+        runs, _ = read(*chosen)
+        show_runs(runs, has_details=False, has_formulas=False)
+        assert capsys.readouterr().out == f"{shown} no cases: they are in other parts\n"
+    text = '[grid]\nkernel = "bert-sdpa"\nlen = 64\n'
+    other = saved(tmp_path, "other.json", results_of(groups_of(tmp_path, text=text)))
+    with pytest.raises(UsageError, match=r"without cases; name it with the other parts only"):
+        read(other, paths[10])
 
 
 def test_equal_machines_are_numbered_and_named_in_every_table(tmp_path: Path) -> None:

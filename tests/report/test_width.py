@@ -27,6 +27,8 @@ from attnprof.report.audit import render_audit
 from attnprof.report.breakdown import render_breakdown
 from attnprof.report.columns import COMPARE_COLUMNS, ESTIMATE_COLUMNS
 from attnprof.report.doctor import render_doctor
+from attnprof.report.overview.model import Overview, OverviewTable
+from attnprof.report.terminal_overview import render_overview
 from attnprof.report.terminal_table import render_table
 from attnprof.report.text_table import UNBOUNDED, TextRow, fit_table
 
@@ -175,3 +177,9 @@ def test_columns_that_do_not_fit_follow_below() -> None:
         "all",
         "n 1234567 1",
     ]
+
+
+def test_without_a_verdict_one_line_is_empty() -> None:
+    table = OverviewTable("MACs", ("128",), (("bert-sdpa", "251.7 M"),))
+    parts = list(render_overview(Overview("heading", "setting", (), (table,)), 80))
+    assert [str(part) for part in parts[:-1]] == ["heading", "setting", ""]
