@@ -196,3 +196,12 @@ def test_clusters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs dask.distributed: pip install 'attnprof\[dask\]'"):
         read_dask_target("local:2")
+
+
+def test_progress_says_what_is_left_after_the_last_case() -> None:
+    pytest.importorskip("distributed")
+    from attnprof.measure.on_dask import client_side
+
+    assert client_side.activity(0, 8, 2) == "0 of 8 cases, 2 workers"
+    assert client_side.activity(7, 8, 0) == "7 of 8 cases, 0 workers, waiting for a worker"
+    assert client_side.activity(8, 8, 2) == "8 of 8 cases, closing the workers"
