@@ -195,7 +195,8 @@ def main() -> int:
         return 2
     run = Run(sizes, arguments.json, time.time() + 60 * arguments.max_minutes)
     known = environment.capture().as_dict()
-    print(describe_machine(known, is_on_gpu=sizes.device == "cuda"), flush=True)
+    machine = describe_machine(known, is_on_gpu=sizes.device == "cuda")
+    print(textwrap.fill(machine, gpu_table.WIDTH), flush=True)
     if importlib.util.find_spec("triton") is None:
         print("Triton is not installed, so its kernel is left out: pip install 'attnprof[triton]'")
     return 0 if run_all(run, arguments.parts) else 1

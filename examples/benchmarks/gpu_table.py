@@ -33,12 +33,16 @@ def row(record: Mapping[str, Any]) -> str:
         (format_duration(times[name]) if name in times else "failed" if name in failed else "-")
         for name in NAMES
     ]
-    ratios = [f"{times[a] / times[b]:.2f}" if {a, b} <= times.keys() else "-" for a, b in _RATIOS]
+    ratios = [_ratio(times[a] / times[b]) if {a, b} <= times.keys() else "-" for a, b in _RATIOS]
     differences = [f"{off[name]:.0e}" if name in off else "-" for name in _CHECKED]
     line = f"{record['seq_len']:>7,}{record['dilation']:>4}{record['globals']:>5} "
     line += f"{record['pass']:<7}" + "".join(cell.rjust(9) for cell in cells)
     line += "".join(cell.rjust(6) for cell in ratios)
     return line + "".join(cell.rjust(8) for cell in differences)
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 99 else f"{value:.0f}"
 
 
 def reasons(failures: Mapping[tuple[str, str], int]) -> list[str]:
