@@ -91,6 +91,7 @@ class CompareRequest(Request):
             for record in with_settings(records, self.settings):
                 self.table.add(record)
                 self._keep(record, warn)
+            observe("writing the results", 1.0)
             if self.journal:
                 self.journal.finish()
             finish(self.table)

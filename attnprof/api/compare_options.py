@@ -83,7 +83,7 @@ def check_options(options: CompareOptions) -> CheckedOptions:
     device_names = selection.device_names
     path = options.get("machine")
     machine = None if path is None else machines.read_machine(path)
-    dask = read_dask_target(options.get("dask"), has_times=measurements.time)
+    dask = read_dask_target(options.get("dask"))
     threads = read_threads(options) or (dask and dask.threads) or cpu_threads()
     names = selection.kernel_names
     has_custom = any(kernels.is_custom(name) for name in names)

@@ -116,7 +116,8 @@ def _run(request: CompareRequest, shutdown: Shutdown, observe: Observer) -> None
     try:
         request.run(observe, lambda message: echo_err(f"attnprof: {message}"))
     except KeyboardInterrupt:
-        echo_err(f"attnprof: {shutdown.word}; finished results are kept")
+        kept = "finished results are kept" if request.has_results else "no case was finished"
+        echo_err(f"attnprof: {shutdown.word}; {kept}")
     except MeasurementError as error:  # a file cannot be written; the results are still shown
         echo_err(f"attnprof: {error}")
         shutdown.exit_code = shutdown.exit_code or error.exit_code
@@ -129,7 +130,8 @@ def _show(
     from attnprof.cli.console import echo_err
     from attnprof.cli.results import show_table
 
-    if not request.outputs.takes_stdout:
+    was_said = shutdown.word and not request.has_results
+    if not request.outputs.takes_stdout and not was_said:
         show_table(request.table, has_details=has_details, has_formulas=has_formulas)
     for path in request.outputs.written:
         echo_err(f"written: {path}")

@@ -117,7 +117,7 @@ def _describe(error: AttnprofError) -> str:
         name = error.source
     else:
         return str(error)
-    return f"{name} {_shortened(str(error.value))}: {error.expected}"
+    return f"{name} {_shortened(str(error.value))}".rstrip() + f": {error.expected}"
 
 
 def _shortened(value: str) -> str:

@@ -35,7 +35,7 @@ class UsageError(AttnprofError, ValueError):
 
     Attributes:
         argument: its Python name, such as `window` or `hidden_size`.
-        value: what was passed.
+        value: what was passed; empty for a flag, which has no value.
         expected: what would be valid.
     """
 
@@ -45,7 +45,7 @@ class UsageError(AttnprofError, ValueError):
         self.argument = argument
         self.value = value
         self.expected = expected
-        super().__init__(f"{argument} {value}: {expected}")
+        super().__init__(f"{argument} {value}".rstrip() + f": {expected}")
 
     def __reduce__(self) -> tuple[type[UsageError], tuple[str, object, str]]:
         """Pickles the error, with its value as text: the value itself may not be picklable."""

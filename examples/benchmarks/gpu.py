@@ -13,17 +13,21 @@ limits of time: one that fails or hangs is a line, and the next one begins.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gpu_table
 from gpu_parts import ON_CPU, ON_GPU, Sizes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +48,8 @@ class Run:
     path: Path | None
     deadline: float
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    has_heading: bool = False
 
     def left(self) -> float:
         """Seconds until the end of the whole run."""
@@ -52,6 +58,11 @@ class Run:
     def add(self, record: dict[str, Any]) -> None:
         """Print a result and save all so far."""
         self.records.append(record)
+        if record["part"] == "window" and "seq_len" in record:
+            if not self.has_heading:
+                print(*gpu_table.heading(), sep="\n", flush=True)
+            self.has_heading = True
+            self.failures.update(record["failed"].items())
         print(describe(record), flush=True)
         if self.path is not None:
             text = json.dumps({"sizes": asdict(self.sizes), "records": self.records}, indent=1)
@@ -75,6 +86,11 @@ class Run:
         if code != 0:
             self.add({"part": name, "failed": {"all": f"its process ended with {code}"}})
         return code == 0
+
+    def end_table(self) -> None:
+        """Print why cases failed, each reason once."""
+        for line in gpu_table.reasons(self.failures):
+            print(line, flush=True)
 
     def tests(self, seconds: float) -> bool:
         """Run the tests that need a GPU; whether all passed."""
@@ -125,7 +141,7 @@ def describe(record: dict[str, Any]) -> str:
     if "kernel" in record:
         shown = f"{record['kernel']} {record['seq_len']:,}: {record['status']}"
         if record["time_ns"] is None:
-            return f"{shown} {record['detail'] or ''}"
+            return textwrap.shorten(f"{shown} {record['detail'] or ''}", gpu_table.WIDTH)
         if record["speedup"] is not None:
             shown += f", {record['speedup']:.2f}x sdpa"
         ratio = record["predicted_peak_bytes"] / record["peak_bytes"]
@@ -133,16 +149,7 @@ def describe(record: dict[str, Any]) -> str:
         return f"{shown}, {format_duration(record['time_ns'])}, peak {peak}, predicted {ratio:.3f}x"
     if "seq_len" not in record:
         return f"{part}{failures}"
-    shown = "n {seq_len:,} dilation {dilation} globals {globals} {pass}".format(**record)
-    times = record.get("time_ns", {})
-    shown += "".join(f"; {name} {format_duration(time_ns)}" for name, time_ns in times.items())
-    for ours in ("tiles", "triton"):
-        for other in ("flex", "dense"):
-            if ours in times and other in times:
-                shown += f"; {other}/{ours} {times[other] / times[ours]:.2f}x"
-    off = record.get("difference", {})
-    shown += "".join(f"; {name} differs by {value:.1e}" for name, value in off.items())
-    return shown + failures
+    return gpu_table.row(record)
 
 
 def run_all(run: Run, parts: Sequence[str]) -> bool:
@@ -161,6 +168,7 @@ def run_all(run: Run, parts: Sequence[str]) -> bool:
                 if not run.part("window", share, "--len", str(seq_len)):
                     rest = share - (time.time() - begun)
                     run.part("window", max(1.0, rest), "--len", str(seq_len), "--without", "triton")
+            run.end_table()
     return passed
 
 
@@ -187,7 +195,10 @@ def main() -> int:
         return 2
     run = Run(sizes, arguments.json, time.time() + 60 * arguments.max_minutes)
     known = environment.capture().as_dict()
-    print(describe_machine(known, is_on_gpu=sizes.device == "cuda"), flush=True)
+    machine = describe_machine(known, is_on_gpu=sizes.device == "cuda")
+    print(textwrap.fill(machine, gpu_table.WIDTH), flush=True)
+    if importlib.util.find_spec("triton") is None:
+        print("Triton is not installed, so its kernel is left out: pip install 'attnprof[triton]'")
     return 0 if run_all(run, arguments.parts) else 1
 
 

@@ -6,7 +6,9 @@ python examples/benchmarks/gpu_parts.py window --len 4096 --until 1790000000 [--
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-HEADS, HEAD_DIM = 12, 64
+HEAD_DIM = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Sizes:
     Attributes:
         device: `cuda` or `cpu`.
         dtype: of the tensors.
+        heads: of `sliding_window_attention`.
         window: keys on both sides of a query.
         lengths: of `sliding_window_attention`.
         compared: lengths of `attnprof compare`.
@@ -36,6 +39,7 @@ class Sizes:
 
     device: str = "cuda"
     dtype: str = "bfloat16"
+    heads: int = 12
     window: int = 512
     lengths: tuple[int, ...] = (4096, 16384, 65536)
     compared: tuple[int, ...] = (4096, 16384)
@@ -53,11 +57,12 @@ ON_GPU = Sizes()
 ON_CPU = Sizes(
     device="cpu",
     dtype="float32",
+    heads=1,  # Triton's interpreter is slow
     window=16,
-    lengths=(64, 96),
+    lengths=(48,),
     compared=(64,),
     kernels=("bert-sdpa", "longformer-banded"),
-    dilations=(1, 2),
+    dilations=(2,),
     globals=(0, 1),
     seconds=0.02,
     tests=("tests/measure/test_rate_probes.py", "--collect-only"),
@@ -122,13 +127,15 @@ def attention_calls(
     torch._dynamo.config.cache_size_limit = 64
     device = torch.device(sizes.device)
     query, key, value = (
-        torch.randn(1, seq_len, HEADS, HEAD_DIM, device=device, dtype=getattr(torch, sizes.dtype))
+        torch.randn(
+            1, seq_len, sizes.heads, HEAD_DIM, device=device, dtype=getattr(torch, sizes.dtype)
+        )
         .transpose(1, 2)
         .requires_grad_(has_backward)
         for _ in range(3)
     )
     positions = tuple(range(num_globals))
-    pattern = AttentionPattern.sliding(sizes.window, dilation, positions, num_heads=HEADS)
+    pattern = AttentionPattern.sliding(sizes.window, dilation, positions, num_heads=sizes.heads)
     ours = {"window": sizes.window, "dilation": dilation, "global_positions": positions}
     # Compiled on CPU it takes longer than all the rest of the check.
     flex: Any = torch.compile(flex_attention, dynamic=False) if device.type == "cuda" else None
@@ -157,10 +164,12 @@ def attention_calls(
 
     forwards: dict[str, Call] = {
         "tiles": lambda: windowed("tiles"),
-        "dense": lambda: scaled_dot_product_attention(query, key, value),
-        "flex": by_flex,
         "triton": lambda: windowed("triton"),
+        "flex": by_flex,
+        "dense": lambda: scaled_dot_product_attention(query, key, value),
     }
+    if importlib.util.find_spec("triton") is None:  # which `gpu.py` has said
+        del forwards["triton"]
     return {name: with_backward(forward) for name, forward in forwards.items()}
 
 
@@ -211,6 +220,8 @@ def main() -> int:
     parser.add_argument("--cpu-check", action="store_true")
     arguments = parser.parse_args()
     sizes = ON_CPU if arguments.cpu_check else ON_GPU
+    if sizes.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
     if arguments.part == "compare":
         run_compare(sizes)
     else:

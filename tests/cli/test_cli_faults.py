@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from attnprof.cli import app
-from attnprof.core.errors import FailedError, Interrupted, code_under_test, suggest
+from attnprof.core.errors import FailedError, Interrupted, UsageError, code_under_test, suggest
 from attnprof.core.lengths import parse_lengths
 from attnprof.core.option_values import MAX_NUMBER
 from attnprof.report import streams
@@ -242,6 +242,16 @@ BAD = [
         "--input input=batch,len,hidden/5: hidden/5 is not a whole number where hidden is 768",
     ),
 ]
+
+
+def test_an_error_of_a_flag_has_no_space_before_its_colon() -> None:
+    words = ["compare", "--kernel", "bert-sdpa", "--len", "64", "--allow-other-versions"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert result.stderr == "attnprof: --allow-other-versions: needs --dask\n"
+    assert str(UsageError("allow_other_versions", "", "needs dask")) == (
+        "allow_other_versions: needs dask"
+    )
 
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[message[:40] for _, message in BAD])

@@ -54,6 +54,20 @@ def test_an_interrupt_keeps_finished_results(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
+def test_an_interrupt_before_the_first_case_says_so_once() -> None:
+    words = ["compare", *QUICK, "--len", "64", *FEW[:2]]
+    early = INTERRUPTED.replace("yield record", "pass").replace('record.quantity == "case"', "True")
+    done = subprocess.run(
+        [sys.executable, "-c", early, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "attnprof: interrupted; no case was finished\n"
+
+
 def test_ascii_full_or_closed_streams_give_no_traceback() -> None:
     words = ["estimate", "--len", "64", "--window", "16"]
     done = attnprof(*words, LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")

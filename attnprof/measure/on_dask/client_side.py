@@ -292,7 +292,14 @@ class _Run:
         self._closed += len(group.closed) - before
 
     def _report(self) -> None:
-        cases = f"{self._closed} of {counted(self._cases, 'case')}"
-        workers = counted(len(self._cluster.workers), "worker")
-        waiting = "" if self._cluster.workers else ", waiting for a worker"
-        self._observe(f"{cases}, {workers}{waiting}", self._closed / max(1, self._cases))
+        part = self._closed / max(1, self._cases)
+        self._observe(activity(self._closed, self._cases, len(self._cluster.workers)), part)
+
+
+def activity(closed: int, cases: int, workers: int) -> str:
+    """What a run does now, with so many of its cases closed and so many workers."""
+    done = f"{closed} of {counted(cases, 'case')}"
+    if closed == cases:
+        return f"{done}, closing the workers"
+    waiting = "" if workers else ", waiting for a worker"
+    return f"{done}, {counted(workers, 'worker')}{waiting}"

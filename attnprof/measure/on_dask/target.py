@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from attnprof.core.cpu import usable_cores
 from attnprof.core.errors import UsageError
-from attnprof.core.units import counted
 
 _LOCAL = re.compile(r"local:(\d+)")
 _ADDRESS = re.compile(r"(?:tcp|tls)://\S+:\d+")
@@ -33,15 +32,12 @@ class DaskTarget:
         return max(1, usable_cores() // self.local_workers) if self.local_workers else 0
 
 
-def read_dask_target(value: object, *, has_times: bool) -> DaskTarget | None:
-    """The value of `dask`; None if it is not given.
-
-    Args:
-        value: `local:N`, or the address of a scheduler.
-        has_times: whether times are measured.
+def read_dask_target(value: object) -> DaskTarget | None:
+    """The value of `dask`: `local:N`, or the address of a scheduler; None if it is not given.
 
     Raises:
-        UsageError: for anything else, and if dask.distributed is not installed.
+        UsageError: for anything else, for more workers than cores, and if dask.distributed is not
+            installed.
     """
     if value is None:
         return None
@@ -56,8 +52,6 @@ def read_dask_target(value: object, *, has_times: bool) -> DaskTarget | None:
     workers, cores = int(local[1]), usable_cores()
     if not workers:
         raise UsageError("dask", text, "must be at least local:1")
-    if workers > cores and has_times:
-        here = counted(cores, "usable core")
-        expected = f"times need a core for each worker, and there are {here}; or add --no-time"
-        raise UsageError("dask", text, expected)
+    if workers > cores:
+        raise UsageError("dask", text, f"must be at most local:{cores} here, one worker a core")
     return DaskTarget(text, workers)

@@ -179,20 +179,29 @@ def test_versions_that_differ_are_named() -> None:
 @pytest.mark.parametrize("value", ["", "local", "local:", "local:x", "local:-1", "host:8786", "4"])
 def test_what_is_no_cluster_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="must be local:N, or the address of a scheduler"):
-        read_dask_target(value, has_times=False)
+        read_dask_target(value)
 
 
 def test_clusters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "usable_cores", lambda: 4)
-    assert read_dask_target(None, has_times=True) is None
-    assert read_dask_target("local:2", has_times=True) == DaskTarget("local:2", 2)
+    assert read_dask_target(None) is None
+    assert read_dask_target("local:2") == DaskTarget("local:2", 2)
     assert DaskTarget("local:2", 2).threads == 2
-    assert read_dask_target("tls://a.b:1", has_times=True) == DaskTarget("tls://a.b:1")
-    assert read_dask_target("local:9", has_times=False) == DaskTarget("local:9", 9)
-    with pytest.raises(UsageError, match="a core for each worker, and there are 4 usable cores"):
-        read_dask_target("local:9", has_times=True)
+    assert read_dask_target("tls://a.b:1") == DaskTarget("tls://a.b:1")
+    assert read_dask_target("local:4") == DaskTarget("local:4", 4)
+    with pytest.raises(UsageError, match=r"^dask local:5: must be at most local:4 here, one"):
+        read_dask_target("local:5")
     with pytest.raises(UsageError, match="at least local:1"):
-        read_dask_target("local:0", has_times=True)
+        read_dask_target("local:0")
     monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs dask.distributed: pip install 'attnprof\[dask\]'"):
-        read_dask_target("local:2", has_times=True)
+        read_dask_target("local:2")
+
+
+def test_progress_says_what_is_left_after_the_last_case() -> None:
+    pytest.importorskip("distributed")
+    from attnprof.measure.on_dask import client_side
+
+    assert client_side.activity(0, 8, 2) == "0 of 8 cases, 2 workers"
+    assert client_side.activity(7, 8, 0) == "7 of 8 cases, 0 workers, waiting for a worker"
+    assert client_side.activity(8, 8, 2) == "8 of 8 cases, closing the workers"
