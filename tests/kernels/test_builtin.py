@@ -168,7 +168,7 @@ def test_kernel_is_named_as_its_file_and_supports_some_pattern(kernel: kernels.K
 
 
 @on_all_workloads
-def test_output_is_dense_attention_under_the_mask(
+def test_output_is_dense_attention_under_the_mask_and_parameters_in_use_have_gradients(
     kernel: kernels.Kernel, workload: Workload
 ) -> None:
     call = kernel.build(workload)
@@ -176,6 +176,12 @@ def test_output_is_dense_attention_under_the_mask(
     hidden = call.kwargs["hidden_states"][:, : workload.seq_len]
     expected = reference(call.module, hidden, workload, call.kwargs)
     assert float((output.double() - expected).abs().max()) < 1e-5
+    is_training = workload.mode == "training"
+    assert (call.kwargs["hidden_states"].grad is not None) == is_training
+    has_globals = bool(workload.layers[0].symmetric_globals)
+    for name, parameter in call.module.named_parameters():
+        needs_gradient = is_training and (has_globals or "_global" not in name)
+        assert (parameter.grad is not None) == needs_gradient, name
 
 
 @on_all_workloads
@@ -200,20 +206,6 @@ def test_parameters_and_static_bytes_are_those_of_the_module(
     storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in tensors}
     static_bytes = sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
     assert kernel.static_bytes(workload) == pytest.approx(static_bytes, rel=0.02)
-
-
-@on_all_workloads
-def test_training_leaves_gradients_of_all_parameters_in_use(
-    kernel: kernels.Kernel, workload: Workload
-) -> None:
-    call = kernel.build(workload)
-    call.run()
-    is_training = workload.mode == "training"
-    assert (call.kwargs["hidden_states"].grad is not None) == is_training
-    has_globals = bool(workload.layers[0].symmetric_globals)
-    for name, parameter in call.module.named_parameters():
-        expected = is_training and (has_globals or "_global" not in name)
-        assert (parameter.grad is not None) == expected, name
 
 
 def test_same_workload_gives_same_output(kernel: kernels.Kernel) -> None:
