@@ -10,7 +10,7 @@ import typer
 from attnprof.api.compare import CompareRequest, prepare_compare
 from attnprof.api.compare_options import DEFAULT_MAX_SECONDS
 from attnprof.cli import measurement_options, options, output_options
-from attnprof.core.errors import MeasurementError
+from attnprof.core.errors import MeasurementError, UsageError
 from attnprof.core.verdict import TARGET_RELATIVE_WIDTH
 from attnprof.measure.request import DEFAULT_TIMEOUT_SECONDS
 
@@ -106,6 +106,9 @@ def _show_plan(passed: CompareOptions) -> None:
     from attnprof.api.plan import plan_compare
     from attnprof.cli.console import show_plan
 
+    for name in ("csv", "markdown", "html", "png", "svg"):
+        if passed.get(name):
+            raise UsageError(name, passed.get(name), "needs results; leave --dry-run out")
     show_plan(plan_compare(_without_plan(passed)))
 
 

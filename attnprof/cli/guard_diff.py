@@ -89,8 +89,9 @@ def diff(
     Example: [bold]attnprof guard diff main[/]
 
     Exit code 1 if a contract is broken, 2 if one is misconfigured, 3 if one could not be measured.
-    With --kernel, any target is compared instead, without limits. On GitHub Actions, also writes
-    annotations and the step summary.
+    With --kernel, any target is compared instead, without limits.
+
+    On GitHub Actions, also writes annotations and the step summary.
     """
     from attnprof.core.option_values import read_seconds
     from attnprof.guard.check import DEFAULT_TIMEOUT_S

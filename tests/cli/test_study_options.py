@@ -23,6 +23,10 @@ def parts(folder: Path, *indices: int, hosts: str = "aaa") -> list[str]:
     ("words", "message"),
     [
         (("--shard", "9/8"), "attnprof: --shard 9/8: must be a part from 1 to 8"),
+        (
+            ("--dry-run", "--png", "x.png"),
+            "attnprof: --png x.png: needs results; leave --dry-run out",
+        ),
         (("--sweep", "none.toml"), "attnprof: --sweep none.toml: no such file"),
         (
             ("--sweep", "study.toml", "--window", "4", "8"),
